@@ -1,0 +1,95 @@
+"""The phases that a method's program is made of: data, no behaviour of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.densities import Distribution, Granularity
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One step of a program. Its fields determine its outcome together with what came before.
+
+    Every subclass has ``hooks``: whether the method takes part. Where it is False the method's name and
+    options do not enter the stage's hash, so that methods which train alike share the training.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Train(Phase):
+    """Train for ``steps`` optimizer steps; a fresh optimizer and a whole learning-rate schedule.
+
+    Attributes:
+        steps: optimizer steps, at least 1.
+        hooks: whether the method's hooks run; if False the current masks are simply held.
+        lr: peak learning rate, or None for the suite's.
+        schedule: ``cosine``, ``linear``, ``constant``, or None for the suite's.
+        weight_decay: or None for the suite's.
+        restart_data: begin the data order anew instead of going on where the last phase stopped.
+    """
+
+    steps: int
+    hooks: bool = True
+    lr: float | None = None
+    schedule: Literal["cosine", "linear", "constant"] | None = None
+    weight_decay: float | None = None
+    restart_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finetune(Train):
+    """Recovery after pruning: like ``Train``, by default without hooks and at a constant rate."""
+
+    hooks: bool = False
+    schedule: Literal["cosine", "linear", "constant"] | None = "constant"
+
+
+@dataclass(frozen=True, slots=True)
+class Prune(Phase):
+    """Keep the weights with the highest ``method.scores()``.
+
+    Attributes:
+        fraction: remove this fraction of what *remains*, in (0, 1); None prunes to the cell's density.
+        density: keep this fraction of all maskable weights, in [0, 1]; overrides the cell's density.
+        distribution: ``global`` ranks all weights together; ``uniform`` and ``erk`` give each connection
+            its count. With ``fraction``, ``uniform`` removes the fraction from each connection.
+        granularity: ``weight``, or ``kernel`` for whole (out, in) pairs.
+    """
+
+    fraction: float | None = None
+    density: float | None = None
+    distribution: Distribution = "global"
+    granularity: Granularity = "weight"
+    hooks: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind(Phase):
+    """Set surviving weights, and all unmasked parameters, back to an earlier point of the program.
+
+    Attributes:
+        phase: index into the program of the phase whose end is meant; -1 is the initial weights.
+    """
+
+    phase: int = -1
+    hooks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reinitialize(Phase):
+    """Give surviving weights new values.
+
+    Attributes:
+        weights: ``sign`` sets +-``value`` by the sign of the weight, ``random_sign`` by a coin,
+            ``fresh`` draws new initial weights from another random stream than the first ones.
+        value: magnitude for the sign rules; 0 stays 0.
+        others: parameters out of scope (norms, biases): ``initial`` sets them back to the seed's initial
+            weights (``fresh``: to the new draw), ``keep`` leaves them trained.
+    """
+
+    weights: Literal["sign", "random_sign", "fresh"]
+    value: float = 0.02
+    others: Literal["initial", "keep"] = "initial"
+    hooks: bool = False

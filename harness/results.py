@@ -1,0 +1,143 @@
+"""Result files: one JSON per finished cell, readable without this code.
+
+Layout of a results folder::
+
+    LEADERBOARD.md                    every suite's headline tables
+    <suite>/suite.json                the latest plan: which cells belong to the suite now
+    <suite>/leaderboard.md
+    <suite>/cells/<cell>.json         one record per cell, see RECORD
+    <suite>/series/<cell>.json        its curves over training, see SERIES
+    .work/                            stages, checkpoints, locks: may be deleted when nothing runs
+
+RECORD (schema 1), all densities in [0, 1]:
+    schema          1
+    status          "done" | "failed" | "diverged"
+    cell, suite, experiment     names; ``cell`` is the file's stem and ends in a hash of all that determines it
+    architecture    {label, plugin, version, options, parameters: total number in the network}
+    method          {label, plugin, version, options}
+    benchmark       {label, plugin, version, options, protocol: one line, how scores are taken}
+    trained_on      label of the benchmark whose training data was used
+    seed            integer
+    density         {requested: number or null, match: {cell, by} or null, scope: "maskable" or
+                    "maskable[role,...]", mask: kept / size, true_zeros: zero entries / size recounted from
+                    the saved effective weights, total: non-zero / all parameters, soft: number or null,
+                    kept, size: counts, connections: {name: {size, kept, zeros, soft}}}
+    training        as resolved, see suite.Training
+    evaluation      as resolved, see suite.Evaluation
+    program         phases as data, in order
+    stages          stage hashes, in order
+    metrics         {name: {value, n, stderr or null, unit, direction: "max" | "min", split: "test", primary: bool}}
+    validation      the same on validation data (may be empty)
+    published       number a paper reports for the primary metric, or null
+    spent           {steps, examples, tokens, seconds, peak_memory_bytes,
+                    flops: {convention, training, inference}}  (training: dense-equivalent, whole program)
+    environment     versions, device, threads, git revision, determinism
+    finished        UTC time, ISO 8601
+    failure         null, or {type, message, traceback, step or null}; metrics is then empty
+
+SERIES: {"cell", "columns": ["phase", "step", "loss", "lr", ...], "rows": [[...]],
+    "evaluations": [{phase, step, split, metrics: {name: value}}],
+    "densities": {"connections": [...], "steps": [[phase, step]], "hard": [[...]], "soft": [[...]]}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.files import write_json, write_text
+
+SCHEMA = 1
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file that is not counted, and why."""
+
+    path: Path
+    reason: str
+
+
+class ResultStore:
+    """Reads and writes the records under one results folder; safe for many writers at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def work(self) -> Path:
+        """Folder of stages, checkpoints and locks."""
+        return self.root / ".work"
+
+    def cell_path(self, suite: str, cell: str) -> Path:
+        """Where a cell's record is."""
+        return self.root / suite / "cells" / f"{cell}.json"
+
+    def series_path(self, suite: str, cell: str) -> Path:
+        """Where a cell's curves are."""
+        return self.root / suite / "series" / f"{cell}.json"
+
+    def suites(self) -> list[str]:
+        """Names of the suites that have results, sorted."""
+        if not self.root.is_dir():
+            return []
+        return sorted(p.name for p in self.root.iterdir() if (p / "suite.json").is_file() or (p / "cells").is_dir())
+
+    def write(self, record: Record) -> None:
+        """Write one cell's record atomically; the last writer wins, equal cells have equal records."""
+        write_json(self.cell_path(record["suite"], record["cell"]), record)
+
+    def write_series(self, suite: str, cell: str, series: Record) -> None:
+        """Write one cell's curves atomically, compactly."""
+        write_text(self.series_path(suite, cell), json.dumps(series, separators=(",", ":"), allow_nan=False) + "\n")
+
+    def read(self, suite: str, cell: str) -> Record | None:
+        """One cell's record, or None if there is none that can be read."""
+        loaded = load_record(self.cell_path(suite, cell))
+        return loaded if isinstance(loaded, dict) else None
+
+    def write_plan(self, suite: str, plan: Record) -> None:
+        """Write which cells belong to the suite: {"suite", "description", "cells": [...], "baseline", ...}."""
+        write_json(self.root / suite / "suite.json", plan)
+
+    def plan(self, suite: str) -> Record | None:
+        """The suite's latest plan, or None."""
+        try:
+            loaded = json.loads((self.root / suite / "suite.json").read_text(encoding="utf8"))
+        except (OSError, ValueError):
+            return None
+        return loaded if isinstance(loaded, dict) else None
+
+    def records(self, suite: str) -> Iterator[Record | LeftOut]:
+        """Every record of a suite in order of file name; what cannot be counted comes as ``LeftOut``."""
+        plan = self.plan(suite)
+        current = set(plan["cells"]) if plan and isinstance(plan.get("cells"), list) else None
+        for path in sorted((self.root / suite / "cells").glob("*.json")):
+            if current is not None and path.stem not in current:
+                yield LeftOut(path, "not part of the suite as last planned (its configuration has changed)")
+            else:
+                yield load_record(path)
+
+
+def load_record(path: Path) -> Record | LeftOut:
+    """One record, or why it cannot be counted."""
+    try:
+        record = json.loads(path.read_bytes())
+    except OSError as error:
+        return LeftOut(path, f"cannot be read: {error.strerror}")
+    except ValueError:
+        return LeftOut(path, "is not complete JSON: delete it and run the suite again")
+    if not isinstance(record, dict) or "schema" not in record:
+        return LeftOut(path, "is not a result record")
+    if record["schema"] != SCHEMA:
+        return LeftOut(path, f"has schema {record['schema']!r}, this version reads {SCHEMA}")
+    missing = {"cell", "suite", "status", "method", "architecture", "benchmark", "metrics", "density", "seed"} - set(
+        record
+    )
+    if missing:
+        return LeftOut(path, f"lacks {', '.join(sorted(missing))}")
+    return record
