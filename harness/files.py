@@ -13,7 +13,7 @@ from typing import Any
 from harness.errors import StorageError
 
 
-def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` with a temporary path beside ``path``, flush it to disk, rename it into place.
 
     Atomic against crashes and concurrent writers on one file system, NFS included (rename within a
@@ -42,7 +42,7 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf8") and None)
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf8"))
 
 
 def write_json(path: Path, value: Any) -> None:
