@@ -21,11 +21,15 @@ _PUBLIC = {
     "Entry": "hookspecs",
     "Finetune": "phases",
     "HarnessError": "errors",
+    "CorruptFile": "errors",
     "Masks": "masks",
+    "Model": "benchmark",
+    "Split": "benchmark",
     "Measurement": "benchmark",
     "MethodContext": "method",
     "Metric": "benchmark",
     "ParameterGroup": "method",
+    "NoOptions": "architecture",
     "Phase": "phases",
     "Prune": "phases",
     "Reinitialize": "phases",
@@ -60,10 +64,13 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from harness.architecture import Architecture as Architecture
+    from harness.architecture import NoOptions as NoOptions
     from harness.benchmark import Benchmark as Benchmark
     from harness.benchmark import DataSpec as DataSpec
     from harness.benchmark import Measurement as Measurement
     from harness.benchmark import Metric as Metric
+    from harness.benchmark import Model as Model
+    from harness.benchmark import Split as Split
     from harness.benchmark import TrainingData as TrainingData
     from harness.connections import Band as Band
     from harness.connections import Connection as Connection
@@ -72,6 +79,7 @@ if TYPE_CHECKING:
     from harness.densities import allocate as allocate
     from harness.densities import select as select
     from harness.densities import top_k as top_k
+    from harness.errors import CorruptFile as CorruptFile
     from harness.errors import DataMissing as DataMissing
     from harness.errors import HarnessError as HarnessError
     from harness.errors import Unsupported as Unsupported

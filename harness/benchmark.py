@@ -91,13 +91,13 @@ class Benchmark(ABC, Generic[OptionsT]):
         version: raise it whenever the same options would give other data or other scores.
         metrics: what :meth:`evaluate` returns; the first one is the primary, used for selection.
         protocol: one line that says how the score is taken (split, masks aside); rows of different
-            protocols are never ranked together.
+            protocols are never ranked together. Both may depend on the options.
     """
 
     Options: ClassVar[type[BaseModel]] = NoBenchmarkOptions
     version: ClassVar[str] = "1"
-    metrics: ClassVar[tuple[Metric, ...]] = ()
-    protocol: ClassVar[str] = ""
+    metrics: tuple[Metric, ...] = ()
+    protocol: str = ""
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options

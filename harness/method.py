@@ -28,13 +28,14 @@ OptionsT = TypeVar("OptionsT", bound=BaseModel)
 class TrainingBudget:
     """What a suite grants one training: ``steps`` optimizer steps of ``batch_size`` examples.
 
-    ``density`` is the cell's density in [0, 1] where the suite gives a number, None where it is matched
-    to another cell (known only when that has run) or where the method determines it.
+    ``density`` is the cell's density in [0, 1] where the suite gives a number. ``matched`` says that it is
+    another cell's, known only when that has run. Neither: the method determines it.
     """
 
     steps: int
     batch_size: int
     density: float | None = None
+    matched: bool = False
 
 
 @dataclass(slots=True)
@@ -85,6 +86,8 @@ class MethodContext:
         seed: derived from the cell's seed, the same for every method; use :meth:`generator`.
         step, steps: optimizer steps done and to do in this phase.
         device: where tensors live.
+        bands: number of depths of the architecture, connections out of scope included.
+        dense_gradients: parameter name -> gradient, only in ``on_gradients``; see :meth:`gradient`.
     """
 
     model: nn.Module
@@ -95,6 +98,7 @@ class MethodContext:
     source: Source | None
     seed: int
     device: torch.device
+    bands: int = 0
     step: int = 0
     steps: int = 0
     dense_gradients: Mapping[str, Tensor] = field(default_factory=dict)
@@ -160,10 +164,12 @@ class SparsityMethod(ABC, Generic[OptionsT]):
 
     # --- when a cell runs --------------------------------------------------------------------
 
-    def adapt(self, architecture: Architecture[Any], budget: DensityBudget | None) -> Architecture[Any]:
+    def adapt(
+        self, architecture: Architecture[Any], connections: Sequence[Connection], budget: DensityBudget | None
+    ) -> Architecture[Any]:
         """The architecture to build; only controls that change the network itself override this.
 
-        ``budget.keep`` counts weights within the cell's scope on the architecture as given.
+        ``connections`` are those in scope on the architecture as given; ``budget.keep`` counts their weights.
         """
         return architecture
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.densities import Distribution, Granularity
@@ -15,6 +16,8 @@ class Phase:
     Every subclass has ``hooks``: whether the method takes part. Where it is False the method's name and
     options do not enter the stage's hash, so that methods which train alike share the training.
     """
+
+    hooks: bool = field(default=True, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,6 @@ class Train(Phase):
     """
 
     steps: int
-    hooks: bool = True
     lr: float | None = None
     schedule: Literal["cosine", "linear", "constant"] | None = None
     weight_decay: float | None = None
@@ -42,7 +44,7 @@ class Train(Phase):
 class Finetune(Train):
     """Recovery after pruning: like ``Train``, by default without hooks and at a constant rate."""
 
-    hooks: bool = False
+    hooks: bool = field(default=False, kw_only=True)
     schedule: Literal["cosine", "linear", "constant"] | None = "constant"
 
 
@@ -53,6 +55,8 @@ class Prune(Phase):
     Attributes:
         fraction: remove this fraction of what *remains*, in (0, 1); None prunes to the cell's density.
         density: keep this fraction of all maskable weights, in [0, 1]; overrides the cell's density.
+        exponent: prune to the cell's density to this power, in (0, 1]; for several prunings that remove
+            equal fractions on the way to a density, which may be matched and not yet known.
         distribution: ``global`` ranks all weights together; ``uniform`` and ``erk`` give each connection
             its count. With ``fraction``, ``uniform`` removes the fraction from each connection.
         granularity: ``weight``, or ``kernel`` for whole (out, in) pairs.
@@ -60,9 +64,9 @@ class Prune(Phase):
 
     fraction: float | None = None
     density: float | None = None
+    exponent: float = 1.0
     distribution: Distribution = "global"
     granularity: Granularity = "weight"
-    hooks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class Rewind(Phase):
     """
 
     phase: int = -1
-    hooks: bool = False
+    hooks: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +96,9 @@ class Reinitialize(Phase):
     weights: Literal["sign", "random_sign", "fresh"]
     value: float = 0.02
     others: Literal["initial", "keep"] = "initial"
-    hooks: bool = False
+    hooks: bool = field(default=False, kw_only=True)
+
+
+def total_steps(program: Sequence[Phase]) -> int:
+    """Optimizer steps of all training phases together."""
+    return sum(phase.steps for phase in program if isinstance(phase, Train))

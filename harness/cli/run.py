@@ -1,0 +1,210 @@
+"""``harness run``: fill a suite's comparison matrix."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.planning import Plan
+    from harness.results import ResultStore
+    from harness.suite import Cell, Suite
+
+EXAMPLES = """\b
+Examples:
+  harness run suites/quickstart.yaml
+  harness run suites/quickstart.yaml --dry-run
+  harness run suites/quickstart.yaml --only method=genome,seed=0
+  harness run suites/quickstart.yaml --set training.steps=100 --results /tmp/try
+  harness run my_suite.yaml --plugin my_method.py --workers 4
+"""
+
+
+@click.command(epilog=EXAMPLES, short_help="Run a suite: everything that has no result yet.")
+@click.argument("suite", type=click.Path(path_type=Path))
+@click.option(
+    "--results", type=click.Path(path_type=Path), default=Path("results"), help="Folder for results.  [results]"
+)
+@click.option(
+    "--workers", type=click.IntRange(1), help="Worker processes.  [one per GPU, else cores / threads of a cell]"
+)
+@click.option(
+    "--only", multiple=True, metavar="SELECTOR", help="Only matching cells: method=genome,seed=0; repeatable."
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the suite; repeatable.")
+@click.option("--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="Load a single-file plugin.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and its cost, run nothing.")
+@click.option("--force", is_flag=True, help="Forget the selected cells' results first and run them anew.")
+@click.option("--max-failures", type=click.IntRange(1), help="Start nothing new after so many failures.")
+@click.option("--checkpoint-minutes", type=click.FloatRange(0), default=5.0, help="Time between checkpoints.  [5]")
+def command(
+    suite: Path,
+    results: Path,
+    workers: int | None,
+    only: Sequence[str],
+    overrides: Sequence[str],
+    plugins: Sequence[Path],
+    dry_run: bool,
+    force: bool,
+    max_failures: int | None,
+    checkpoint_minutes: float,
+) -> None:
+    """Run every cell of SUITE that has no result yet, then write and show its leaderboard.
+
+    Finished work is never done again. Stopped by Ctrl-C, kill -9 or a power cut, the same command goes on
+    from the last checkpoints. A cell that fails does not stop the others; the exit code is then 1.
+    """
+    from rich.console import Console
+
+    from harness.planning import make_plan
+    from harness.plugins import load
+    from harness.results import ResultStore
+    from harness.stages import compile_graph
+    from harness.suite import load_suite
+
+    console = Console(stderr=True)
+    registry = load(plugins)
+    loaded = load_suite(suite, registry, overrides)
+    graph = compile_graph(loaded.cells, registry)
+    store = ResultStore(results)
+    plan = make_plan(graph, store, _selection(only, loaded), force and not dry_run)
+    count = workers or _default_workers(loaded)
+    _show_plan(console, loaded, plan, store, count, dry_run)
+    if dry_run:
+        return
+    store.write_plan(loaded.name, _plan_record(loaded, plan))
+    failures: dict[str, Any] = {}
+    interrupted = False
+    if plan.jobs:
+        failures, interrupted = _execute(
+            console, plan, store, registry, plugins, count, max_failures, checkpoint_minutes
+        )
+    _finish(console, store, loaded, interrupted)
+    if interrupted:
+        click.echo(f"stopped; to go on: {_again()}", err=True)
+        sys.exit(130)
+    if failures:
+        _list_failures(console, store, loaded, failures)
+        sys.exit(1)
+
+
+def _execute(
+    console: Console,
+    plan: Plan,
+    store: ResultStore,
+    registry: Any,
+    plugins: Sequence[Path],
+    workers: int,
+    max_failures: int | None,
+    checkpoint_minutes: float,
+) -> tuple[dict[str, Any], bool]:
+    """Run the plan's jobs; failures by cell id, and whether it was interrupted."""
+    from harness.cell_record import failed
+    from harness.cli.live import RunView
+    from harness.executors.base import Job
+    from harness.executors.local import LocalExecutor
+    from harness.stages import PlannedCell
+
+    class RecordingView(RunView):
+        """Also writes the record of each failed cell at once."""
+
+        def failed(self, job: Job, failure: Mapping[str, Any]) -> None:
+            if isinstance(job.work, PlannedCell):
+                store.write(failed(job.work, registry, failure))
+            super().failed(job, failure)
+
+    executor = LocalExecutor(store.root.resolve(), workers, _gpus(), plugins, checkpoint_minutes * 60)
+    with RecordingView(console, plan.jobs, workers).showing() as view:
+        outcome = executor.run(plan.jobs, view, max_failures)
+    cells = {planned.id for planned in plan.selected}
+    return {name: f for name, f in outcome.failures.items() if name in cells}, outcome.interrupted
+
+
+def _show_plan(console: Console, suite: Suite, plan: Plan, store: ResultStore, workers: int, dry_run: bool) -> None:
+    from harness.cli.live import duration
+    from harness.planning import estimate, summary
+    from harness.stage_store import StageStore
+
+    console.print(f"[bold]{suite.name}[/bold]: " + "; ".join(summary(plan.graph, plan)), highlight=False)
+    if plan.stages:
+        cost = estimate(plan, suite, StageStore(store.work))
+        console.print(
+            f"about {cost.flops:.1e} training FLOPs, {duration(cost.seconds / workers)} on {workers} workers "
+            f"(from {cost.basis}), {cost.disk_bytes / 1e6:,.0f} MB of stages in {store.work}",
+            highlight=False,
+        )
+    if dry_run:
+        for job in plan.jobs:
+            click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
+
+
+def _finish(console: Console, store: ResultStore, suite: Suite, interrupted: bool) -> None:
+    """Write the leaderboards and show the suite's tables."""
+    from rich.console import Console as Output
+
+    from harness.report.leaderboard import terminal_tables, write_leaderboards
+
+    paths = write_leaderboards(store, [suite.name])
+    if not interrupted:
+        terminal_tables(store, suite.name, Output())
+    console.print("written: " + ", ".join(str(path) for path in paths), highlight=False, soft_wrap=True)
+
+
+def _list_failures(console: Console, store: ResultStore, suite: Suite, failures: Mapping[str, Any]) -> None:
+    console.print(f"\n{len(failures)} cells have no result:", style="red", highlight=False)
+    for name, failure in failures.items():
+        console.print(f"  {name}: {failure['message'].splitlines()[0]}", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"    traceback: {store.cell_path(suite.name, name)}", markup=False, highlight=False, soft_wrap=True
+        )
+
+
+def _plan_record(suite: Suite, plan: Plan) -> dict[str, Any]:
+    return {
+        "suite": suite.name,
+        "description": suite.description,
+        "path": str(suite.path),
+        "baseline": suite.baseline,
+        "cells": [planned.id for planned in plan.graph.cells],
+    }
+
+
+def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell], bool]:
+    """Whether a cell matches any of the selectors; all cells if there are none."""
+    from harness.errors import UserError
+    from harness.suite_schema import Selector
+
+    try:
+        selectors = [Selector.parse(text) for text in only]
+    except ValueError as error:
+        raise UserError(f"--only: {error}") from error
+    if selectors and not any(s.matches(cell) for s in selectors for cell in suite.cells):
+        names = ", ".join(sorted({cell.method for cell in suite.cells}))
+        raise UserError(f"--only {' '.join(only)} matches no cell of {suite.name}; its methods are {names}")
+    return lambda cell: not selectors or any(s.matches(cell) for s in selectors)
+
+
+def _default_workers(suite: Suite) -> int:
+    threads = max(cell.training.threads for cell in suite.cells)
+    return _gpus() or max(1, len(os.sched_getaffinity(0)) // threads)
+
+
+def _gpus() -> int:
+    if os.environ.get("HARNESS_DEVICE", "cuda").startswith("cpu"):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _again() -> str:
+    import shlex
+
+    return shlex.join(["harness", *sys.argv[1:]])

@@ -1,0 +1,77 @@
+"""What the discrete phases do: prune, rewind, reinitialise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from harness.densities import DensityBudget, select
+from harness.masks import Masks
+from harness.network import Network, initial_module
+from harness.phases import Prune, Reinitialize
+from harness.seeds import derived_seed
+
+
+def prune(network: Network, phase: Prune) -> None:
+    """Score, select exactly, let the method refine, and zero what is pruned."""
+    weights = network.weights(hooks=False)
+    context = network.context
+    current = weights.full_masks()
+    budget = _budget(network, phase, current)
+    scores = {}
+    for name, score in network.method.scores(context).items():
+        scores[name] = score.detach().float().masked_fill(~current[name], float("-inf"))
+    chosen = select(scores, budget, network.connections, phase.distribution, phase.granularity)
+    masks = network.method.refine(chosen, context)
+    weights.hold(masks)
+    network.masks = context.masks = masks
+    network.soft = False
+
+
+def _budget(network: Network, phase: Prune, current: Masks) -> DensityBudget:
+    """How many weights the phase keeps; see :class:`harness.phases.Prune`."""
+    if phase.density is not None:
+        return DensityBudget.of(phase.density, network.connections)
+    if phase.fraction is not None:
+        kept = current.kept
+        size = sum(c.size for c in network.connections)
+        if phase.distribution == "global":
+            left = sum(kept.values()) - round(phase.fraction * sum(kept.values()))
+            return DensityBudget(left, left / size)
+        counts = {name: count - round(phase.fraction * count) for name, count in kept.items()}
+        return DensityBudget(sum(counts.values()), sum(counts.values()) / size, counts)
+    if network.context.budget is None:
+        raise ValueError("a Prune phase without fraction or density needs a density in the suite")
+    whole = network.context.budget
+    return whole if phase.exponent == 1 else DensityBudget.of(whole.requested**phase.exponent, network.connections)
+
+
+@torch.no_grad()
+def set_back(network: Network, target: Mapping[str, Tensor]) -> None:
+    """Rewind: raw weights and buffers as in ``target``, masked entries at zero."""
+    network.module.load_state_dict(dict(target))
+    network.weights(hooks=False)
+
+
+@torch.no_grad()
+def reinitialise(network: Network, phase: Reinitialize) -> None:
+    """New values for surviving weights; see :class:`harness.phases.Reinitialize`."""
+    draw = 1 if phase.weights == "fresh" else 0
+    fresh = initial_module(network.architecture, network.cell.seed, draw).state_dict()
+    trained = {name: tensor.clone() for name, tensor in network.module.state_dict().items()}
+    parameters = dict(network.module.named_parameters())
+    if phase.others == "initial":
+        network.module.load_state_dict(fresh)
+    for connection in network.connections:
+        region = connection.region(parameters[connection.parameter].detach())
+        if phase.weights == "fresh":
+            region.copy_(connection.region(fresh[connection.parameter]))
+            continue
+        signs = torch.sign(connection.region(trained[connection.parameter]))
+        if phase.weights == "random_sign":
+            generator = torch.Generator().manual_seed(derived_seed(network.cell.seed, "signs", connection.name))
+            signs = torch.randint(0, 2, connection.shape, generator=generator).to(region) * 2 - 1
+        region.copy_(signs * phase.value)
+    network.weights(hooks=False)

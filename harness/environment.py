@@ -1,0 +1,70 @@
+"""Where a result was made: versions, device, revision."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import harness
+
+
+@cache
+def _static() -> dict[str, Any]:
+    packages = {}
+    for name in ("torch", "torchvision", "numpy", "scikit-learn", "safetensors", "tiktoken"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "harness": harness.__version__,
+        "python": platform.python_version(),
+        **packages,
+        "platform": platform.platform(terse=True),
+        "machine": platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "git": git_revision(),
+    }
+
+
+def git_revision() -> str | None:
+    """Revision of the harness's own checkout, with ``+`` if it has uncommitted changes; None outside git."""
+    root = Path(harness.__file__).resolve().parent.parent
+    try:
+        revision = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no", "--", "harness", "plugins"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return revision + ("+" if changed else "")
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """The environment of a result record."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
+    return {
+        **_static(),
+        "device": device.type,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "determinism": "bit-identical on equal machine and threads" if device.type == "cpu" else "not guaranteed",
+        "host_cores": os.cpu_count(),
+    }

@@ -1,0 +1,191 @@
+"""The network of one stage, and what passes from stage to stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.connections import Connection
+from harness.densities import DensityBudget
+from harness.errors import HarnessError
+from harness.masks import Masks
+from harness.method import MethodContext, Source, SparsityMethod
+from harness.seeds import derived_seed
+from harness.weights import Weights
+
+if TYPE_CHECKING:
+    from harness.architecture import Architecture
+    from harness.benchmark import DataSpec
+    from harness.plugins import Registry
+    from harness.stage_store import StageStore
+    from harness.stages import Stage
+    from harness.suite import Cell
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a program has used so far."""
+
+    steps: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Network:
+    """A built module with its masks and method, between phases.
+
+    Between phases the module's parameters hold raw weights, with masked entries at zero where masks are
+    held. ``soft`` says that the last training was composed: the network then computes with the method's
+    effective weights, not with the raw ones.
+    """
+
+    cell: Cell
+    architecture: Architecture[Any]
+    module: nn.Module
+    connections: tuple[Connection, ...]
+    method: SparsityMethod[Any]
+    context: MethodContext
+    masks: Masks | None = None
+    soft: bool = False
+    position: int = 0
+    spent: Spent = field(default_factory=Spent)
+
+    def state(self, weights: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+        """Everything the next stage needs; ``weights`` overrides the module's own."""
+        return {
+            "weights": dict(weights) if weights is not None else dict(self.module.state_dict()),
+            "masks": self.masks.packed() if self.masks is not None else None,
+            "method": self.method.state_dict(),
+            "soft": self.soft,
+            "position": self.position,
+            "spent": {
+                "steps": self.spent.steps,
+                "examples": self.spent.examples,
+                "seconds": self.spent.seconds,
+                "peak_memory_bytes": self.spent.peak_memory_bytes,
+            },
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        self.module.load_state_dict(state["weights"])
+        shapes = {c.name: c.shape for c in self.connections}
+        self.masks = None
+        if state["masks"] is not None:
+            self.masks = Masks.unpacked(state["masks"], shapes).to(self.context.device)
+        if state["method"]:
+            self.method.load_state_dict(state["method"])
+        self.soft = state["soft"]
+        self.position = state["position"]
+        self.spent = Spent(**state["spent"])
+
+    def weights(self, hooks: bool) -> Weights:
+        """The weights for a phase with or without the method's hooks; masks are applied at once.
+
+        A projected method and a phase without hooks hold the current masks; a composed method starts
+        from raw weights and makes its own.
+        """
+        method = self.method if hooks else None
+        composed = method is not None and method.mode == "composed"
+        weights = Weights(self.module, self.connections, None if composed else self.masks, method)
+        self.context.raw = weights.raw
+        self.context.masks = self.masks if self.masks is not None else weights.full_masks()
+        return weights
+
+    def hard_masks(self) -> Masks | None:
+        """The masks that hard evaluation applies; None for a dense network."""
+        if self.soft or self.masks is not None:
+            return self.method.final_masks(self.context) if self.soft else self.masks
+        return None
+
+
+class NetworkBuilder:
+    """Builds networks, the same one for every stage of a cell."""
+
+    def __init__(self, registry: Registry, store: StageStore, device: torch.device) -> None:
+        self._registry = registry
+        self._store = store
+        self._device = device
+
+    def build(self, stage: Stage, spec: DataSpec, draw: int = 0) -> Network:
+        """The network of a stage with its initial weights; ``draw`` > 0 gives other ones."""
+        cell = stage.cell
+        architecture = self._registry.get("architecture", cell.architecture_part.plugin)(
+            cell.architecture_part.options, spec
+        )
+        method = self._registry.get("method", cell.method_part.plugin)(cell.method_part.options)
+        scope = cell.in_scope(architecture.connections())
+        budget = self._budget(stage, scope)
+        architecture = method.adapt(architecture, scope, budget)
+        module = initial_module(architecture, cell.seed, draw).to(self._device)
+        everything = architecture.connections()
+        connections = cell.in_scope(everything)
+        parameters = dict(module.named_parameters())
+        context = MethodContext(
+            model=module,
+            connections=connections,
+            raw={c.parameter: parameters[c.parameter] for c in connections},
+            masks=Masks.full(connections, self._device),
+            budget=budget,
+            source=self._source(stage, connections),
+            seed=derived_seed(cell.seed, "method"),
+            device=self._device,
+            bands=1 + max((band.depth for c in everything for band in (c.source, c.target)), default=-1),
+        )
+        if any(phase.hooks for phase in stage.phases):
+            method.attach(context)
+        return Network(cell, architecture, module, connections, method, context)
+
+    def _budget(self, stage: Stage, connections: tuple[Connection, ...]) -> DensityBudget | None:
+        cell = stage.cell
+        if stage.density_from is None:
+            return (
+                DensityBudget.of(cell.density, connections) if cell.match is None and cell.density is not None else None
+            )
+        manifest = self._store.manifest(stage.density_from)
+        if manifest is None:
+            raise HarnessError(f"the stage that gives the density, {stage.density_from}, is not finished")
+        theirs = manifest["densities"]
+        kept = sum(d["kept"] for d in theirs.values())
+        size = sum(d["size"] for d in theirs.values())
+        own = sum(c.size for c in connections)
+        if cell.match_by == "soft":
+            soft = sum(d["soft"] * d["size"] for d in theirs.values()) / size
+            return DensityBudget(round(soft * own), soft)
+        if cell.match_by == "per_layer":
+            if {c.name: c.size for c in connections} != {name: d["size"] for name, d in theirs.items()}:
+                raise HarnessError("densities per layer can only be taken from a cell with the same connections")
+            counts = {name: int(d["kept"]) for name, d in theirs.items()}
+            return DensityBudget(kept, kept / size, counts)
+        return DensityBudget(kept if own == size else round(kept / size * own), kept / size)
+
+    def _source(self, stage: Stage, connections: tuple[Connection, ...]) -> Source | None:
+        if stage.source_from is None:
+            return None
+        manifest = self._store.manifest(stage.source_from)
+        if manifest is None:
+            raise HarnessError(f"the stage that the method starts from, {stage.source_from}, is not finished")
+        state = self._store.state(stage.source_from)
+        theirs = manifest["densities"]
+        shapes = {name: tuple(d["shape"]) for name, d in theirs.items()}
+        packed = state["masks"]
+        masks = Masks.unpacked(packed, shapes) if packed is not None else Masks.full(connections)
+        return Source(
+            cell=".".join(str(part) for part in stage.cell.source or ()),
+            masks=masks.to(self._device),
+            method_state=state["method"],
+            densities={name: (int(d["kept"]), float(d["soft"])) for name, d in theirs.items()},
+        )
+
+
+def initial_module(architecture: Architecture[Any], seed: int, draw: int = 0) -> nn.Module:
+    """A module with the initial weights of a seed: equal for every method; leaves torch's random state alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, "weights", draw))
+        return architecture.build()

@@ -1,0 +1,98 @@
+"""The processes of one stage: who we are, and how gradients are summed over them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Substrate:
+    """One process among ``world`` that train the same network on different slices of each batch.
+
+    Attributes:
+        rank, world: this process's number and how many there are; (0, 1) for a single process.
+        device: where this process computes.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @classmethod
+    def detect(cls, environment: Mapping[str, str] | None = None) -> Substrate:
+        """From the environment: torchrun's variables, else a SLURM step's, else a single process.
+
+        A batch script may carry ``SLURM_NTASKS`` without being a step, so ``SLURM_STEP_ID`` is required too.
+        Device: ``$HARNESS_DEVICE``, else the local rank's GPU, else the CPU.
+        """
+        env = os.environ if environment is None else environment
+        rank, world, local = 0, 1, 0
+        if "RANK" in env and "WORLD_SIZE" in env:
+            rank, world, local = int(env["RANK"]), int(env["WORLD_SIZE"]), int(env.get("LOCAL_RANK", "0"))
+        elif "SLURM_STEP_ID" in env and int(env.get("SLURM_NTASKS", "1")) > 1:
+            rank, world, local = int(env["SLURM_PROCID"]), int(env["SLURM_NTASKS"]), int(env["SLURM_LOCALID"])
+        name = env.get("HARNESS_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", local % torch.cuda.device_count())
+        return cls(rank, world, device)
+
+    def start(self) -> None:
+        """Join the process group; does nothing for a single process, or when already joined."""
+        if self.world > 1 and not torch.distributed.is_initialized():
+            backend = "nccl" if self.device.type == "cuda" else "gloo"
+            torch.distributed.init_process_group(backend, rank=self.rank, world_size=self.world)
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module with gradients averaged over processes in ``backward``."""
+        if self.world == 1:
+            return module
+        return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
+
+    @contextmanager
+    def accumulating(self, module: nn.Module, last: bool) -> Iterator[None]:
+        """Around one micro-batch: gradients are exchanged only at the ``last`` one."""
+        if isinstance(module, nn.parallel.DistributedDataParallel) and not last:
+            with module.no_sync():
+                yield
+        else:
+            yield
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Mean over processes, in place."""
+        if self.world > 1:
+            torch.distributed.all_reduce(value)
+            value /= self.world
+        return value
+
+    def share(self, indices: Tensor) -> Tensor:
+        """This process's slice of a micro-batch's indices.
+
+        Raises:
+            ValueError: if the micro-batch does not divide by the number of processes.
+        """
+        if len(indices) % self.world:
+            raise ValueError(f"a micro-batch of {len(indices)} examples does not divide by {self.world} processes")
+        return indices.chunk(self.world)[self.rank]
+
+
+def random_state() -> dict[str, Any]:
+    """State of torch's generators in this process, for a checkpoint."""
+    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """The inverse of :func:`random_state`; a GPU state is left out where there is no GPU."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(list(state["cuda"]))
