@@ -1,0 +1,128 @@
+"""GPT-2 as a module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness_architectures.loss import mean_cross_entropy
+
+INITIAL_STD = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Gpt2Shape:
+    """Sizes of a network: ``rows`` >= ``vocabulary`` of the embedding, ``ffn`` units per layer, the rest as named."""
+
+    vocabulary: int
+    rows: int
+    context: int
+    n_layers: int
+    width: int
+    heads: int
+    ffn: int
+    dropout: float
+    qkv_bias: bool
+    attn_out_bias: bool
+
+
+class Attention(nn.Module):
+    """Causal self-attention; rows of ``qkv`` are queries, keys, values, each head after head."""
+
+    def __init__(self, shape: Gpt2Shape) -> None:
+        super().__init__()
+        self.heads, self.dropout = shape.heads, shape.dropout
+        self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=shape.qkv_bias)
+        self.out = nn.Linear(shape.width, shape.width, bias=shape.attn_out_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, context, width) -> the same shape."""
+        batch, context, width = x.shape
+        heads = self.qkv(x).view(batch, context, 3, self.heads, width // self.heads)
+        query, key, value = heads.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(
+            query, key, value, dropout_p=self.dropout if self.training else 0.0, is_causal=True
+        )
+        y: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, context, width))
+        return y
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with the tanh approximation of GELU between them."""
+
+    def __init__(self, shape: Gpt2Shape) -> None:
+        super().__init__()
+        self.up = nn.Linear(shape.width, shape.ffn)
+        self.down = nn.Linear(shape.ffn, shape.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, context, width) -> the same shape."""
+        y: Tensor = self.down(F.gelu(self.up(x), approximate="tanh"))
+        return y
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each behind a LayerNorm and added to the residual stream."""
+
+    def __init__(self, shape: Gpt2Shape) -> None:
+        super().__init__()
+        self.attn_norm = nn.LayerNorm(shape.width)
+        self.attn = Attention(shape)
+        self.ffn_norm = nn.LayerNorm(shape.width)
+        self.ffn = FeedForward(shape)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, context, width) -> the same shape."""
+        x = x + self.dropout(self.attn(self.attn_norm(x)))
+        y: Tensor = x + self.dropout(self.ffn(self.ffn_norm(x)))
+        return y
+
+
+class Gpt2Network(nn.Module):
+    """Pre-LayerNorm transformer with learned positions; the head is the embedding's own weight.
+
+    Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners". Weights and both
+    embeddings start at N(0, 0.02^2) (the first release drew positions from N(0, 0.01^2), today's common
+    implementation takes 0.02 for all), projections into the residual stream at 0.02 / sqrt(2 layers),
+    biases at 0, norms at 1 and 0.
+    """
+
+    def __init__(self, shape: Gpt2Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embedding = nn.Embedding(shape.rows, shape.width)
+        self.positions = nn.Embedding(shape.context, shape.width)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.n_layers))
+        self.norm = nn.LayerNorm(shape.width)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        residual_std = INITIAL_STD / (2 * self.shape.n_layers) ** 0.5
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                into_residual = name.endswith(("attn.out", "ffn.down"))
+                nn.init.normal_(module.weight, 0.0, residual_std if into_residual else INITIAL_STD)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def forward(self, inputs: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Logits (batch, context, vocabulary), or the mean loss when targets (batch, context) are given.
+
+        Args:
+            inputs: (batch, context) token ids; the context may be shorter than the largest.
+            targets: the ids to predict, the same shape.
+        """
+        if inputs.shape[1] > self.shape.context:
+            raise ValueError(
+                f"{inputs.shape[1]} tokens do not fit into a context of {self.shape.context}: cut the input"
+            )
+        x = self.dropout(self.embedding(inputs) + self.positions.weight[: inputs.shape[1]])
+        for block in self.blocks:
+            x = block(x)
+        # Rows that only pad the table to an even size take part in the product, never in the softmax.
+        logits = F.linear(self.norm(x), self.embedding.weight)[..., : self.shape.vocabulary]
+        return logits if targets is None else mean_cross_entropy(logits, targets)

@@ -1,0 +1,130 @@
+"""What the sets of small grey images share: normalisation, validation split, evaluation."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from harness import Benchmark, DataSpec, Measurement, Metric
+from harness_benchmarks.measure import mean
+
+Bytes = NDArray[np.uint8]
+
+
+class ImageOptions(BaseModel):
+    """Options of an image benchmark."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    normalize: Literal["unit", "standard"] = "standard"
+    """``unit`` scales pixels to [0, 1]; ``standard`` then also subtracts the mean and divides by the standard
+    deviation of all pixels of the training images (validation included)."""
+    validation_size: int = Field(ge=0)
+    """Training images held out for validation; 0 trains on all and has no validation metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Images as bytes on one device; ``batch`` gathers and normalises: pixel * scale + shift, as float32."""
+
+    pixels: Tensor
+    labels: Tensor
+    scale: float
+    shift: float
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, 1, height, width) float32 images and (batch,) int64 labels."""
+        indices = indices.to(self.labels.device)
+        pixels = self.pixels.index_select(0, indices).to(torch.float32)
+        return pixels.mul_(self.scale).add_(self.shift), self.labels.index_select(0, indices)
+
+
+class ImageBenchmark(Benchmark[ImageOptions]):
+    """Classification of small grey images, scored one by one; n is the number of images.
+
+    Standard errors are over images: sqrt(p (1 - p) / (n - 1)) for an accuracy of p.
+
+    Attributes:
+        inputs: shape of one image, (1, height, width).
+        sizes: number of training images (validation included) and of test images.
+        levels: the largest value a pixel can have.
+        mean, std: of all pixels of the training images (validation included), scaled to [0, 1].
+        eval_batch_size: fixed, so that scores do not depend on the machine.
+    """
+
+    metrics: ClassVar = (Metric("accuracy", "fraction", "max"), Metric("loss", "nats", "min"))
+    inputs: ClassVar[tuple[int, int, int]]
+    sizes: ClassVar[tuple[int, int]]
+    levels: ClassVar[int]
+    mean: ClassVar[float]
+    std: ClassVar[float]
+    eval_batch_size: ClassVar[int] = 1000
+
+    def __init__(self, options: ImageOptions) -> None:
+        super().__init__(options)
+        self._splits: dict[torch.device, dict[str, Images]] = {}
+
+    @abstractmethod
+    def read(self) -> tuple[Bytes, Bytes, Bytes, Bytes]:
+        """Training images (n, height, width) and labels (n,), then those for testing.
+
+        Validation is the first ``validation_size`` of the training images, so their order is a fixed,
+        well-mixed one.
+        """
+
+    def spec(self) -> DataSpec:
+        """Known without the data."""
+        return DataSpec("classification", self.inputs, 10, self.sizes[0] - self.options.validation_size)
+
+    def training_data(self, device: torch.device) -> Images:
+        """The training images without those held out for validation."""
+        return self._split("train", device)
+
+    def evaluate(
+        self, model: Callable[[Tensor], Tensor], split: Literal["validation", "test"], device: torch.device
+    ) -> Mapping[str, Measurement]:
+        """Accuracy of the largest logit, and mean cross-entropy in nats; empty without validation images."""
+        images = self._split(split, device)
+        if not len(images):
+            return {}
+        losses, correct = [], []
+        with torch.no_grad():
+            for start in range(0, len(images), self.eval_batch_size):
+                stop = min(start + self.eval_batch_size, len(images))
+                inputs, labels = images.batch(torch.arange(start, stop))
+                logits = model(inputs).float()
+                losses.append(F.cross_entropy(logits, labels, reduction="none"))
+                correct.append(logits.argmax(dim=1) == labels)
+        return {"accuracy": mean(torch.cat(correct).cpu()), "loss": mean(torch.cat(losses).cpu())}
+
+    def _split(self, split: str, device: torch.device) -> Images:
+        if device not in self._splits:
+            images, labels, test_images, test_labels = self.read()
+            held_out = self.options.validation_size
+            self._splits[device] = {
+                "train": self._images(images[held_out:], labels[held_out:], device),
+                "validation": self._images(images[:held_out], labels[:held_out], device),
+                "test": self._images(test_images, test_labels, device),
+            }
+        return self._splits[device][split]
+
+    def _images(self, images: Bytes, labels: Bytes, device: torch.device) -> Images:
+        center, spread = (self.mean, self.std) if self.options.normalize == "standard" else (0.0, 1.0)
+        return Images(
+            torch.from_numpy(np.ascontiguousarray(images)).unsqueeze(1).to(device),
+            torch.from_numpy(labels.astype(np.int64)).to(device),
+            scale=1 / (self.levels * spread),
+            shift=-center / spread,
+        )

@@ -1,0 +1,41 @@
+"""Fixed divisions of data: the same for every seed, method, machine and library version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SEED = 20240229
+
+
+def stratified_order(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """A fixed permutation of examples, every prefix of which holds the classes in proportion.
+
+    Within a class the order is random. In the first k of n examples a class of m has k m / n of them,
+    give or take one.
+
+    Args:
+        labels: (n,) class of each example, non-negative integers.
+    """
+    # RandomState and not Generator: numpy promises to keep only the former's stream (NEP 19).
+    shuffled = np.random.RandomState(_SEED).permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    counts = np.bincount(labels)
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    place = (np.arange(len(labels)) - starts + 0.5) / np.repeat(counts, counts)
+    return by_class[np.argsort(place, kind="stable")].astype(np.int64)
+
+
+def share(digest: bytes, validation: float, test: float) -> str:
+    """The split that a document belongs to, whatever other documents there are.
+
+    Args:
+        digest: SHA-256 of what identifies the document.
+        validation, test: fractions of all documents, in [0, 1); the rest is training.
+    """
+    position = int.from_bytes(digest[:8], "big") / 2**64
+    if position < validation:
+        return "validation"
+    return "test" if position < validation + test else "train"

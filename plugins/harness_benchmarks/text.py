@@ -1,0 +1,174 @@
+"""Language modelling on any text that the user has."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from harness import DataMissing, Metric, UserError, data_directory
+from harness_benchmarks.language import LanguageBenchmark, LanguageOptions, Tokens
+from harness_benchmarks.splits import share
+from harness_benchmarks.tokenizers import EncodingName, encoding, encoding_files
+
+Signature = tuple[tuple[str, int, int], ...]
+
+
+class TextOptions(LanguageOptions):
+    """Options of ``text``."""
+
+    path: Path = Field(json_schema_extra={"hashed": False})
+    """A file, or a folder whose files are one document each (subfolders too, hidden files not); relative paths are
+    relative to the data directory. Says only where: the content is hashed."""
+    tokenizer: Literal["bytes"] | EncodingName = "bytes"
+    """``bytes``, or one of tiktoken's encodings."""
+    validation_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """Fraction of the documents, or of one file's bytes; 0 has no validation metrics."""
+    test_fraction: float = Field(default=0.1, gt=0, lt=1)
+    """Fraction of the documents, or of one file's bytes."""
+
+    @model_validator(mode="after")
+    def _some_training(self) -> TextOptions:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction + test_fraction must be below 1, to leave some training text")
+        return self
+
+
+class Text(LanguageBenchmark[TextOptions]):
+    """Language modelling on a file or folder of text, as bytes or as byte-pair tokens.
+
+    One file is cut in order: training, validation, test, moved back to whole UTF-8 characters. Of several,
+    the SHA-256 of a document's content says which split it is in and orders the documents of a split, so
+    equal documents never part and neither names nor places matter. Bytes follow each other without a mark.
+    With a tiktoken encoding, which needs UTF-8, documents are divided by its end-of-text token, as is text
+    where that token is written out; it is scored as a token and stands for 0 bytes.
+
+    Licence and source are those of the user's text. tiktoken's encodings: OpenAI, MIT.
+    """
+
+    Options: ClassVar = TextOptions
+
+    def __init__(self, options: TextOptions) -> None:
+        self.unit = "byte" if options.tokenizer == "bytes" else "token"  # type: ignore[misc]
+        super().__init__(options)
+        if options.tokenizer != "bytes":
+            self.protocol += f", {options.tokenizer} tokens"  # type: ignore[misc]
+            self.metrics = (Metric("loss", "nats/token", "min"), *self.metrics[1:])  # type: ignore[misc]
+
+    @property
+    def root(self) -> Path:
+        """The file or folder, absolute."""
+        return data_directory() / self.options.path.expanduser()
+
+    def splits(self) -> Mapping[str, Tokens]:
+        """The tokens of each split."""
+        options = self.options
+        return _splits(
+            self.root, _signature(self.root), options.tokenizer, options.validation_fraction, options.test_fraction
+        )
+
+    def vocabulary(self) -> int:
+        """256, or what the encoding has."""
+        return 256 if self.options.tokenizer == "bytes" else encoding(self.options.tokenizer).n_vocab
+
+    def token_bytes(self) -> NDArray[np.int64]:
+        """1 each, or the lengths of the encoding's tokens, special ones 0."""
+        return super().token_bytes() if self.options.tokenizer == "bytes" else _token_bytes(self.options.tokenizer)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the content, whatever the files are called and wherever they are."""
+        return hashlib.sha256(
+            b"".join(digest for digest, _ in _documents(self.root, _signature(self.root)))
+        ).hexdigest()
+
+    def files(self) -> Sequence[Path]:
+        """The text, and the tokenizer's files."""
+        tokenizer = self.options.tokenizer
+        return [self.root, *([] if tokenizer == "bytes" else encoding_files(tokenizer))]
+
+    def prepare(self, download: bool = True) -> None:
+        """Fetch the tokenizer if it is missing; the text is the user's to provide."""
+        _signature(self.root)
+        if self.options.tokenizer != "bytes":
+            encoding(self.options.tokenizer, download)
+
+
+def _signature(root: Path) -> Signature:
+    """(path, size, time of change) of every file, so that what was read is kept only while it is current."""
+    if not root.exists():
+        raise DataMissing(
+            f"text: {root} does not exist. Set `path` to a file or folder of text; a relative path is relative to "
+            f"the data directory ({data_directory()}), which HARNESS_DATA sets."
+        )
+    if root.is_file():
+        paths = [root]
+    else:
+        paths = [p for p in root.rglob("*") if not any(part.startswith(".") for part in p.relative_to(root).parts)]
+    found = []
+    for path in sorted(paths):
+        if path.is_file():
+            stat = path.stat()
+            found.append((str(path), stat.st_size, stat.st_mtime_ns))
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=4)
+def _documents(root: Path, signature: Signature) -> list[tuple[bytes, bytes]]:
+    contents = [Path(path).read_bytes() for path, size, _ in signature if size]
+    if not contents:
+        raise DataMissing(f"text: {root} holds no text: every file in it is empty or hidden. Set `path` to another.")
+    return sorted((hashlib.sha256(content).digest(), content) for content in contents)
+
+
+@functools.lru_cache(maxsize=4)
+def _splits(root: Path, signature: Signature, tokenizer: str, validation: float, test: float) -> dict[str, Tokens]:
+    documents = _documents(root, signature)
+    splits: dict[str, list[bytes]] = {"train": [], "validation": [], "test": []}
+    if len(documents) == 1:
+        text = documents[0][1]
+        first, second = (_character(text, round(len(text) * part)) for part in (1 - validation - test, 1 - test))
+        splits = {"train": [text[:first]], "validation": [text[first:second]], "test": [text[second:]]}
+    for digest, content in documents if len(documents) > 1 else ():
+        splits[share(digest, validation, test)].append(content)
+    try:
+        return {name: _tokens(contents, tokenizer) for name, contents in splits.items()}
+    except UnicodeDecodeError as error:
+        raise UserError(f"text: {root} is not all UTF-8 ({error}). Convert it, or set `tokenizer: bytes`.") from error
+
+
+def _character(text: bytes, cut: int) -> int:
+    while 0 < cut < len(text) and text[cut] & 0xC0 == 0x80:
+        cut -= 1
+    return cut
+
+
+def _tokens(contents: Sequence[bytes], tokenizer: str) -> Tokens:
+    if tokenizer == "bytes":
+        return np.frombuffer(b"".join(contents), dtype=np.uint8).copy()
+    coder = encoding(tokenizer)
+    end = coder.decode([coder.eot_token])
+    tokens: list[int] = []
+    for content in contents:
+        if tokens and tokens[-1] != coder.eot_token:
+            tokens.append(coder.eot_token)
+        tokens += coder.encode(content.decode(), allowed_special={end}, disallowed_special=())
+    return np.array(tokens, dtype=np.int32)
+
+
+@functools.cache
+def _token_bytes(tokenizer: str) -> NDArray[np.int64]:
+    coder = encoding(tokenizer)
+    special = {coder.encode_single_token(text) for text in coder.special_tokens_set}
+    sizes = np.zeros(coder.n_vocab, dtype=np.int64)
+    for token in set(range(coder.n_vocab)) - special:
+        # Some encodings leave numbers unused.
+        with contextlib.suppress(KeyError):
+            sizes[token] = len(coder.decode_single_token_bytes(token))
+    return sizes

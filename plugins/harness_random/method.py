@@ -1,0 +1,51 @@
+"""A random mask of exact density, fixed before training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from harness import MethodContext, Phase, Prune, SparsityMethod, Train, TrainingBudget
+
+
+class RandomOptions(BaseModel):
+    """Options of ``random``.
+
+    Attributes:
+        distribution: how the density is spread over connections; another cell's counts per connection,
+            where the suite matches them, go before it.
+        granularity: ``kernel`` draws whole (out, in) pairs, exact to one kernel per connection.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    distribution: Literal["uniform", "erk"] = "uniform"
+    granularity: Literal["weight", "kernel"] = "weight"
+
+
+class Random(SparsityMethod[RandomOptions]):
+    """Keeps a random subset of the initial weights and trains it for one training budget.
+
+    Every subset with the right count per connection is equally likely. Within a seed all densities rank
+    the same draw, so that a connection's smaller masks lie within its larger ones.
+    """
+
+    Options = RandomOptions
+
+    def program(self, budget: TrainingBudget) -> Sequence[Phase]:
+        """Prune at initialisation, then train."""
+        prune = Prune(distribution=self.options.distribution, granularity=self.options.granularity)
+        return [prune, Train(budget.steps, hooks=False)]
+
+    def influences(self, phase: Phase) -> Mapping[str, Any]:
+        """Nothing: the phases carry both options."""
+        return {}
+
+    def scores(self, context: MethodContext) -> Mapping[str, Tensor]:
+        """Uniform draws in [0, 1), on the CPU so that they are the same for every device."""
+        generator = context.generator("mask")
+        return {c.name: torch.rand(c.shape, generator=generator).to(context.device) for c in context.connections}
