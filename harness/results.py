@@ -101,7 +101,7 @@ class ResultStore:
         return loaded if isinstance(loaded, dict) else None
 
     def write_plan(self, suite: str, plan: Record) -> None:
-        """Write which cells belong to the suite: {"suite", "description", "cells": [...], "baseline", ...}."""
+        """Write which cells belong to the suite: {"suite", "description", "path", "cells": [...], "baselines": {experiment: method}}."""
         write_json(self.root / suite / "suite.json", plan)
 
     def plan(self, suite: str) -> Record | None:

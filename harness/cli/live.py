@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from time import monotonic
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.executors.base import Job
+from harness.heartbeat import Heartbeat
 
 PLAIN_SECONDS = 15.0
 EVALUATION_STEPS = 20
@@ -34,13 +35,13 @@ class RunView:
     Args:
         console: on stderr.
         jobs: everything that will run.
-        workers: how many run at once, for the time left.
+        heartbeat: tells other terminals what runs.
     """
 
-    def __init__(self, console: Console, jobs: Sequence[Job], workers: int) -> None:
+    def __init__(self, console: Console, jobs: Sequence[Job], heartbeat: Heartbeat) -> None:
         self._console = console
         self._live = console.is_terminal
-        self._workers = workers
+        self._heartbeat = heartbeat
         self._total = sum(_weight(job) for job in jobs)
         self._jobs = len(jobs)
         self._done_weight = 0.0
@@ -48,7 +49,7 @@ class RunView:
         self._failed = 0
         self._began: float | None = None
         self._told = monotonic()
-        self._running: dict[str, tuple[Job, float, float, float]] = {}
+        self._running: dict[str, tuple[Job, float, int, float]] = {}
         self._tasks: dict[str, TaskID] = {}
         self._overall = Progress(
             TextColumn("[bold]{task.description}"),
@@ -72,14 +73,15 @@ class RunView:
     @contextmanager
     def showing(self) -> Iterator[RunView]:
         """Show while the block runs."""
-        if not self._live:
-            yield self
-            return
         table = Table.grid(expand=True)
         table.add_row(self._overall)
         table.add_row(self._stages)
-        with Live(table, console=self._console, refresh_per_second=5, transient=True):
-            yield self
+        live = Live(table, console=self._console, refresh_per_second=5, transient=True) if self._live else nullcontext()
+        try:
+            with live:
+                yield self
+        finally:
+            self._heartbeat.close()
 
     def started(self, job: Job) -> None:
         """See :class:`harness.executors.base.View`."""
@@ -132,6 +134,14 @@ class RunView:
 
     def _tell(self) -> None:
         left = self._left()
+        self._heartbeat.beat(
+            left,
+            [
+                {"label": job.label, "step": step, "steps": job.steps, "loss": loss}
+                for job, _, step, loss in self._running.values()
+                if job.steps
+            ],
+        )
         if self._live:
             text = f"{self._failed} failed" if self._failed else ""
             self._overall.update(self._all, completed=self._done, left=left, failed=text)

@@ -110,6 +110,7 @@ def _execute(
     from harness.cli.live import RunView
     from harness.executors.base import Job
     from harness.executors.local import LocalExecutor
+    from harness.heartbeat import Heartbeat
     from harness.stages import PlannedCell
 
     class RecordingView(RunView):
@@ -121,7 +122,8 @@ def _execute(
             super().failed(job, failure)
 
     executor = LocalExecutor(store.root.resolve(), workers, _gpus(), plugins, checkpoint_minutes * 60)
-    with RecordingView(console, plan.jobs, workers).showing() as view:
+    heartbeat = Heartbeat(store.work, plan.selected[0].cell.suite)
+    with RecordingView(console, plan.jobs, heartbeat).showing() as view:
         outcome = executor.run(plan.jobs, view, max_failures)
     cells = {planned.id for planned in plan.selected}
     return {name: f for name, f in outcome.failures.items() if name in cells}, outcome.interrupted
@@ -171,7 +173,7 @@ def _plan_record(suite: Suite, plan: Plan) -> dict[str, Any]:
         "suite": suite.name,
         "description": suite.description,
         "path": str(suite.path),
-        "baseline": suite.baseline,
+        "baselines": {name: experiment.baseline for name, experiment in suite.experiments.items()},
         "cells": [planned.id for planned in plan.graph.cells],
     }
 

@@ -48,7 +48,10 @@ def prune(method: Connectome, phase: Prune, context: MethodContext) -> Masks:
         budget = DensityBudget(sum(left.values()) if counts else keep, 0.0, counts)
     else:
         assert context.budget is not None
-        budget = context.budget
+        whole = context.budget
+        budget = (
+            whole if phase.exponent == 1 else DensityBudget.of(whole.requested**phase.exponent, context.connections)
+        )
     scores = {
         name: torch.where(context.masks[name], score, -torch.inf) for name, score in method.scores(context).items()
     }
@@ -94,11 +97,12 @@ def test_resets_share_their_pruning_but_threshold_rules_do_not() -> None:
     assert connectome(threshold_rule="published").influences(phase) != connectome().influences(phase)
 
 
-def test_a_density_is_reached_by_equal_fractions_and_exactly() -> None:
-    program = connectome(generations=3).program(TrainingBudget(7, 2, density=0.1))
+@pytest.mark.parametrize("budget", [TrainingBudget(7, 2, density=0.1), TrainingBudget(7, 2, matched=True)])
+def test_a_density_is_reached_by_equal_fractions_and_exactly(budget: TrainingBudget) -> None:
+    program = connectome(generations=3).program(budget)
     first, second, last = (phase for phase in program if isinstance(phase, Prune))
-    assert [first.density, second.density] == pytest.approx([0.46415888, 0.21544347])
-    assert (last.density, last.fraction) == (None, None)
+    assert [first.exponent, second.exponent, last.exponent] == pytest.approx([1 / 3, 2 / 3, 1])
+    assert {(phase.density, phase.fraction) for phase in (first, second, last)} == {(None, None)}
     weights = {"a": torch.randn(13, 17), "b": torch.randn(5, 13)}
     masks, generator = None, torch.Generator().manual_seed(0)
     for phase in (first, second, last):
@@ -117,7 +121,7 @@ def test_one_generation_goes_straight_to_the_density() -> None:
 
 @pytest.mark.parametrize("options", [{"fraction": 0.2}, {"threshold_rule": "published"}])
 def test_a_density_and_what_contradicts_it_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"density 0\.5 .*leave out"):
+    with pytest.raises(UserError, match=r"given a density .*leave out"):
         connectome(**options).program(TrainingBudget(7, 2, density=0.5))
 
 

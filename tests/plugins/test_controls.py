@@ -185,7 +185,7 @@ DATA = DataSpec("classification", (10,), 5, 100)
 def test_small_dense_has_the_parameters_that_the_density_leaves() -> None:
     """1605 parameters, 1000 in scope: density 0.3 leaves 905, and width 56 has 901."""
     full = TwoLayers(Width(), DATA)
-    small = SmallDense(NoOptions()).adapt(full, DensityBudget.of(0.3, full.connections()))
+    small = SmallDense(NoOptions()).adapt(full, full.connections(), DensityBudget.of(0.3, full.connections()))
     assert sum(p.numel() for p in small.build().parameters()) == 901
     assert small.options.hidden == 56
 
@@ -194,14 +194,14 @@ def test_small_dense_has_the_parameters_that_the_density_leaves() -> None:
 def test_small_dense_is_within_one_unit(density: float) -> None:
     full = TwoLayers(Width(hidden=997), DATA)
     budget = DensityBudget.of(density, full.connections())
-    small = parameter_count(SmallDense(NoOptions()).adapt(full, budget))
+    small = parameter_count(SmallDense(NoOptions()).adapt(full, full.connections(), budget))
     left = parameter_count(full) - 9970 + budget.keep
     assert abs(left - small) <= 16 + 0.5 / density
 
 
 def test_density_one_is_the_whole_network() -> None:
     full = TwoLayers(Width(), DATA)
-    assert SmallDense(NoOptions()).adapt(full, DensityBudget.of(1.0, full.connections())).options == Width()
+    assert SmallDense(NoOptions()).adapt(full, full.connections(), DensityBudget.of(1.0, full.connections())).options == Width()
 
 
 def test_counting_allocates_nothing_and_counts_ties_once() -> None:
@@ -219,4 +219,4 @@ def test_small_dense_refuses_what_it_cannot_do() -> None:
     assert method.unsupported(full, full.connections()) is None
     assert "no width" in method.unsupported(fixed, fixed.connections())
     with pytest.raises(Unsupported, match="keeps no weight"):
-        method.adapt(full, DensityBudget.of(0.0, full.connections()))
+        method.adapt(full, full.connections(), DensityBudget.of(0.0, full.connections()))

@@ -1,0 +1,33 @@
+# The project's commands. `make quickstart` and `make test` need Python 3.11 and nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test install dev clean
+
+quickstart: install
+	$(BIN)/harness run suites/quickstart.yaml --results $${RESULTS:-results}
+
+test: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+install: .venv/installed
+
+dev: .venv/dev
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

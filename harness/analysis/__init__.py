@@ -1,0 +1,1 @@
+"""Statistics over result files; pure functions, no torch."""

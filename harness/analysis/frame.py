@@ -1,0 +1,171 @@
+"""Result files as one table: a row for every metric of every finished cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from harness.errors import UserError, unknown_name
+from harness.results import LeftOut, Record, ResultStore
+
+DEFAULT_BASELINE = "dense"
+OBSOLETE = "not part of the suite"  # how ResultStore.records begins the reason of a superseded cell
+
+COLUMNS = (
+    "suite",
+    "experiment",
+    "architecture",
+    "benchmark",
+    "trained_on",
+    "method",
+    "match",  # the row whose density this cell takes, "" if none
+    "density_requested",
+    "density_mask",
+    "density_true_zeros",  # 1 - fraction of zeros, so that it can stand beside the other densities
+    "density_total",
+    "density_scope",
+    "metric",
+    "unit",
+    "direction",
+    "protocol",
+    "primary",
+    "seed",
+    "value",
+    "n_examples",
+    "stderr",
+    "parameters",
+    "steps",
+    "examples",
+    "tokens",
+    "flops",
+    "seconds",
+    "published",
+    "cell",
+    "versions",
+    "revision",
+    "device",
+)
+
+
+def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.DataFrame, list[LeftOut]]:
+    """Every counted number below a results folder, and every file that is not counted with the reason.
+
+    One row per (finished cell, metric) with ``COLUMNS`` and ``baseline``, the method that the suite's plan
+    compares with. Failed and diverged cells are left out, so that they are never averaged.
+
+    Raises:
+        UserError: if a suite has no results.
+    """
+    known = store.suites()
+    rows: list[tuple[Any, ...]] = []
+    left: list[LeftOut] = []
+    sources: dict[str, str] = {}
+    baselines: dict[str, Record] = {}
+    for suite in known if suites is None else suites:
+        if suite not in known:
+            raise UserError(unknown_name("suite", suite, known) + f" Looked in {store.root}.")
+        plan = store.plan(suite) or {}
+        named = plan.get("baselines")
+        baselines[suite] = named if isinstance(named, dict) else {}
+        for record in store.records(suite):
+            if isinstance(record, LeftOut):
+                left.append(record)
+                continue
+            path = store.cell_path(suite, str(record["cell"]))
+            try:
+                if record["status"] != "done":
+                    left.append(LeftOut(path, _failure(record)))
+                    continue
+                rows.extend(_rows(record, suite))
+                sources[record["cell"]] = _label(record)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                left.append(LeftOut(path, f"is no complete record ({type(error).__name__}: {error})"))
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    # A match names a cell, and so a seed; the rows of a table need the name of what all seeds are matched to.
+    labels = {(cell, by): _matched(cell, by, sources) for cell, by in frame["match"].unique()}
+    frame["match"] = frame["match"].map(labels).astype(str)
+    frame["baseline"] = [
+        str(baselines[suite].get(experiment) or DEFAULT_BASELINE)
+        for suite, experiment in zip(frame["suite"], frame["experiment"], strict=True)
+    ]
+    return frame, left
+
+
+def _rows(record: Record, suite: str) -> list[tuple[Any, ...]]:
+    density, benchmark, spent = record["density"], record["benchmark"], record.get("spent") or {}
+    environment = record.get("environment") or {}
+    match = density.get("match")
+    protocol, seed = str(benchmark.get("protocol") or ""), int(record["seed"])
+    head = (
+        suite,
+        str(record.get("experiment") or ""),
+        record["architecture"]["label"],
+        benchmark["label"],
+        record.get("trained_on") or benchmark["label"],
+        record["method"]["label"],
+        (match["cell"], match.get("by") or "") if match else ("", ""),
+        _number(density.get("requested")),
+        _number(density["mask"]),
+        1 - _number(density.get("true_zeros")),
+        _number(density.get("total")),
+        density.get("scope") or "maskable",
+    )
+    tail = (
+        _number(record["architecture"].get("parameters")),
+        *(_number(spent.get(name)) for name in ("steps", "examples", "tokens")),
+        _number((spent.get("flops") or {}).get("training")),
+        _number(spent.get("seconds")),
+    )
+    provenance = (
+        record["cell"],
+        ", ".join(f"{name} {environment[name]}" for name in ("harness", "torch", "python") if environment.get(name)),
+        _revision(environment.get("git")),
+        str(environment.get("device") or ""),
+    )
+    rows = []
+    for name, metric in record["metrics"].items():
+        value = float(metric["value"])
+        if not math.isfinite(value):
+            raise ValueError(f"metric {name} is {value}")
+        if metric["direction"] not in ("max", "min"):
+            raise ValueError(f"metric {name} has direction {metric['direction']!r}")
+        primary = bool(metric.get("primary"))
+        measured = (name, metric.get("unit") or "", metric["direction"], protocol, primary, seed, value)
+        error = (_number(metric.get("n")), _number(metric.get("stderr")))
+        published = _number(record.get("published")) if primary else math.nan
+        rows.append((*head, *measured, *error, *tail, published, *provenance))
+    if not rows:
+        raise ValueError("no metric")
+    return rows
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _label(record: Record) -> str:
+    density = record["density"]
+    asked = density.get("requested") if not density.get("match") else None
+    return str(record["method"]["label"]) + (f" {asked:g}" if asked is not None else "")
+
+
+def _matched(cell: str, by: str, sources: Mapping[str, str]) -> str:
+    if not cell:
+        return ""
+    return sources.get(cell, "another cell") + (f", {by}" if by else "")
+
+
+def _revision(git: Any) -> str:
+    if isinstance(git, Mapping):
+        return str(git.get("revision") or "") + ("+changes" if git.get("dirty") else "")
+    return str(git or "")
+
+
+def _failure(record: Record) -> str:
+    failure = record.get("failure") or {}
+    step = f" at step {failure['step']}" if failure.get("step") is not None else ""
+    text = ": ".join(str(failure[key]).splitlines()[0] for key in ("type", "message") if failure.get(key))
+    return f"{record['status']}{step}" + (f": {text}" if text else "")

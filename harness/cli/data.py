@@ -1,0 +1,145 @@
+"""``harness data``: which data is on this machine, fetching it, checking it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from tabulate import tabulate
+
+from harness.cli import data_option, plugin_option
+from harness.data import data_directory
+from harness.errors import HarnessError, UserError
+from harness.plugins import Registry, load
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from harness.benchmark import Benchmark
+
+
+@click.group(
+    name="data",
+    short_help="List, fetch and check the data of benchmarks.",
+    epilog="""\b
+Examples:
+  harness data list
+  harness data prepare suites/quickstart.yaml
+  harness data verify --data /scratch/data""",
+)
+def command() -> None:
+    """List, fetch and check the data of benchmarks.
+
+    NAME is a benchmark, or the path of a suite, which stands for all of its benchmarks. Without NAME:
+    every registered benchmark.
+    """
+
+
+names_argument = click.argument("names", nargs=-1, metavar="[NAME]...")
+
+
+@command.command("list", epilog="\b\nExample:\n  harness data list")
+@names_argument
+@plugin_option
+@data_option
+def list_data(names: tuple[str, ...], plugin_files: tuple[Path, ...]) -> None:
+    """Show which data is here: ready, missing, or part of an installed package."""
+    rows = []
+    for label, benchmark in _benchmarks(names, load(plugin_files)):
+        files = benchmark.files()
+        rows.append([label, state_of(files), str(_folder(files))])
+    click.echo(f"data directory: {data_directory()}\n")
+    click.echo(tabulate(rows, headers=["benchmark", "state", "folder"]))
+
+
+@command.command("prepare", epilog="\b\nExample:\n  harness data prepare suites/quickstart.yaml")
+@names_argument
+@plugin_option
+@data_option
+@click.pass_context
+def prepare(ctx: click.Context, names: tuple[str, ...], plugin_files: tuple[Path, ...]) -> None:
+    """Fetch or build what is missing; does nothing where it is there."""
+    failed = False
+    for label, benchmark in _benchmarks(names, load(plugin_files)):
+        try:
+            benchmark.prepare(download=True)
+        except HarnessError as error:
+            failed = True
+            click.echo(f"{label}: {error}", err=True)
+        else:
+            click.echo(f"{label}: {state_of(benchmark.files())}")
+    ctx.exit(2 if failed else 0)
+
+
+@command.command("verify", epilog="\b\nExample:\n  harness data verify --data /scratch/data")
+@names_argument
+@plugin_option
+@data_option
+@click.pass_context
+def verify(ctx: click.Context, names: tuple[str, ...], plugin_files: tuple[Path, ...]) -> None:
+    """Check files against their checksums; exit 1 if anything is wrong."""
+    sound = True
+    for label, benchmark in _benchmarks(names, load(plugin_files)):
+        state = state_of(benchmark.files())
+        try:
+            problems = list(benchmark.verify()) if state != "missing" else []
+        except HarnessError as error:
+            problems = [str(error)]
+        for problem in problems:
+            click.echo(f"{label}: {problem}")
+        if not problems:
+            click.echo(f"{label}: {'not here, nothing to check' if state == 'missing' else 'ok'}")
+        # What was asked for by name must be there; in a sweep over everything it need not be.
+        sound = sound and not problems and not (names and state == "missing")
+    ctx.exit(0 if sound else 1)
+
+
+def _benchmarks(names: Sequence[str], registry: Registry) -> Iterator[tuple[str, Benchmark[Any]]]:
+    """Label and benchmark for each name, in order, equal ones once; all of them where no name is given."""
+    from harness.suite import Suite
+    from harness.yaml_source import YamlSource
+
+    if not names:
+        yield from registered_benchmarks(registry)
+    for name in dict.fromkeys(names):
+        if name.endswith((".yaml", ".yml")):
+            # Not load_suite: expanding into cells needs the very data that is to be fetched.
+            found = Suite(YamlSource(Path(name)), registry).benchmarks()
+            yield from {id(benchmark): (label, benchmark) for label, benchmark in found}.values()
+        else:
+            cls = registry.get("benchmark", name)
+            yield name, cls(_options(name, cls))
+
+
+def registered_benchmarks(registry: Registry) -> Iterator[tuple[str, Benchmark[Any]]]:
+    """Every registered benchmark with default options; one that cannot be made is reported and left out."""
+    for registered in registry.entries("benchmark"):
+        name = registered.entry.name
+        try:
+            cls = registry.get("benchmark", name)
+            yield name, cls(_options(name, cls))
+        except HarnessError as error:
+            click.echo(f"{name}: left out: {error}", err=True)
+
+
+def _options(name: str, cls: type[Any]) -> BaseModel:
+    from harness.cli.describe import default_options
+
+    try:
+        return default_options(cls)
+    except UserError as error:
+        raise UserError(f"benchmark '{name}' {error}: name a suite file that sets it instead") from error
+
+
+def state_of(files: Sequence[Path]) -> str:
+    """Whether a benchmark's files are here, in words."""
+    if not files:
+        return "comes with a package"
+    return "ready" if all(path.exists() for path in files) else "missing"
+
+
+def _folder(files: Sequence[Path]) -> Path | str:
+    return Path(os.path.commonpath([path.parent for path in files])) if files else "-"

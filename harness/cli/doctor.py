@@ -1,0 +1,169 @@
+"""``harness doctor``: what this machine has, and what is in the way of a run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import click
+from tabulate import tabulate
+
+from harness import __version__
+from harness.cli import data_option, plugin_option
+from harness.data import data_directory
+from harness.errors import HarnessError
+from harness.plugins import KINDS, Registry, load
+
+State = Literal["ok", "note", "BROKEN"]
+
+
+class Finding(NamedTuple):
+    """One line of the report. ``BROKEN`` means that no suite can run; a ``note`` may matter to some."""
+
+    state: State
+    what: str
+    detail: str
+
+
+@click.command(
+    name="doctor",
+    short_help="Check this machine: devices, data, plugins, SLURM, disk.",
+    epilog="""\b
+Examples:
+  harness doctor
+  harness doctor --results /scratch/results --data /scratch/data""",
+)
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, metavar="DIR")
+@plugin_option
+@data_option
+@click.pass_context
+def command(ctx: click.Context, results: Path, plugin_files: tuple[Path, ...]) -> None:
+    """Check this machine: devices, data, plugins, SLURM, disk. Exit 1 if no suite can run here."""
+    registry = load(plugin_files)
+    findings = [*_software(), *_torch(), *_plugins(registry), *_data(registry), *_storage(results), _slurm()]
+    click.echo(tabulate(findings, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, None, 100]))
+    ctx.exit(1 if any(finding.state == "BROKEN" for finding in findings) else 0)
+
+
+def _software() -> Iterator[Finding]:
+    yield Finding("ok", "harness", __version__)
+    yield Finding("ok", "python", f"{platform.python_version()} ({sys.executable})")
+    yield Finding("ok", "system", f"{platform.system()} {platform.release()}, {platform.machine()}")
+    packages = ("numpy", "pandas", "pydantic", "pluggy", "safetensors", "submitit")
+    missing = [package for package in packages if _version(package) is None]
+    found = ", ".join(f"{package} {_version(package)}" for package in packages if package not in missing)
+    yield Finding("ok", "packages", found)
+    if missing:
+        yield Finding("BROKEN", "packages", f"not installed: {', '.join(missing)}. Install the harness again with pip")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        yield Finding("BROKEN", "torch", f"cannot be imported: {error}")
+        return
+    yield Finding("ok", "torch", torch.__version__)
+    cuda = torch.cuda.is_available()
+    for index in range(torch.cuda.device_count() if cuda else 0):
+        device = torch.cuda.get_device_properties(index)
+        yield Finding("ok", f"device cuda:{index}", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
+    if not cuda:
+        yield Finding("note", "device", "cpu only: no CUDA device is visible to torch")
+    yield Finding("ok", "cpu", f"{torch.backends.cpu.get_cpu_capability()}, {_cores()} cores usable")
+    yield Finding("ok", "threads", f"torch would use {torch.get_num_threads()}; a suite's training.threads decides")
+    yield _bf16(torch, cuda)
+    yield Finding(
+        "ok",
+        "determinism",
+        f"deterministic algorithms {_on(torch.are_deterministic_algorithms_enabled())}, "
+        f"cudnn deterministic {_on(torch.backends.cudnn.deterministic)}, "
+        f"cudnn benchmark {_on(torch.backends.cudnn.benchmark)}, "
+        f"matmul precision {torch.get_float32_matmul_precision()}, "
+        f"CUBLAS_WORKSPACE_CONFIG {os.environ.get('CUBLAS_WORKSPACE_CONFIG', 'not set')}",
+    )
+
+
+def _bf16(torch: Any, cuda: bool) -> Finding:
+    if cuda:
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Finding("ok" if native else "note", "bf16", "native" if native else "emulated on this GPU: slow")
+    return Finding("note", "bf16", "works on the cpu, but is fast only where the cpu has bf16 instructions")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _on(setting: bool) -> str:
+    return "on" if setting else "off"
+
+
+def _plugins(registry: Registry) -> Iterator[Finding]:
+    for kind in KINDS:
+        names = [registered.entry.name for registered in registry.entries(kind)]
+        yield Finding(
+            "ok" if names else "BROKEN", f"{kind}s", ", ".join(names) or "none: install a plugin that has one"
+        )
+    for failure in registry.failures:
+        yield Finding("note", "plugin failed", str(failure))
+
+
+def _data(registry: Registry) -> Iterator[Finding]:
+    from harness.cli.data import registered_benchmarks, state_of
+
+    there: dict[str, list[str]] = {}
+    for label, benchmark in registered_benchmarks(registry):
+        try:
+            state = state_of(benchmark.files())
+        except HarnessError as error:
+            state = str(error)
+        there.setdefault(state, []).append(label)
+    for state, labels in there.items():
+        hint = " (harness data prepare NAME)" if state == "missing" else ""
+        yield Finding("note" if state == "missing" else "ok", f"data: {state}", ", ".join(labels) + hint)
+
+
+def _storage(results: Path) -> Iterator[Finding]:
+    for what, folder in (("results", results), ("data", data_directory())):
+        there = _nearest(folder.absolute())
+        free = shutil.disk_usage(there).free / 2**30
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            state: State = "BROKEN" if what == "results" else "note"
+            yield Finding(
+                state, f"{what} folder", f"{folder}: cannot write: {error.strerror}. Choose one with --{what}"
+            )
+        else:
+            yield Finding("ok" if free > 1 else "note", f"{what} folder", f"{folder}: writable, {free:.1f} GiB free")
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or the closest one above it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _slurm() -> Finding:
+    tools = {tool: shutil.which(tool) for tool in ("sbatch", "squeue", "sacct")}
+    lacking = [tool for tool, path in tools.items() if path is None]
+    if not lacking:
+        return Finding("ok", "slurm", f"found ({tools['sbatch']})")
+    if len(lacking) == len(tools):
+        return Finding("note", "slurm", "not found: suites run on this machine only")
+    return Finding("note", "slurm", f"incomplete: {', '.join(lacking)} not in PATH")

@@ -1,0 +1,107 @@
+"""``harness plugins``: what is registered, and what one of it can do."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import click
+from tabulate import tabulate
+
+from harness.cli import plugin_option
+from harness.errors import UserError, unknown_name
+from harness.plugins import KINDS, Registered, Registry, load
+
+
+@click.command(
+    name="plugins",
+    short_help="List architectures, methods and benchmarks, or explain one.",
+    epilog="""\b
+Examples:
+  harness plugins
+  harness plugins random
+  harness plugins my_method --plugin my_method.py --format json""",
+)
+@click.argument("name", required=False)
+@plugin_option
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(name: str | None, plugin_files: tuple[Path, ...], form: str) -> None:
+    """List architectures, methods and benchmarks; with NAME, explain one: its options and what it goes with."""
+    registry = load(plugin_files)
+    if name is None:
+        _list(registry, form)
+    else:
+        _explain(registry, name, form)
+
+
+def _list(registry: Registry, form: str) -> None:
+    everything = [registered for kind in KINDS for registered in registry.entries(kind)]
+    if form == "json":
+        plugins = [{**_row(r), "origin": str(r.origin)} for r in everything]
+        failures = [{"origin": str(f.origin), "message": f.message, "location": f.location} for f in registry.failures]
+        click.echo(json.dumps({"plugins": plugins, "failures": failures}, indent=2))
+        return
+    rows = [[*_row(r).values(), _short_origin(r)] for r in everything]
+    click.echo(tabulate(rows, headers=["kind", "name", "summary", "origin"]) if rows else "no plugin is installed")
+    for failure in registry.failures:
+        click.echo(f"failed: {failure}", err=True)
+
+
+def _row(registered: Registered) -> dict[str, str]:
+    return {"kind": registered.kind, "name": registered.entry.name, "summary": registered.entry.summary}
+
+
+def _short_origin(registered: Registered) -> str:
+    origin = registered.origin
+    return str(origin.file or f"{origin.distribution or origin.plugin} {origin.version or ''}".strip())
+
+
+def _explain(registry: Registry, name: str, form: str) -> None:
+    found = [registry.find(kind, name) for kind in registry.kinds_of(name)]
+    if not found:
+        known = {r.entry.name for kind in KINDS for r in registry.entries(kind)}
+        failed = [f"failed: {failure}" for failure in registry.failures]
+        raise UserError("\n".join([unknown_name("plugin", name, known), *failed]))
+    from harness.cli.describe import describe  # imports torch
+
+    descriptions = [describe(registry, registered) for registered in found]
+    if form == "json":
+        click.echo(json.dumps(descriptions, indent=2))
+    else:
+        click.echo("\n\n".join(_text(d) for d in descriptions))
+
+
+def _text(description: dict[str, Any]) -> str:
+    """One description for a reader; keys that only one kind has come in the order of the description."""
+    d = dict(description)
+    origin = d.pop("origin")
+    where = origin["file"] or f"{origin['distribution']} {origin['version']}"
+    lines = [f"{d.pop('kind')} {d.pop('name')}, version {d.pop('version')} ({where})"]
+    summary, doc = d.pop("summary"), d.pop("doc")
+    lines.append(_indented(doc or summary))
+    lines += ["", "options:" if d["options"] else "options: none"]
+    rows = [[o["name"], o["type"], _default(o), o["description"]] for o in d.pop("options")]
+    if rows:
+        lines.append(
+            _indented(tabulate(rows, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, 36, 24, 60]))
+        )
+    lines.append("")
+    for key, value in d.items():
+        title = key.replace("_", " ")
+        if isinstance(value, dict):
+            lines += [f"{title}:", _indented(tabulate(value.items(), tablefmt="plain", disable_numparse=True))]
+        elif value and isinstance(value[0], dict):
+            lines += [f"{title}:", *(f"  {m['name']} [{m['unit']}], {m['direction']}" for m in value)]
+        else:
+            lines.append(f"{title}: {', '.join(value) if isinstance(value, list) else value}")
+    return "\n".join(lines)
+
+
+def _indented(text: str) -> str:
+    return textwrap.indent(text.replace("``", "'"), "  ")
+
+
+def _default(option: dict[str, Any]) -> str:
+    return "required" if option["required"] else f"default {json.dumps(option['default'])}"

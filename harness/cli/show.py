@@ -1,0 +1,140 @@
+"""``harness show``: one cell's record, readable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from harness.results import Record
+
+_CANDIDATES = 20
+
+
+@click.command(
+    short_help="Show one cell's record.",
+    epilog="\b\nExamples:\n  harness show genome.s0\n  harness show digits.skip_mlp.digits.genome.s0 --format json",
+)
+@click.argument("cell")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+def command(cell: str, form: str, results: Path) -> None:
+    """Show the record of CELL: its name, SUITE/NAME, or any part of it that fits one cell only."""
+    from harness.errors import HarnessError
+    from harness.results import LeftOut, load_record
+
+    path = _find(results, cell)
+    record = load_record(path)
+    if isinstance(record, LeftOut):
+        raise HarnessError(f"{path} {record.reason}")
+    click.echo(json.dumps(record, indent=2, ensure_ascii=False) if form == "json" else "\n".join(_text(record)))
+
+
+def _find(results: Path, cell: str) -> Path:
+    """The record's file: an exact name before a prefix, a prefix before any part.
+
+    Raises:
+        UserError: if no cell or more than one fits.
+    """
+    from harness.errors import UserError, unknown_name
+
+    paths = {f"{p.parent.parent.name}/{p.stem}": p for p in sorted(results.glob("*/cells/*.json"))}
+    wanted = cell.removesuffix(".json")
+    fits = (
+        lambda name: wanted in (name, name.partition("/")[2]),
+        lambda name: name.startswith(wanted) or name.partition("/")[2].startswith(wanted),
+        lambda name: wanted in name,
+    )
+    for fit in fits:
+        found = [name for name in paths if fit(name)]
+        if len(found) == 1:
+            return paths[found[0]]
+        if found:
+            more = f"\n  and {len(found) - _CANDIDATES} more" if len(found) > _CANDIDATES else ""
+            names = "".join(f"\n  {name}" for name in found[:_CANDIDATES])
+            raise UserError(f"'{cell}' fits {len(found)} cells, give more of the name:{names}{more}")
+    if not paths:
+        raise UserError(f"no results in {results}: run a suite first, or name the folder with --results")
+    near = _nearest(wanted, paths)
+    raise UserError(unknown_name("cell", wanted, near) + f" ({len(paths)} cells in {results}; these are the nearest.)")
+
+
+def _nearest(wanted: str, names: Mapping[str, Path]) -> list[str]:
+    import difflib
+
+    stems = {name.partition("/")[2] if "/" not in wanted else name: name for name in names}
+    return difflib.get_close_matches(wanted, stems, n=5, cutoff=0)
+
+
+def _text(record: Record) -> Iterator[str]:
+    """One line per fact; nested values are indented under their name."""
+    head = ("cell", "suite", "experiment", "status", "seed", "trained_on", "published", "finished")
+    for name in head:
+        yield f"{name:<14}{_inline(record.get(name))}"
+    for name in ("architecture", "method", "benchmark"):
+        yield f"{name:<14}{_part(record[name])}"
+    if failure := record.get("failure"):
+        step = f" at step {failure['step']}" if failure.get("step") is not None else ""
+        yield f"\nfailure{step}: {failure.get('type')}: {failure.get('message')}"
+        yield from (f"  {line}" for line in str(failure.get("traceback") or "").splitlines())
+    for split, key in (("test", "metrics"), ("validation", "validation")):
+        if metrics := record.get(key):
+            yield f"\n{split}"
+            yield from (f"  {_metric(name, metric)}" for name, metric in metrics.items())
+    density = dict(record["density"])
+    connections = density.pop("connections", None) or {}
+    yield "\ndensity"
+    yield from _nested(density)
+    if connections:
+        width = max(map(len, connections))
+        yield f"  {'connection':<{width}}  {'size':>12}  {'kept':>12}  density"
+        for name, c in connections.items():
+            share = c["kept"] / max(1, c["size"])
+            yield f"  {name:<{width}}  {c['size']:>12,}  {c['kept']:>12,}  {share:.4f}"
+    shown = {*head, "architecture", "method", "benchmark", "failure", "metrics", "validation", "density", "schema"}
+    for name, value in record.items():
+        if name in shown or value in (None, {}, []):
+            continue
+        if isinstance(value, Mapping):
+            yield f"\n{name}"
+            yield from _nested(value)
+        elif isinstance(value, list):
+            yield f"\n{name}"
+            yield from (f"  {number}  {_inline(item)}" for number, item in enumerate(value, 1))
+        else:
+            yield f"\n{name}  {value}"
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    plugin = f" = {part.get('plugin')} version {part.get('version')}"
+    extra = {k: v for k, v in part.items() if k not in ("label", "plugin", "version", "options")}
+    return f"{part['label']}{plugin}  {_inline({**(part.get('options') or {}), **extra})}".rstrip()
+
+
+def _metric(name: str, metric: Mapping[str, Any]) -> str:
+    error = f" ± {metric['stderr']:.4g} (standard error)" if metric.get("stderr") is not None else ""
+    better = {"max": "higher is better", "min": "lower is better"}.get(str(metric.get("direction")), "")
+    facts = [metric.get("unit"), f"n {metric.get('n')}", better, "primary" if metric.get("primary") else ""]
+    return f"{name}  {metric['value']:.6g}{error}  ({', '.join(fact for fact in facts if fact)})"
+
+
+def _nested(values: Mapping[str, Any]) -> Iterator[str]:
+    width = max(map(len, values), default=0)
+    for name, value in values.items():
+        yield f"  {name:<{width}}  {_inline(value)}"
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_inline(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return " ".join(map(_inline, value))
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,84 @@
+"""``harness status``: how far each suite has come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.results import ResultStore
+
+EXAMPLES = """\b
+Examples:
+  harness status
+  harness status quickstart
+  harness status suites/quickstart.yaml --results /tmp/try
+"""
+
+
+@click.command(epilog=EXAMPLES, short_help="Show which cells of a suite are done, running, failed or to do.")
+@click.argument("suites", nargs=-1, metavar="[SUITE]...")
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+def command(suites: tuple[str, ...], results: Path) -> None:
+    """Show which cells of each SUITE (a name, or its file) are done, failed or to do, and what runs now."""
+    from rich.console import Console
+
+    from harness.errors import UserError, unknown_name
+    from harness.results import ResultStore
+
+    store = ResultStore(results)
+    known = store.suites()
+    if not known:
+        raise UserError(f"no results in {results}: run a suite first, or name the folder with --results")
+    names = [Path(name).stem if name.endswith((".yaml", ".yml")) else name for name in suites] or known
+    for name in names:
+        if name not in known:
+            raise UserError(unknown_name("suite", name, known))
+    for name in names:
+        _show(Console(highlight=False), store, name)
+
+
+def _show(console: Console, store: ResultStore, suite: str) -> None:
+    from rich.table import Table
+
+    from harness.cli.live import duration
+    from harness.heartbeat import running
+
+    plan = store.plan(suite)
+    names = plan["cells"] if plan else sorted(p.stem for p in (store.root / suite / "cells").glob("*.json"))
+    counts: dict[str, Counter[str]] = {}
+    failures = []
+    for name in names:
+        record = store.read(suite, name)
+        state = record["status"] if record else "to do"
+        counts.setdefault(_row(name), Counter())[state] += 1
+        if record and record.get("failure"):
+            failures.append(f"{name}: {state}: {record['failure']['message'].splitlines()[0]}")
+    total = sum(counts.values(), Counter())
+    console.print(f"[bold]{suite}[/bold]: " + ", ".join(f"{n} {state}" for state, n in total.most_common()))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    states = [state for state in ("done", "failed", "diverged", "to do") if total[state]]
+    for column in ("cells", *states):
+        table.add_column(column, justify="left" if column == "cells" else "right")
+    for row, count in counts.items():
+        table.add_row(row, *(str(count[state] or "") for state in states))
+    console.print(table)
+    for beat in running(store.work, suite):
+        left = f", {duration(beat['left'])} left" if beat["left"] is not None else ""
+        console.print(f"running on {beat['host']}, process {beat['pid']}{left}")
+        for job in beat["jobs"]:
+            console.print(
+                f"  {job['label']}: step {job['step']:,} of {job['steps']:,}, loss {job['loss']:.4f}", markup=False
+            )
+    for failure in failures:
+        console.print(failure, markup=False, soft_wrap=True)
+
+
+def _row(cell: str) -> str:
+    """A cell's name without density, seed and hash."""
+    return " ".join(cell.split(".")[:4])

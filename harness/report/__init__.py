@@ -1,0 +1,1 @@
+"""Leaderboards and tables, made from result files alone."""

@@ -1,0 +1,158 @@
+"""Tables of text: made once, written as markdown or on a terminal."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.text import Text
+from tabulate import tabulate
+
+NONE = "\N{EN DASH}"
+_GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Text that leads to a file; ``target`` is relative to the document."""
+
+    text: str
+    target: str
+
+
+Cell = str | Sequence[Link]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A heading; on a narrow terminal columns with the highest ``drop`` go first, those with 0 never.
+
+    ``right`` aligns its numbers; ``strong`` columns are bold in the rows that the table has in bold.
+    """
+
+    name: str
+    drop: int = 0
+    right: bool = False
+    strong: bool = False
+
+
+@dataclass(slots=True)
+class Table:
+    """A title, columns, rows of one cell per column, and notes; ``bold`` holds numbers of rows."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: list[list[Cell]]
+    notes: list[str] = field(default_factory=list)
+    bold: set[int] = field(default_factory=set)
+
+
+def markdown(table: Table) -> str:
+    """The table and its notes as GitHub markdown, without its title."""
+    cells = [
+        [_written(cell, column.strong and i in table.bold) for cell, column in zip(row, table.columns, strict=True)]
+        for i, row in enumerate(table.rows)
+    ]
+    text = tabulate(
+        cells,
+        headers=[escape(column.name) for column in table.columns],
+        tablefmt="pipe",
+        colalign=["right" if column.right else "left" for column in table.columns],
+        disable_numparse=True,
+    )
+    if any(not isinstance(row[-1], str) for row in table.rows):
+        text = re.sub(r"([ -])\1{3,}(:?\|)$", r"\1\1\1\2", text, flags=re.MULTILINE)  # no padding after long links
+    return "\n".join([text, "", *(f"{escape(note)}  " for note in table.notes)]).rstrip() + "\n"
+
+
+def print_table(table: Table, console: Console, width: int | None) -> None:
+    """Print on a console, then an empty line; the least important columns are dropped until it fits ``width``.
+
+    ``width`` None prints every column in full. Columns are laid out here, because rich's own table takes
+    about a millisecond a row.
+    """
+    texts = [[_plain(cell) for cell in row] for row in table.rows]
+    names = [column.name for column in table.columns]
+    widths = [max(map(len, column)) for column in zip(names, *texts, strict=True)]
+    shown = list(range(len(names)))
+    while width is not None and sum(widths[i] + len(_GAP) for i in shown) - len(_GAP) > width:
+        least = max(shown, key=lambda i: (table.columns[i].drop, i))
+        if not table.columns[least].drop:
+            break
+        shown.remove(least)
+
+    def line(cells: Sequence[str]) -> str:
+        aligned = (cells[i].rjust(widths[i]) if table.columns[i].right else cells[i].ljust(widths[i]) for i in shown)
+        return _GAP.join(aligned).rstrip()
+
+    rule = _GAP.join("\N{BOX DRAWINGS LIGHT HORIZONTAL}" * widths[i] for i in shown)
+    body = [(line(row), "bold" if number in table.bold else "") for number, row in enumerate(texts)]
+    dropped = [name for i, name in enumerate(names) if i not in shown]
+    notes = [*table.notes, *([f"Not shown for lack of width: {', '.join(dropped)}."] if dropped else [])]
+    console.print(Text(table.title, "bold"), soft_wrap=width is None)
+    for text, style in [(line(names), "bold"), (rule, "dim"), *body]:
+        console.print(
+            Text(text, style), no_wrap=True, overflow="ellipsis" if width else "ignore", crop=width is not None
+        )
+    for note in notes:
+        console.print(Text(note, "dim"), soft_wrap=width is None)
+    console.print()
+
+
+def escape(text: str) -> str:
+    """Text that markdown shows as it is: on one line, without HTML, links, emphasis or cell borders."""
+    return re.sub(r"([\\|`*\[\]<>&])", r"\\\1", " ".join(text.split()))
+
+
+def decimals(values: Sequence[float | None]) -> int:
+    """Decimals that show four significant digits of the largest value, and at least four below 10."""
+    largest = max((abs(v) for v in values if v is not None), default=0.0)
+    if largest == 0:
+        return 4
+    exponent = math.floor(math.log10(largest))
+    return max(0, 4 - max(exponent, 0)) if exponent >= -1 else 3 - exponent
+
+
+def interval(mean: float, low: float | None, high: float | None, places: int) -> str:
+    """``0.9701 ± 0.0012``: a mean and half its interval."""
+    half = "" if low is None or high is None else f" ± {(high - low) / 2:.{places}f}"
+    return f"{mean:.{places}f}{half}"
+
+
+def difference(mean: float | None, low: float | None, high: float | None, places: int) -> str:
+    """``-0.0120 (-0.0150 to -0.0090)``: a difference with its interval."""
+    if mean is None:
+        return NONE
+    between = "" if low is None or high is None else f" ({low:+.{places}f} to {high:+.{places}f})"
+    return f"{mean:+.{places}f}{between}"
+
+
+def probability(p: float | None) -> str:
+    """A p-value with three decimals."""
+    if p is None:
+        return NONE
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def count(value: float | None) -> str:
+    """``1,234`` up to a million, ``1.23M`` and so on above."""
+    if value is None:
+        return NONE
+    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if value >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{round(value):,}"
+
+
+def _plain(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else " ".join(link.text for link in cell)
+
+
+def _written(cell: Cell, bold: bool) -> str:
+    if not isinstance(cell, str):
+        return " ".join(f"[{escape(link.text)}]({link.target})" for link in cell)
+    text = escape(cell)
+    return f"**{text}**" if bold and text and cell != NONE else text

@@ -1,0 +1,116 @@
+"""Does an architecture keep its contract?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.architecture import Architecture
+from harness.benchmark import DataSpec
+from harness.connections import Band
+from harness.testing.checks import Options, equal, maker, require
+
+SMALL = {
+    "classification": DataSpec("classification", inputs=(1, 8, 8), outputs=10, examples=32),
+    "language": DataSpec("language", inputs=(16,), outputs=32, examples=32, tokens=16),
+}
+
+
+def check_architecture(cls: type[Architecture[Any]], options: Options = None, data: DataSpec | None = None) -> None:
+    """Check an architecture's contract on small data of each kind it takes, or on ``data``."""
+    make = maker("architecture", cls, options)
+    require(bool(cls.kinds), f"{cls.__name__}.kinds is empty: name the kinds of data it takes")
+    for kind in cls.kinds if data is None else (data.kind,):
+        require(data is not None or kind in SMALL, f"{cls.__name__} takes '{kind}' data: pass data= with its shape")
+        spec = data or SMALL[kind]
+        architecture = make(spec)
+        reason = architecture.unsupported()
+        require(reason is None, f"{cls.__name__} refuses {spec} ({reason}): pass data= or options that fit")
+        _check_network(architecture)
+        _check_connections(architecture)
+
+
+def _check_network(architecture: Architecture[Any]) -> None:
+    name, spec = type(architecture).__name__, architecture.data
+    first, second, other = (_built(architecture, seed) for seed in (1, 1, 2))
+    require(equal(first.state_dict(), second.state_dict()), f"{name}.build() differs for the same torch seed")
+    require(
+        not equal(dict(first.named_parameters()), dict(other.named_parameters())),
+        f"{name}.build() gives the same weights for two torch seeds: initialise from torch's random state",
+    )
+    inputs, targets = _examples(spec)
+    first.eval()
+    with torch.no_grad():
+        logits = first(inputs)
+        shape = (*targets.shape, spec.outputs)
+        require(tuple(logits.shape) == shape, f"{name}: logits are {tuple(logits.shape)}, must be {shape} for {spec}")
+        loss = first(inputs, targets)
+        require(
+            loss.ndim == 0 and bool(loss.isfinite()), f"{name}: module(inputs, targets) is {loss}, not a finite scalar"
+        )
+        expected = functional.cross_entropy(logits.flatten(0, -2).float(), targets.flatten())
+        require(
+            torch.allclose(loss.float(), expected, rtol=1e-3, atol=1e-4),
+            f"{name}: module(inputs, targets) is {loss:.5f}, the mean cross-entropy of its logits is {expected:.5f}",
+        )
+        if spec.kind == "language":
+            changed = inputs.clone()
+            changed[:, -1] = (changed[:, -1] + 1) % spec.outputs
+            leak = (first(changed)[:, :-1] - logits[:, :-1]).abs().max()
+            require(
+                float(leak) < 1e-4, f"{name}: logits depend on later tokens (by {leak:.2g}): it sees what it predicts"
+            )
+
+
+def _check_connections(architecture: Architecture[Any]) -> None:
+    name, connections = type(architecture).__name__, list(architecture.connections())
+    parameters = dict(_built(architecture, 1).named_parameters())
+    require(bool(connections), f"{name}.connections() is empty: nothing could be masked")
+    require(connections == list(architecture.connections()), f"{name}.connections() differs between two calls")
+    names = [c.name for c in connections]
+    require(
+        len(set(names)) == len(names),
+        f"{name}: connection names repeat: {sorted({n for n in names if names.count(n) > 1})}",
+    )
+    bands: dict[str, Band] = {}
+    covered: dict[str, Tensor] = {}
+    for c in connections:
+        what = f"{name}: connection '{c.name}'"
+        require(
+            c.parameter in parameters, f"{what}: the module has no parameter '{c.parameter}'; it has {list(parameters)}"
+        )
+        covered.setdefault(c.parameter, torch.zeros(parameters[c.parameter].shape, dtype=torch.int32))
+        try:
+            region = c.region(covered[c.parameter])
+        except (RuntimeError, IndexError) as error:
+            raise AssertionError(f"{what}: rows {c.rows} or columns {c.columns} do not fit: {error}") from error
+        require(
+            tuple(region.shape) == c.shape, f"{what}: its region has shape {tuple(region.shape)}, it says {c.shape}"
+        )
+        region += 1
+        require(int(covered[c.parameter].max()) == 1, f"{what} overlaps an earlier one in '{c.parameter}'")
+        if len(c.shape) == 2:
+            fits = c.target.size % c.shape[0] == 0 and c.source.size % c.shape[1] == 0
+            sizes = f"target size {c.target.size} and source size {c.source.size}"
+            require(fits, f"{what}: shape {c.shape} does not divide {sizes} (grouped weights may be smaller)")
+        for band in (c.source, c.target):
+            known = bands.setdefault(band.name, band)
+            require(band == known, f"{what}: band '{band.name}' is {band} here and {known} elsewhere")
+            require(band.depth >= 0, f"{what}: band '{band.name}' has depth {band.depth}: counted from 0")
+
+
+def _built(architecture: Architecture[Any], seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return architecture.build()
+
+
+def _examples(spec: DataSpec) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    if spec.kind == "language":
+        tokens = torch.randint(spec.outputs, (3, spec.inputs[0] + 1), generator=generator)
+        return tokens[:, :-1], tokens[:, 1:]
+    return torch.randn(3, *spec.inputs, generator=generator), torch.randint(spec.outputs, (3,), generator=generator)

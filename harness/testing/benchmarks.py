@@ -1,0 +1,99 @@
+"""Does a benchmark keep its contract?"""
+
+from __future__ import annotations
+
+import hashlib
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.benchmark import Benchmark, DataSpec, Model, Split
+from harness.testing.checks import CPU, Options, maker, require
+
+
+def check_benchmark(cls: type[Benchmark[Any]], options: Options = None, model: Model | None = None) -> None:
+    """Check a benchmark's contract.
+
+    Args:
+        cls: the benchmark.
+        options: as a suite would give them; default: none.
+        model: maps inputs to logits; default: a fixed linear map that fits ``spec()``.
+
+    Raises:
+        DataMissing: if its data is not on this machine.
+    """
+    make = maker("benchmark", cls, options)
+    benchmark, again, name = make(), make(), cls.__name__
+    trains, evaluates = (getattr(cls, hook) is not getattr(Benchmark, hook) for hook in ("training_data", "evaluate"))
+    require(trains or evaluates, f"{name} offers neither training_data() nor evaluate()")
+    require(benchmark.fingerprint() == again.fingerprint(), f"{name}.fingerprint() differs between two instances")
+    if trains:
+        _check_training_data(benchmark, again)
+    if evaluates:
+        _check_evaluation(benchmark, model or _linear_model(benchmark.spec()))
+    problems = benchmark.verify()
+    require(not problems, f"{name}.verify() reports: {'; '.join(problems)}")
+
+
+def _check_training_data(benchmark: Benchmark[Any], again: Benchmark[Any]) -> None:
+    name, spec = type(benchmark).__name__, benchmark.spec()
+    data, same = benchmark.training_data(CPU), again.training_data(CPU)
+    require(len(data) == spec.examples, f"{name}: spec() says {spec.examples} examples, there are {len(data)}")
+    indices = torch.tensor([0, len(data) - 1, 0])
+    inputs, targets = data.batch(indices)
+    require(
+        tuple(inputs.shape) == (3, *spec.inputs), f"{name}: inputs are {tuple(inputs.shape)}, not (3, *{spec.inputs})"
+    )
+    shape = (3, *spec.inputs) if spec.kind == "language" else (3,)
+    require(tuple(targets.shape) == shape, f"{name}: targets are {tuple(targets.shape)}, must be {shape}")
+    require(targets.dtype == torch.int64, f"{name}: targets are {targets.dtype}, must be torch.int64")
+    many = data.batch(torch.arange(min(len(data), 1000)))[1]
+    inside = 0 <= many.min().item() <= many.max().item() < spec.outputs
+    require(inside, f"{name}: targets outside [0, {spec.outputs})")
+    require(torch.equal(inputs[0], inputs[2]), f"{name}: one example comes in two versions within a batch")
+    repeated = same.batch(indices)
+    require(
+        torch.equal(inputs, repeated[0]) and torch.equal(targets, repeated[1]),
+        f"{name}: training data differs between two instances",
+    )
+
+
+def _check_evaluation(benchmark: Benchmark[Any], model: Model) -> None:
+    name, metrics = type(benchmark).__name__, [metric.name for metric in benchmark.metrics]
+    require(bool(metrics), f"{name}.metrics is empty: declare what evaluate() returns")
+    require(len(set(metrics)) == len(metrics), f"{name}.metrics repeats a name: {metrics}")
+    require(bool(benchmark.protocol), f"{name}.protocol is empty: say in one line how the score is taken")
+    seen: dict[Split, str] = {}
+    splits: tuple[Split, ...] = ("validation", "test")
+    for split in splits:
+        digest = hashlib.sha256()
+
+        def recorded(inputs: Tensor, digest: Any = digest) -> Tensor:
+            digest.update(inputs.detach().cpu().numpy().tobytes())
+            return model(inputs)
+
+        with torch.no_grad():
+            scores, again = benchmark.evaluate(recorded, split, CPU), benchmark.evaluate(model, split, CPU)
+        seen[split] = digest.hexdigest()
+        if split == "validation" and not scores:
+            continue  # a benchmark may have none
+        require(sorted(scores) == sorted(metrics), f"{name}.evaluate() returned {sorted(scores)}, declares {metrics}")
+        require(dict(scores) == dict(again), f"{name}.evaluate('{split}') differs when called again")
+        for metric, m in scores.items():
+            require(isfinite(m.value), f"{name}: {metric} on {split} is {m.value}")
+            require(m.n >= 1, f"{name}: {metric} on {split} counts {m.n} examples")
+            require(m.stderr is None or m.stderr >= 0, f"{name}: {metric} on {split} has stderr {m.stderr}")
+    require(seen["validation"] != seen["test"], f"{name}: validation and test data are the same")
+
+
+def _linear_model(spec: DataSpec) -> Model:
+    generator = torch.Generator().manual_seed(0)
+    rank = 4
+    if spec.kind == "language":
+        table = torch.randn(spec.outputs, rank, generator=generator)
+        head = torch.randn(rank, spec.outputs, generator=generator)
+        return lambda inputs: table[inputs] @ head
+    weight = torch.randn(torch.Size(spec.inputs).numel(), spec.outputs, generator=generator)
+    return lambda inputs: inputs.flatten(1).float() @ weight

@@ -1,0 +1,216 @@
+"""Does a method keep its contract?"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from harness.architecture import Architecture, NoOptions
+from harness.benchmark import DataSpec
+from harness.connections import Connection
+from harness.densities import DensityBudget, select
+from harness.discrete import prune
+from harness.masks import Masks
+from harness.method import MethodContext, Source, SparsityMethod, TrainingBudget
+from harness.network import Network, initial_module
+from harness.phases import Phase, Prune, Rewind, Train
+from harness.sampler import Sampler
+from harness.seeds import derived_seed
+from harness.substrate import Substrate
+from harness.suite_schema import Training
+from harness.testing.checks import CPU, Options, equal, maker, require, require_json
+from harness.testing.toy import ToyArchitecture, ToyData
+from harness.trainer import Trainer
+
+if TYPE_CHECKING:
+    from harness.suite import Cell
+
+TRAINING = Training(steps=20, batch_size=8, optimizer="sgd", lr=0.05)
+Method = SparsityMethod[Any]
+
+
+def check_method(
+    cls: type[Method],
+    options: Options = None,
+    architecture: Architecture[Any] | None = None,
+    source: Source | None = None,
+    density: float = 0.25,
+) -> None:
+    """Check a method's contract, running its program in small on a toy network.
+
+    Args:
+        cls: the method.
+        options: as a suite would give them; default: none.
+        architecture: another network than the toy, for methods that need special connections. Its data
+            must be classification.
+        source: what a method that starts from another cell finds; default: random masks, no method state.
+        density: in [0, 1], for methods that take one.
+    """
+    make, name = maker("method", cls, options), cls.__name__
+    architecture = architecture or ToyArchitecture(NoOptions(), DataSpec("classification", (8,), 4, examples=32))
+    scope = tuple(c for c in architecture.connections() if c.default)
+    reason = make().unsupported(architecture, scope)
+    require(reason is None, f"{name} does not support {type(architecture).__name__} ({reason}): pass architecture=")
+    budget = None if cls.takes_density == "never" else DensityBudget.of(density, scope)
+    granted = TrainingBudget(steps=20, batch_size=8, density=None if budget is None else density)
+    program = list(make().program(granted))
+    _check_program(name, program)
+    require(program == list(make().program(granted)), f"{name}.program() differs between two calls")
+    for phase in program:
+        require_json(f"{name}.influences({phase})", make().influences(phase))
+    if source is None and cls.takes_source == "required":
+        source = _random_source(scope, density)
+    networks = [_network(make(), architecture, scope, budget, source) for _ in range(2)]
+    for network in networks:
+        _check_gradients(name, network)
+        for phase in program:
+            _execute(name, network, phase)
+    first, second = (network.hard_masks() or network.context.masks for network in networks)
+    _check_masks(name, "final_masks", first, networks[0].connections)
+    require(first.digest() == second.digest(), f"{name} ends with other masks when run again: use context.generator()")
+    if budget is not None and networks[0].architecture is architecture:
+        kept, refined = sum(first.kept.values()), cls.refine is not SparsityMethod.refine
+        require(
+            kept == budget.keep or (refined and kept < budget.keep),
+            f"{name} was asked to keep exactly {budget.keep} weights (density {density}) and keeps {kept}",
+        )
+    _check_state(name, networks[0], make)
+
+
+def _network(
+    method: Method,
+    architecture: Architecture[Any],
+    scope: tuple[Connection, ...],
+    budget: DensityBudget | None,
+    source: Source | None,
+) -> Network:
+    """The network that the method gets, as a run would build it."""
+    adapted = method.adapt(architecture, scope, budget)
+    if adapted is not architecture:
+        scope = tuple(c for c in adapted.connections() if c.default)
+    module = initial_module(adapted, seed=0)
+    parameters = dict(module.named_parameters())
+    context = MethodContext(
+        model=module,
+        connections=scope,
+        raw={c.parameter: parameters[c.parameter] for c in scope},
+        masks=Masks.full(scope),
+        budget=budget,
+        source=source,
+        seed=derived_seed(0, "method"),
+        device=CPU,
+    )
+    method.attach(context)
+    cell = cast("Cell", None)  # only reinitialisation looks at it, in which a method has no part
+    return Network(cell, adapted, module, scope, method, context)
+
+
+def _execute(name: str, network: Network, phase: Phase) -> None:
+    """Prune, or train if the method has a part in it."""
+    before = network.masks
+    if isinstance(phase, Prune):
+        try:
+            prune(network, phase)
+        except (ValueError, KeyError, RuntimeError) as error:
+            raise AssertionError(f"{name}: {phase} fails, see scores() and refine(): {error}") from error
+        assert network.masks is not None
+        _check_masks(name, "refine", network.masks, network.connections)
+        for connection, mask in network.masks.items() if before is not None and phase.density is None else ():
+            assert before is not None
+            reopened = int((mask & ~before[connection]).sum())
+            require(not reopened, f"{name}: {phase} opens {reopened} weights of '{connection}' that were pruned before")
+    elif isinstance(phase, Train) and phase.hooks:
+        network.soft = network.method.mode == "composed"
+        weights, data = network.weights(hooks=True), ToyData(network.architecture.data)
+        trainer = Trainer(
+            weights=weights,
+            method=network.method,
+            context=network.context,
+            data=data,
+            sampler=Sampler(len(data), seed=0),
+            training=TRAINING,
+            phase=phase,
+            substrate=Substrate(0, 1, CPU),
+        )
+        trainer.run(lambda _: _check_soft(name, network))
+        if not network.soft:
+            network.masks = weights.masks
+        else:
+            weights.materialise()
+
+
+def _check_program(name: str, program: Sequence[Phase]) -> None:
+    require(any(isinstance(phase, Train) for phase in program), f"{name}.program() has no Train: {program}")
+    for index, phase in enumerate(program):
+        require(isinstance(phase, Phase), f"{name}.program()[{index}] is {phase!r}, must be a harness.Phase")
+        if isinstance(phase, Rewind):
+            require(-1 <= phase.phase < index, f"{name}.program()[{index}] rewinds to phase {phase.phase}: not earlier")
+        if isinstance(phase, Train):
+            require(phase.steps >= 1, f"{name}.program()[{index}] trains for {phase.steps} steps: at least 1")
+
+
+def _check_gradients(name: str, network: Network) -> None:
+    """Composed mode: gradients of a loss must reach raw weights and own parameters, and be finite."""
+    method, context = network.method, network.context
+    own = [parameter for group in method.parameter_groups() for parameter in group.parameters]
+    require(all(p.is_leaf and p.requires_grad for p in own), f"{name}.parameter_groups() must hold trainable leaves")
+    if method.mode == "projected":
+        return
+    raw = {key: tensor.detach().clone().requires_grad_() for key, tensor in context.raw.items()}
+    network.context.raw = raw
+    effective = method.effective(raw, context.connections)
+    shapes = {key: tuple(tensor.shape) for key, tensor in effective.items()}
+    expected = {key: tuple(tensor.shape) for key, tensor in raw.items()}
+    require(shapes == expected, f"{name}.effective() returned shapes {shapes}, must be {expected}")
+    inputs, targets = ToyData(network.architecture.data).batch(torch.arange(8))
+    logits = cast(Tensor, torch.func.functional_call(network.module, dict(effective), (inputs,)))
+    loss = functional.cross_entropy(logits, targets)
+    terms = [term.sum() for term in method.regularizers(context).values()]
+    torch.stack([loss, *terms]).sum().backward()  # type: ignore[no-untyped-call]
+    for what, tensors in (("raw weights", list(raw.values())), ("own parameters", own)):
+        for tensor in tensors:
+            require(tensor.grad is not None, f"{name}: no gradient reaches {what} of shape {tuple(tensor.shape)}")
+            assert tensor.grad is not None
+            require(bool(tensor.grad.isfinite().all()), f"{name}: the gradient of {what} is not finite")
+    for parameter in own:
+        parameter.grad = None
+
+
+def _check_soft(name: str, network: Network) -> None:
+    for connection, value in (network.method.soft_densities() or {}).items():
+        require(0 <= value <= 1, f"{name}.soft_densities()['{connection}'] is {value}, outside [0, 1]")
+
+
+def _check_masks(name: str, hook: str, masks: Masks, connections: Sequence[Connection]) -> None:
+    shapes = {key: tuple(mask.shape) for key, mask in masks.items()}
+    expected = {c.name: c.shape for c in connections}
+    require(shapes == expected, f"{name}.{hook}() returned masks of shapes {shapes}, must be {expected}")
+
+
+def _check_state(name: str, network: Network, make: Callable[[], Method]) -> None:
+    """Through a file and into a fresh method: equal state."""
+    state, fresh = network.method.state_dict(), make()
+    buffer = io.BytesIO()
+    try:
+        torch.save(state, buffer)
+        buffer.seek(0)
+        loaded = torch.load(buffer, weights_only=True)
+    except Exception as error:
+        allowed = "tensors, numbers, strings, lists and dicts"
+        raise AssertionError(f"{name}.state_dict() may hold {allowed} only: {error}") from error
+    fresh.attach(network.context)
+    fresh.load_state_dict(loaded)
+    require(equal(state, fresh.state_dict()), f"{name}: load_state_dict() does not restore what state_dict() gave")
+
+
+def _random_source(scope: Sequence[Connection], density: float) -> Source:
+    generator = torch.Generator().manual_seed(derived_seed(0, "source"))
+    scores = {c.name: torch.rand(c.shape, generator=generator) for c in scope}
+    masks = select(scores, DensityBudget.of(density, scope), scope, "global")
+    densities = {name: (kept, kept / masks.sizes[name]) for name, kept in masks.kept.items()}
+    return Source("toy", masks, {}, densities)

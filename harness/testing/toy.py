@@ -1,0 +1,69 @@
+"""A network small enough to check methods on, by hand if need be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.architecture import Architecture, NoOptions
+from harness.benchmark import DataSpec
+from harness.connections import Band, Connection
+
+
+class ToyArchitecture(Architecture[NoOptions]):
+    """A perceptron with 256 maskable weights in three connections, on which methods are checked."""
+
+    kinds = ("classification",)
+    widths = (8, 12, 10, 4)
+
+    def build(self) -> nn.Module:
+        """A new network."""
+        return _ToyNetwork(self.widths)
+
+    def connections(self) -> Sequence[Connection]:
+        """One per layer."""
+        bands = [Band(f"band{depth}", size, depth) for depth, size in enumerate(self.widths)]
+        return [
+            Connection(
+                name=f"layer{i}",
+                parameter=f"layers.{i}.weight",
+                role="dense" if i < len(bands) - 2 else "classifier",
+                source=bands[i],
+                target=bands[i + 1],
+                shape=(bands[i + 1].size, bands[i].size),
+            )
+            for i in range(len(bands) - 1)
+        ]
+
+
+class ToyData:
+    """Normal inputs and uniform classes, the same ones every time, of a classification benchmark's shape."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self._inputs = torch.randn(spec.examples, *spec.inputs, generator=generator)
+        self._targets = torch.randint(spec.outputs, (spec.examples,), generator=generator)
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The examples ``indices``."""
+        return self._inputs[indices], self._targets[indices]
+
+
+class _ToyNetwork(nn.Module):
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+
+    def forward(self, inputs: Tensor, targets: Tensor | None = None) -> Tensor:
+        x = inputs.flatten(1)
+        for layer in self.layers[:-1]:
+            x = layer(x).relu()
+        logits: Tensor = self.layers[-1](x)
+        return logits if targets is None else functional.cross_entropy(logits, targets)

@@ -1,0 +1,190 @@
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.errors import UserError
+from harness.report.leaderboard import terminal_tables, write_leaderboards
+from harness.report.tables import NONE, Column, Link, Table, decimals, escape, markdown, print_table
+from harness.results import ResultStore
+
+METRIC = {"n": 100, "stderr": None, "split": "test"}
+
+
+def write(store, method, seed, value, density=0.1, **changes):
+    mask = 1.0 if method == "dense" else density
+    cell = f"{method}-{mask}-{seed}"
+    record = {
+        "schema": 1,
+        "status": "done",
+        "cell": cell,
+        "suite": "small",
+        "experiment": "main",
+        "architecture": {"label": "mlp", "plugin": "mlp", "version": "1", "options": {}, "parameters": 50_000},
+        "method": {"label": method, "plugin": method, "version": "1", "options": {}},
+        "benchmark": {"label": "digits", "plugin": "digits", "version": "1", "options": {}, "protocol": "test|split"},
+        "trained_on": "digits",
+        "seed": seed,
+        "density": {
+            "requested": None if method == "dense" else density,
+            "match": None,
+            "scope": "maskable",
+            "mask": mask,
+            "true_zeros": 1 - mask,
+            "total": mask,
+        },
+        "metrics": {
+            "accuracy": {"value": value, "unit": "fraction", "direction": "max", "primary": True, **METRIC},
+            "loss": {"value": 2 - value, "unit": "nats", "direction": "min", "primary": False, **METRIC},
+        },
+        "published": None,
+        "spent": {"steps": 10, "examples": 32_000, "tokens": 32_000, "seconds": 1.0},
+        "environment": {"harness": "0.1.0", "torch": "2.6.0", "python": "3.11.4", "git": "abc123", "device": "cpu"},
+        **changes,
+    }
+    store.write(record)
+    return cell
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = ResultStore(tmp_path / "results")
+    cells = []
+    for seed in range(3):
+        cells.append(write(store, "dense", seed, 0.90 + 0.01 * seed, published=0.983))
+        cells.append(write(store, "random", seed, 0.70 + 0.02 * seed))
+        cells.append(write(store, "magnitude", seed, 0.80 + 0.015 * seed))
+    cells.append(write(store, "rigl", 0, 0.85))
+    failure = {"type": "ValueError", "message": "<b>bad</b> | shape", "step": None}
+    cells.append(write(store, "snip", 0, 0.0, status="failed", metrics={}, failure=failure))
+    cells.append("genome-0.1-0")
+    store.write_plan(
+        "small", {"suite": "small", "description": "A *small* suite.", "cells": cells, "baselines": {"main": "dense"}}
+    )
+    write(store, "random", 9, 0.1)  # not in the plan
+    return store
+
+
+def lines(path, start):
+    return [line for line in path.read_text().splitlines() if line.startswith("|") and start in line]
+
+
+def test_suite_page(store):
+    page, overview = write_leaderboards(store)
+    assert page == store.root / "small" / "leaderboard.md" and overview == store.root / "LEADERBOARD.md"
+    text = page.read_text()
+    (dense,) = lines(page, "baseline")
+    assert re.search(
+        rf"\|\s+{NONE} \| dense\s+\| {NONE} / 1.0000 / 1.0000\s+\| 0.9100 ± 0.0248", dense
+    )  # 4.302653 * 0.01 / sqrt(3)
+    assert "0.983" in dense and "50,000 / 50,000" in dense
+    assert "[0](cells/dense-1.0-0.json) [1](cells/dense-1.0-1.json) [2](cells/dense-1.0-2.json)" in dense
+    magnitude = lines(page, "magnitude")[0]
+    assert re.search(r"\|\s+1 \| \*\*magnitude\*\*\s+\| 0.100 / 0.1000 / 0.1000 \| \*\*0.8150 ± 0.0373\*\*", magnitude)
+    assert "-0.0950 (-0.1074 to -0.0826), p 0.002" in magnitude  # 0.9 x 0.0050 / sqrt(3); Holm: times 2
+    random = lines(page, "random")[0]
+    assert re.search(r"\|\s+2 \| random", random)
+    rigl = lines(page, "rigl")[0]
+    assert re.search(rf"\|\s+{NONE} \| rigl\s+\| 0.100 / 0.1000 / 0.1000 \| 0.8500  ", rigl)
+    assert "one seed: no interval, no test, no rank" in text
+    assert "Training budget of every row: 10 steps, 32,000 examples." in text
+    assert "accuracy (fraction): higher is better. Protocol: test\\|split." in text
+    assert "scope maskable" in text
+    assert "harness run suites/small.yaml" in text and "torch 2.6.0" in text and "abc123" in text
+    assert "loss (nats)" in text
+    assert "A \\*small\\* suite." in text
+
+
+def test_what_is_not_counted_is_listed(store):
+    text = write_leaderboards(store)[0].read_text()
+    assert "[snip-0.1-0](cells/snip-0.1-0.json): failed: ValueError: \\<b\\>bad\\</b\\> \\| shape" in text
+    assert "- genome-0.1-0: not finished yet" in text
+    assert "1 further files" in text
+    assert "10 counted, 1 failed, 1 not finished" in text
+    assert "random-0.1-9" not in text
+
+
+def test_every_link_leads_to_a_file(store):
+    for path in write_leaderboards(store):
+        targets = re.findall(r"\]\(([^)]+)\)", path.read_text())
+        assert targets
+        assert all((path.parent / target).is_file() for target in targets)
+
+
+def test_same_results_same_bytes(store, tmp_path):
+    first = [path.read_bytes() for path in write_leaderboards(store)]
+    other = ResultStore(tmp_path / "other")
+    for path in sorted((store.root / "small" / "cells").iterdir(), reverse=True):
+        copy = other.cell_path("small", path.stem)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    (other.root / "small" / "suite.json").write_bytes((store.root / "small" / "suite.json").read_bytes())
+    assert [path.read_bytes() for path in write_leaderboards(other, ["small"])] == first
+    assert [path.read_bytes() for path in write_leaderboards(store)] == first
+
+
+def test_unequal_budgets_are_warned_of(store):
+    for seed in range(3):
+        write(store, "magnitude", seed, 0.8, spent={"steps": 20, "examples": 64_000, "tokens": 2_560_000})
+    page = write_leaderboards(store)[0]
+    assert "WARNING: training budgets differ, from 32,000 to 64,000 examples" in page.read_text()
+    assert "20 steps, 64,000 examples, 2.56M tokens" in lines(page, "magnitude")[0]
+
+
+def test_without_baseline_and_without_results(store):
+    for seed in range(3):
+        store.cell_path("small", f"dense-1.0-{seed}").unlink()
+    page = write_leaderboards(store)[0]
+    assert "there are no differences" in page.read_text()
+    assert "minus" not in lines(page, "rank")[0]
+    with pytest.raises(UserError, match="Did you mean 'small'"):
+        write_leaderboards(store, ["smal"])
+
+
+def test_a_suite_where_everything_failed_has_a_page(tmp_path):
+    store = ResultStore(tmp_path)
+    write(store, "snip", 0, 0.0, status="failed", metrics={}, failure={"type": "E", "message": "m"})
+    page, _ = write_leaderboards(store)
+    assert "failed: E: m" in page.read_text() and not lines(page, "rank")
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_terminal_tables_fit(store, width):
+    console = Console(file=io.StringIO(), width=width)
+    terminal_tables(store, "small", console)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert "magnitude" in text and "0.8150 ± 0.0373" in text
+    assert ("Not shown for lack of width" in text) == (width < 200)
+    assert "\x1b" not in text
+
+
+def test_a_terminal_without_width_shows_everything():
+    table = Table("t" * 200, [Column("a"), Column("b", 1)], [["x" * 100, (Link("0", "there"),)]], ["note " * 40])
+    console = Console(file=io.StringIO(), width=80)
+    print_table(table, console, None)
+    written = console.file.getvalue().splitlines()
+    assert written[0] == "t" * 200 and written[3] == "x" * 100 + "  0" and len(written) == 6
+
+
+def test_markdown_cells_cannot_break_the_table():
+    cells = [["a|b\n[c](d) <img>", "*e*"]]
+    text = markdown(Table("", [Column("x", strong=True), Column("y")], cells, bold={0}))
+    row = text.splitlines()[2]
+    assert row == r"| **a\|b \[c\](d) \<img\>** | \*e\* |"
+    assert escape("a\\|b") == r"a\\\|b"
+
+
+@pytest.mark.parametrize(
+    ("values", "places"), [([0.97], 4), ([3.04], 4), ([36.0], 3), ([1084.0], 1), ([0.0012], 6), ([None, 0.0], 4)]
+)
+def test_decimals(values, places):
+    assert decimals(values) == places
+
+
+def test_nothing_but_the_markdown_is_written(store):
+    before = {path for path in Path(store.root).rglob("*") if path.is_file()}
+    written = set(write_leaderboards(store))
+    assert {path for path in Path(store.root).rglob("*") if path.is_file()} == before | written

@@ -1,0 +1,430 @@
+"""The conformance checks accept what is right and name what is wrong."""
+
+from __future__ import annotations
+
+import itertools
+from math import nan
+
+import pytest
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from harness import (
+    Architecture,
+    Band,
+    Benchmark,
+    Connection,
+    DataSpec,
+    Masks,
+    Measurement,
+    Metric,
+    ParameterGroup,
+    Prune,
+    Rewind,
+    SparsityMethod,
+    Train,
+)
+from harness.testing import check_architecture, check_benchmark, check_method
+
+COUNT = itertools.count()
+
+
+# --- methods -------------------------------------------------------------------------------------
+
+
+class Sound(SparsityMethod):
+    def program(self, budget):
+        return [Prune(), Train(budget.steps, hooks=False)]
+
+    def scores(self, context):
+        return {c.name: context.weight(c).abs() for c in context.connections}
+
+
+class Gated(SparsityMethod):
+    """Composed: every weight times a learnt gate of its connection."""
+
+    mode = "composed"
+    takes_density = "never"
+
+    def attach(self, context):
+        self.gates = {c.name: nn.Parameter(torch.zeros(())) for c in context.connections}
+
+    def parameter_groups(self):
+        return [ParameterGroup(list(self.gates.values()), lr=0.1)]
+
+    def compose(self, connection, raw):
+        return raw * self.gates[connection.name].sigmoid()
+
+    def state_dict(self):
+        return {name: gate.detach().clone() for name, gate in self.gates.items()}
+
+    def load_state_dict(self, state):
+        for name, gate in self.gates.items():
+            gate.data.copy_(state[name])
+
+
+class Loose(BaseModel):
+    pass
+
+
+class Anything(Sound):
+    Options = Loose
+
+
+class Empty(Sound):
+    def program(self, budget):
+        return []
+
+
+class Changing(Sound):
+    def program(self, budget):
+        return [Prune(), Train(1 + next(COUNT))]
+
+
+class Forward(Sound):
+    def program(self, budget):
+        return [Rewind(1), Train(budget.steps)]
+
+
+class Undetermined(Sound):
+    takes_density = "never"
+
+
+class Unscored(Sound):
+    def scores(self, context):
+        return {c.name: context.weight(c).abs() for c in context.connections[1:]}
+
+
+class Wrong(Sound):
+    def scores(self, context):
+        return {c.name: context.weight(c).abs().sum(1) for c in context.connections}
+
+
+class NotANumber(Sound):
+    def scores(self, context):
+        return {c.name: context.weight(c) * nan for c in context.connections}
+
+
+class Unseeded(Sound):
+    def scores(self, context):
+        return {c.name: torch.rand(c.shape) for c in context.connections}
+
+
+class TooMany(Sound):
+    def refine(self, masks, context):
+        return Masks.full(context.connections)
+
+
+class Reviving(Sound):
+    takes_density = "never"
+
+    def program(self, budget):
+        return [Prune(fraction=0.5), Prune(fraction=0.5), Train(budget.steps, hooks=False)]
+
+    def refine(self, masks, context):
+        return Masks({name: ~mask for name, mask in masks.items()})
+
+
+class Dense(Sound):
+    def program(self, budget):
+        return [Train(budget.steps)]
+
+
+class Cut(Gated):
+    def compose(self, connection, raw):
+        return raw * self.gates[connection.name].detach().sigmoid()
+
+
+class Forgetful(Gated):
+    def load_state_dict(self, state):
+        pass
+
+
+class Unwritable(Gated):
+    def state_dict(self):
+        return {"function": object()}
+
+
+@pytest.mark.parametrize("cls", [Sound, Gated])
+@pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
+def test_a_sound_method_passes(cls, density):
+    check_method(cls, density=density)
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (Anything, "accept unknown keys"),
+        (Empty, "has no Train"),
+        (Changing, "differs between two calls"),
+        (Forward, r"\[0\] rewinds to phase 1: not earlier"),
+        (Undetermined, "needs a density"),
+        (Unscored, "no scores for connections"),
+        (Wrong, "fails, see scores"),
+        (NotANumber, "NaN"),
+        (Unseeded, "ends with other masks when run again"),
+        (TooMany, "asked to keep exactly 64 weights .* keeps 256"),
+        (Reviving, "opens .* weights of 'layer0' that were pruned before"),
+        (Dense, "keeps 256"),
+        (Cut, "no gradient reaches own parameters"),
+        (Forgetful, "does not restore"),
+        (Unwritable, "tensors, numbers, strings, lists and dicts only"),
+    ],
+)
+def test_a_faulty_method_is_found(cls, message):
+    with pytest.raises(AssertionError, match=message):
+        check_method(cls)
+
+
+# --- architectures -------------------------------------------------------------------------------
+
+
+class Language(nn.Module):
+    def __init__(self, vocabulary: int, leak: bool = False) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, 8)
+        self.head = nn.Linear(8, vocabulary)
+        self.leak = leak
+
+    def forward(self, inputs, targets=None):
+        x = self.embedding(inputs)
+        logits = self.head(x + x.mean(1, keepdim=True) if self.leak else x)
+        return logits if targets is None else cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+class Net(Architecture):
+    kinds = ("language",)
+
+    def build(self):
+        return Language(self.data.outputs)
+
+    def connections(self):
+        hidden, head = Band("hidden", 8, 1), Band("head", self.data.outputs, 2)
+        return [
+            Connection("low", "head.weight", "head", hidden, head, (16, 8), rows=(0, 16)),
+            Connection("high", "head.weight", "head", hidden, head, (16, 8), rows=(16, 32)),
+        ]
+
+    def changed(self, **second):
+        low, high = Net.connections(self)
+        values = {name: getattr(high, name) for name in Connection.__dataclass_fields__}
+        return [low, Connection(**{**values, **second})]
+
+
+class Fixed(Net):
+    def build(self):
+        torch.manual_seed(3)
+        return Language(self.data.outputs)
+
+
+class Restless(Net):
+    def build(self):
+        module = Language(self.data.outputs)
+        module.head.weight.data += next(COUNT)
+        return module
+
+
+class Leaking(Net):
+    def build(self):
+        return Language(self.data.outputs, leak=True)
+
+
+class Summed(Net):
+    def build(self):
+        class Module(Language):
+            def forward(self, inputs, targets=None):
+                out = super().forward(inputs, targets)
+                return out if targets is None else out * targets.numel()
+
+        return Module(self.data.outputs)
+
+
+class Narrow(Net):
+    def build(self):
+        return Language(self.data.outputs + 1)
+
+
+class Overlapping(Net):
+    def connections(self):
+        return self.changed(rows=(15, 31))
+
+
+class SameName(Net):
+    def connections(self):
+        return self.changed(name="low")
+
+
+class NoSuchParameter(Net):
+    def connections(self):
+        return self.changed(parameter="tail.weight")
+
+
+class OutOfRange(Net):
+    def connections(self):
+        return self.changed(rows=(20, 36))
+
+
+class WrongShape(Net):
+    def connections(self):
+        return self.changed(shape=(8, 16))
+
+
+class TwoDepths(Net):
+    def connections(self):
+        return self.changed(source=Band("hidden", 8, 0))
+
+
+class WrongWidth(Net):
+    def connections(self):
+        return self.changed(source=Band("other", 12, 1))
+
+
+def test_a_sound_architecture_passes():
+    check_architecture(Net)
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (Fixed, "same weights for two torch seeds"),
+        (Restless, "differs for the same torch seed"),
+        (Leaking, "logits depend on later tokens"),
+        (Summed, "the mean cross-entropy of its logits is"),
+        (Narrow, r"logits are \(3, 16, 33\), must be \(3, 16, 32\)"),
+        (Overlapping, "'high' overlaps an earlier one in 'head.weight'"),
+        (SameName, r"connection names repeat: \['low'\]"),
+        (NoSuchParameter, "no parameter 'tail.weight'"),
+        (OutOfRange, "do not fit"),
+        (WrongShape, r"its region has shape \(16, 8\), it says \(8, 16\)"),
+        (TwoDepths, "band 'hidden' is .*depth=0.* here and .*depth=1.* elsewhere"),
+        (WrongWidth, "does not divide"),
+    ],
+)
+def test_a_faulty_architecture_is_found(cls, message):
+    with pytest.raises(AssertionError, match=message):
+        check_architecture(cls)
+
+
+# --- benchmarks ----------------------------------------------------------------------------------
+
+
+class Points:
+    def __init__(self, seed, n=20):
+        generator = torch.Generator().manual_seed(seed)
+        self.inputs = torch.randn(n, 5, generator=generator)
+        self.targets = (self.inputs[:, 0] > 0).long()
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def batch(self, indices):
+        return self.inputs[indices], self.targets[indices]
+
+
+class Bench(Benchmark):
+    metrics = (Metric("accuracy", "fraction", "max"),)
+    protocol = "on 20 points"
+
+    def spec(self):
+        return DataSpec("classification", (5,), 2, examples=20)
+
+    def training_data(self, device):
+        return Points(0)
+
+    def points(self, split):
+        return Points({"validation": 1, "test": 2}[split])
+
+    def evaluate(self, model, split, device):
+        data = self.points(split)
+        return {"accuracy": Measurement(float((model(data.inputs).argmax(1) == data.targets).double().mean()), 20)}
+
+
+class WithoutValidation(Bench):
+    def evaluate(self, model, split, device):
+        return {} if split == "validation" else super().evaluate(model, split, device)
+
+
+class Miscounted(Bench):
+    def spec(self):
+        return DataSpec("classification", (5,), 2, examples=19)
+
+
+class Misshapen(Bench):
+    def spec(self):
+        return DataSpec("classification", (1, 5), 2, examples=20)
+
+
+class TooFewClasses(Bench):
+    def spec(self):
+        return DataSpec("classification", (5,), 1, examples=20)
+
+
+class OtherData(Bench):
+    def training_data(self, device):
+        return Points(next(COUNT))
+
+
+class Undeclared(Bench):
+    metrics = (Metric("loss", "nats", "min"),)
+
+
+class Wavering(Bench):
+    def points(self, split):
+        return Points(next(COUNT))
+
+
+class SameSplits(Bench):
+    def points(self, split):
+        return Points(1)
+
+
+class Unexplained(Bench):
+    protocol = ""
+
+
+class Damaged(Bench):
+    def verify(self):
+        return ["file a is damaged"]
+
+
+class Nothing(Benchmark):
+    pass
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    n: int
+
+
+class Optional(Bench):
+    Options = Options
+
+
+def test_a_sound_benchmark_passes():
+    check_benchmark(Bench)
+    check_benchmark(WithoutValidation)
+    check_benchmark(Optional, {"n": 3})
+    check_benchmark(Optional, Options(n=3))
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (Miscounted, "spec.. says 19 examples, there are 20"),
+        (Misshapen, "inputs are"),
+        (TooFewClasses, "targets outside"),
+        (OtherData, "training data differs between two instances"),
+        (Undeclared, r"returned \['accuracy'\], declares \['loss'\]"),
+        (Wavering, "differs when called again"),
+        (SameSplits, "validation and test data are the same"),
+        (Unexplained, "protocol is empty"),
+        (Damaged, "file a is damaged"),
+        (Nothing, "offers neither"),
+        (Optional, "refuses options"),
+    ],
+)
+def test_a_faulty_benchmark_is_found(cls, message):
+    with pytest.raises(AssertionError, match=message):
+        check_benchmark(cls)
