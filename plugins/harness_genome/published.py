@@ -1,0 +1,48 @@
+"""Reading genomes from files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from harness import UserError
+from harness_genome.genome import Genome
+
+
+def load_genome(path: Path) -> dict[str, Tensor]:
+    """The six tensors of a genome from a ``.safetensors`` or a ``torch.save`` file.
+
+    A training checkpoint is accepted too: then its ``genome_state`` is the genome. Files are read as
+    data only; one that would run code when loaded is refused.
+
+    Raises:
+        UserError: if the file cannot be read or does not hold exactly a genome's tensors.
+    """
+    found: Any
+    try:
+        if path.suffix == ".safetensors":
+            found = load_file(path)
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, SafetensorError) as error:
+        raise UserError(f"genome file {path} cannot be read: {error}") from error
+    except UnpicklingError as error:
+        raise UserError(
+            f"genome file {path} is not plain tensors; loading it could run code, so it is refused. "
+            "Save the genome's state_dict() alone, or use .safetensors."
+        ) from error
+    if isinstance(found, dict) and "genome_state" in found:
+        found = found["genome_state"]
+    expected = sorted(name for name, _ in Genome(1, 1, 1).named_parameters())
+    names = sorted(found) if isinstance(found, Mapping) else []
+    if names != expected or not all(isinstance(value, Tensor) for value in found.values()):
+        given = ", ".join(map(str, names[:12])) or f"a {type(found).__name__}"
+        raise UserError(f"genome file {path} holds {given}; a genome is exactly these tensors: {', '.join(expected)}")
+    return dict(found)
