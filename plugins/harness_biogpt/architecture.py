@@ -1,0 +1,127 @@
+"""BioGPT of any size, each part of which can be left out."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from harness import Architecture, Connection, Unsupported
+from harness_biogpt.layout import cortical_layout, feedback_pairs
+from harness_biogpt.maskable import maskable
+from harness_biogpt.network import BiogptNetwork
+from harness_biogpt.shape import FeedbackInto, Shape
+
+
+class BiogptOptions(BaseModel):
+    """What a suite may set; the defaults are the published model.
+
+    Attributes:
+        n_layers: columns.
+        width: units of the residual stream; numbers of branches are lowered until they divide it.
+        context: positions, at least the data's; None takes the data's.
+        n_passes: runs through all layers; above 1 every later one starts with feedback from the one
+            before, and a learned softmax mixes them all. (The released code never runs more than two.)
+        soma_expansion: hidden units of the soma FFN, in widths.
+        temporal_conv: the convolution over time; it feeds the branch FFN alone and goes with it.
+        branch_ffn: the FFN of each branch.
+        branch_norm: the norm of each branch.
+        soma_ffn: the FFN of each neuron, with its norm.
+        multi_neuron: several neurons per column; if False, only the first.
+        feedback: the gated feedback. With one pass it is never trained, but counted, as published.
+        feedback_into: where feedback from late layers enters the next pass: all of it at its ``input``
+            (released code), or each at the early ``layer`` it is named after (text).
+        nmda: the NMDA decay; it acts only where a state is passed in, which no benchmark does.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    n_layers: PositiveInt = 12
+    width: PositiveInt = 768
+    context: PositiveInt | None = None
+    n_passes: PositiveInt = 1
+    soma_expansion: float = Field(default=3.0, gt=0.0)
+    temporal_conv: bool = True
+    branch_ffn: bool = True
+    branch_norm: bool = True
+    soma_ffn: bool = True
+    multi_neuron: bool = True
+    feedback: bool = True
+    feedback_into: FeedbackInto = "input"
+    nmda: bool = True
+
+
+class Biogpt(Architecture[BiogptOptions]):
+    """The dendritic language model of Hamond 2026."""
+
+    Options = BiogptOptions
+    kinds = ("language",)
+
+    def unsupported(self) -> str | None:
+        """Also refuses a context shorter than the data's, and passes that would all be the same."""
+        shape = self.shape
+        if reason := super().unsupported():
+            return reason
+        if shape.context < self.data.inputs[0]:
+            return f"its context of {shape.context} is shorter than the data's {self.data.inputs[0]} tokens"
+        if shape.n_passes > 1 and not shape.pairs:
+            return (
+                f"n_passes {shape.n_passes} without feedback are equal passes; "
+                "set n_passes: 1, or feedback: true with n_layers of 3 or more"
+            )
+        return None
+
+    def build(self) -> BiogptNetwork:
+        """A new network, initialised from torch's current random state."""
+        return BiogptNetwork(self.shape)
+
+    def connections(self) -> Sequence[Connection]:
+        """Embedding, layers, feedback, head; see :func:`harness_biogpt.maskable.maskable`."""
+        return list(maskable(self.shape))
+
+    def scaled(self, parameters: int) -> Biogpt:
+        """The same network with a smaller width that keeps every neuron's branches, of 2 units or more."""
+        layout = self.shape.layout
+        widest = max(branches for layer in layout for branches in layer)
+        widths = [
+            width
+            for width in range(2 * widest, self.options.width + 1)
+            if cortical_layout(width, self.options.n_layers, self.options.multi_neuron) == layout
+        ]
+        fitting = bisect_right(widths, parameters, key=lambda width: self._of_width(width)._count())
+        if fitting == 0:
+            least = self._of_width(widths[0])._count() if widths else self._count()
+            raise Unsupported(
+                f"biogpt with the branches of width {self.options.width} cannot be made as small as {parameters} "
+                f"parameters: at its narrowest it has {least}. Ask for a higher density, or leave this control out."
+            )
+        return self._of_width(widths[fitting - 1])
+
+    @property
+    def shape(self) -> Shape:
+        """The network's sizes and parts."""
+        options = self.options
+        return Shape(
+            vocabulary=self.data.outputs,
+            context=options.context or self.data.inputs[0],
+            width=options.width,
+            layout=cortical_layout(options.width, options.n_layers, options.multi_neuron),
+            pairs=feedback_pairs(options.n_layers) if options.feedback else (),
+            soma_units=max(1, int(options.width * options.soma_expansion)),
+            n_passes=options.n_passes,
+            feedback_into=options.feedback_into,
+            temporal_conv=options.temporal_conv,
+            branch_ffn=options.branch_ffn,
+            branch_norm=options.branch_norm,
+            soma_ffn=options.soma_ffn,
+            nmda=options.nmda,
+        )
+
+    def _of_width(self, width: int) -> Biogpt:
+        return Biogpt(self.options.model_copy(update={"width": width}), self.data)
+
+    def _count(self) -> int:
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in self.build().parameters())

@@ -1,0 +1,103 @@
+"""BioGPT as a module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness import UserError
+from harness_biogpt.column import Column
+from harness_biogpt.feedback import GatedFeedback
+from harness_biogpt.shape import Shape
+
+State = tuple[Tensor, ...]
+"""NMDA traces, one per layer: (batch, neurons, width)."""
+
+
+class BiogptNetwork(nn.Module):
+    """Dendritic language model: learned positions, columns, untied head, optional feedback passes.
+
+    Source: Hamond 2026, "BioGPT: A Biologically-Inspired Dendritic Language Model", released code. All
+    weights start Xavier-uniform, embeddings and head included; biases at 0; norms at 1 and 0; the NMDA
+    decay's logit at N(0.9, 0.1^2), so that the decay itself starts near 0.71.
+
+    Never trained, and without gradient: the feedback in one pass, the NMDA decay without a state.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embedding = nn.Embedding(shape.vocabulary, shape.width)
+        self.positions = nn.Embedding(shape.context, shape.width)
+        self.columns = nn.ModuleList(Column(shape, branches) for branches in shape.layout)
+        self.feedback = nn.ModuleDict({f"{late}_to_{early}": GatedFeedback(shape.width) for late, early in shape.pairs})
+        self.pass_weights = nn.Parameter(torch.zeros(shape.n_passes)) if shape.n_passes > 1 else None
+        self.norm = nn.LayerNorm(shape.width)
+        self.head = nn.Linear(shape.width, shape.vocabulary, bias=False)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.xavier_uniform_(module.weight)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def initial_state(self, batch: int) -> State:
+        """The state before a text: no trace. With it the logits are those without a state."""
+        return tuple(
+            self.head.weight.new_zeros(batch, len(branches), self.shape.width) for branches in self.shape.layout
+        )
+
+    def forward(
+        self, inputs: Tensor, targets: Tensor | None = None, state: State | None = None
+    ) -> Tensor | tuple[Tensor, State]:
+        """Logits (batch, context, vocabulary), or the mean loss when targets (batch, context) are given.
+
+        Args:
+            inputs: (batch, context) token ids; the context may be shorter than the largest.
+            targets: the ids to predict, the same shape; -100 where there is nothing to predict.
+            state: NMDA traces of the text before this window. If given, every pass reads it, and the
+                traces after the last pass are returned with the result. As published: None, no traces.
+
+        Raises:
+            UserError: for more tokens than positions, or a state where the network has no traces.
+        """
+        context = inputs.shape[1]
+        if context > self.shape.context:
+            raise UserError(f"{context} tokens are more than this biogpt's context of {self.shape.context}")
+        if state is not None and not self.shape.nmda:
+            raise UserError("this biogpt was built with nmda: false, so it takes no state; leave the state out")
+        start = self.embedding(inputs) + self.positions.weight[:context]
+        levels, traces = self._pass(start, None, state)
+        outputs = [levels[-1]]
+        for _ in range(1, self.shape.n_passes):
+            levels, traces = self._pass(start, levels, state)
+            outputs.append(levels[-1])
+        x = outputs[0]
+        if self.pass_weights is not None:
+            weights = self.pass_weights.softmax(0)
+            x = torch.stack([weight * y for weight, y in zip(weights, outputs, strict=True)]).sum(0)
+        logits = self.head(self.norm(x))
+        result = logits if targets is None else _mean_cross_entropy(logits, targets)
+        return result if state is None else (result, tuple(traces))
+
+    def _pass(self, x: Tensor, late: Sequence[Tensor] | None, state: State | None) -> tuple[list[Tensor], list[Tensor]]:
+        """Output of every layer, and the traces after it; ``late`` holds the layers of the pass before."""
+        pairs = () if late is None else self.shape.pairs
+        into_input = self.shape.feedback_into == "input"
+        levels, traces = [], []
+        for i, column in enumerate(self.columns):
+            for source, target in pairs:
+                if late is not None and i == (0 if into_input else target):
+                    x = self.feedback[f"{source}_to_{target}"](x, late[source])
+            x, trace = column(x, None if state is None else state[i])
+            levels.append(x)
+            traces.append(trace)
+        return levels, traces
+
+
+def _mean_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """A scalar, computed in float32 or better whatever the logits' type is."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
