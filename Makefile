@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test install dev clean
+.PHONY: quickstart test install dev readme clean
 
 quickstart: install
 	$(BIN)/harness run suites/quickstart.yaml --results $${RESULTS:-results}
@@ -28,6 +28,9 @@ dev: .venv/dev
 .venv/dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
+
+readme: install
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf .venv build *.egg-info

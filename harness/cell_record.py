@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -35,6 +36,9 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
     splits: tuple[Split, Split] = ("test", "validation")
     for split in splits:
         found[split] = runner.evaluate(network, weights, benchmark, split, masks)
+        for measurement in found[split].values():
+            if not math.isfinite(measurement.value):
+                raise Diverged(network.spent.steps, measurement.value)
     spec = runner.benchmark(cell.training_part).spec()
     flops = forward_flops(network.architecture, spec)
     spent = network.spent
@@ -92,7 +96,7 @@ def _head(planned: PlannedCell, registry: Registry) -> Record:
     benchmark = registry.get("benchmark", cell.benchmark_part.plugin)(cell.benchmark_part.options)
     program = []
     for stage in planned.stages:
-        program += [{"phase": type(phase).__name__, **asdict(phase)} for phase in stage.phases]
+        program += [{"type": type(phase).__name__, **asdict(phase)} for phase in stage.phases]
     return {
         "schema": SCHEMA,
         "status": "failed",
@@ -156,7 +160,7 @@ def _measured(benchmark: Benchmark[Any], found: Mapping[str, Measurement], split
         metric.name: {
             "value": found[metric.name].value,
             "n": found[metric.name].n,
-            "stderr": found[metric.name].stderr,
+            "stderr": _finite(found[metric.name].stderr),
             "unit": metric.unit,
             "direction": metric.direction,
             "split": split,
@@ -165,3 +169,7 @@ def _measured(benchmark: Benchmark[Any], found: Mapping[str, Measurement], split
         for index, metric in enumerate(benchmark.metrics)
         if metric.name in found
     }
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None

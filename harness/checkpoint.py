@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ def save(path: Path, tree: Tree) -> None:
     tensors: dict[str, Tensor] = {}
     skeleton = json.dumps(_flatten(tree, tensors))
     metadata = {"tree": skeleton, "sha256": _digest(skeleton, tensors)}
-    write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata))
+    write_atomic(path, lambda temporary: _save_file(tensors, temporary, metadata))
 
 
 def load(path: Path) -> Tree:
@@ -49,7 +51,19 @@ def load(path: Path) -> Tree:
         raise CorruptFile(f"{path} cannot be read: {error}") from error
     if "tree" not in metadata or metadata.get("sha256") != _digest(metadata["tree"], tensors):
         raise CorruptFile(f"{path} is damaged: its checksum does not match its content")
-    return _restore(json.loads(metadata["tree"]), tensors)
+    # Copies: what safetensors gives are windows into the file, and files change.
+    return _restore(json.loads(metadata["tree"]), {name: tensor.clone() for name, tensor in tensors.items()})
+
+
+def _save_file(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """As safetensors does, but what the operating system refuses is an OSError."""
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _flatten(value: Tree, tensors: dict[str, Tensor]) -> Any:
@@ -59,6 +73,9 @@ def _flatten(value: Tree, tensors: dict[str, Tensor]) -> Any:
         tensors[name] = value.detach().to("cpu", copy=True).contiguous()
         return ["tensor", name]
     if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str | int):
+                raise TypeError(f"a checkpoint cannot hold a dict with the key {key!r}: only strings and integers")
         return ["dict", [[key, _flatten(item, tensors)] for key, item in value.items()]]
     if isinstance(value, list | tuple):
         return [type(value).__name__ if type(value) in (list, tuple) else "list", [_flatten(v, tensors) for v in value]]

@@ -128,7 +128,7 @@ def select(
         budget: its ``per_connection`` counts, where given, override ``distribution``.
         distribution: how the total is spread when the counts are not given.
         granularity: ``kernel`` keeps or removes all weights of an (out, in) pair together; the count
-            is then exact to one kernel per connection.
+            is then exact to one kernel per connection, or over all of them where they are ranked together.
     """
     missing = [c.name for c in connections if c.name not in scores]
     if missing:
@@ -142,7 +142,10 @@ def select(
     elif distribution == "global":
         flat = torch.cat([_per_weight(scores[c.name], c).reshape(-1) for c in connections])
         parts = torch.split(top_k(flat, budget.keep), [c.size for c in connections])
-        return Masks({c.name: part.reshape(c.shape) for c, part in zip(connections, parts, strict=True)})
+        kept = {c.name: part.reshape(c.shape) for c, part in zip(connections, parts, strict=True)}
+        if granularity == "kernel":
+            kept = {c.name: _per_weight(_mostly_kept(kept[c.name]), c) for c in connections}
+        return Masks(kept)
     else:
         counts = allocate(budget.keep, connections, distribution)
     masks = {}
@@ -150,6 +153,11 @@ def select(
         per_score = c.size // scores[c.name].numel()
         masks[c.name] = _per_weight(top_k(scores[c.name], round(counts[c.name] / per_score)), c)
     return Masks(masks)
+
+
+def _mostly_kept(mask: Tensor) -> Tensor:
+    """Pairs (out, in) of which at least half is kept: a cut in the ranking falls within one kernel at most."""
+    return mask.flatten(2).float().mean(2) >= 0.5 if mask.ndim > 2 else mask
 
 
 def _per_weight(values: Tensor, connection: Connection) -> Tensor:

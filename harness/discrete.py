@@ -53,6 +53,7 @@ def set_back(network: Network, target: Mapping[str, Tensor]) -> None:
     """Rewind: raw weights and buffers as in ``target``, masked entries at zero."""
     network.module.load_state_dict(dict(target))
     network.weights(hooks=False)
+    network.soft = False
 
 
 @torch.no_grad()
@@ -75,3 +76,4 @@ def reinitialise(network: Network, phase: Reinitialize) -> None:
             signs = torch.randint(0, 2, connection.shape, generator=generator).to(region) * 2 - 1
         region.copy_(signs * phase.value)
     network.weights(hooks=False)
+    network.soft = False

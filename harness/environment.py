@@ -27,7 +27,7 @@ def _static() -> dict[str, Any]:
         "harness": harness.__version__,
         "python": platform.python_version(),
         **packages,
-        "platform": platform.platform(terse=True),
+        "platform": platform.system(),
         "machine": platform.machine(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "git": git_revision(),
@@ -37,6 +37,8 @@ def _static() -> dict[str, Any]:
 def git_revision() -> str | None:
     """Revision of the harness's own checkout, with ``+`` if it has uncommitted changes; None outside git."""
     root = Path(harness.__file__).resolve().parent.parent
+    if not (root / ".git").exists():  # installed; a repository further up would be someone else's
+        return None
     try:
         revision = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--exclude=*"],

@@ -20,10 +20,10 @@ from harness.weights import Weights
 if TYPE_CHECKING:
     from harness.architecture import Architecture
     from harness.benchmark import DataSpec
+    from harness.cell import Cell
     from harness.plugins import Registry
     from harness.stage_store import StageStore
     from harness.stages import Stage
-    from harness.suite import Cell
 
 
 @dataclass(slots=True)
@@ -42,7 +42,8 @@ class Network:
 
     Between phases the module's parameters hold raw weights, with masked entries at zero where masks are
     held. ``soft`` says that the last training was composed: the network then computes with the method's
-    effective weights, not with the raw ones.
+    effective weights, not with the raw ones. ``attached`` says that the method takes part in this stage;
+    where it does not, its state is only ``carried`` on.
     """
 
     cell: Cell
@@ -51,6 +52,8 @@ class Network:
     connections: tuple[Connection, ...]
     method: SparsityMethod[Any]
     context: MethodContext
+    attached: bool = True
+    carried: Mapping[str, Any] = field(default_factory=dict)
     masks: Masks | None = None
     soft: bool = False
     position: int = 0
@@ -61,7 +64,7 @@ class Network:
         return {
             "weights": dict(weights) if weights is not None else dict(self.module.state_dict()),
             "masks": self.masks.packed() if self.masks is not None else None,
-            "method": self.method.state_dict(),
+            "method": self.method_state(),
             "soft": self.soft,
             "position": self.position,
             "spent": {
@@ -79,11 +82,20 @@ class Network:
         self.masks = None
         if state["masks"] is not None:
             self.masks = Masks.unpacked(state["masks"], shapes).to(self.context.device)
-        if state["method"]:
-            self.method.load_state_dict(state["method"])
+        self.load_method(state["method"])
         self.soft = state["soft"]
         self.position = state["position"]
         self.spent = Spent(**state["spent"])
+
+    def method_state(self) -> Mapping[str, Any]:
+        """The method's state, whether or not it takes part in this stage."""
+        return self.method.state_dict() if self.attached else self.carried
+
+    def load_method(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`method_state`; an empty state leaves the method as attached."""
+        self.carried = state
+        if self.attached and state:
+            self.method.load_state_dict(state)
 
     def weights(self, hooks: bool) -> Weights:
         """The weights for a phase with or without the method's hooks; masks are applied at once.
@@ -138,9 +150,10 @@ class NetworkBuilder:
             device=self._device,
             bands=1 + max((band.depth for c in everything for band in (c.source, c.target)), default=-1),
         )
-        if any(phase.hooks for phase in stage.phases):
+        attached = any(phase.hooks for phase in stage.phases)
+        if attached:
             method.attach(context)
-        return Network(cell, architecture, module, connections, method, context)
+        return Network(cell, architecture, module, connections, method, context, attached)
 
     def _budget(self, stage: Stage, connections: tuple[Connection, ...]) -> DensityBudget | None:
         cell = stage.cell

@@ -98,6 +98,11 @@ class Optimizers:
         """The inverse of :meth:`state_dict`."""
         for optimizer, state in zip(self.all, states, strict=True):
             optimizer.load_state_dict(dict(state))
+            for parameter, own in optimizer.state.items():
+                for key, value in own.items():
+                    # Fused kernels walk through memory: state must lie as its parameter does, transposed or not.
+                    if isinstance(value, Tensor) and value.shape == parameter.shape:
+                        own[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _make(training: Training, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

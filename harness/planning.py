@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from harness.stage_store import StageStore
 from harness.stages import Graph, PlannedCell, Stage
 
 if TYPE_CHECKING:
-    from harness.suite import Cell, Suite
+    from harness.cell import Cell
+    from harness.suite import Suite
 
 EFFICIENCY = 0.2
 """Share of a large matrix product's speed that training reaches, for a first guess of the time."""
@@ -50,27 +51,25 @@ class Plan:
 def make_plan(
     graph: Graph, results: ResultStore, only: Callable[[Cell], bool] = lambda _: True, force: bool = False
 ) -> Plan:
-    """Which jobs are missing. ``force`` forgets the results and stages of the selected cells first."""
+    """Which jobs are missing; with ``force`` as if the selected cells had no results and no stages."""
     store = StageStore(results.work)
     plan = Plan(graph, [planned for planned in graph.cells if only(planned.cell)])
     recorded = {suite: _files(results, suite) for suite in {planned.cell.suite for planned in plan.selected}}
-    finished_stages: dict[str, bool] = {}
+    finished: dict[str, bool] = {}
     added: set[str] = set()
+    forgotten: set[str] = set()
     if force:
-        for planned in plan.selected:
-            results.cell_path(planned.cell.suite, planned.id).unlink(missing_ok=True)
-            for stage in planned.stages:
-                store.discard(stage.hash)
         recorded = dict.fromkeys(recorded, frozenset())
+        forgotten = {stage.hash for planned in plan.selected for stage in planned.stages}
 
     def need(stage: Stage) -> bool:
         """Add a stage and what it needs, unless it is finished; whether it was missing."""
-        if stage.hash not in finished_stages:
-            finished_stages[stage.hash] = store.manifest(stage.hash) is not None
-            if not finished_stages[stage.hash]:
+        if stage.hash not in finished:
+            finished[stage.hash] = stage.hash not in forgotten and store.manifest(stage.hash) is not None
+            if not finished[stage.hash]:
                 missing = tuple(name for name in stage.needs if need(graph.stages[name]))
                 plan.jobs.append(Job(stage.hash, stage, missing))
-        return not finished_stages[stage.hash]
+        return not finished[stage.hash]
 
     for planned in plan.selected:
         if planned.id in recorded[planned.cell.suite] and _counts(results, planned):
@@ -80,6 +79,15 @@ def make_plan(
             last = planned.stages[-1]
             plan.jobs.append(Job(planned.id, planned, (last.hash,) if need(last) else ()))
     return plan
+
+
+def forget(plan: Plan, results: ResultStore) -> None:
+    """Delete the results and the stages of a plan's selected cells."""
+    store = StageStore(results.work)
+    for planned in plan.selected:
+        results.cell_path(planned.cell.suite, planned.id).unlink(missing_ok=True)
+        for stage in planned.stages:
+            store.discard(stage.hash)
 
 
 def _files(results: ResultStore, suite: str) -> frozenset[str]:
@@ -97,12 +105,17 @@ def _counts(results: ResultStore, planned: PlannedCell) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """About what a plan takes: training operations, seconds of one worker, bytes on disk."""
+    """About what a plan takes: training operations, seconds of one worker per stage, bytes on disk."""
 
     flops: float
-    seconds: float
+    stage_seconds: Mapping[str, float]
     disk_bytes: float
     basis: str
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of one worker for all stages."""
+        return sum(self.stage_seconds.values())
 
 
 def estimate(plan: Plan, suite: Suite, store: StageStore) -> Cost:
@@ -111,7 +124,8 @@ def estimate(plan: Plan, suite: Suite, store: StageStore) -> Cost:
 
     from harness.flops import forward_flops
 
-    flops = seconds = disk = 0.0
+    flops = disk = 0.0
+    seconds: dict[str, float] = {}
     measured = _measured(plan.graph.stages.values(), store)
     networks: dict[Any, tuple[int, int]] = {}
     speed: float | None = None
@@ -131,10 +145,10 @@ def estimate(plan: Plan, suite: Suite, store: StageStore) -> Cost:
         flops += work
         disk += 4.0 * size
         if key in measured:
-            seconds += measured[key] * stage.steps
+            seconds[stage.hash] = measured[key] * stage.steps
         else:
             speed = speed or _matrix_speed()
-            seconds += work / (speed * EFFICIENCY)
+            seconds[stage.hash] = work / (speed * EFFICIENCY)
     basis = "finished stages" if speed is None else f"{speed / 1e9:.0f} GFLOP/s at {EFFICIENCY:.0%}"
     return Cost(flops, seconds, disk, basis)
 

@@ -35,9 +35,13 @@ RECORD (schema 1), all densities in [0, 1]:
     finished        UTC time, ISO 8601
     failure         null, or {type, message, traceback, step or null}; metrics is then empty
 
-SERIES: {"cell", "columns": ["phase", "step", "loss", "lr", ...], "rows": [[...]],
-    "evaluations": [{phase, step, split, metrics: {name: value}}],
-    "densities": {"connections": [...], "steps": [[phase, step]], "hard": [[...]], "soft": [[...]]}}
+SERIES, rows in order of training; ``phase`` is an index into the program:
+    cell            the cell's name
+    loss            [[phase, step, mean training loss of the last steps, learning rate], ...]
+    evaluations     [[phase, step, "validation" | "test" | "chosen", {metric: value}], ...]; "chosen" names the step
+                    whose weights were kept, where the suite selects
+    densities       [[phase, step, {connection: [hard density, soft density or null]}], ...], for methods whose
+                    hooks run while training
 """
 
 from __future__ import annotations
@@ -101,7 +105,10 @@ class ResultStore:
         return loaded if isinstance(loaded, dict) else None
 
     def write_plan(self, suite: str, plan: Record) -> None:
-        """Write which cells belong to the suite: {"suite", "description", "path", "cells": [...], "baselines": {experiment: method}}."""
+        """Write which cells belong to the suite now.
+
+        {"suite", "description", "path", "cells": [names], "baselines": {experiment: method}}.
+        """
         write_json(self.root / suite / "suite.json", plan)
 
     def plan(self, suite: str) -> Record | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ import torch
 
 from harness.benchmark import Benchmark, Measurement, Split, TrainingData
 from harness.discrete import prune, reinitialise, set_back
-from harness.errors import HarnessError
+from harness.errors import Diverged, HarnessError
 from harness.masks import Masks
 from harness.network import Network, NetworkBuilder, initial_module
 from harness.phases import Phase, Prune, Reinitialize, Rewind, Train
@@ -24,9 +25,9 @@ from harness.substrate import Substrate, random_state, set_random_state
 from harness.trainer import WINDOW, Clock, StepReport, Trainer
 
 if TYPE_CHECKING:
+    from harness.cell import Cell, Part
     from harness.plugins import Registry
     from harness.stages import Stage
-    from harness.suite import Cell, Part
     from harness.weights import Weights
 
 Report = Callable[[StepReport], None]
@@ -80,6 +81,7 @@ class StageRunner:
         if self._store.manifest(stage.hash) is not None:
             return
         torch.set_num_threads(stage.cell.training.threads)
+        torch.manual_seed(derived_seed(stage.cell.seed, "stage", stage.offset))
         network = self._builder.build(stage, self._benchmark_of(stage.cell.training_part).spec())
         series: dict[str, Any] = {"loss": [], "evaluations": [], "densities": []}
         if stage.parent is not None:
@@ -107,6 +109,7 @@ class StageRunner:
         }
         if self._substrate.rank == 0:
             self._store.finish(stage.hash, network.state(), series, manifest)
+        self._substrate.any(False)  # no process goes on before the stage is on disk
 
     def _discrete(self, stage: Stage, network: Network, phase: Phase) -> None:
         if isinstance(phase, Prune):
@@ -134,9 +137,11 @@ class StageRunner:
     ) -> dict[str, Measurement]:
         """Scores of a network; leaves random state and weights as they were."""
         hard = network.hard_masks() if masks == "hard" else None
-        with torch.random.fork_rng(), weights.evaluating("hard" if masks == "hard" else "soft", hard) as model:
+        device = self._substrate.device
+        forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+        with forked, weights.evaluating("hard" if masks == "hard" else "soft", hard) as model:
             torch.manual_seed(derived_seed(network.cell.seed, "evaluation"))
-            return dict(benchmark.evaluate(model, split, self._substrate.device))
+            return dict(benchmark.evaluate(model, split, device))
 
     def benchmark(self, part: Part) -> Benchmark[Any]:
         """The benchmark behind a part; a few are kept."""
@@ -181,6 +186,7 @@ class _TrainingRun:
         self.report = report
         self.program_phase = stage.offset + index
         self.best: dict[str, Any] | None = None
+        self.checked = 0
         self.data = runner.training_data(self.cell.training_part)
         self.benchmark = runner.benchmark(self.cell.training_part)
         self.clock = Clock(network.spent.seconds)
@@ -209,16 +215,18 @@ class _TrainingRun:
         if resumed is not None:
             trainer.optimizers.load_state_dict(resumed["optimizers"])
             trainer.step = resumed["step"]
-            self.best = resumed["best"]
+            self.best, self.checked = resumed["best"], resumed["checked"]
             set_random_state(resumed["random"])
         else:
             self._record_densities(0)
         self.trainer, self.weights = trainer, weights
         checks = self.cell.evaluation.checks
         for end in sorted({round(self.phase.steps * (i + 1) / checks) for i in range(checks)} - {0}):
-            if end > trainer.step:
+            # Not by trainer.step: a checkpoint at a check's own step is written before the check.
+            if end > self.checked:
                 trainer.run(self._window, until=end)
                 self._check(end)
+                self.checked = end
         self._finish()
 
     def _window(self, seen: StepReport) -> None:
@@ -226,7 +234,7 @@ class _TrainingRun:
         self.report(seen)
         if seen.step // WINDOW % self._keep_every == 0 or seen.step == seen.steps:
             self.series["loss"].append([self.program_phase, seen.step, round(seen.loss, 6), seen.lr])
-        stop = self.runner._stopping()
+        stop = self.runner._substrate.any(self.runner._stopping())
         if stop or monotonic() - self._saved >= self.runner._checkpoint_seconds:
             self._checkpoint()
         if stop:
@@ -246,6 +254,7 @@ class _TrainingRun:
                 "step": trainer.step,
                 "optimizers": trainer.optimizers.state_dict(),
                 "best": self.best,
+                "checked": self.checked,
                 "random": random_state(),
             },
         }
@@ -266,13 +275,18 @@ class _TrainingRun:
         self._record_densities(step)
         evaluation = self.cell.evaluation
         split: Split = "test" if evaluation.select == "best_test" else "validation"
-        found = self.runner.evaluate(self.network, self.weights, self.benchmark, split, evaluation.masks)
-        values = {name: measurement.value for name, measurement in found.items()}
+        values: dict[str, float] = {}
+        if type(self.benchmark).evaluate is not Benchmark.evaluate:  # some only offer training data
+            found = self.runner.evaluate(self.network, self.weights, self.benchmark, split, evaluation.masks)
+            values = {name: measurement.value for name, measurement in found.items()}
+        for value in values.values():
+            if not math.isfinite(value):
+                raise Diverged(step, value)
         self.series["evaluations"].append([self.program_phase, step, split, values])
         if evaluation.select == "final":
             return
-        primary = self.benchmark.metrics[0]
-        if primary.name not in values:
+        primary = next(iter(self.benchmark.metrics), None)
+        if primary is None or primary.name not in values:
             raise HarnessError(
                 f"evaluation.select is '{evaluation.select}', but benchmark '{self.cell.training_part.label}' has no "
                 f"{split} data: give it a validation split, or select: final"
@@ -281,7 +295,7 @@ class _TrainingRun:
         if self.best is None or value > self.best["value"]:
             state = {name: tensor.clone() for name, tensor in self.weights.state().items()}
             masks = self.weights.masks.packed() if self.weights.masks is not None else None
-            method = _cloned(self.network.method.state_dict())
+            method = _cloned(self.network.method_state())
             self.best = {"value": value, "step": step, "weights": state, "masks": masks, "method": method}
 
     def _record_densities(self, step: int) -> None:
@@ -307,11 +321,11 @@ class _TrainingRun:
         network.spent.examples += examples
         network.position += examples
         if self.best is not None:
-            self.weights.load(self.best["weights"])
-            network.method.load_state_dict(self.best["method"])
-            if self.best["masks"] is not None:
+            if self.best["masks"] is not None:  # first, or weights that have closed since would be cleared
                 shapes = {c.name: c.shape for c in network.connections}
                 self.weights.hold(Masks.unpacked(self.best["masks"], shapes).to(network.context.device))
+            self.weights.load(self.best["weights"])
+            network.load_method(self.best["method"])
             self.series["evaluations"].append([self.program_phase, self.best["step"], "chosen", {}])
         if not network.soft:
             network.masks = self.weights.masks

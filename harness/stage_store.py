@@ -66,7 +66,7 @@ class StageStore:
         checkpoint.save(folder / "state.safetensors", state)
         write_json(folder / "series.json", series)
         write_json(folder / "stage.json", manifest)
-        for path in self._checkpoints(stage):
+        for path in [*self._checkpoints(stage), *folder.glob(".checkpoint-*.tmp")]:
             path.unlink(missing_ok=True)
 
     def discard(self, stage: str) -> None:

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.method import SparsityMethod, TrainingBudget
-from harness.phases import Phase, Train, total_steps
+from harness.phases import Phase, Reinitialize, Train, total_steps
 
 if TYPE_CHECKING:
+    from harness.cell import Cell, Key
     from harness.plugins import Registry
-    from harness.suite import Cell, Key
 
 FORMAT = 1
 """Part of every hash: raised when the core itself would compute something else from the same cell."""
@@ -123,7 +123,7 @@ class _Compiler:
         program, adapts = self._program(cell)
         digest = self._root(cell)
         if adapts:
-            digest = _hash(digest, self._method_key(cell, match, source))
+            digest = _hash(digest, self._method_key(cell, match, source), _canonical(cell.method_part.identity))
         stages: list[Stage] = []
         for offset, phases, texts, uses in program:
             key = self._method_key(cell, match, source) if uses else ""
@@ -163,7 +163,9 @@ class _Compiler:
             groups: list[tuple[int, tuple[Phase, ...], list[str], bool]] = []
             for offset, group in _split(phases):
                 texts = [_phase_text(method, phase) for phase in group]
-                groups.append((offset, group, texts, any(phase.hooks for phase in group)))
+                # What is reinitialised depends on the scope, which is in the method's key.
+                uses = any(phase.hooks or isinstance(phase, Reinitialize) for phase in group)
+                groups.append((offset, group, texts, uses))
             # Holding on to the parts keeps the ids in the memo's key from being used again.
             self._programs[memo] = (groups, cls.adapt is not SparsityMethod.adapt, cell.method_part, cell.training)
         groups, adapts, *_ = self._programs[memo]
@@ -207,6 +209,7 @@ class _Compiler:
                 {
                     "evaluation": cell.evaluation.model_dump(mode="json"),
                     "benchmark": cell.benchmark_part.identity,
+                    "method": cell.method_part.identity,
                     "fingerprint": cell.benchmark_fingerprint,
                     "suite": cell.suite,
                     "key": cell.key,
@@ -233,11 +236,11 @@ def _split(phases: Sequence[Phase]) -> list[tuple[int, tuple[Phase, ...]]]:
 
 def _phase_text(method: SparsityMethod[Any], phase: Phase) -> str:
     own = method.influences(phase) if phase.hooks else None
-    return _canonical({"phase": type(phase).__qualname__, **asdict(phase), "method": own})
+    return _canonical({"type": type(phase).__qualname__, **asdict(phase), "method": own})
 
 
 def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=list)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=sorted)
 
 
 def _hash(*texts: str) -> str:

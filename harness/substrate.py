@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.errors import UserError
+
 
 @dataclass(frozen=True, slots=True)
 class Substrate:
@@ -31,6 +33,9 @@ class Substrate:
 
         A batch script may carry ``SLURM_NTASKS`` without being a step, so ``SLURM_STEP_ID`` is required too.
         Device: ``$HARNESS_DEVICE``, else the local rank's GPU, else the CPU.
+
+        Raises:
+            UserError: if ``$HARNESS_DEVICE`` asks for a GPU and there is none.
         """
         env = os.environ if environment is None else environment
         rank, world, local = 0, 1, 0
@@ -40,6 +45,8 @@ class Substrate:
             rank, world, local = int(env["SLURM_PROCID"]), int(env["SLURM_NTASKS"]), int(env["SLURM_LOCALID"])
         name = env.get("HARNESS_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
         device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise UserError(f"HARNESS_DEVICE is '{name}', but torch finds no GPU here; set it to cpu or leave it out")
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", local % torch.cuda.device_count())
         return cls(rank, world, device)
@@ -71,6 +78,10 @@ class Substrate:
             torch.distributed.all_reduce(value)
             value /= self.world
         return value
+
+    def any(self, flag: bool) -> bool:
+        """Whether ``flag`` is set in any process; all of them wait for each other here."""
+        return flag if self.world == 1 else bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
 
     def share(self, indices: Tensor) -> Tensor:
         """This process's slice of a micro-batch's indices.

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from harness.errors import unknown_name
 
+
+def _label(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,59}", value):
+        return value
+    raise ValueError("a label has letters, digits, _ and -, does not begin with -, and is at most 60 long")
+
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=60)]
+Label = Annotated[str, BeforeValidator(_label)]
 
 
 class Schema(BaseModel):
-    """Base: unknown keys are errors."""
+    """Base: unknown keys are errors, and so are infinite numbers and NaN."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Training(Schema):
@@ -30,7 +49,9 @@ class Training(Schema):
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1, description="for sgd")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled, on parameters of two or more dimensions")
+    weight_decay: float = Field(
+        0.0, ge=0, description="of parameters of two or more dimensions; decoupled for adamw, L2 for adam and sgd"
+    )
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_steps: int = Field(0, ge=0)
     final_lr: Fraction = Field(0.0, description="end of the schedule, as a fraction of lr")
@@ -97,25 +118,56 @@ class BudgetMatch(Schema):
     match: Label
 
 
-def _density(value: Any) -> Any:
-    """Give one clear message instead of one per union member."""
-    if isinstance(value, dict) or (isinstance(value, list) and value):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if 0 <= value <= 1:
-            return float(value)
-        hint = f" (for {value} % write {value / 100:g})" if 1 < value <= 100 else ""
-        raise ValueError(f"density must be between 0 and 1, the fraction of weights kept{hint}")
-    raise ValueError("density must be a number between 0 and 1, a list of them, or {match: METHOD, by: hard}")
+def _density(value: Any) -> float:
+    """A number in [0, 1]; one message for whatever else is given."""
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError("density must be a number between 0 and 1, a list of them, or {match: METHOD}") from None
+    if 0 <= number <= 1:
+        return number
+    hint = f" (for {value} % write {number / 100:g})" if 1 < number <= 100 else ""
+    raise ValueError(f"density must be between 0 and 1, the fraction of weights kept{hint}")
 
 
-Density = Annotated[float, BeforeValidator(_density)]
+def _different(numbers: list[float]) -> list[float]:
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError("density is a list of at least one number, each of them once")
+    return numbers
+
+
+def _shape(value: Any) -> str:
+    return "[mapping]" if isinstance(value, dict) else "[list]" if isinstance(value, list) else "[word]"
+
+
+Number = Annotated[float, BeforeValidator(_density)]
+Density = Annotated[
+    Annotated[Number, Tag("[word]")]
+    | Annotated[list[Number], AfterValidator(_different), Tag("[list]")]
+    | Annotated[Match, Tag("[mapping]")],
+    Discriminator(_shape),
+]
+"""A density in [0, 1], several to spread cells over, or another cell's."""
+
+
+def _scope(value: Any) -> Any:
+    return [value] if isinstance(value, str) and value not in ("default", "all") else value
+
+
+Scope = Annotated[
+    Annotated[list[str], Field(min_length=1), Tag("[list]")] | Annotated[Literal["default", "all"], Tag("[word]")],
+    Discriminator(_shape),
+    BeforeValidator(_scope),
+]
+"""Which connections methods control: those marked as maskable by default, all, or those of some roles."""
 
 
 class Named(BaseModel):
     """An architecture or benchmark under a label; every other key is an option of its plugin."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
     use: str | None = None
 
     @property
@@ -127,12 +179,10 @@ class Named(BaseModel):
 class MethodEntry(Named):
     """A method under a label; keys that are not listed here are options of its plugin."""
 
-    density: Annotated[
-        float | list[Density] | Match | None, BeforeValidator(lambda v: v if v is None else _density(v))
-    ] = None
+    density: Density | None = None
     source: Ref | None = None
     budget: BudgetMatch | None = None
-    scope: list[str] | Literal["default", "all"] | None = None
+    scope: Scope | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: dict[str, Any] = Field(default_factory=dict)
     published: float | dict[str, float] | None = None
@@ -144,12 +194,14 @@ def _labelled(value: Any) -> Any:
     if isinstance(value, str):
         value = [value]
     if isinstance(value, list):
-        merged: dict[str, Any] = {}
-        for item in value:
-            merged.update({item: {}} if isinstance(item, str) else item if isinstance(item, dict) else {})
-        value = merged
+        pairs = [pair for item in value for pair in (item.items() if isinstance(item, dict) else [(item, None)])]
+        labels = [label for label, _ in pairs]
+        for label in labels:
+            if labels.count(_label(label)) > 1:
+                raise ValueError(f"'{label}' is given twice; to compare two variants write {{LABEL: {{use: {label}}}}}")
+        value = dict(pairs)
     if isinstance(value, dict):
-        return {label: entry or {} for label, entry in value.items()}
+        return {label: {} if entry is None else entry for label, entry in value.items()}
     return value
 
 
@@ -158,6 +210,8 @@ def _seeds(value: Any) -> Any:
         if value < 1:
             raise ValueError("seeds is a number of seeds, at least 1, or a list of them")
         return list(range(value))
+    if isinstance(value, list) and len(set(map(repr, value))) < len(value):
+        raise ValueError("each seed can be given only once")
     return value
 
 
@@ -173,11 +227,12 @@ class Selector(Schema):
 
     def matches(self, cell: Any) -> bool:
         """Whether a cell (anything with these attributes, as labels) matches."""
-        for key in type(self).model_fields:
-            wanted = getattr(self, key)
-            if wanted is not None and getattr(cell, key) not in (wanted if isinstance(wanted, list) else [wanted]):
-                return False
-        return True
+        return all(getattr(cell, key) in self.values(key) for key in type(self).model_fields if self.values(key))
+
+    def values(self, key: str) -> list[Any]:
+        """What it wants of a key; nothing where it does not care."""
+        wanted = getattr(self, key)
+        return wanted if isinstance(wanted, list) else [] if wanted is None else [wanted]
 
     @classmethod
     def parse(cls, text: str) -> Selector:
@@ -194,7 +249,18 @@ class Selector(Schema):
             if key not in cls.model_fields:
                 raise ValueError(unknown_name("selector key", key, cls.model_fields))
             found.setdefault(key, []).append(value)
-        return cls.model_validate(found)
+        try:
+            return cls.model_validate(found)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise ValueError(f"{problem['loc'][0]}: {problem['msg']}, not '{problem['input']}'") from None
+
+
+def layered(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """One mapping of settings over another; a budget in steps replaces one in epochs, and the other way round."""
+    if {"epochs", "steps"} & layer.keys():
+        base = {key: value for key, value in base.items() if key not in ("epochs", "steps")}
+    return {**base, **layer}
 
 
 class Experiment(Schema):
@@ -205,7 +271,7 @@ class Experiment(Schema):
     benchmarks: Annotated[dict[Label, Named], BeforeValidator(_labelled)] = Field(min_length=1)
     train_on: Label | None = Field(None, description="benchmark whose training data is used; default: each its own")
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_seeds)] = Field([0], min_length=1)
-    scope: list[str] | Literal["default", "all"] = Field("default", description="roles of maskable connections")
+    scope: Scope = Field("default", description="roles of maskable connections")
     training: Training
     evaluation: Evaluation = Evaluation()
     include: list[Selector] = []

@@ -46,13 +46,18 @@ class Weights:
         self.connections = tuple(connections)
         self.method = method if method is not None and method.mode == "composed" else None
         self.parameters: dict[str, nn.Parameter] = dict(module.named_parameters())
+        names = {id(parameter): name for name, parameter in self.parameters.items()}
+        self._canonical = {alias: names[id(p)] for alias, p in module.named_parameters(remove_duplicate=False)}
         self.masks = masks
         self._keep_bits: list[tuple[nn.Parameter, Tensor]] = []
         self._effective: dict[str, Tensor] = {}
         maskable = dict.fromkeys(c.parameter for c in connections)
         self.raw: dict[str, nn.Parameter] = {name: self.parameters[name] for name in maskable}
         if self.method is not None:
-            self.raw = {name: nn.Parameter(self.parameters[name].detach().clone()) for name in maskable}
+            self.raw = {
+                name: nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
+                for name, parameter in self.raw.items()
+            }
         elif masks is not None:
             self.hold(masks)
 
@@ -144,16 +149,22 @@ class Weights:
 
     @contextmanager
     def evaluating(self, masks: Literal["hard", "soft"], hard: Masks | None = None) -> Iterator[nn.Module]:
-        """The module in evaluation mode with its effective weights; ``hard`` applies ``hard`` masks to raw weights."""
+        """The module in evaluation mode with its effective weights; ``hard`` applies ``hard`` masks to raw weights.
+
+        Mode and parameters are afterwards as they were before.
+        """
         training = self.module.training
+        before: dict[str, Tensor] = {}
         self.module.eval()
         try:
             with torch.no_grad():
                 if self.method is not None:
+                    before = {name: self.parameters[name].detach().clone() for name in self.raw}
                     self._write(self.hardened(hard) if masks == "hard" and hard is not None else self._composed())
                 yield self.module
         finally:
             self.module.train(training)
+            self._write(before)
 
     @torch.no_grad()
     def hardened(self, masks: Masks) -> dict[str, Tensor]:
@@ -173,9 +184,15 @@ class Weights:
         return sum(int(torch.count_nonzero(p.detach())) for p in self.parameters.values())
 
     def state(self) -> dict[str, Tensor]:
-        """Raw parameters and the module's persistent buffers, by canonical name."""
-        buffers = {k: v for k, v in self.module.state_dict().items() if k not in self.parameters}
-        return {**{name: p.detach() for name, p in self.trained.items()}, **buffers}
+        """Raw parameters and persistent buffers, under the names of the module's own ``state_dict``.
+
+        A tied parameter stands under each of its names, raw under all of them.
+        """
+        trained = self.trained
+        return {
+            name: trained[self._canonical[name]].detach() if name in self._canonical else tensor
+            for name, tensor in self.module.state_dict().items()
+        }
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
@@ -184,7 +201,7 @@ class Weights:
         Raises:
             ValueError: on a missing or unexpected name; a bug or a changed plugin without a new version.
         """
-        own = {**{k: v for k, v in self.module.state_dict().items() if k not in self.parameters}, **self.trained}
+        own = self.state()
         if own.keys() != state.keys():
             raise ValueError(f"saved weights do not fit the network: {sorted(own.keys() ^ state.keys())}")
         for name, tensor in own.items():

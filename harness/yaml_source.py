@@ -66,7 +66,7 @@ class YamlSource:
             if not isinstance(root, yaml.MappingNode):
                 raise SuiteError(f"{path}: a suite is a mapping of keys, this file is {_kind(root)}")
             self._root: yaml.MappingNode = root
-            self._reject_duplicates(root, set())
+            self._check(root)
             self.content: dict[str, Any] = loader.construct_document(root)
         except yaml.YAMLError as error:
             problem = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -78,9 +78,9 @@ class YamlSource:
         for text in overrides:
             self._override(text)
 
-    def overridden(self, *start: str) -> dict[Loc, Any]:
-        """The overrides whose path begins with ``start``: path -> value."""
-        return {path: self._value(path) for path in self._overrides if path[: len(start)] == start}
+    def overridden(self) -> dict[Loc, Any]:
+        """Path and value of each override."""
+        return {path: self._value(path) for path in self._overrides}
 
     def error(self, loc: Loc, message: str, at_key: bool = False) -> UserError:
         """An error that points at the value at ``loc`` (or its key, or the nearest thing around it)."""
@@ -101,20 +101,21 @@ class YamlSource:
         """
         texts = []
         for problem in error.errors()[:5]:
-            loc = tuple(step for step in problem["loc"] if step != "[key]")
+            # In brackets: what is no step of the file, but pydantic's "[key]" or the tag of a union's member.
+            loc = tuple(step for step in problem["loc"] if not str(step).startswith("["))
             name = next((step for step in reversed(loc) if isinstance(step, str)), "")
             message = problem["msg"].removeprefix("Value error, ")
-            at_key = problem["type"] == "extra_forbidden" or len(loc) < len(problem["loc"])
+            at_key = problem["type"] == "extra_forbidden" or "[key]" in problem["loc"]
             if problem["type"] == "extra_forbidden":
                 message = unknown_name("key", name, known(loc))
             elif problem["type"] == "missing":
                 message = f"the key '{name}' is missing"
             elif problem["type"] == "too_short":
                 message = f"{name}: give at least one"
-            elif isinstance(problem["input"], str | int | float | bool):
-                message = f"{name}: {message}, not {problem['input']!r}"
-            elif name:
-                message = f"{name}: {message}"
+            else:
+                message = message if not name or message.startswith(f"{name} ") else f"{name}: {message}"
+                if isinstance(problem["input"], str | int | float | bool):
+                    message += f", not {problem['input']!r}"
             texts.append(str(self.error(locate(loc), message, at_key)))
         return SuiteError("\n".join(texts))
 
@@ -129,7 +130,10 @@ class YamlSource:
             inner = node.get(step)
             if inner is not None and not isinstance(inner, dict):
                 raise UserError(f"--set {text}: '{step}' is {_kind(inner)} and no mapping, it cannot have '{last}'")
-            node[step] = node = dict(inner or {})
+            node[step] = dict(inner or {})
+            node = node[step]
+        if outer[-1:] == ["training"] and last in ("epochs", "steps"):
+            node.pop("epochs", None), node.pop("steps", None)  # either stands for the other
         try:
             node[last] = yaml.load(value, Loader)  # noqa: S506 (a safe loader)
         except yaml.YAMLError as error:
@@ -150,41 +154,51 @@ class YamlSource:
         number = str(mark.line + 1)
         # Tabs stay tabs, so that the caret stands below its character whatever their width.
         caret = re.sub(r"[^\t]", " ", line[: mark.column]).ljust(mark.column) + "^"
-        return f"{self.path}:{number}:{mark.column + 1}: {message}\n  {number} | {line}\n  {' ' * len(number)} | {caret}"
+        return (
+            f"{self.path}:{number}:{mark.column + 1}: {message}\n  {number} | {line}\n  {' ' * len(number)} | {caret}"
+        )
 
     def _mark(self, loc: Loc, at_key: bool) -> Any:
-        """Mark of what is at ``loc``; where a step does not exist, of the last one that does."""
+        """Mark of what is at ``loc``; steps that are not there (pydantic's own, for union members) are left out."""
         node: yaml.Node = self._root
         mark = node.start_mark
         for step in loc:
-            if isinstance(node, yaml.MappingNode):
-                # Steps that are not there: pydantic's own, for union members, and what merge keys bring.
-                for key, value in node.value:
-                    if key.value == str(step):
-                        at_value = isinstance(value, yaml.ScalarNode) and not at_key
-                        mark, node = (value if at_value else key).start_mark, value
-                        break
-            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-                node = node.value[step]
-                mark = node.start_mark
+            if found := _found(node, step):
+                key, node = found
+                mark = (node if isinstance(node, yaml.ScalarNode) and node.value and not at_key else key).start_mark
         return mark
 
-    def _reject_duplicates(self, node: yaml.Node, visited: set[int]) -> None:
-        if id(node) in visited:  # an alias; it may even be inside of what it stands for
+    def _check(self, node: yaml.Node, above: tuple[yaml.Node, ...] = (), done: set[int] | None = None) -> None:
+        """Refuse what YAML allows and a suite cannot mean: repeated keys, keys that are no names, loops."""
+        done = set() if done is None else done
+        if any(node is outer for outer in above):
+            raise SuiteError(self._at(node.start_mark, "this contains itself, through an alias"))
+        if id(node) in done:
             return
-        visited.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            seen = set()
-            for key, value in node.value:
+        done.add(id(node))
+        seen = set()
+        for item in [] if isinstance(node, yaml.ScalarNode) else node.value:
+            if isinstance(node, yaml.MappingNode):
+                key, item = item
                 if not isinstance(key, yaml.ScalarNode):
                     raise SuiteError(self._at(key.start_mark, "a key must be a plain name"))
                 if key.value in seen:
                     raise SuiteError(self._at(key.start_mark, f"the key '{key.value}' is given twice"))
                 seen.add(key.value)
-                self._reject_duplicates(value, visited)
-        elif isinstance(node, yaml.SequenceNode):
-            for item in node.value:
-                self._reject_duplicates(item, visited)
+            self._check(item, (*above, node), done)
+
+
+def _found(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+    """Key and value of one step into a node; a name in a list is an item of that name, or one with that key."""
+    if isinstance(node, yaml.MappingNode):
+        merged = [value for key, value in node.value if key.value == "<<"]
+        own = [(key, value) for key, value in node.value if key.value == str(step)]
+        return own[0] if own else next(filter(None, (_found(value, step) for value in merged)), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+        return (node.value[step],) * 2 if step < len(node.value) else None
+    if isinstance(node, yaml.SequenceNode):
+        return next(filter(None, (_found(item, step) for item in node.value)), None)
+    return (node, node) if node.value == step else None
 
 
 def _kind(value: Any) -> str:

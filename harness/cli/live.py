@@ -17,8 +17,8 @@ from harness.executors.base import Job
 from harness.heartbeat import Heartbeat
 
 PLAIN_SECONDS = 15.0
-EVALUATION_STEPS = 20
-"""What an evaluation counts as, in optimizer steps, when time left is estimated."""
+EVALUATION_SECONDS = 0.3
+"""What an evaluation counts as when time left is estimated."""
 
 
 class _Left(ProgressColumn):
@@ -35,14 +35,18 @@ class RunView:
     Args:
         console: on stderr.
         jobs: everything that will run.
+        seconds: stage hash -> about how long it takes, for the time left; only the proportions matter.
         heartbeat: tells other terminals what runs.
     """
 
-    def __init__(self, console: Console, jobs: Sequence[Job], heartbeat: Heartbeat) -> None:
+    def __init__(
+        self, console: Console, jobs: Sequence[Job], seconds: Mapping[str, float], heartbeat: Heartbeat
+    ) -> None:
         self._console = console
         self._live = console.is_terminal
         self._heartbeat = heartbeat
-        self._total = sum(_weight(job) for job in jobs)
+        self._weights = {job.id: seconds.get(job.id, EVALUATION_SECONDS) for job in jobs}
+        self._total = sum(self._weights.values())
         self._jobs = len(jobs)
         self._done_weight = 0.0
         self._done = 0
@@ -86,6 +90,8 @@ class RunView:
     def started(self, job: Job) -> None:
         """See :class:`harness.executors.base.View`."""
         self._running[job.id] = (job, monotonic(), 0, 0.0)
+        if job.id in self._tasks:  # its worker died, and it is tried again
+            self._stages.remove_task(self._tasks.pop(job.id))
         if self._live and job.steps:
             self._tasks[job.id] = self._stages.add_task(job.label, total=job.steps, loss="-", left=None)
 
@@ -119,14 +125,14 @@ class RunView:
     def _end(self, job: Job) -> None:
         self._running.pop(job.id, None)
         self._done += 1
-        self._done_weight += _weight(job)
+        self._done_weight += self._weights[job.id]
         if job.id in self._tasks:
             self._stages.remove_task(self._tasks.pop(job.id))
         self._tell()
 
     def _left(self) -> float | None:
         """Seconds left for the whole run, from the average speed so far."""
-        part = sum(step for _, _, step, _ in self._running.values())
+        part = sum(self._weights[job.id] * step / max(1, job.steps) for job, _, step, _ in self._running.values())
         done = self._done_weight + part
         if done < 0.01 * self._total or self._began is None:
             return None
@@ -157,10 +163,6 @@ class RunView:
             self._console.print(
                 f"{self._done}/{self._jobs} jobs{failed}{end}: {running}", markup=False, highlight=False, soft_wrap=True
             )
-
-
-def _weight(job: Job) -> float:
-    return float(job.steps or EVALUATION_STEPS)
 
 
 def duration(seconds: float) -> str:

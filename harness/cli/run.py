@@ -13,9 +13,12 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.cell import Cell
+    from harness.executors.base import Executor
     from harness.planning import Plan
+    from harness.plugins import Registry
     from harness.results import ResultStore
-    from harness.suite import Cell, Suite
+    from harness.suite import Suite
 
 EXAMPLES = """\b
 Examples:
@@ -63,7 +66,8 @@ def command(
     """
     from rich.console import Console
 
-    from harness.planning import make_plan
+    from harness.executors.local import LocalExecutor
+    from harness.planning import forget, make_plan
     from harness.plugins import load
     from harness.results import ResultStore
     from harness.stages import compile_graph
@@ -74,18 +78,22 @@ def command(
     loaded = load_suite(suite, registry, overrides)
     graph = compile_graph(loaded.cells, registry)
     store = ResultStore(results)
-    plan = make_plan(graph, store, _selection(only, loaded), force and not dry_run)
+    plan = make_plan(graph, store, _selection(only, loaded), force)
     count = workers or _default_workers(loaded)
-    _show_plan(console, loaded, plan, store, count, dry_run)
+    seconds = _show_plan(console, loaded, plan, store, count)
     if dry_run:
+        for job in plan.jobs:
+            click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
         return
+    _check_data(loaded, plan)
     store.write_plan(loaded.name, _plan_record(loaded, plan))
+    if force:
+        forget(plan, store)
     failures: dict[str, Any] = {}
     interrupted = False
     if plan.jobs:
-        failures, interrupted = _execute(
-            console, plan, store, registry, plugins, count, max_failures, checkpoint_minutes
-        )
+        executor = LocalExecutor(results.resolve(), count, _gpus(), plugins, checkpoint_minutes * 60)
+        failures, interrupted = _execute(executor, console, plan, store, registry, seconds, max_failures)
     _finish(console, store, loaded, interrupted)
     if interrupted:
         click.echo(f"stopped; to go on: {_again()}", err=True)
@@ -96,20 +104,18 @@ def command(
 
 
 def _execute(
+    executor: Executor,
     console: Console,
     plan: Plan,
     store: ResultStore,
-    registry: Any,
-    plugins: Sequence[Path],
-    workers: int,
+    registry: Registry,
+    seconds: Mapping[str, float],
     max_failures: int | None,
-    checkpoint_minutes: float,
 ) -> tuple[dict[str, Any], bool]:
     """Run the plan's jobs; failures by cell id, and whether it was interrupted."""
     from harness.cell_record import failed
     from harness.cli.live import RunView
     from harness.executors.base import Job
-    from harness.executors.local import LocalExecutor
     from harness.heartbeat import Heartbeat
     from harness.stages import PlannedCell
 
@@ -121,30 +127,39 @@ def _execute(
                 store.write(failed(job.work, registry, failure))
             super().failed(job, failure)
 
-    executor = LocalExecutor(store.root.resolve(), workers, _gpus(), plugins, checkpoint_minutes * 60)
     heartbeat = Heartbeat(store.work, plan.selected[0].cell.suite)
-    with RecordingView(console, plan.jobs, heartbeat).showing() as view:
+    with RecordingView(console, plan.jobs, seconds, heartbeat).showing() as view:
         outcome = executor.run(plan.jobs, view, max_failures)
     cells = {planned.id for planned in plan.selected}
     return {name: f for name, f in outcome.failures.items() if name in cells}, outcome.interrupted
 
 
-def _show_plan(console: Console, suite: Suite, plan: Plan, store: ResultStore, workers: int, dry_run: bool) -> None:
+def _check_data(suite: Suite, plan: Plan) -> None:
+    """Data that is missing ends a run before it begins; what can be built from what is there is built once, here."""
+    cells = [job.work.cell for job in plan.jobs]
+    for benchmark in {suite.benchmark(part) for cell in cells for part in (cell.training_part, cell.benchmark_part)}:
+        if not all(path.exists() for path in benchmark.files()):
+            benchmark.prepare(download=False)
+
+
+def _show_plan(console: Console, suite: Suite, plan: Plan, store: ResultStore, workers: int) -> Mapping[str, float]:
+    """Say what will run; about how many seconds each stage takes."""
     from harness.cli.live import duration
     from harness.planning import estimate, summary
     from harness.stage_store import StageStore
 
-    console.print(f"[bold]{suite.name}[/bold]: " + "; ".join(summary(plan.graph, plan)), highlight=False)
-    if plan.stages:
-        cost = estimate(plan, suite, StageStore(store.work))
-        console.print(
-            f"about {cost.flops:.1e} training FLOPs, {duration(cost.seconds / workers)} on {workers} workers "
-            f"(from {cost.basis}), {cost.disk_bytes / 1e6:,.0f} MB of stages in {store.work}",
-            highlight=False,
-        )
-    if dry_run:
-        for job in plan.jobs:
-            click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
+    text = "; ".join(summary(plan.graph, plan))
+    console.print(f"[bold]{suite.name}[/bold]: {text}", highlight=False, soft_wrap=True)
+    if not plan.stages:
+        return {}
+    cost = estimate(plan, suite, StageStore(store.work))
+    console.print(
+        f"about {cost.flops:.1e} training FLOPs, {duration(cost.seconds / workers)} on {workers} workers "
+        f"(from {cost.basis}), {cost.disk_bytes / 1e6:,.0f} MB of stages in {store.work}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return cost.stage_seconds
 
 
 def _finish(console: Console, store: ResultStore, suite: Suite, interrupted: bool) -> None:
@@ -180,22 +195,29 @@ def _plan_record(suite: Suite, plan: Plan) -> dict[str, Any]:
 
 def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell], bool]:
     """Whether a cell matches any of the selectors; all cells if there are none."""
-    from harness.errors import UserError
+    from harness.cell import Key
+    from harness.errors import UserError, unknown_name
     from harness.suite_schema import Selector
 
     try:
         selectors = [Selector.parse(text) for text in only]
     except ValueError as error:
         raise UserError(f"--only: {error}") from error
-    if selectors and not any(s.matches(cell) for s in selectors for cell in suite.cells):
-        names = ", ".join(sorted({cell.method for cell in suite.cells}))
-        raise UserError(f"--only {' '.join(only)} matches no cell of {suite.name}; its methods are {names}")
+    for text, selector in zip(only, selectors, strict=True):
+        for key in Key._fields:
+            known = {str(getattr(cell, key)) for cell in suite.cells}
+            for value in selector.values(key):
+                if str(value) not in known:
+                    raise UserError(f"--only {text}: {unknown_name(key, str(value), known)}")
+        if not any(selector.matches(cell) for cell in suite.cells):
+            raise UserError(f"--only {text} matches no cell of {suite.name}: each of its parts does, but not together")
     return lambda cell: not selectors or any(s.matches(cell) for s in selectors)
 
 
 def _default_workers(suite: Suite) -> int:
     threads = max(cell.training.threads for cell in suite.cells)
-    return _gpus() or max(1, len(os.sched_getaffinity(0)) // threads)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _gpus() or max(1, cores // threads)
 
 
 def _gpus() -> int:
@@ -207,6 +229,7 @@ def _gpus() -> int:
 
 
 def _again() -> str:
+    """The command that goes on: this one, without what would begin anew."""
     import shlex
 
-    return shlex.join(["harness", *sys.argv[1:]])
+    return shlex.join(["harness", *(word for word in sys.argv[1:] if word != "--force")])

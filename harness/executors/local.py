@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
+import heapq
 import multiprocessing
 import os
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.executors.base import Executor, Job, Outcome, View
 from harness.executors.worker import WorkerSettings, main
 
 DEATHS = 2
 """A job whose worker died this many times is given up."""
+LOOK_SECONDS = 0.5
+"""Time between two looks whether a signal has come."""
 
 
 class LocalExecutor(Executor):
@@ -37,10 +44,19 @@ class LocalExecutor(Executor):
         self._checkpoint_seconds = checkpoint_seconds
 
     def run(self, jobs: Sequence[Job], view: View, max_failures: int | None = None) -> Outcome:
-        """Run all jobs. On Ctrl-C the running stages write a checkpoint, then the call returns."""
+        """Run all jobs. On Ctrl-C or SIGTERM the running stages write a checkpoint, then the call returns.
+
+        Raises:
+            HarnessError: if no other job could do better (a full disk, say); what was finished is kept.
+            KeyboardInterrupt: at the second Ctrl-C; nothing is waited for.
+        """
         pool = _Pool(self, min(self._workers, len(jobs)))
         try:
-            return _Schedule(jobs, view, max_failures).run(pool)
+            with _first_signal() as stopped:
+                return _Schedule(jobs, view, max_failures).run(pool, stopped)
+        except KeyboardInterrupt:
+            pool.kill()
+            raise
         finally:
             pool.close()
 
@@ -58,13 +74,35 @@ def visible_gpu(index: int) -> str:
     return listed.split(",")[index] if listed else str(index)
 
 
+@contextmanager
+def _first_signal() -> Iterator[Callable[[], bool]]:
+    """Whether SIGINT or SIGTERM has come; a second one raises KeyboardInterrupt.
+
+    Not by an exception the first time: that could fall between receiving a message and acting on it.
+    """
+    came = False
+
+    def note(number: int, frame: object) -> None:
+        nonlocal came
+        came = True
+        signal.signal(number, signal.default_int_handler)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class _Pool:
     """The worker processes; a dead one is replaced."""
 
     def __init__(self, executor: LocalExecutor, size: int) -> None:
         self._executor = executor
         self._context = multiprocessing.get_context("spawn")
-        self.stop = self._context.Event()
+        # Not an Event: a worker that is killed within one keeps its lock for ever.
+        self.stop = self._context.RawValue(ctypes.c_bool, False)
         self.pipes: dict[Connection, tuple[int, Any]] = {}
         for index in range(size):
             self.start(index)
@@ -74,25 +112,29 @@ class _Pool:
         process = self._context.Process(
             target=main, args=(theirs, self.stop, self._executor.settings(index)), daemon=True, name=f"worker-{index}"
         )
+        # Ctrl-C reaches the whole process group; a worker that is still importing must not see it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         process.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self.pipes[ours] = (index, process)
         return ours
 
-    def replace(self, pipe: Connection) -> Connection:
+    def replace(self, pipe: Connection) -> int | None:
+        """Start another worker in place of a dead one; the dead one's exit code."""
         index, process = self.pipes.pop(pipe)
         pipe.close()
         process.join(5)
-        return self.start(index)
-
-    def exit_code(self, pipe: Connection) -> int | None:
-        process = self.pipes[pipe][1]
-        process.join(5)
+        self.start(index)
         code: int | None = process.exitcode
         return code
 
+    def kill(self) -> None:
+        for _, process in self.pipes.values():
+            process.kill()
+
     def close(self) -> None:
-        self.stop.set()
+        self.stop.value = True
         for pipe, (_, process) in self.pipes.items():
             pipe.close()
             process.join(20)
@@ -113,56 +155,68 @@ class _Schedule:
             for need in needs:
                 self._dependents[need].append(name)
         self._chain = self._remaining_chains()
+        self._ready: list[tuple[int, int, str]] = []
+        self._order = {name: index for index, name in enumerate(self._jobs)}
+        for name in [name for name, needs in self._waiting.items() if not needs]:
+            self._release(name)
         self._deaths: dict[str, int] = {}
         self._running: dict[Connection, Job] = {}
+        self._idle: set[Connection] = set()
         self._outcome = Outcome()
         self._own_failures = 0
 
-    def run(self, pool: _Pool) -> Outcome:
-        idle: list[Connection] = []
-        try:
-            while self._waiting or self._running:
-                self._assign(idle)
-                if not self._running and (pool.stop.is_set() or self._enough_failures()):
-                    break
-                for pipe in wait(list(pool.pipes)):
-                    assert isinstance(pipe, Connection)
-                    self._receive(pool, pipe, idle)
-        except KeyboardInterrupt:
-            self._outcome.interrupted = True
-            pool.stop.set()
-            self._view.note("stopping: running stages write a checkpoint")
-            self._drain(pool)
+    def run(self, pool: _Pool, stopped: Callable[[], bool]) -> Outcome:
+        while self._waiting or self._ready or self._running:
+            if stopped() and not self._outcome.interrupted:
+                self._outcome.interrupted = True
+                pool.stop.value = True
+                self._view.note("stopping: running stages write a checkpoint (Ctrl-C again: stop at once)")
+            self._assign()
+            if not self._running and self._closing():
+                break
+            for pipe in wait(list(pool.pipes), LOOK_SECONDS):
+                assert isinstance(pipe, Connection)
+                self._receive(pool, pipe)
+        left = len(self._waiting) + len(self._ready)
+        if left and not self._outcome.interrupted:
+            self._view.note(f"stopped after {self._own_failures} failures; {left} jobs are left")
         return self._outcome
 
-    def _assign(self, idle: list[Connection]) -> None:
-        while idle and not self._enough_failures():
-            ready = [name for name, needs in self._waiting.items() if not needs]
-            if not ready:
-                return
-            job = self._jobs[max(ready, key=lambda name: self._chain[name])]
-            del self._waiting[job.id]
-            pipe = idle.pop()
-            pipe.send((job.id, job.work))
+    def _release(self, name: str) -> None:
+        """Nothing is missing any more: the job may run."""
+        del self._waiting[name]
+        heapq.heappush(self._ready, (-self._chain[name], self._order[name], name))
+
+    def _assign(self) -> None:
+        while self._idle and self._ready and not self._closing():
+            pipe = self._idle.pop()
+            job = self._jobs[self._ready[0][2]]
+            try:
+                pipe.send(job.work)
+            except OSError:  # it has died; its end of file is still to be read
+                continue
+            heapq.heappop(self._ready)
             self._running[pipe] = job
             self._view.started(job)
 
-    def _receive(self, pool: _Pool, pipe: Connection, idle: list[Connection]) -> None:
+    def _receive(self, pool: _Pool, pipe: Connection) -> None:
         try:
-            kind, _, *rest = pipe.recv()
+            kind, *rest = pipe.recv()
         except (EOFError, ConnectionResetError):
             self._died(pool, pipe)
             return
         job = self._running.get(pipe)
+        if kind == "fatal":
+            raise HarnessError(rest[0])
         if kind == "ready":
-            idle.append(pipe)
+            self._idle.add(pipe)
         elif kind == "note":
             self._view.note(f"{job.label if job else 'worker'}: {rest[0]}")
         elif job is not None and kind == "progress":
             self._view.progress(job, *rest)
         elif job is not None:
             del self._running[pipe]
-            idle.append(pipe)
+            self._idle.add(pipe)
             if kind == "done":
                 self._done(job)
             elif kind == "failed":
@@ -173,54 +227,48 @@ class _Schedule:
         for name in self._dependents[job.id]:
             if name in self._waiting:
                 self._waiting[name].discard(job.id)
+                if not self._waiting[name]:
+                    self._release(name)
         self._view.finished(job)
 
     def _fail(self, job: Job, failure: Mapping[str, Any]) -> None:
+        """Also fails what waits for it; ``cause`` says by whom another cell is blocked."""
         self._outcome.failures[job.id] = failure
         self._view.failed(job, failure)
         for name in self._dependents[job.id]:
             if name in self._waiting:
                 del self._waiting[name]
+                dependent = self._jobs[name]
                 cause = failure.get("cause", f"{job.label} ({failure['message']})")
-                blocked = {**failure, "type": failure["type"], "message": f"blocked by {cause}", "cause": cause}
-                if not isinstance(self._jobs[name].work, type(job.work)):
-                    blocked["message"] = failure["message"]
-                self._fail(self._jobs[name], blocked)
+                message = failure["message"]
+                if dependent.work.cell is not job.work.cell:
+                    message = f"blocked by {cause}"
+                self._fail(dependent, {**failure, "message": message, "cause": cause})
 
     def _died(self, pool: _Pool, pipe: Connection) -> None:
-        code = pool.exit_code(pipe)
+        self._idle.discard(pipe)
         job = self._running.pop(pipe, None)
-        pool.replace(pipe)
+        code = pool.replace(pipe)
+        name = job.id if job is not None else ""
+        self._deaths[name] = self._deaths.get(name, 0) + 1
         if job is None:
-            self._deaths[""] = self._deaths.get("", 0) + 1
-            if self._deaths[""] > 2 * len(pool.pipes):
-                raise RuntimeError(f"worker processes die at start (exit code {code}); see the messages above")
+            if self._deaths[name] > 2 * len(pool.pipes):
+                raise HarnessError(f"worker processes end at their start (exit code {code}); see the messages above")
             return
-        self._deaths[job.id] = self._deaths.get(job.id, 0) + 1
-        reason = f"its worker process died with exit code {code}" + (
-            " (killed: perhaps out of memory)" if code == -9 else ""
-        )
-        if self._deaths[job.id] < DEATHS:
+        reason = f"its worker process died with exit code {code}"
+        reason += " (killed: perhaps out of memory)" if code == -signal.SIGKILL else ""
+        if self._deaths[name] < DEATHS or self._outcome.interrupted:
             self._view.note(f"{job.label}: {reason}; trying again from its last checkpoint")
-            self._waiting[job.id] = set()
+            self._waiting[name] = set()
+            self._release(name)
         else:
             self._own_failures += 1
             self._fail(job, {"type": "WorkerDied", "message": reason, "traceback": "", "step": None})
 
-    def _drain(self, pool: _Pool) -> None:
-        """After Ctrl-C: wait until every running job has stopped."""
-        while self._running:
-            for pipe in wait(list(self._running), timeout=60):
-                assert isinstance(pipe, Connection)
-                try:
-                    kind, *_ = pipe.recv()
-                except (EOFError, ConnectionResetError):
-                    kind = "stopped"
-                if kind in ("done", "failed", "stopped"):
-                    del self._running[pipe]
-
-    def _enough_failures(self) -> bool:
-        return self._max_failures is not None and self._own_failures >= self._max_failures
+    def _closing(self) -> bool:
+        """Whether nothing new is to be started."""
+        enough = self._max_failures is not None and self._own_failures >= self._max_failures
+        return enough or self._outcome.interrupted
 
     def _remaining_chains(self) -> dict[str, int]:
         """Per job the steps of the longest chain that begins with it."""

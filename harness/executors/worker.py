@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import monotonic
@@ -34,12 +36,18 @@ class WorkerSettings:
 
 
 def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
-    """Serve jobs until the pipe closes. Messages out: (kind, job id, ...); see ``local.py``."""
+    """Serve jobs until the pipe closes; ``stop`` (a shared bool) asks the running one to end with a checkpoint.
+
+    Messages out: ("ready",), ("note", text), ("progress", step, loss); and to end a job ("done",), ("stopped",),
+    ("failed", what :func:`harness.cell_record.describe_failure` says), or ("fatal", text) where no other job would
+    do better: a full disk, say.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
     os.environ.update(settings.environment)
 
     from harness.cell_record import describe_failure, evaluated
+    from harness.errors import HarnessError, StorageError
     from harness.plugins import load
     from harness.results import ResultStore
     from harness.stage_runner import Interrupted, StageRunner
@@ -48,53 +56,66 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
     from harness.substrate import Substrate
     from harness.trainer import StepReport
 
-    registry = load(settings.plugins)
+    def tell(*message: Any) -> None:
+        with suppress(OSError):  # whoever listened has gone; ``stop`` or the next ``recv`` says so
+            pipe.send(message)
+
+    try:
+        registry = load(settings.plugins)
+        substrate = Substrate.detect()
+    except HarnessError as error:
+        tell("fatal", str(error))
+        return
     results = ResultStore(settings.results)
     store = StageStore(results.work)
-    substrate = Substrate.detect()
-    current: list[str] = [""]
     runner = StageRunner(
         registry,
         store,
         substrate,
         checkpoint_seconds=settings.checkpoint_seconds,
-        warn=lambda text: pipe.send(("note", current[0], text)),
-        stopping=stop.is_set,
+        warn=lambda text: tell("note", text),
+        stopping=lambda: bool(stop.value),
     )
-    pipe.send(("ready", "", str(substrate.device)))
+    reported = 0.0
+
+    def report(seen: StepReport) -> None:
+        nonlocal reported
+        if monotonic() - reported >= REPORT_SECONDS or seen.step == seen.steps:
+            reported = monotonic()
+            tell("progress", seen.step, seen.loss)
+
+    waits = False
+
+    def waiting() -> None:
+        nonlocal waits
+        if stop.value:
+            raise Interrupted
+        if not waits:
+            waits = True
+            tell("note", "another harness process works on this stage; waiting for it")
+
+    tell("ready")
     while True:
         try:
-            job, work = pipe.recv()
-        except EOFError:
+            work = pipe.recv()
+        except (EOFError, OSError):
             return
-        current[0] = job
-        last = [0.0]
-
-        def report(seen: StepReport, job: str = job, last: list[float] = last) -> None:
-            if monotonic() - last[0] >= REPORT_SECONDS or seen.step == seen.steps:
-                last[0] = monotonic()
-                pipe.send(("progress", job, seen.step, seen.loss))
-
-        def waiting(job: str = job, told: list[bool] = []) -> None:  # noqa: B006 (one list per job)
-            if stop.is_set():
-                raise Interrupted
-            if not told:
-                told.append(True)
-                pipe.send(("note", job, "another harness process works on this stage; waiting for it"))
-
+        waits = False
         try:
             if isinstance(work, Stage):
-                with store.claim(work.hash, lambda: waiting(told=[])):
+                with store.claim(work.hash, waiting):
                     runner.run(work, report)
             else:
                 record = evaluated(work, runner, registry, substrate.device)
                 results.write_series(work.cell.suite, work.id, {"cell": work.id, **store.series(work.stages[-1].hash)})
                 results.write(record)
-            pipe.send(("done", job))
+            tell("done")
         except Interrupted:
-            pipe.send(("stopped", job))
+            tell("stopped")
+        except StorageError as error:
+            tell("fatal", str(error))
         except Exception as error:
-            pipe.send(("failed", job, describe_failure(error)))
+            tell("failed", describe_failure(error))
 
 
 def _die_with_parent() -> None:
@@ -102,5 +123,6 @@ def _die_with_parent() -> None:
     if sys.platform == "linux":
         death_signal = 1  # PR_SET_PDEATHSIG
         ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)
-        if os.getppid() == 1:
+        parent = parent_process()
+        if parent is not None and os.getppid() != parent.pid:  # it died before we asked
             os._exit(1)

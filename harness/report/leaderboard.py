@@ -33,7 +33,7 @@ from harness.results import LeftOut, ResultStore
 READING = """## How to read the tables
 
 - **density** is the fraction of weights kept within the scope named under the table: as asked for / by the final \
-mask / by the zeros counted in the final weights.
+mask / by the non-zero weights counted in the end.
 - **±** is half of a 95 % t interval over seeds. **Differences** are paired by seed, with their 95 % t interval; \
 **p** is of the paired t test, adjusted by Holm's procedure over the table.
 - **rank** is 1 + the number of rows that are better at the same density (mask densities within 5 % of each other): \
@@ -213,7 +213,7 @@ def _protocol(table: Sequence[Row]) -> list[str]:
     trained = "" if first["trained_on"] == first["benchmark"] else f" Trained on {first['trained_on']}."
     return [
         f"{first['metric']}{_unit(first)}: {better} is better. Protocol: {first['protocol'] or 'not stated'}.{trained}",
-        f"Density (asked / mask / true zeros) is of the scope {' or '.join(scopes)}.",
+        f"Density (asked / mask / non-zero) is of the scope {' or '.join(scopes)}.",
     ]
 
 

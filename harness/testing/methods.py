@@ -28,7 +28,7 @@ from harness.testing.toy import ToyArchitecture, ToyData
 from harness.trainer import Trainer
 
 if TYPE_CHECKING:
-    from harness.suite import Cell
+    from harness.cell import Cell
 
 TRAINING = Training(steps=20, batch_size=8, optimizer="sgd", lr=0.05)
 Method = SparsityMethod[Any]

@@ -36,7 +36,7 @@ class Digits(ImageBenchmark):
     """
 
     Options: ClassVar = DigitsOptions
-    protocol: ClassVar = "accuracy on 360 of the 1,797 images, a fixed stratified split of the harness's own"
+    protocol = "accuracy on 360 of the 1,797 images, a fixed stratified split of the harness's own"
     inputs: ClassVar = (1, 8, 8)
     sizes: ClassVar = (1437, 360)
     levels: ClassVar = 16

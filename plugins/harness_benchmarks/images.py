@@ -64,7 +64,7 @@ class ImageBenchmark(Benchmark[ImageOptions]):
         eval_batch_size: fixed, so that scores do not depend on the machine.
     """
 
-    metrics: ClassVar = (Metric("accuracy", "fraction", "max"), Metric("loss", "nats", "min"))
+    metrics = (Metric("accuracy", "fraction", "max"), Metric("loss", "nats", "min"))
     inputs: ClassVar[tuple[int, int, int]]
     sizes: ClassVar[tuple[int, int]]
     levels: ClassVar[int]

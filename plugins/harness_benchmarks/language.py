@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import log
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -71,17 +71,15 @@ class LanguageBenchmark(Benchmark[OptionsT], Generic[OptionsT]):
     tokens, as tokens of a window depend on each other; neighbouring windows are taken as independent.
     """
 
-    protocol: ClassVar = (
-        "next-token loss on disjoint windows of the training context, each token but the first scored once"
-    )
-    metrics: ClassVar = (Metric("loss", "nats/byte", "min"), Metric("bits_per_byte", "bits/byte", "min"))
-    unit: ClassVar[str] = "byte"
+    protocol = "next-token loss on disjoint windows of the training context, each token but the first scored once"
+    metrics = (Metric("loss", "nats/byte", "min"), Metric("bits_per_byte", "bits/byte", "min"))
+    unit: str = "byte"
 
     def __init__(self, options: OptionsT) -> None:
         super().__init__(options)
         cap = f", first {options.eval_tokens} only" if options.eval_tokens else ""
         # What changes the score must be in the text, so each instance has its own.
-        self.protocol = (  # type: ignore[misc]
+        self.protocol = (
             f"next-{self.unit} loss on disjoint windows of {options.context}, "
             f"each {self.unit} but the first scored once{cap}"
         )

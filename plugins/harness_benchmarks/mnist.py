@@ -41,7 +41,7 @@ class Mnist(ImageBenchmark):
     """
 
     Options: ClassVar = MnistOptions
-    protocol: ClassVar = "accuracy on the 10,000 official test images"
+    protocol = "accuracy on the 10,000 official test images"
     inputs: ClassVar = (1, 28, 28)
     sizes: ClassVar = (60_000, 10_000)
     levels: ClassVar = 255

@@ -45,7 +45,7 @@ class PythonStdlib(LanguageBenchmark[PythonStdlibOptions]):
 
     def __init__(self, options: PythonStdlibOptions) -> None:
         super().__init__(options)
-        self.protocol += f", library of Python {platform.python_version()}"  # type: ignore[misc]
+        self.protocol += f", library of Python {platform.python_version()}"
 
     def splits(self) -> Mapping[str, Tokens]:
         """The bytes of each split."""

@@ -56,11 +56,11 @@ class Text(LanguageBenchmark[TextOptions]):
     Options: ClassVar = TextOptions
 
     def __init__(self, options: TextOptions) -> None:
-        self.unit = "byte" if options.tokenizer == "bytes" else "token"  # type: ignore[misc]
+        self.unit = "byte" if options.tokenizer == "bytes" else "token"
         super().__init__(options)
         if options.tokenizer != "bytes":
-            self.protocol += f", {options.tokenizer} tokens"  # type: ignore[misc]
-            self.metrics = (Metric("loss", "nats/token", "min"), *self.metrics[1:])  # type: ignore[misc]
+            self.protocol += f", {options.tokenizer} tokens"
+            self.metrics = (Metric("loss", "nats/token", "min"), *self.metrics[1:])
 
     @property
     def root(self) -> Path:

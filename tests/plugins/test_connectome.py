@@ -2,7 +2,6 @@ from typing import Any
 
 import pytest
 import torch
-from harness_connectome.method import Connectome, ConnectomeOptions
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -19,6 +18,7 @@ from harness import (
     UserError,
     select,
 )
+from harness_connectome.method import Connectome, ConnectomeOptions
 
 
 def connectome(**options: Any) -> Connectome:

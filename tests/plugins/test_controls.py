@@ -2,10 +2,6 @@ from typing import Any
 
 import pytest
 import torch
-from harness_controls import harness_register_methods
-from harness_controls.reinit import Reinit
-from harness_controls.shuffle import Shuffle, ShuffleOptions
-from harness_controls.small_dense import SmallDense, parameter_count
 from pydantic import BaseModel
 from torch import Tensor, nn
 
@@ -25,6 +21,10 @@ from harness import (
     UserError,
 )
 from harness.architecture import Architecture, NoOptions
+from harness_controls import harness_register_methods
+from harness_controls.reinit import Reinit
+from harness_controls.shuffle import Shuffle, ShuffleOptions
+from harness_controls.small_dense import SmallDense, parameter_count
 
 BUDGET = TrainingBudget(steps=7, batch_size=2)
 
@@ -201,7 +201,10 @@ def test_small_dense_is_within_one_unit(density: float) -> None:
 
 def test_density_one_is_the_whole_network() -> None:
     full = TwoLayers(Width(), DATA)
-    assert SmallDense(NoOptions()).adapt(full, full.connections(), DensityBudget.of(1.0, full.connections())).options == Width()
+    assert (
+        SmallDense(NoOptions()).adapt(full, full.connections(), DensityBudget.of(1.0, full.connections())).options
+        == Width()
+    )
 
 
 def test_counting_allocates_nothing_and_counts_ties_once() -> None:

@@ -1,8 +1,7 @@
-from harness_dense import harness_register_methods
-from harness_dense.method import Dense
-
 from harness import Finetune, Prune, Train, TrainingBudget
 from harness.architecture import NoOptions
+from harness_dense import harness_register_methods
+from harness_dense.method import Dense
 
 
 def test_one_training_without_hooks() -> None:

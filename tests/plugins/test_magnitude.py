@@ -2,8 +2,6 @@ from typing import Any
 
 import pytest
 import torch
-from harness_magnitude.dead_neurons import without_dead_neurons
-from harness_magnitude.method import Magnitude, MagnitudeOptions
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -21,6 +19,8 @@ from harness import (
     select,
 )
 from harness.architecture import Architecture, NoOptions
+from harness_magnitude.dead_neurons import without_dead_neurons
+from harness_magnitude.method import Magnitude, MagnitudeOptions
 
 
 def connection(name: str, shape: tuple[int, ...], **where: Any) -> Connection:

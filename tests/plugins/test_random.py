@@ -3,11 +3,11 @@ from itertools import combinations
 
 import pytest
 import torch
-from harness_random.method import Random, RandomOptions
 from pydantic import ValidationError
 from torch import nn
 
 from harness import Band, Connection, DensityBudget, Masks, MethodContext, Prune, Train, TrainingBudget, select
+from harness_random.method import Random, RandomOptions
 
 
 def connection(name: str, *shape: int) -> Connection:

@@ -1,0 +1,169 @@
+"""Writes the parts of the documents that are made from something else: ``python docs/generate.py``.
+
+They stand between ``<!-- NAME -->`` and ``<!-- end -->``: the README's leaderboard comes from
+results/quickstart/leaderboard.md, the tables of docs/suites.md from the suite schema, docs/commands.md from
+the command line itself. The meaning of a suite's key is written by hand in the table where the schema has no
+text for it; it is kept when the table is made again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel
+
+from harness import suite_schema
+from harness.cli import cli
+from harness.cli.describe import describe_options
+
+ROOT = Path(__file__).resolve().parent.parent
+LEADERBOARD = Path("results/quickstart/leaderboard.md")
+PLACEHOLDER = "Not run yet: `make quickstart` fills `results/quickstart`, `python docs/generate.py` copies it here."
+TABLES = (
+    "SuiteFile",
+    "Experiment",
+    "Named",
+    "MethodEntry",
+    "Match",
+    "CellRef",
+    "BudgetMatch",
+    "Training",
+    "Evaluation",
+    "Selector",
+)
+"""Models of the suite schema that have a table in docs/suites.md."""
+
+
+def documents() -> dict[Path, str]:
+    """Each document as it should be, for the suite schema and command line as they are."""
+    suites, commands = ROOT / "docs/suites.md", ROOT / "docs/commands.md"
+    text = suites.read_text(encoding="utf8")
+    for name in TABLES:
+        text = filled(text, f"keys: {name}", key_table(getattr(suite_schema, name), meanings(inside(text, name))))
+    return {
+        suites: text,
+        commands: filled(commands.read_text(encoding="utf8"), "commands", "\n".join(command_lines("harness", cli))),
+    }
+
+
+def filled(text: str, name: str, content: str) -> str:
+    """``text`` with ``content`` between the marker ``name`` and the next end.
+
+    Raises:
+        ValueError: unless there is exactly one such marker.
+    """
+    marked = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
+    new, count = marked.subn(lambda found: f"{found[1]}\n{content.strip()}\n\n{found[2]}", text)
+    if count != 1:
+        raise ValueError(f"{count} places marked '<!-- {name} -->' ... '<!-- end -->', must be one")
+    return new
+
+
+def inside(text: str, model: str) -> str:
+    """What stands between a model's markers now."""
+    return text.partition(f"<!-- keys: {model} -->")[2].partition("<!-- end -->")[0]
+
+
+def meanings(table: str) -> dict[str, str]:
+    """Key -> last cell of its row."""
+    return {key: text.strip() for key, text in re.findall(r"^\| `(\w+)` \|.*\| ([^|]*)\|$", table, re.MULTILINE)}
+
+
+def key_table(model: type[BaseModel], written: dict[str, str]) -> str:
+    """Keys of a model with type, range and default; meanings from the schema, else as ``written``."""
+    rows = ["| key | type, range | default | meaning |", "|---|---|---|---|"]
+    for option in describe_options(model):
+        if option["type"] == "Any":
+            continue  # the keys of an experiment, which have their own table
+        default = "required" if option["required"] else f"`{_default(option['type'], option['default'])}`"
+        kind = option["type"].replace(" | ", " or ")
+        meaning = option["description"] or written.get(option["name"], "")
+        rows.append(f"| `{option['name']}` | {kind} | {default} | {meaning} |")
+    return "\n".join(rows)
+
+
+def _default(kind: str, value: Any) -> str:
+    """As YAML would have it; of a mapping, its own table tells more."""
+    if isinstance(value, dict):
+        return "{}"
+    return value.replace("(", "[").replace(")", "]") if kind.startswith("tuple") else json.dumps(value)
+
+
+def command_lines(path: str, command: click.Command) -> Iterator[str]:
+    """A command's arguments, options and examples, then those of its subcommands."""
+    arguments = [_argument(p) for p in command.params if isinstance(p, click.Argument)]
+    yield f"## `{' '.join([path, *arguments])}`\n"
+    for paragraph in cleandoc(command.help or "").split("\n\n"):
+        yield " ".join(paragraph.split()).replace("<", "\\<") + "\n"
+    options = [p for p in command.params if isinstance(p, click.Option)]
+    if options:
+        yield "| option | meaning |\n|---|---|"
+    for option in options:
+        yield f"| {_names(option)} | {_meaning(option)} |"
+    if command.epilog:
+        examples = command.epilog.replace("\b\n", "").partition(":\n")[2]
+        lines = [line.strip() for line in examples.splitlines() if line.strip().startswith("harness ")]
+        yield "\n```sh\n" + "\n".join(lines) + "\n```"
+    yield ""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from command_lines(f"{path} {name}", child)
+
+
+def _argument(argument: click.Argument) -> str:
+    choices = argument.type.choices if isinstance(argument.type, click.Choice) else ()
+    name = argument.metavar or "|".join(map(str, choices)) or str(argument.name).upper()
+    return name if argument.required or argument.metavar else f"[{name}]"
+
+
+def _names(option: click.Option) -> str:
+    if option.is_flag:
+        return ", ".join(f"`{name}`" for name in option.opts)
+    choices = option.type.choices if isinstance(option.type, click.Choice) else ()
+    value = option.metavar or " or ".join(map(str, choices)) or option.type.name.upper().removesuffix(" RANGE")
+    return ", ".join(f"`{name} {value}`" for name in option.opts)
+
+
+def _meaning(option: click.Option) -> str:
+    default = f" Default: `{option.default}`." if option.show_default else ""
+    return (re.sub(r"\s+\[(.+)\]$", r" Default: \1.", (option.help or "").strip()) + default).strip()
+
+
+def leaderboard(root: Path) -> str:
+    """The tables of the quickstart's leaderboard for a document at ``root``, or a placeholder if there is none.
+
+    Tables of secondary metrics and what explains them are left to the leaderboard itself.
+    """
+    path = root / LEADERBOARD
+    if not path.is_file():
+        return PLACEHOLDER
+    text = path.read_text(encoding="utf8").partition("\n## How to read")[0].partition("\n")[2]
+    text = re.sub(r"^Other metrics:\n\n(\|.*\n)+\n?", "", text + "\n", flags=re.MULTILINE)
+    text = re.sub(r"^## ", "#### ", text, flags=re.MULTILINE)
+    text = re.sub(r"\]\((?=cells/)", f"]({LEADERBOARD.parent.as_posix()}/", text)
+    return f"{text.strip()}\n\nAll metrics, and how to read the tables: [{LEADERBOARD}]({LEADERBOARD})."
+
+
+def main() -> None:
+    """Write what has changed."""
+    readme = ROOT / "README.md"
+    for path, text in {
+        **documents(),
+        readme: filled(readme.read_text(encoding="utf8"), "quickstart leaderboard", leaderboard(ROOT)),
+    }.items():
+        if path.read_text(encoding="utf8") != text:
+            path.write_text(text, encoding="utf8")
+            click.echo(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""kill -9 of the whole process tree at random moments: the results are those of an undisturbed run."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness import checkpoint
+
+SUITE = """
+architectures:
+  skip_mlp: {hidden: [48, 48]}
+benchmarks: digits
+seeds: 2
+training: {steps: 2000, batch_size: 64, optimizer: adam, lr: 1e-3}
+methods:
+  dense:
+  genome: {cost_weight: 0.03, temperature_end: 10, lr: 3e-3}
+  random: {density: {match: genome, by: per_layer}}
+  magnitude: {density: [0.5, 0.1], recovery_steps: 500}
+  connectome: {generations: 2, outer_steps: 600}
+"""
+KILLS = int(os.environ.get("HARNESS_KILLS", "10"))
+
+
+def command(suite: Path, results: Path) -> list[str]:
+    return [
+        sys.executable, "-m", "harness", "run", str(suite), "--results", str(results), "--checkpoint-minutes", "0.002"
+    ]  # fmt: skip
+
+
+def outcome(results: Path) -> dict[str, object]:
+    """Everything in a results folder that must not depend on how the run went."""
+    found: dict[str, object] = {}
+    for path in sorted(results.glob("*/cells/*.json")):
+        record = json.loads(path.read_text())
+        for name in ("spent", "environment", "finished"):
+            record.pop(name)
+        found[path.name] = record
+    for path in sorted(results.glob("*/series/*.json")):
+        found[f"series {path.name}"] = json.loads(path.read_text())
+    for path in sorted((results / ".work" / "stages").glob("*/state.safetensors")):
+        state = checkpoint.load(path)
+        state.pop("spent")
+        found[path.parent.name] = state
+    return found
+
+
+def same(a: object, b: object) -> bool:
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))  # type: ignore[arg-type]
+    return a == b
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below ``pid``, from /proc."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError):
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    found, left = [], [pid]
+    while left:
+        for child in children.get(left.pop(), []):
+            found.append(child)
+            left.append(child)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the process tree in /proc")
+def test_killed_runs_end_with_the_results_of_an_undisturbed_one(tmp_path: Path) -> None:
+    suite = tmp_path / "kill.yaml"
+    suite.write_text(SUITE)
+    subprocess.run(command(suite, tmp_path / "calm"), check=True, capture_output=True, timeout=600)
+    moments = random.Random(os.environ.get("HARNESS_KILL_SEED", "1"))
+    killed = in_training = 0
+    while killed < KILLS:
+        process = subprocess.Popen(
+            command(suite, tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            process.wait(timeout=moments.uniform(4, 9))
+        except subprocess.TimeoutExpired:
+            victims = [process.pid, *descendants(process.pid)]
+            moments.shuffle(victims)
+            for pid in victims:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            process.wait()
+            killed += 1
+            in_training += any((tmp_path / "killed" / ".work" / "stages").glob("*/checkpoint-*"))
+        else:
+            assert process.returncode == 0
+            break  # done before the last kill: the moments were kind
+        time.sleep(0.1)
+    final = subprocess.run(command(suite, tmp_path / "killed"), capture_output=True, text=True, timeout=600)
+    assert final.returncode == 0, final.stderr
+    calm, disturbed = outcome(tmp_path / "calm"), outcome(tmp_path / "killed")
+    assert calm.keys() == disturbed.keys()
+    assert [name for name in calm if not same(calm[name], disturbed[name])] == []
+    assert in_training >= min(3, KILLS), "the suite is too short for this machine: nothing was tested"
