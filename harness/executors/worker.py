@@ -100,7 +100,7 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
             work = pipe.recv()
         except (EOFError, OSError):
             return
-        waits = False
+        waits, reported = False, 0.0
         try:
             if isinstance(work, Stage):
                 with store.claim(work.hash, waiting):
