@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,13 @@ def same(a: object, b: object) -> bool:
     return a == b
 
 
+def newer(path: Path, moment: float) -> bool:
+    try:
+        return path.stat().st_mtime > moment
+    except FileNotFoundError:  # replaced by the next one
+        return False
+
+
 def descendants(pid: int) -> list[int]:
     """All processes below ``pid``, from /proc."""
     children: dict[int, list[int]] = {}
@@ -90,28 +98,30 @@ def test_killed_runs_end_with_the_results_of_an_undisturbed_one(tmp_path: Path) 
     suite.write_text(SUITE)
     subprocess.run(command(suite, tmp_path / "calm"), check=True, capture_output=True, timeout=600)
     moments = random.Random(os.environ.get("HARNESS_KILL_SEED", "1"))
+    stages = tmp_path / "killed" / ".work" / "stages"
     killed = in_training = 0
     while killed < KILLS:
         process = subprocess.Popen(
             command(suite, tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        try:
-            process.wait(timeout=moments.uniform(4, 9))
-        except subprocess.TimeoutExpired:
-            victims = [process.pid, *descendants(process.pid)]
-            moments.shuffle(victims)
-            for pid in victims:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-            process.wait()
-            killed += 1
-            in_training += any((tmp_path / "killed" / ".work" / "stages").glob("*/checkpoint-*"))
+        if killed % 3:  # two of three die soon after a checkpoint, the third at any moment
+            began = time.time()
+            while process.poll() is None and not any(newer(path, began) for path in stages.glob("*/checkpoint-*")):
+                time.sleep(0.02)
+            time.sleep(moments.uniform(0, 0.7))
         else:
+            time.sleep(moments.uniform(0.1, 8))
+        if process.poll() is not None:
             assert process.returncode == 0
-            break  # done before the last kill: the moments were kind
-        time.sleep(0.1)
+            break  # done before the last kill
+        victims = [process.pid, *descendants(process.pid)]
+        moments.shuffle(victims)
+        for pid in victims:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        killed += 1
+        in_training += any(stages.glob("*/checkpoint-*"))
     final = subprocess.run(command(suite, tmp_path / "killed"), capture_output=True, text=True, timeout=600)
     assert final.returncode == 0, final.stderr
     calm, disturbed = outcome(tmp_path / "calm"), outcome(tmp_path / "killed")
