@@ -57,9 +57,12 @@ def set_back(network: Network, target: Mapping[str, Tensor]) -> None:
 
 
 @torch.no_grad()
-def reinitialise(network: Network, phase: Reinitialize) -> None:
-    """New values for surviving weights; see :class:`harness.phases.Reinitialize`."""
-    draw = 1 if phase.weights == "fresh" else 0
+def reinitialise(network: Network, phase: Reinitialize, index: int) -> None:
+    """New values for surviving weights; see :class:`harness.phases.Reinitialize`.
+
+    ``index`` is the phase's place in the program: each one draws numbers of its own.
+    """
+    draw = index + 1 if phase.weights == "fresh" else 0
     fresh = initial_module(network.architecture, network.cell.seed, draw).state_dict()
     trained = {name: tensor.clone() for name, tensor in network.module.state_dict().items()}
     parameters = dict(network.module.named_parameters())
@@ -72,7 +75,7 @@ def reinitialise(network: Network, phase: Reinitialize) -> None:
             continue
         signs = torch.sign(connection.region(trained[connection.parameter]))
         if phase.weights == "random_sign":
-            generator = torch.Generator().manual_seed(derived_seed(network.cell.seed, "signs", connection.name))
+            generator = torch.Generator().manual_seed(derived_seed(network.cell.seed, "signs", index, connection.name))
             signs = torch.randint(0, 2, connection.shape, generator=generator).to(region) * 2 - 1
         region.copy_(signs * phase.value)
     network.weights(hooks=False)

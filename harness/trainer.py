@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 WINDOW = 20
 """Optimizer steps between two looks at the losses: a look waits for the device."""
+PATIENCE = 2.0
+"""Seconds after which to look even within a window."""
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ class Trainer:
         self._substrate = substrate
         self._position = position
         self._lr = 0.0
+        self.losses: list[Tensor] = []
         groups = method.parameter_groups() if method is not None else ()
         self.optimizers = Optimizers(weights.trained, groups, training, phase)
         module = torch.compile(weights.module) if training.compile else weights.module
@@ -84,27 +87,38 @@ class Trainer:
         self._updates_masks = _overrides(method, "after_step")
         self._regularizes = _overrides(method, "regularizers")
 
-    def run(self, on_window: Callable[[StepReport], None], until: int | None = None) -> None:
+    def run(
+        self,
+        on_window: Callable[[StepReport], None],
+        on_look: Callable[[StepReport], None] | None = None,
+        until: int | None = None,
+    ) -> None:
         """Train from ``self.step`` to ``until`` (default: the phase's end).
 
-        ``on_window`` is called every ``WINDOW`` steps and at the end, between steps, when the state may be saved.
+        ``on_window`` is called every ``WINDOW`` steps and at the end, with the window's mean loss; ``on_look``
+        in between where steps are slow. Both are called between steps, when the state may be saved.
 
         Raises:
             Diverged: with the first step at which the loss was not finite.
         """
         end = self.phase.steps if until is None else until
         self._module.train()
-        losses: list[Tensor] = []
+        looked = monotonic()
         while self.step < end:
-            losses.append(self._one_step())
+            self.losses.append(self._one_step())
             self.step += 1
             if self.step % WINDOW == 0 or self.step == end:
-                values = self._substrate.mean(torch.stack(losses)).tolist()
-                losses.clear()
+                values = self._substrate.mean(torch.stack(self.losses)).tolist()
+                self.losses = []
                 for offset, value in enumerate(values):
                     if not math.isfinite(value):
                         raise Diverged(self.step - len(values) + offset + 1, value)
                 on_window(StepReport(self.step, self.phase.steps, sum(values) / len(values), self._lr))
+                looked = monotonic()
+            elif on_look is not None and self._substrate.world == 1 and monotonic() - looked > PATIENCE:
+                # One process only: clocks differ, and what follows may wait for all processes.
+                on_look(StepReport(self.step, self.phase.steps, float(self.losses[-1]), self._lr))
+                looked = monotonic()
 
     def _one_step(self) -> Tensor:
         """One optimizer step; returns the batch's mean loss, detached."""

@@ -50,11 +50,12 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
     from harness.errors import HarnessError, StorageError
     from harness.plugins import load
     from harness.results import ResultStore
-    from harness.stage_runner import Interrupted, StageRunner
+    from harness.stage_runner import StageRunner
     from harness.stage_store import StageStore
     from harness.stages import Stage
     from harness.substrate import Substrate
     from harness.trainer import StepReport
+    from harness.training_run import Interrupted
 
     def tell(*message: Any) -> None:
         with suppress(OSError):  # whoever listened has gone; ``stop`` or the next ``recv`` says so

@@ -31,8 +31,8 @@ class GenomeOptions(BaseModel):
 
     Attributes:
         n_types, type_dim: K and D of the genome.
-        n_bands: L; None is the greatest band depth among the connections in scope, plus 1. Bands beyond
-            the scope count as well in published genomes (GPT-2: embedding + 12 layers + head = 14).
+        n_bands: L; None is the architecture's number of band depths, bands out of scope included, as in
+            published genomes (GPT-2: embedding + 12 layers + head = 14).
         lr: the genome's learning rate at the peak of its schedule.
         schedule: ``same`` follows the weights' schedule, ``constant`` stays at ``lr``.
         cost_weight: lambda, what one unit of mean soft mask costs.
@@ -116,7 +116,7 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         options = self.options
         dtypes = {context.raw[c.parameter].dtype for c in context.connections}
         dtype = torch.float32 if torch.float64 not in dtypes else torch.float64
-        n_bands = options.n_bands or _bands(context.connections)
+        n_bands = options.n_bands or max(context.bands, _bands(context.connections))
         self.genome = Genome(options.n_types, options.type_dim, n_bands, context.generator("genome"))
         self.genome.to(context.device, dtype)
         inherited = self._inherited(context)

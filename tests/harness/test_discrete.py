@@ -228,7 +228,7 @@ def test_fresh_weights_are_another_draw_under_the_same_mask(tmp_path: Path, othe
     prune(net, Prune())
     before = {name: tensor.clone() for name, tensor in net.module.state_dict().items()}
     reinitialise(net, Reinitialize("fresh", others=others), 2)  # type: ignore[arg-type]
-    fresh, first = initial(net, draw=1), initial(net)
+    fresh, first = initial(net, draw=3), initial(net)
     assert net.masks is not None
     for c in net.connections:
         kept = net.masks[c.name]

@@ -15,12 +15,13 @@ from harness.errors import CorruptFile, Diverged, HarnessError
 from harness.network import initial_module
 from harness.plugins import Registry, load
 from harness.sampler import Sampler
-from harness.stage_runner import Interrupted, StageRunner
+from harness.stage_runner import StageRunner
 from harness.stage_store import StageStore
 from harness.stages import Graph, PlannedCell, compile_graph
 from harness.substrate import Substrate
 from harness.suite import load_suite
 from harness.trainer import StepReport
+from harness.training_run import Interrupted
 
 CPU = torch.device("cpu")
 PLUGIN = Path(__file__).with_name("toy_plugin.py")
@@ -124,14 +125,18 @@ def assert_same(a: Any, b: Any, where: str = "") -> None:
 
 
 @pytest.mark.parametrize(("use", "program"), ALL)
-def test_interrupted_and_resumed_is_bit_identical(tmp_path: Path, registry: Registry, use: str, program: str) -> None:
+def test_interrupted_and_resumed_is_bit_identical(
+    tmp_path: Path, registry: Registry, use: str, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rest = "evaluation: {checks: 3, select: validation}" if program in ("dynamic", "train", "finetune") else ""
     cell = cell_of(tmp_path, registry, use, program, rest=rest)
     torch.manual_seed(1)
     finish(tmp_path / "whole", registry, cell)
     whole = outcome(tmp_path / "whole", cell)
-    # Stopped at every look, some of which fall on a check, or at a few of them.
-    for name, windows in (("often", 1), ("seldom", 2)):
+    # Stopped at every look, some of which fall on a check, or at a few of them; or where steps are so slow
+    # that each of them is looked at, in the middle of a window.
+    for name, windows, patience in (("often", 1, 1e9), ("seldom", 2, 1e9), ("slow", 13, -1.0)):
+        monkeypatch.setattr("harness.trainer.PATIENCE", patience)
         torch.manual_seed(2)
         torch.rand(7)
         stops = 0

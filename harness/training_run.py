@@ -1,0 +1,223 @@
+"""One training phase of a stage: its curves, evaluations, selection and checkpoints."""
+
+from __future__ import annotations
+
+import math
+import resource
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from harness.benchmark import Benchmark, Split
+from harness.errors import Diverged, HarnessError
+from harness.masks import Masks
+from harness.network import Network
+from harness.phases import Train
+from harness.sampler import Sampler
+from harness.seeds import derived_seed
+from harness.substrate import random_state, set_random_state
+from harness.trainer import WINDOW, Clock, StepReport, Trainer
+
+if TYPE_CHECKING:
+    from harness.cell import Cell
+    from harness.stage_runner import StageRunner
+    from harness.stages import Stage
+
+Report = Callable[[StepReport], None]
+POINTS = 200
+"""About how many points of the loss curve a phase keeps."""
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; a checkpoint has been written."""
+
+
+class TrainingRun:
+    """One training phase with its curves, evaluations, selection and checkpoints."""
+
+    def __init__(
+        self,
+        runner: StageRunner,
+        stage: Stage,
+        network: Network,
+        series: dict[str, Any],
+        index: int,
+        phase: Train,
+        report: Report,
+    ) -> None:
+        self.runner = runner
+        self.stage = stage
+        self.cell: Cell = stage.cell
+        self.network = network
+        self.series = series
+        self.index = index
+        self.phase = phase
+        self.report = report
+        self.program_phase = stage.offset + index
+        self.best: dict[str, Any] | None = None
+        self.checked = 0
+        self.data = runner.training_data(self.cell.training_part)
+        self.benchmark = runner.benchmark(self.cell.training_part)
+        self.clock = Clock(network.spent.seconds)
+        self._saved = monotonic()
+        self._keep_every = max(1, phase.steps // WINDOW // POINTS)
+
+    def go(self, resumed: Mapping[str, Any] | None) -> None:
+        """Train to the phase's end, from the ``training`` part of a checkpoint where there is one."""
+        network, runner = self.network, self.runner
+        weights = network.weights(self.phase.hooks)
+        method = network.method if self.phase.hooks else None
+        network.soft = method is not None and method.mode == "composed"
+        if self.phase.restart_data and resumed is None:
+            network.position = 0
+        torch.manual_seed(derived_seed(self.cell.seed, "training", self.program_phase))
+        trainer = Trainer(
+            weights=weights,
+            method=method,
+            context=network.context,
+            data=self.data,
+            sampler=Sampler(len(self.data), self.cell.seed),
+            training=self.cell.training,
+            phase=self.phase,
+            substrate=runner.substrate,
+            position=network.position,
+        )
+        if resumed is not None:
+            trainer.optimizers.load_state_dict(resumed["optimizers"])
+            trainer.step, trainer.losses = (
+                resumed["step"],
+                [loss.to(runner.substrate.device) for loss in resumed["losses"]],
+            )
+            self.best, self.checked = resumed["best"], resumed["checked"]
+            set_random_state(resumed["random"])
+        else:
+            self._record_densities(0)
+        self.trainer, self.weights = trainer, weights
+        checks = self.cell.evaluation.checks
+        for end in sorted({round(self.phase.steps * (i + 1) / checks) for i in range(checks)} - {0}):
+            # Not by trainer.step: a checkpoint at a check's own step is written before the check.
+            if end > self.checked:
+                trainer.run(self._window, self._look, until=end)
+                self._check(end)
+                self.checked = end
+        self._finish()
+
+    def _window(self, seen: StepReport) -> None:
+        """At the end of a window of steps: note the loss."""
+        if seen.step // WINDOW % self._keep_every == 0 or seen.step == seen.steps:
+            self.series["loss"].append([self.program_phase, seen.step, round(seen.loss, 6), seen.lr])
+        self._look(seen)
+
+    def _look(self, seen: StepReport) -> None:
+        """Between steps: show progress, checkpoint if it is time, stop if asked."""
+        self.report(seen)
+        stop = self.runner.substrate.any(self.runner.stopping())
+        if stop or monotonic() - self._saved >= self.runner.checkpoint_seconds:
+            self._checkpoint()
+        if stop:
+            raise Interrupted
+
+    def _checkpoint(self) -> None:
+        """Save everything that a restart needs to go on bit-identically."""
+        network, trainer = self.network, self.trainer
+        self._tally()
+        if not network.soft:
+            network.masks = self.weights.masks
+        state = {
+            "phase": self.index,
+            "network": network.state(self.weights.state()),
+            "series": self.series,
+            "training": {
+                "step": trainer.step,
+                "losses": trainer.losses,
+                "optimizers": trainer.optimizers.state_dict(),
+                "best": self.best,
+                "checked": self.checked,
+                "random": random_state(),
+            },
+        }
+        if self.runner.substrate.rank == 0:
+            self.runner.store.save_checkpoint(self.stage.hash, self.program_phase * 10**9 + trainer.step, state)
+        self._saved = monotonic()
+
+    def _tally(self) -> None:
+        spent = self.network.spent
+        spent.seconds = self.clock.seconds
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if self.runner.substrate.device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated()
+        spent.peak_memory_bytes = max(spent.peak_memory_bytes, peak)
+
+    def _check(self, step: int) -> None:
+        """Evaluate between steps; keep the state if it is the best so far and selection is on."""
+        self._record_densities(step)
+        evaluation = self.cell.evaluation
+        split: Split = "test" if evaluation.select == "best_test" else "validation"
+        values: dict[str, float] = {}
+        if type(self.benchmark).evaluate is not Benchmark.evaluate:  # some only offer training data
+            found = self.runner.evaluate(self.network, self.weights, self.benchmark, split, evaluation.masks)
+            values = {name: measurement.value for name, measurement in found.items()}
+        for value in values.values():
+            if not math.isfinite(value):
+                raise Diverged(step, value)
+        self.series["evaluations"].append([self.program_phase, step, split, values])
+        if evaluation.select == "final":
+            return
+        primary = next(iter(self.benchmark.metrics), None)
+        if primary is None or primary.name not in values:
+            raise HarnessError(
+                f"evaluation.select is '{evaluation.select}', but benchmark '{self.cell.training_part.label}' has no "
+                f"{split} data: give it a validation split, or select: final"
+            )
+        value = values[primary.name] * (1 if primary.direction == "max" else -1)
+        if self.best is None or value > self.best["value"]:
+            state = {name: tensor.clone() for name, tensor in self.weights.state().items()}
+            masks = self.weights.masks.packed() if self.weights.masks is not None else None
+            method = _cloned(self.network.method_state())
+            self.best = {"value": value, "step": step, "weights": state, "masks": masks, "method": method}
+
+    def _record_densities(self, step: int) -> None:
+        """Hard and soft density per connection, for methods that change them while training."""
+        network = self.network
+        if not self.phase.hooks or not network.connections:
+            return
+        masks = network.method.final_masks(network.context)
+        soft = network.method.soft_densities()
+        self.series["densities"].append(
+            [
+                self.program_phase,
+                step,
+                {name: [kept / masks[name].numel(), soft[name] if soft else None] for name, kept in masks.kept.items()},
+            ]
+        )
+
+    def _finish(self) -> None:
+        """End of the phase: the chosen weights go back into the module in their raw form."""
+        network = self.network
+        network.spent.steps += self.phase.steps
+        examples = self.phase.steps * self.cell.training.batch_size
+        network.spent.examples += examples
+        network.position += examples
+        if self.best is not None:
+            if self.best["masks"] is not None:  # first, or weights that have closed since would be cleared
+                shapes = {c.name: c.shape for c in network.connections}
+                self.weights.hold(Masks.unpacked(self.best["masks"], shapes).to(network.context.device))
+            self.weights.load(self.best["weights"])
+            network.load_method(self.best["method"])
+            self.series["evaluations"].append([self.program_phase, self.best["step"], "chosen", {}])
+        if not network.soft:
+            network.masks = self.weights.masks
+        with torch.no_grad():
+            for name, raw in self.weights.raw.items():
+                self.weights.parameters[name].copy_(raw)
+        self._tally()
+
+
+def _cloned(tree: Any) -> Any:
+    if isinstance(tree, torch.Tensor):
+        return tree.detach().clone()
+    if isinstance(tree, Mapping):
+        return {key: _cloned(value) for key, value in tree.items()}
+    return [_cloned(value) for value in tree] if isinstance(tree, list | tuple) else tree
