@@ -216,5 +216,4 @@ class Weights:
 
     @torch.no_grad()
     def _write(self, effective: Mapping[str, Tensor]) -> None:
-        for name, value in effective.items():
-            self.parameters[name].copy_(value)
+        torch._foreach_copy_([self.parameters[name] for name in effective], list(effective.values()))

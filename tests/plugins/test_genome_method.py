@@ -180,21 +180,6 @@ def test_hard_training_ignores_the_temperature_and_learns_as_soft_masks_at_one_d
         torch.testing.assert_close(hard, soft, rtol=1e-12, atol=1e-14)
 
 
-def test_hard_masks_keep_out_a_closed_weight_that_is_infinite() -> None:
-    now = context()
-    method = attached(now, hard=True)
-    closed = by_connection(now.raw, expected_masks(method, ALL, hard=True), ALL)
-    shut = {name: value.detach() == 0 for name, value in closed.items()}
-    assert any(mask.any() for mask in shut.values())
-    with torch.no_grad():
-        for name, mask in shut.items():
-            now.raw[name].masked_fill_(mask, float("inf"))
-    effective = method.effective(now.raw, now.connections)
-    assert all(torch.equal(effective[name] == 0, mask) for name, mask in shut.items())
-    sum(value.sum() for value in effective.values()).backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.genome.parameters())
-
-
 def test_evaluation_between_the_two_calls_of_a_step_disturbs_nothing() -> None:
     now = context(steps=3)
     method = attached(now, temperature_end=3.0)
