@@ -216,4 +216,5 @@ class Weights:
 
     @torch.no_grad()
     def _write(self, effective: Mapping[str, Tensor]) -> None:
-        torch._foreach_copy_([self.parameters[name] for name in effective], list(effective.values()))
+        if effective:
+            torch._foreach_copy_([self.parameters[name] for name in effective], list(effective.values()))
