@@ -2,11 +2,13 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Not results/: what is there was committed, and finished cells are not run again.
+RESULTS ?= runs
 
 .PHONY: quickstart test install dev readme clean
 
 quickstart: install
-	$(BIN)/harness run suites/quickstart.yaml --results $${RESULTS:-results}
+	$(BIN)/harness run suites/quickstart.yaml --results $(RESULTS)
 
 test: dev
 	$(BIN)/ruff check .

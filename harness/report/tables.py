@@ -123,10 +123,12 @@ def interval(mean: float, low: float | None, high: float | None, places: int) ->
 
 
 def difference(mean: float | None, low: float | None, high: float | None, places: int) -> str:
-    """``-0.0120 (-0.0150 to -0.0090)``: a difference with its interval."""
+    """``-0.0120 (-0.0150 to -0.0090)``: a difference with its interval, unless that has no width."""
     if mean is None:
         return NONE
     between = "" if low is None or high is None else f" ({low:+.{places}f} to {high:+.{places}f})"
+    if low is not None and high is not None and high - low < 1e-9 * max(1.0, abs(mean)):
+        between = " (equal in every seed: not tested)"
     return f"{mean:+.{places}f}{between}"
 
 
