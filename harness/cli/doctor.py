@@ -56,7 +56,7 @@ def _software() -> Iterator[Finding]:
     yield Finding("ok", "harness", __version__)
     yield Finding("ok", "python", f"{platform.python_version()} ({sys.executable})")
     yield Finding("ok", "system", f"{platform.system()} {platform.release()}, {platform.machine()}")
-    packages = ("numpy", "pandas", "pydantic", "pluggy", "safetensors", "submitit")
+    packages = ("numpy", "pandas", "pydantic", "pluggy", "safetensors", "scipy")
     missing = [package for package in packages if _version(package) is None]
     found = ", ".join(f"{package} {_version(package)}" for package in packages if package not in missing)
     yield Finding("ok", "packages", found)
