@@ -143,7 +143,7 @@ class _Pool:
 
 
 class _Schedule:
-    """Which job runs when: what is ready, longest remaining chain first."""
+    """Which job runs when: of what is ready, evaluations first (a result must not wait), then the longest chain."""
 
     def __init__(self, jobs: Sequence[Job], view: View, max_failures: int | None) -> None:
         self._view = view
@@ -155,7 +155,7 @@ class _Schedule:
             for need in needs:
                 self._dependents[need].append(name)
         self._chain = self._remaining_chains()
-        self._ready: list[tuple[int, int, str]] = []
+        self._ready: list[tuple[bool, int, int, str]] = []
         self._order = {name: index for index, name in enumerate(self._jobs)}
         for name in [name for name, needs in self._waiting.items() if not needs]:
             self._release(name)
@@ -185,12 +185,13 @@ class _Schedule:
     def _release(self, name: str) -> None:
         """Nothing is missing any more: the job may run."""
         del self._waiting[name]
-        heapq.heappush(self._ready, (-self._chain[name], self._order[name], name))
+        trains = self._jobs[name].steps > 0
+        heapq.heappush(self._ready, (trains, -self._chain[name], self._order[name], name))
 
     def _assign(self) -> None:
         while self._idle and self._ready and not self._closing():
             pipe = self._idle.pop()
-            job = self._jobs[self._ready[0][2]]
+            job = self._jobs[self._ready[0][-1]]
             try:
                 pipe.send(job.work)
             except OSError:  # it has died; its end of file is still to be read

@@ -199,11 +199,14 @@ def test_the_longest_chain_goes_first(jobs):
   chain: {use: connectome, generations: 2, outer_steps: 50}
 """)
     schedule = _Schedule(todo, Events(), None)
-    order = [schedule._jobs[name].label for _, _, name in sorted(schedule._ready)]
+    order = [schedule._jobs[name].label for *_, name in sorted(schedule._ready)]
     assert order == ["net chain seed 0", "net long seed 0", "net short seed 0"]
     first = next(job for job in todo if job.label == "net chain seed 0")
     # Three trainings, the last one of 60 steps, and an evaluation; each job counts one more.
     assert schedule._chain[first.id] == 50 + 50 + 60 + 4
+    # A cell whose stages are done is recorded before anything else is trained.
+    schedule._done(next(job for job in todo if job.label == "net short seed 0"))
+    assert schedule._jobs[min(schedule._ready)[-1]].label == "net short seed 0: evaluate"
 
 
 def test_jobs_can_be_sent_to_a_process_and_name_what_they_need(jobs):
