@@ -18,7 +18,7 @@ from harness.phases import Phase, Prune, Reinitialize, Rewind, Train
 from harness.seeds import derived_seed
 from harness.stage_store import StageStore
 from harness.substrate import Substrate
-from harness.training_run import Report, TrainingRun
+from harness.training_run import CHECKPOINT, Report, TrainingRun
 
 if TYPE_CHECKING:
     from harness.cell import Part
@@ -77,6 +77,9 @@ class StageRunner:
             series = {**series, **self.store.series(stage.parent.hash)}
         resumed = self.store.newest_checkpoint(stage.hash, self._warn)
         first = 0
+        if resumed is not None and resumed.get("format") != CHECKPOINT:
+            self._warn("its checkpoint is of another version of the harness; the stage begins anew")
+            resumed = None
         if resumed is not None:
             network.load(resumed["network"])
             series, first = resumed["series"], resumed["phase"]

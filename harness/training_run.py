@@ -29,6 +29,9 @@ Report = Callable[[StepReport], None]
 POINTS = 200
 """About how many points of the loss curve a phase keeps."""
 
+CHECKPOINT = 1
+"""Format of a checkpoint; raised whenever one of an older version could not be continued."""
+
 
 class Interrupted(Exception):
     """The run was asked to stop; a checkpoint has been written."""
@@ -126,6 +129,7 @@ class TrainingRun:
         if not network.soft:
             network.masks = self.weights.masks
         state = {
+            "format": CHECKPOINT,
             "phase": self.index,
             "network": network.state(self.weights.state()),
             "series": self.series,
