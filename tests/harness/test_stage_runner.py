@@ -211,6 +211,24 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path
     assert_same(outcome(tmp_path / "whole", cell), outcome(tmp_path / "hurt", cell))
 
 
+def test_a_checkpoint_of_another_version_is_named_and_the_stage_begins_anew(tmp_path: Path, registry: Registry) -> None:
+    cell = cell_of(tmp_path, registry, "programmed", "train_held")
+    (stage,) = cell.stages
+    finish(tmp_path / "whole", registry, cell)
+    with pytest.raises(Interrupted):
+        runner_of(tmp_path / "old", registry, stopping=after(4)).run(stage)
+    (path,) = (tmp_path / "old").rglob("checkpoint-*")
+    state = checkpoint.load(path)
+    del state["format"], state["training"]["losses"]
+    checkpoint.save(path, state)
+    warnings: list[str] = []
+    steps: list[int] = []
+    runner_of(tmp_path / "old", registry, warn=warnings.append).run(stage, lambda seen: steps.append(seen.step))
+    assert len(warnings) == 1 and "another version" in warnings[0]
+    assert steps[0] < 30
+    assert_same(outcome(tmp_path / "whole", cell), outcome(tmp_path / "old", cell))
+
+
 def test_a_damaged_state_is_trained_anew_on_the_next_run(tmp_path: Path, registry: Registry) -> None:
     cell = cell_of(tmp_path, registry, "programmed", "prune")
     first, second = cell.stages
