@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from harness.executors.base import Job
-from harness.results import ResultStore
+from harness.results import Record, ResultStore
 from harness.stage_store import StageStore
 from harness.stages import Graph, PlannedCell, Stage
 
@@ -28,13 +28,15 @@ class Plan:
     Attributes:
         graph: all cells of the suite.
         selected: the cells that the user asked for.
-        finished: those of them that have a result already.
+        finished: those of them that have a record already: done, or diverged, which would only happen again.
+        diverged: failures of the latter, by cell id.
         jobs: what must run, in an order in which it could.
     """
 
     graph: Graph
     selected: list[PlannedCell]
     finished: list[PlannedCell] = field(default_factory=list)
+    diverged: dict[str, Record] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
 
     @property
@@ -72,8 +74,11 @@ def make_plan(
         return not finished[stage.hash]
 
     for planned in plan.selected:
-        if planned.id in recorded[planned.cell.suite] and _counts(results, planned):
+        record = results.read(planned.cell.suite, planned.id) if planned.id in recorded[planned.cell.suite] else None
+        if record is not None and record["status"] in ("done", "diverged"):
             plan.finished.append(planned)
+            if record["status"] == "diverged":
+                plan.diverged[planned.id] = record.get("failure") or {"message": "diverged"}
         elif planned.id not in added:
             added.add(planned.id)
             last = planned.stages[-1]

@@ -29,7 +29,8 @@ RECORD (schema 1), all densities in [0, 1]:
     metrics         {name: {value, n, stderr or null, unit, direction: "max" | "min", split: "test", primary: bool}}
     validation      the same on validation data (may be empty)
     published       number a paper reports for the primary metric, or null
-    spent           {steps, examples, tokens, seconds, peak_memory_bytes,
+    spent           {steps, examples, tokens, seconds, peak_memory_bytes (of the GPU in these stages, else of the
+                    worker process, with torch itself and what it ran before),
                     flops: {convention, training, inference}}  (training: dense-equivalent, whole program)
     environment     versions, device, threads, git revision, determinism
     finished        UTC time, ISO 8601

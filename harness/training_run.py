@@ -64,6 +64,8 @@ class TrainingRun:
         self.data = runner.training_data(self.cell.training_part)
         self.benchmark = runner.benchmark(self.cell.training_part)
         self.clock = Clock(network.spent.seconds)
+        if runner.substrate.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(runner.substrate.device)
         self._saved = monotonic()
         self._keep_every = max(1, phase.steps // WINDOW // POINTS)
 

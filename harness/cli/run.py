@@ -98,7 +98,7 @@ def command(
     if interrupted:
         click.echo(f"stopped; to go on: {_again()}", err=True)
         sys.exit(130)
-    if failures:
+    if failures := {**plan.diverged, **failures}:
         _list_failures(console, store, loaded, failures)
         sys.exit(1)
 

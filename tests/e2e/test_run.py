@@ -150,8 +150,8 @@ def test_fates(tmp_path, undisturbed, capsys):
     before = {path: path.stat().st_mtime_ns for path in (place.results / "s" / "cells").iterdir()}
     (tmp_path / "mended").touch()
     code, said = place.run("--workers", "2")
-    assert code == 0
-    assert "8 cells, 5 finished, 3 to run" in said
+    assert code == 1  # what diverged is not trained again, and still has no result
+    assert "8 cells, 5 finished, 3 to run" in said and "1 cells have no result:" in said
     again = {path.name.split(".")[3] for path, time_ns in before.items() if path.stat().st_mtime_ns != time_ns}
     assert again == {"raises", "waits", "killed"}
     assert (tmp_path / "trained").read_text().count("exit ") == 1
@@ -164,10 +164,9 @@ def test_fates(tmp_path, undisturbed, capsys):
 
     # Nothing is left to do.
     before = {path: path.stat().st_mtime_ns for path in (place.results / "s" / "cells").iterdir()}
-    begun = time.monotonic()
     with pytest.raises(SystemExit) as caught:
         main(["run", str(place.root / "s.yaml"), *PLUGINS, "--results", str(place.results)])
-    assert caught.value.code == 0 and time.monotonic() - begun < 5
+    assert caught.value.code == 1
     assert "8 cells, 8 finished, 0 to run" in capsys.readouterr().err
     assert before == {path: path.stat().st_mtime_ns for path in (place.results / "s" / "cells").iterdir()}
 

@@ -107,7 +107,9 @@ def test_a_finished_stage_needs_none_of_those_before_it(graph, results):
 @pytest.mark.parametrize(("status", "again"), [("done", False), ("diverged", False), ("failed", True)])
 def test_which_records_are_results(graph, results, status, again):
     finish(results, graph.cells[0], status)
-    assert (graph.cells[0] not in make_plan(graph, results).finished) == again
+    plan = make_plan(graph, results)
+    assert (graph.cells[0] not in plan.finished) == again
+    assert list(plan.diverged) == ([graph.cells[0].id] if status == "diverged" else [])
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', '{"schema": 99, "status": "done"}'])
