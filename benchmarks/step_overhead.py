@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=None, help="steps timed at once; default: 25, or 1 for gpt2")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--density", type=float, default=0.1)
+    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="beside dense; fewer of them disturb less")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     small = arguments.network == "skip_mlp"
@@ -124,8 +125,10 @@ def main() -> None:
         "genome, T 1 to 10": ("genome", {"temperature_start": 2.0, "temperature_end": 10.0}),
         "genome, hard": ("genome", {"hard": True}),
     }
+    if arguments.only:
+        variants = {label: variants[label] for label in ("dense", *arguments.only)}
     if not small:  # each holds 2 GB
-        variants = {label: variants[label] for label in ("dense", "random", "genome")}
+        variants = {label: variants[label] for label in ("dense", "random", "genome") if label in variants}
     trainers = {label: trainer(*variant, arguments.network, arguments.density) for label, variant in variants.items()}
     times: dict[str, list[float]] = {label: [] for label in trainers}
     for round_number in range(rounds + 1):
