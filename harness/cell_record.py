@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, device: torch.device) -> Record:
     """Evaluate a cell whose stages are finished; everything is read back from the saved state."""
     cell = planned.cell
-    network = runner.restored(planned.stages[-1])
+    network = runner.restored(planned.stages[-1], cell)
     weights = network.weights(hooks=network.soft)
     benchmark = runner.benchmark(cell.benchmark_part)
     masks = cell.evaluation.masks

@@ -102,12 +102,6 @@ def _files(results: ResultStore, suite: str) -> frozenset[str]:
     return frozenset(entry.name.removesuffix(".json") for entry in os.scandir(folder) if entry.name.endswith(".json"))
 
 
-def _counts(results: ResultStore, planned: PlannedCell) -> bool:
-    """Whether a record is a result: done, or diverged, which would only happen again."""
-    record = results.read(planned.cell.suite, planned.id)
-    return record is not None and record["status"] in ("done", "diverged")
-
-
 @dataclass(frozen=True, slots=True)
 class Cost:
     """About what a plan takes: training operations, seconds of one worker per stage, bytes on disk."""

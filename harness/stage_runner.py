@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from harness.substrate import Substrate
 from harness.training_run import CHECKPOINT, Report, TrainingRun
 
 if TYPE_CHECKING:
-    from harness.cell import Part
+    from harness.cell import Cell, Part
     from harness.plugins import Registry
     from harness.stages import Stage
     from harness.weights import Weights
@@ -116,8 +117,9 @@ class StageRunner:
         else:
             raise HarnessError(f"phase {type(phase).__name__} is unknown to this version")
 
-    def restored(self, stage: Stage) -> Network:
-        """The network at the end of a finished stage, for evaluation."""
+    def restored(self, stage: Stage, cell: Cell) -> Network:
+        """The network at the end of a finished stage, as ``cell`` sees it: scope and density are its own."""
+        stage = replace(stage, cell=cell)
         torch.set_num_threads(stage.cell.training.threads)
         network = self._builder.build(stage, self._benchmark_of(stage.cell.training_part).spec())
         network.load(self.store.state(stage.hash))

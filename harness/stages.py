@@ -89,10 +89,6 @@ class Graph:
     cells: list[PlannedCell] = field(default_factory=list)
     stages: dict[str, Stage] = field(default_factory=dict)
 
-    def shared(self) -> int:
-        """How many stages were saved by sharing."""
-        return sum(len(planned.stages) for planned in self.cells) - len(self.stages)
-
 
 def compile_graph(cells: Iterable[Cell], registry: Registry) -> Graph:
     """Compile cells to stages; equal prefixes become the same stage."""

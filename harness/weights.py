@@ -141,10 +141,6 @@ class Weights:
             if not bool(bits.all()):
                 self._keep_bits.append((parameter, bits))
 
-    def final_masks(self, masks: Masks) -> None:
-        """Remember a composed method's hard masks, without touching any weight."""
-        self.masks = masks
-
     # --- evaluation and state ----------------------------------------------------------------
 
     @contextmanager

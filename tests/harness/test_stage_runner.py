@@ -191,6 +191,21 @@ def test_a_finished_stage_is_not_run_again(tmp_path: Path, registry: Registry) -
     runner_of(tmp_path, registry).run(cell.stages[0], report=lambda _: pytest.fail("trained again"))
 
 
+def test_cells_that_share_a_stage_are_recorded_with_their_own_scope(tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    path.write_text(
+        "architectures: {mlp: {hidden: [8]}}\nbenchmarks: digits\ntraining: {steps: 2}\n"
+        "methods: {all: {use: dense}, head: {use: dense, scope: classifier}}\n"
+    )
+    plugins = load()
+    whole, head = compile_graph(load_suite(path, plugins).cells, plugins).cells
+    assert whole.stages == head.stages
+    finish(tmp_path, plugins, whole)
+    runner = runner_of(tmp_path, plugins)
+    sizes = [evaluated(c, runner, plugins, torch.device("cpu"))["density"]["size"] for c in (whole, head)]
+    assert sizes == [64 * 8 + 8 * 10, 8 * 10]
+
+
 # --- damage and divergence --------------------------------------------------------------------
 
 
@@ -307,7 +322,7 @@ def test_selection_restores_weights_and_masks_of_the_chosen_step(tmp_path: Path,
     chosen = store.series(cell.stages[-1].hash)["evaluations"][-1]
     best = max(checks, key=lambda row: row[3]["accuracy"])
     assert chosen[:3] == [best[0], best[1], "chosen"] and best[1] < 40
-    network = runner.restored(cell.stages[-1])
+    network = runner.restored(cell.stages[-1], cell.cell)
     weights = network.weights(hooks=False)
     found = runner.evaluate(network, weights, runner.benchmark(cell.cell.benchmark_part), "validation", "hard")
     assert {name: m.value for name, m in found.items()} == best[3]
@@ -348,7 +363,7 @@ def test_a_rewind_after_a_composed_training_holds_its_hard_masks(tmp_path: Path,
     cell = cell_of(tmp_path, registry, "soft", "soft_ends_rewound")
     runner = finish(tmp_path, registry, cell)
     state = outcome(tmp_path, cell)[-1][0]
-    network = runner.restored(cell.stages[-1])
+    network = runner.restored(cell.stages[-1], cell.cell)
     initial = initial_module(network.architecture, 3).state_dict()
     assert not state["soft"] and network.masks is not None
     for c in network.connections:
