@@ -20,6 +20,7 @@ import torch
 
 from harness import DataSpec, Finetune, Masks, MethodContext, Train
 from harness.densities import DensityBudget, select
+from harness.memory import keep_freed_memory
 from harness.plugins import load
 from harness.sampler import Sampler
 from harness.substrate import Substrate
@@ -123,6 +124,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="VARIANT", help="beside dense; fewer of them disturb less")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    keep_freed_memory()  # as every worker does
     clock = process_time if arguments.clock == "cpu" else perf_counter
     small = arguments.network == "skip_mlp"
     rounds, steps = arguments.rounds or (40 if small else 7), arguments.steps or (25 if small else 1)

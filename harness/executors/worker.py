@@ -15,6 +15,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from harness.memory import keep_freed_memory
+
 REPORT_SECONDS = 0.2
 
 
@@ -44,7 +46,7 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
-    _keep_memory()
+    keep_freed_memory()
     os.environ.update(settings.environment)
 
     from harness.cell_record import describe_failure, evaluated
@@ -119,20 +121,6 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
             tell("fatal", str(error))
         except Exception as error:
             tell("failed", describe_failure(error))
-
-
-def _keep_memory() -> None:
-    """Ask glibc to keep freed memory for the next tensor.
-
-    By default every large tensor is new pages from the kernel, which have to be cleared: half the time of scoring
-    with a large vocabulary on a CPU.
-    """
-    if sys.platform == "linux":
-        trim_threshold, mmap_max = -1, -4  # names of malloc.h
-        with suppress(AttributeError, OSError):  # another C library
-            mallopt = ctypes.CDLL(None).mallopt
-            mallopt(mmap_max, 0)
-            mallopt(trim_threshold, 2**31 - 1)
 
 
 def _die_with_parent() -> None:
