@@ -33,12 +33,13 @@ class Metric:
     Attributes:
         name: for example ``"accuracy"`` or ``"loss"``.
         unit: for example ``"fraction"``, ``"nats/byte"``.
-        direction: ``"max"`` if higher is better, ``"min"`` if lower is.
+        direction: ``"max"`` if higher is better, ``"min"`` if lower is, ``"none"`` if the number describes and does
+            not judge: rows are then not ranked by it.
     """
 
     name: str
     unit: str
-    direction: Literal["max", "min"]
+    direction: Literal["max", "min", "none"]
 
 
 @dataclass(frozen=True, slots=True)

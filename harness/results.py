@@ -27,7 +27,8 @@ RECORD (schema 1), all densities in [0, 1]:
     evaluation      as resolved, see suite.Evaluation
     program         phases as data, in order
     stages          stage hashes, in order
-    metrics         {name: {value, n, stderr or null, unit, direction: "max" | "min", split: "test", primary: bool}}
+    metrics         {name: {value, n, stderr or null, unit, direction: "max" | "min" | "none" (it does not judge),
+                    split: "test", primary: bool}}
     validation      the same on validation data (may be empty)
     samples         null, or {file: name in samples/, rows, sha256: of the rows, unpacked}
     published       number a paper reports for the primary metric, or null

@@ -167,14 +167,14 @@ def rank(table: Sequence[Row]) -> None:
 
     Better means that the 95 % interval of the difference, paired by seed, lies on that row's side of zero
     (the paired t test has p < 0.05; differences without spread have none). Rows not told apart share a rank.
-    None where there is nothing to rank: one seed only, no weight masked (mask density 1: a reference), or no
-    other such row in the density group.
+    None where there is nothing to rank: a metric that does not judge, one seed only, no weight masked (mask
+    density 1: a reference), or no other such row in the density group.
     """
     for row in table:
         row["rank"] = None
     for _, group in groupby(table, key=lambda row: row["group"]):
         rivals = [row for row in group if row["n"] > 1 and row["density_mask"] < 1]
-        if len(rivals) < 2:
+        if len(rivals) < 2 or rivals[0]["direction"] == "none":
             continue
         values = np.array([row["values"] for row in rivals])
         sign = 1.0 if rivals[0]["direction"] == "max" else -1.0
@@ -243,7 +243,7 @@ def _group(table: Iterable[Row]) -> None:
 
 
 def _order(row: Row) -> tuple[Any, ...]:
-    worse = -row["mean"] if row["direction"] == "max" else row["mean"]
+    worse = {"max": -1, "min": 1, "none": 0}[row["direction"]] * row["mean"]
     return (*_table(row), row["group"], worse, row["method"], row["id"])
 
 

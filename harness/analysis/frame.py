@@ -130,7 +130,7 @@ def _rows(record: Record, suite: str) -> list[tuple[Any, ...]]:
         value = float(metric["value"])
         if not math.isfinite(value):
             raise ValueError(f"metric {name} is {value}")
-        if metric["direction"] not in ("max", "min"):
+        if metric["direction"] not in ("max", "min", "none"):
             raise ValueError(f"metric {name} has direction {metric['direction']!r}")
         primary = bool(metric.get("primary"))
         measured = (name, metric.get("unit") or "", metric["direction"], protocol, primary, seed, value)

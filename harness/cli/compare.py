@@ -165,8 +165,10 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 def _meaning(row: Row) -> str:
+    from harness.report.tables import BETTER
+
     unit = f" ({row['unit']})" if row["unit"] else ""
-    return f"{row['metric']}{unit}: {'higher' if row['direction'] == 'max' else 'lower'} is better."
+    return f"{row['metric']}{unit}: {BETTER[row['direction']]}."
 
 
 def _density(value: Any) -> str:

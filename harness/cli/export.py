@@ -53,10 +53,10 @@ def command(
     """
     import torch
 
-    from harness.cli.show import _find
+    from harness.cli.find import find_cell
     from harness.errors import UserError, unknown_name
     from harness.plugins import load
-    from harness.results import LeftOut, load_record
+    from harness.results import LeftOut, ResultStore, load_record
     from harness.stage_runner import StageRunner
     from harness.stage_store import StageStore
     from harness.substrate import Substrate
@@ -67,7 +67,8 @@ def command(
         raise UserError(unknown_name("format", form, formats))
     if folder.exists():
         raise UserError(f"{folder} is there already: choose another folder with --to, or remove it first")
-    record = load_record(_find(results, cell))
+    records = ResultStore(results)
+    record = load_record(records.cell_path(*find_cell(records, cell)))
     if isinstance(record, LeftOut) or record["status"] != "done":
         raise UserError(f"{cell}: only a cell that is done has a network to export")
     planned, path = _planned(record, results, suite, overrides, registry)

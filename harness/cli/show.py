@@ -12,8 +12,6 @@ import click
 if TYPE_CHECKING:
     from harness.results import Record
 
-_CANDIDATES = 20
-
 
 @click.command(
     short_help="Show one cell's record.",
@@ -24,50 +22,18 @@ _CANDIDATES = 20
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def command(cell: str, form: str, results: Path) -> None:
     """Show the record of CELL: its name, SUITE/NAME, or any part of it that fits one cell only."""
-    from harness.errors import HarnessError
-    from harness.results import LeftOut, load_record
+    from harness.cli.find import find_cell
+    from harness.errors import HarnessError, UserError
+    from harness.results import LeftOut, ResultStore, load_record
 
-    path = _find(results, cell)
+    store = ResultStore(results)
+    path = store.cell_path(*find_cell(store, cell))
+    if not path.is_file():
+        raise UserError(f"{path.stem} has no result yet; harness status shows how far its suite is")
     record = load_record(path)
     if isinstance(record, LeftOut):
         raise HarnessError(f"{path} {record.reason}")
     click.echo(json.dumps(record, indent=2, ensure_ascii=False) if form == "json" else "\n".join(_text(record)))
-
-
-def _find(results: Path, cell: str) -> Path:
-    """The record's file: an exact name before a prefix, a prefix before any part.
-
-    Raises:
-        UserError: if no cell or more than one fits.
-    """
-    from harness.errors import UserError, unknown_name
-
-    paths = {f"{p.parent.parent.name}/{p.stem}": p for p in sorted(results.glob("*/cells/*.json"))}
-    wanted = cell.removesuffix(".json")
-    fits = (
-        lambda name: wanted in (name, name.partition("/")[2]),
-        lambda name: name.startswith(wanted) or name.partition("/")[2].startswith(wanted),
-        lambda name: wanted in name,
-    )
-    for fit in fits:
-        found = [name for name in paths if fit(name)]
-        if len(found) == 1:
-            return paths[found[0]]
-        if found:
-            more = f"\n  and {len(found) - _CANDIDATES} more" if len(found) > _CANDIDATES else ""
-            names = "".join(f"\n  {name}" for name in found[:_CANDIDATES])
-            raise UserError(f"'{cell}' fits {len(found)} cells, give more of the name:{names}{more}")
-    if not paths:
-        raise UserError(f"no results in {results}: run a suite first, or name the folder with --results")
-    near = _nearest(wanted, paths)
-    raise UserError(unknown_name("cell", wanted, near) + f" ({len(paths)} cells in {results}; these are the nearest.)")
-
-
-def _nearest(wanted: str, names: Mapping[str, Path]) -> list[str]:
-    import difflib
-
-    stems = {name.partition("/")[2] if "/" not in wanted else name: name for name in names}
-    return difflib.get_close_matches(wanted, stems, n=5, cutoff=0)
 
 
 def _text(record: Record) -> Iterator[str]:
@@ -116,8 +82,10 @@ def _part(part: Mapping[str, Any]) -> str:
 
 
 def _metric(name: str, metric: Mapping[str, Any]) -> str:
+    from harness.report.tables import BETTER
+
     error = f" ± {metric['stderr']:.4g} (standard error)" if metric.get("stderr") is not None else ""
-    better = {"max": "higher is better", "min": "lower is better"}.get(str(metric.get("direction")), "")
+    better = BETTER.get(str(metric.get("direction")), "")
     facts = [metric.get("unit"), f"n {metric.get('n')}", better, "primary" if metric.get("primary") else ""]
     return f"{name}  {metric['value']:.6g}{error}  ({', '.join(fact for fact in facts if fact)})"
 

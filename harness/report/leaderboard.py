@@ -14,6 +14,7 @@ from harness.analysis.comparison import Row, adjust, rank, rows, tables
 from harness.analysis.frame import OBSOLETE, load
 from harness.files import write_text
 from harness.report.tables import (
+    BETTER,
     NONE,
     Cell,
     Column,
@@ -208,11 +209,11 @@ def _other_table(table: Sequence[Row], others: dict[tuple[object, ...], list[Row
 
 def _protocol(table: Sequence[Row]) -> list[str]:
     first = table[0]
-    better = "higher" if first["direction"] == "max" else "lower"
     scopes = sorted({row["density_scope"] for row in table})
+    better, protocol = BETTER[first["direction"]], first["protocol"] or "not stated"
     trained = "" if first["trained_on"] == first["benchmark"] else f" Trained on {first['trained_on']}."
     return [
-        f"{first['metric']}{_unit(first)}: {better} is better. Protocol: {first['protocol'] or 'not stated'}.{trained}",
+        f"{first['metric']}{_unit(first)}: {better}. Protocol: {protocol}.{trained}",
         f"Density (asked / mask / non-zero) is of the scope {' or '.join(scopes)}.",
     ]
 

@@ -12,6 +12,8 @@ from rich.text import Text
 from tabulate import tabulate
 
 NONE = "\N{EN DASH}"
+BETTER = {"max": "higher is better", "min": "lower is better", "none": "neither higher nor lower is better"}
+"""What a metric's direction means."""
 _GAP = "  "
 
 

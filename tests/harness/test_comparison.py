@@ -233,6 +233,17 @@ def test_ranks_count_the_rows_that_are_surely_better(store):
     }
 
 
+def test_a_metric_that_does_not_judge_ranks_nobody(store):
+    unit = {"n": 100, "stderr": None, "unit": "fraction", "split": "test"}
+    for seed in range(3):
+        for method, value in (("worse", 0.1), ("better", 0.9)):
+            metrics = {"variety": {"value": value + seed / 1000, "direction": "none", "primary": True, **unit}}
+            write(store, method, seed, 0.0, metrics=metrics)
+    table = rows(load(store)[0])
+    rank(table)
+    assert [(row["method"], row["rank"]) for row in table] == [("better", None), ("worse", None)], "in order of name"
+
+
 def test_densities_beyond_the_tolerance_are_not_ranked_together(store):
     for seed in range(2):
         write(store, "a", seed, 0.9 + seed / 100, density=0.1)

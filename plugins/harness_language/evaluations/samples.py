@@ -40,7 +40,8 @@ class TextSamples(LanguageEvaluation[TextSamplesOptions]):
 
     Options: ClassVar = TextSamplesOptions
     name: ClassVar = "text_samples"
-    metrics = (Metric("distinct_2", "fraction", "max"), Metric("repetition", "fraction", "min"))
+    version: ClassVar = "2"
+    metrics = (Metric("distinct_2", "fraction", "none"), Metric("repetition", "fraction", "none"))
 
     def describe(self) -> str:
         """Everything that changes the samples."""

@@ -1,0 +1,54 @@
+"""Which cell a user means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.results import ResultStore
+
+_CANDIDATES = 20
+
+
+def find_cell(store: ResultStore, wanted: str) -> tuple[str, str]:
+    """Suite and name of one cell, planned or done: an exact name before a prefix, a prefix before any part.
+
+    Raises:
+        UserError: if no cell or more than one fits.
+    """
+    from harness.errors import UserError, unknown_name
+
+    names = []
+    for suite in store.suites():
+        plan = store.plan(suite)
+        recorded = {path.stem for path in (store.root / suite / "cells").glob("*.json")}
+        names += [f"{suite}/{cell}" for cell in sorted(recorded | set(plan["cells"] if plan else ()))]
+    wanted = wanted.removesuffix(".json")
+    fits = (
+        lambda name: wanted in (name, name.partition("/")[2]),
+        lambda name: name.startswith(wanted) or name.partition("/")[2].startswith(wanted),
+        lambda name: wanted in name,
+    )
+    for fit in fits:
+        found = [name for name in names if fit(name)]
+        if len(found) == 1:
+            suite, _, cell = found[0].partition("/")
+            return suite, cell
+        if found:
+            more = f"\n  and {len(found) - _CANDIDATES} more" if len(found) > _CANDIDATES else ""
+            listed = "".join(f"\n  {name}" for name in found[:_CANDIDATES])
+            raise UserError(f"'{wanted}' fits {len(found)} cells, give more of the name:{listed}{more}")
+    if not names:
+        raise UserError(f"no results in {store.root}: run a suite first, or name the folder with --results")
+    near = _nearest(wanted, names)
+    raise UserError(
+        unknown_name("cell", wanted, near) + f" ({len(names)} cells in {store.root}; these are the nearest.)"
+    )
+
+
+def _nearest(wanted: str, names: list[str]) -> list[str]:
+    import difflib
+
+    stems: Mapping[str, str] = {name.partition("/")[2] if "/" not in wanted else name: name for name in names}
+    return difflib.get_close_matches(wanted, stems, n=5, cutoff=0)
