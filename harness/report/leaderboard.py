@@ -98,12 +98,47 @@ def boards(frame: pd.DataFrame) -> Iterator[Board]:
         yield Board(_primary_table(table), _other_table(table, others))
 
 
+def side_by_side(frame: pd.DataFrame) -> Iterator[Table]:
+    """One table per benchmark and protocol that several architectures share, without ranks: they differ in size."""
+    shared: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows(frame[frame["primary"].astype(bool)]):
+        names = ("suite", "benchmark", "metric", "protocol", "trained_on")
+        shared.setdefault(tuple(row[name] for name in names), []).append(row)
+    for table in shared.values():
+        if len({row["architecture"] for row in table}) < 2:
+            continue
+        first = table[0]
+        sign = -1 if first["direction"] == "max" else 1
+        table.sort(key=lambda row: (sign * row["mean"], row["architecture"], row["method"], row["id"]))
+        places = decimals([row["mean"] for row in table])
+        networks = {(row["experiment"], row["architecture"]) for row in table}
+        several = len(networks) > len({architecture for _, architecture in networks})
+        made: list[tuple[Column, list[Cell]]] = [
+            (
+                Column("architecture"),
+                [f"{row['experiment']}: {row['architecture']}" if several else row["architecture"] for row in table],
+            ),
+            (Column("method"), [row["method"] for row in table]),
+            (Column("density"), [_density(row) for row in table]),
+            (Column(first["metric"]), [interval(row["mean"], row["ci_low"], row["ci_high"], places) for row in table]),
+            (Column("parameters left / all"), [_parameters(row) for row in table]),
+            (Column("budget"), [_budget(row) for row in table]),
+            (Column("training FLOPs"), [NONE if row["flops"] is None else f"{row['flops']:.2e}" for row in table]),
+            (Column("n", right=True), [str(row["n"]) for row in table]),
+        ]
+        notes = [*_protocol(table), "Not ranked: the networks differ. FLOPs are those of dense training."]
+        title = f"All architectures on {first['benchmark']}"
+        yield Table(title, [column for column, _ in made], _transposed([cells for _, cells in made]), notes)
+
+
 def _suite_page(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut]) -> str:
     parts = [f"# Leaderboard: {escape(suite)}\n", *_introduction(store, suite, frame, left)]
     for board in boards(frame):
         parts.append(f"## {escape(board.primary.title)}\n\n{markdown(board.primary)}")
         if board.others:
             parts.append(f"{escape(board.others.title)}\n\n{markdown(board.others)}")
+    for table in side_by_side(frame):
+        parts.append(f"## {escape(table.title)}\n\n{markdown(table)}")
     parts.append(_not_counted(store, suite, frame, left))
     return "\n".join([*filter(None, parts), READING])
 

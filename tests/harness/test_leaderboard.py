@@ -133,6 +133,25 @@ def test_unequal_budgets_are_warned_of(store):
     assert "20 steps, 64,000 examples, 2.56M tokens" in lines(page, "magnitude")[0]
 
 
+def test_architectures_on_one_benchmark_stand_side_by_side_without_ranks(store):
+    write_leaderboards(store)
+    assert "All architectures" not in (store.root / "small" / "leaderboard.md").read_text()
+    wide = {"label": "wide", "plugin": "mlp", "version": "1", "options": {}, "parameters": 90_000}
+    for seed in range(3):
+        write(store, "dense", seed, 0.75, cell=f"wide-{seed}", architecture=wide)
+    plan = store.plan("small")
+    store.write_plan("small", {**plan, "cells": [*plan["cells"], "wide-0", "wide-1", "wide-2"]})
+    write_leaderboards(store)
+    page = (store.root / "small" / "leaderboard.md").read_text()
+    section = page.partition("## All architectures on digits")[2].partition("\n## ")[0]
+    found = re.findall(r"^\| (\w+) +\| (\w+) ", section, re.MULTILINE)
+    assert found == [
+        ("architecture", "method"), ("mlp", "dense"), ("mlp", "rigl"), ("mlp", "magnitude"), ("wide", "dense"),
+        ("mlp", "random"),
+    ]  # fmt: skip
+    assert "rank" not in section.partition("Not ranked")[0] and "90,000 / 90,000" in section
+
+
 def test_without_baseline_and_without_results(store):
     for seed in range(3):
         store.cell_path("small", f"dense-1.0-{seed}").unlink()
