@@ -67,7 +67,7 @@ class StageRunner:
             Diverged: if the loss was not finite.
             Interrupted: if asked to stop.
         """
-        if self.store.manifest(stage.hash) is not None:
+        if self.substrate.first(self.store.manifest(stage.hash) is not None):
             return
         torch.set_num_threads(stage.cell.training.threads)
         torch.manual_seed(derived_seed(stage.cell.seed, "stage", stage.offset))
@@ -76,7 +76,7 @@ class StageRunner:
         if stage.parent is not None:
             network.load(self.store.state(stage.parent.hash))
             series = {**series, **self.store.series(stage.parent.hash)}
-        resumed = self.store.newest_checkpoint(stage.hash, self._warn)
+        resumed = self._resumed(stage)
         first = 0
         if resumed is not None and resumed.get("format") != CHECKPOINT:
             self._warn("its checkpoint is of another version of the harness; the stage begins anew")
@@ -102,6 +102,12 @@ class StageRunner:
         if self.substrate.rank == 0:
             self.store.finish(stage.hash, network.state(), series, manifest)
         self.substrate.any(False)  # no process goes on before the stage is on disk
+
+    def _resumed(self, stage: Stage) -> dict[str, Any] | None:
+        """The newest checkpoint; the first process says which one that is."""
+        found = self.store.newest_checkpoint(stage.hash, self._warn) if self.substrate.rank == 0 else None
+        name = self.substrate.first(self.store.reached(stage.hash))
+        return found if self.substrate.rank == 0 or name is None else self.store.checkpoint(stage.hash, name)
 
     def _discrete(self, stage: Stage, network: Network, phase: Phase, index: int) -> None:
         if isinstance(phase, Prune):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 from harness import checkpoint
 from harness.errors import CorruptFile
-from harness.files import storage_error, write_json
+from harness.files import write_json
 
 
 class StageStore:
@@ -66,7 +63,8 @@ class StageStore:
         checkpoint.save(folder / "state.safetensors", state)
         write_json(folder / "series.json", series)
         write_json(folder / "stage.json", manifest)
-        for path in [*self._checkpoints(stage), *folder.glob(".checkpoint-*.tmp")]:
+        leftovers = folder.glob(".checkpoint-*.tmp")
+        for path in [*self._checkpoints(stage), *leftovers, folder / "attempts.json"]:
             path.unlink(missing_ok=True)
 
     def discard(self, stage: str) -> None:
@@ -94,30 +92,37 @@ class StageStore:
                 return loaded
         return None
 
+    def checkpoint(self, stage: str, name: str) -> dict[str, Any]:
+        """One checkpoint by name.
+
+        Raises:
+            CorruptFile: if it is damaged or gone.
+        """
+        loaded: dict[str, Any] = checkpoint.load(self.folder(stage) / f"{name}.safetensors")
+        return loaded
+
     def _checkpoints(self, stage: str) -> list[Path]:
         """Newest first."""
         return sorted(self.folder(stage).glob("checkpoint-*.safetensors"), reverse=True)
 
-    # --- one at a time -----------------------------------------------------------------------
+    # --- attempts ----------------------------------------------------------------------------
 
-    @contextmanager
-    def claim(self, name: str, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold the lock ``name`` against other processes of this machine; freed when the process dies.
+    def reached(self, stage: str) -> str | None:
+        """Name of the newest checkpoint, or None: what changes when a stage gets further."""
+        return next((path.stem for path in self._checkpoints(stage)), None)
 
-        ``waiting`` is called about once a second while another process holds it; it may raise.
-        """
-        path = self.work / "locks" / f"{name}.lock"
+    def begin(self, stage: str) -> int:
+        """Count an attempt; which one this is since the stage last got further, counted from 1."""
+        path = self.folder(stage) / "attempts.json"
+        reached, count = self.reached(stage), 0
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = path.open("w")
-        except OSError as error:
-            raise storage_error(path, error) from error
-        with handle:
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    waiting()
-                    sleep(0.5)
-            yield
+            known = json.loads(path.read_bytes())
+            count = int(known["count"]) if known["reached"] == reached else 0
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        write_json(path, {"count": count + 1, "reached": reached})
+        return count + 1
+
+    def forget_attempts(self, stage: str) -> None:
+        """Count from the beginning again."""
+        (self.folder(stage) / "attempts.json").unlink(missing_ok=True)

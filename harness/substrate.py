@@ -6,12 +6,17 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from harness.errors import UserError
+
+T = TypeVar("T")
+PATIENCE = timedelta(hours=6)
+"""How long processes wait for each other: the first one may evaluate in the meantime. A dead one is noticed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +60,16 @@ class Substrate:
         """Join the process group; does nothing for a single process, or when already joined."""
         if self.world > 1 and not torch.distributed.is_initialized():
             backend = "nccl" if self.device.type == "cuda" else "gloo"
-            torch.distributed.init_process_group(backend, rank=self.rank, world_size=self.world)
+            torch.distributed.init_process_group(backend, rank=self.rank, world_size=self.world, timeout=PATIENCE)
 
-    def wrap(self, module: nn.Module) -> nn.Module:
-        """The module with gradients averaged over processes in ``backward``."""
+    def wrap(self, module: nn.Module, unused: bool = False) -> nn.Module:
+        """The module with gradients averaged over processes in ``backward``.
+
+        ``unused`` says that some parameters take no part in the loss; their gradients must not be waited for.
+        """
         if self.world == 1:
             return module
-        return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=unused)
 
     @contextmanager
     def accumulating(self, module: nn.Module, last: bool) -> Iterator[None]:
@@ -82,6 +90,14 @@ class Substrate:
     def any(self, flag: bool) -> bool:
         """Whether ``flag`` is set in any process; all of them wait for each other here."""
         return flag if self.world == 1 else bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
+
+    def first(self, value: T) -> T:
+        """The first process's value, in all of them; anything that can be pickled. They wait for each other here."""
+        if self.world == 1:
+            return value
+        values = [value]
+        torch.distributed.broadcast_object_list(values, src=0, device=self.device)
+        return values[0]
 
     def share(self, indices: Tensor) -> Tensor:
         """This process's slice of a micro-batch's indices.

@@ -13,6 +13,7 @@ from harness import imported
 from harness.cell import Cell, Part
 from harness.errors import DataMissing, SuiteError, UserError, unknown_name
 from harness.expansion import Expansion
+from harness.slurm_options import SlurmOptions, known_keys
 from harness.suite_schema import (
     BudgetMatch,
     CellRef,
@@ -71,6 +72,7 @@ class Suite:
             self.name = f"{self.name}-{top.budget}"
             top = SuiteFile.model_validate(source.content)
         self.description = top.description.strip()
+        self.slurm = self._slurm(top.slurm)
         self._own: dict[str, dict[str, Any]] = top.experiments or {"main": {}}
         self._in_file = bool(top.experiments)
         self._benchmarks: dict[tuple[str, str], Benchmark[Any]] = {}
@@ -175,6 +177,15 @@ class Suite:
             steps = tuple(path.split("."))
             if not any(other[: len(steps)] == steps or steps[: len(other)] == other for other in given):
                 self._yaml.replace(path, value, f"{self.path}: budgets.{budget}.{path}")
+
+    def _slurm(self, section: Any) -> SlurmOptions | None:
+        """What the suite wants of a cluster, if it says so."""
+        if section is None:
+            return None
+        try:
+            return SlurmOptions.model_validate(section)
+        except ValidationError as error:
+            raise self._yaml.validation_error(error, lambda loc: ("slurm", *loc), known_keys) from error
 
     def _experiment(self, label: str) -> Experiment:
         """The experiment's own keys over the shared ones; a ``--set`` of a shared key goes over both."""

@@ -308,7 +308,8 @@ class SuiteFile(Schema):
     """The top level of a suite file. Keys of an experiment given here are defaults for all experiments.
 
     ``budgets`` holds named sets of settings, ``training.steps: 1000`` as ``--set`` would take them. ``budget`` chooses
-    one, which becomes part of the suite's name: results of different budgets are never in one table.
+    one, which becomes part of the suite's name: results of different budgets are never in one table. ``slurm`` is what
+    to ask of a cluster, see :class:`harness.slurm_options.SlurmOptions`.
     """
 
     name: Label | None = None
@@ -327,3 +328,4 @@ class SuiteFile(Schema):
     include: Any = None
     exclude: Any = None
     baseline: Any = None
+    slurm: Any = None

@@ -84,8 +84,9 @@ class Trainer:
         # A clipping norm sums in another order over the kept entries alone, which rounds differently.
         lasting = not self._updates_masks and training.clip_norm is None
         self.optimizers = Optimizers(weights.owned(lasting), groups, training, phase)
+        unused = substrate.world > 1 and self._leaves_some_unused()
         module = torch.compile(weights.module) if training.compile else weights.module
-        self._module: nn.Module = substrate.wrap(module)  # type: ignore[arg-type]
+        self._module: nn.Module = substrate.wrap(module, unused)  # type: ignore[arg-type]
         self._looks_at_gradients = _overrides(method, "on_gradients")
         self._regularizes = _overrides(method, "regularizers")
 
@@ -150,6 +151,19 @@ class Trainer:
                 self.weights.hold(masks, self.optimizers.reset)
                 self.context.masks = masks
         return loss
+
+    def _leaves_some_unused(self) -> bool:
+        """Whether some parameter takes no part in the loss; changes nothing."""
+        module = self.weights.module
+        training = module.training
+        module.eval()  # no random numbers, no running statistics
+        inputs, targets = self._data.batch(self._sampler.indices(0, 1))
+        with torch.autocast(self._substrate.device.type, torch.bfloat16, enabled=self._training.precision == "bf16"):
+            module(inputs, targets).backward()
+        unused = any(p.requires_grad and p.grad is None for p in self.weights.parameters.values())
+        module.zero_grad(set_to_none=True)
+        module.train(training)
+        return unused
 
     def _gradients(self, position: int) -> Tensor:
         """Accumulate the batch's mean gradient over its micro-batches."""

@@ -169,7 +169,8 @@ class TrainingRun:
         values: dict[str, float] = {}
         if type(self.benchmark).evaluate is not Benchmark.evaluate:  # some only offer training data
             found = self.runner.evaluate(self.network, self.weights, self.benchmark, split, evaluation.masks)
-            values = {name: measurement.value for name, measurement in found.items()}
+            # The first process's, so that all of them choose alike.
+            values = self.runner.substrate.first({name: m.value for name, m in found.items()})
         for value in values.values():
             if not math.isfinite(value):
                 raise Diverged(step, value)
@@ -177,10 +178,10 @@ class TrainingRun:
         if evaluation.select == "final":
             return
         primary = next(iter(self.benchmark.metrics), None)
-        if primary is None or primary.name not in values:
+        if primary is None or primary.name not in values or primary.direction == "none":
             raise HarnessError(
                 f"evaluation.select is '{evaluation.select}', but benchmark '{self.cell.training_part.label}' has no "
-                f"{split} data: give it a validation split, or select: final"
+                f"{split} score to choose by: give it a validation split, or select: final"
             )
         value = values[primary.name] * (1 if primary.direction == "max" else -1)
         if self.best is None or value > self.best["value"]:

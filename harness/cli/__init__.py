@@ -19,6 +19,8 @@ from harness.errors import HarnessError
 COMMANDS = {
     "run": ("harness.cli.run", "Run a suite: everything that has no result yet."),
     "status": ("harness.cli.status", "Show which cells of a suite are done, running, failed or to do."),
+    "logs": ("harness.cli.logs", "Show the logs of a cell's SLURM jobs."),
+    "cancel": ("harness.cli.cancel", "End the SLURM jobs of a suite or a cell."),
     "compare": ("harness.cli.compare", "Compare methods on equal terms, with confidence intervals."),
     "leaderboard": ("harness.cli.leaderboard", "Write the leaderboards again from the result files."),
     "show": ("harness.cli.show", "Show one cell's record."),

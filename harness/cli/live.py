@@ -36,11 +36,11 @@ class RunView:
         console: on stderr.
         jobs: everything that will run.
         seconds: stage hash -> about how long it takes, for the time left; only the proportions matter.
-        heartbeat: tells other terminals what runs.
+        heartbeat: tells other terminals what runs, or None.
     """
 
     def __init__(
-        self, console: Console, jobs: Sequence[Job], seconds: Mapping[str, float], heartbeat: Heartbeat
+        self, console: Console, jobs: Sequence[Job], seconds: Mapping[str, float], heartbeat: Heartbeat | None
     ) -> None:
         self._console = console
         self._live = console.is_terminal
@@ -85,7 +85,8 @@ class RunView:
             with live:
                 yield self
         finally:
-            self._heartbeat.close()
+            if self._heartbeat is not None:
+                self._heartbeat.close()
 
     def started(self, job: Job) -> None:
         """See :class:`harness.executors.base.View`."""
@@ -140,14 +141,15 @@ class RunView:
 
     def _tell(self) -> None:
         left = self._left()
-        self._heartbeat.beat(
-            left,
-            [
-                {"label": job.label, "step": step, "steps": job.steps, "loss": loss}
-                for job, _, step, loss in self._running.values()
-                if job.steps
-            ],
-        )
+        if self._heartbeat is not None:
+            self._heartbeat.beat(
+                left,
+                [
+                    {"label": job.label, "step": step, "steps": job.steps, "loss": loss}
+                    for job, _, step, loss in self._running.values()
+                    if job.steps
+                ],
+            )
         if self._live:
             text = f"{self._failed} failed" if self._failed else ""
             self._overall.update(self._all, completed=self._done, left=left, failed=text)
@@ -163,6 +165,11 @@ class RunView:
             self._console.print(
                 f"{self._done}/{self._jobs} jobs{failed}{end}: {running}", markup=False, highlight=False, soft_wrap=True
             )
+
+
+def count(number: int, what: str) -> str:
+    """For people: ``1 SLURM job``, ``2,000 SLURM jobs``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

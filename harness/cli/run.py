@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.cell import Cell
-    from harness.executors.base import Executor
+    from harness.executors.base import Executor, Outcome
+    from harness.executors.batches import Batch
     from harness.planning import Plan
     from harness.plugins import Registry
     from harness.results import ResultStore
@@ -27,6 +28,8 @@ Examples:
   harness run suites/quickstart.yaml --only method=genome,seed=0
   harness run suites/quickstart.yaml --set training.steps=100 --results /tmp/try
   harness run my_suite.yaml --plugin my_method.py --workers 4
+  harness run suites/gpt2_small.yaml --executor slurm --slurm partition=gpu --slurm gpus=1 --dry-run
+  harness run suites/gpt2_small.yaml --executor slurm --cluster mine --detach
 """
 
 
@@ -47,6 +50,12 @@ Examples:
 @click.option("--force", is_flag=True, help="Forget the selected cells' results first and run them anew.")
 @click.option("--max-failures", type=click.IntRange(1), help="Start nothing new after so many failures.")
 @click.option("--checkpoint-minutes", type=click.FloatRange(0), default=5.0, help="Time between checkpoints.  [5]")
+@click.option(
+    "--executor", type=click.Choice(["local", "slurm"]), default="local", help="Where jobs run: here, or on a cluster."
+)
+@click.option("--cluster", metavar="NAME", help="Profile of the cluster: ~/.config/harness/clusters/NAME.yaml.")
+@click.option("--slurm", multiple=True, metavar="KEY=VALUE", help="Ask the cluster for: time=8:00:00; repeatable.")
+@click.option("--detach", is_flag=True, help="With slurm: hand everything in and return.")
 def command(
     suite: Path,
     results: Path,
@@ -58,29 +67,41 @@ def command(
     force: bool,
     max_failures: int | None,
     checkpoint_minutes: float,
+    executor: str,
+    cluster: str | None,
+    slurm: Sequence[str],
+    detach: bool,
 ) -> None:
     """Run every cell of SUITE that has no result yet, then write and show its leaderboard.
 
     Finished work is never done again. Stopped by Ctrl-C, kill -9 or a power cut, the same command goes on
     from the last checkpoints. A cell that fails does not stop the others; the exit code is then 1.
+
+    With --executor slurm the work goes to a cluster, as job arrays that wait for each other. Ctrl-C then only stops
+    watching; the same command watches again, and hands in what is missing.
     """
     from rich.console import Console
 
     from harness.executors.local import LocalExecutor
+    from harness.executors.slurm import SlurmExecutor
     from harness.planning import forget, make_plan
     from harness.plugins import load
     from harness.results import ResultStore
+    from harness.slurm_options import resolve
     from harness.stages import compile_graph
     from harness.suite import load_suite
 
     console = Console(stderr=True)
+    on_cluster = executor == "slurm"
+    _check_options(on_cluster, cluster, slurm, detach, workers)
     registry = load(plugins)
     loaded = load_suite(suite, registry, overrides, dry=dry_run)
+    options = resolve(loaded.slurm, cluster, slurm) if on_cluster else None
     graph = compile_graph(loaded.cells, registry)
     store = ResultStore(results)
     plan = make_plan(graph, store, _selection(only, loaded), force)
-    count = workers or _default_workers(loaded)
-    seconds = _show_plan(console, loaded, plan, store, count)
+    count = options.array_parallelism if options else workers or _default_workers(loaded)
+    seconds = _show_plan(console, loaded, plan, store, None if options else count)
     if dry_run:
         if loaded.missing:
             click.echo(
@@ -89,6 +110,9 @@ def command(
                 f"{next(iter(loaded.missing.values()))}",
                 err=True,
             )
+        if options:
+            _show_batches(SlurmExecutor(results.resolve(), loaded.name, options, seconds).batches(plan.jobs, {}))
+            return
         for job in plan.jobs:
             click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
         return
@@ -99,8 +123,19 @@ def command(
     failures: dict[str, Any] = {}
     interrupted = False
     if plan.jobs:
-        executor = LocalExecutor(results.resolve(), count, _gpus(), plugins, checkpoint_minutes * 60)
-        failures, interrupted = _execute(executor, console, plan, store, registry, seconds, max_failures)
+        if options:
+            runs: Executor = SlurmExecutor(
+                results.resolve(), loaded.name, options, seconds, plugins, checkpoint_minutes * 60, detach
+            )
+        else:
+            runs = LocalExecutor(results.resolve(), count, _gpus(), plugins, checkpoint_minutes * 60)
+        outcome = _execute(runs, console, plan, store, registry, seconds, max_failures, beats=not options)
+        cells = {planned.id for planned in plan.selected}
+        failures = {name: failure for name, failure in outcome.failures.items() if name in cells}
+        interrupted = outcome.interrupted
+        if outcome.detached and not failures:
+            click.echo(f"harness status {loaded.name} --results {results} shows how far it is", err=True)
+            return
     _finish(console, store, loaded, interrupted)
     if interrupted:
         click.echo(f"stopped; to go on: {_again()}", err=True)
@@ -118,8 +153,9 @@ def _execute(
     registry: Registry,
     seconds: Mapping[str, float],
     max_failures: int | None,
-) -> tuple[dict[str, Any], bool]:
-    """Run the plan's jobs; failures by cell id, and whether it was interrupted."""
+    beats: bool,
+) -> Outcome:
+    """Run the plan's jobs; where nobody else does, this process ``beats`` to tell other terminals what runs."""
     from harness.cell_record import failed
     from harness.cli.live import RunView
     from harness.executors.base import Job
@@ -134,11 +170,59 @@ def _execute(
                 store.write(failed(job.work, registry, failure))
             super().failed(job, failure)
 
-    heartbeat = Heartbeat(store.work, plan.selected[0].cell.suite)
+    heartbeat = Heartbeat(store.work, plan.selected[0].cell.suite) if beats else None
     with RecordingView(console, plan.jobs, seconds, heartbeat).showing() as view:
-        outcome = executor.run(plan.jobs, view, max_failures)
-    cells = {planned.id for planned in plan.selected}
-    return {name: f for name, f in outcome.failures.items() if name in cells}, outcome.interrupted
+        return executor.run(plan.jobs, view, max_failures)
+
+
+def _check_options(
+    on_cluster: bool, cluster: str | None, slurm: Sequence[str], detach: bool, workers: int | None
+) -> None:
+    """Options that would do nothing are errors."""
+    from harness.errors import UserError
+
+    useless = {"--cluster": cluster, "--slurm": slurm, "--detach": detach} if not on_cluster else {"--workers": workers}
+    for name, given in useless.items():
+        if given:
+            raise UserError(
+                f"{name} goes with --executor {'local' if on_cluster else 'slurm'}"
+                + ("; how many jobs run at once is --slurm array_parallelism=N" if on_cluster else "")
+            )
+
+
+def _show_batches(batches: Sequence[Batch]) -> None:
+    """The SLURM jobs that would be handed in, those that ask for the same in one line, and what they add up to."""
+    from tabulate import tabulate
+
+    from harness.cli.live import duration
+
+    groups: dict[str, list[Batch]] = {}
+    for batch in batches:
+        groups.setdefault(batch.request.model_dump_json(), []).append(batch)
+    rows = []
+    hours = limit = 0.0
+    for some in groups.values():
+        request = some[0].request
+        nodes = request.nodes or 1
+        longest = max(batch.seconds for batch in some)
+        rows.append(
+            {
+                "jobs": len(some),
+                "waiting for others": sum(bool(batch.after) for batch in some),
+                "stages and evaluations": sum(len(batch.jobs) for batch in some),
+                "partition": request.partition or "(default)",
+                "nodes": nodes,
+                "GPUs/node": request.gpus_per_node or 0,
+                "processes": request.processes,
+                "mem": request.mem or "(default)",
+                "time limit": duration(60 * request.minutes),
+                "longest, expected": duration(longest),
+            }
+        )
+        hours += nodes * sum(batch.seconds for batch in some) / 3600
+        limit += nodes * len(some) * request.minutes / 60
+    click.echo(tabulate(rows, headers="keys"))
+    click.echo(f"node-hours: about {hours:,.2f} expected, {limit:,.0f} asked for if every job ran to its time limit")
 
 
 def _check_data(suite: Suite, plan: Plan) -> None:
@@ -149,8 +233,10 @@ def _check_data(suite: Suite, plan: Plan) -> None:
             benchmark.prepare(download=False)
 
 
-def _show_plan(console: Console, suite: Suite, plan: Plan, store: ResultStore, workers: int) -> Mapping[str, float]:
-    """Say what will run; about how many seconds each stage takes."""
+def _show_plan(
+    console: Console, suite: Suite, plan: Plan, store: ResultStore, workers: int | None
+) -> Mapping[str, float]:
+    """Say what will run; about how many seconds each stage takes. ``workers`` is None on a cluster."""
     from harness.cli.live import duration
     from harness.planning import REFERENCE, estimate, summary
     from harness.stage_store import StageStore
@@ -164,8 +250,8 @@ def _show_plan(console: Console, suite: Suite, plan: Plan, store: ResultStore, w
     hours = f", {cost.gpu_hours:,.0f} GPU-hours on {name} at {efficiency:.0%}" if cost.gpu_hours >= 1 else ""
     console.print(
         f"about {cost.tokens:.2e} training tokens or examples, {cost.flops:.1e} FLOPs{hours}; "
-        f"{duration(cost.seconds / workers)} on {workers} workers here (from {cost.basis}); "
-        f"{cost.disk_bytes / 1e6:,.0f} MB of stages in {store.work}",
+        + (f"{duration(cost.seconds / workers)} on {workers} workers here (from {cost.basis}); " if workers else "")
+        + f"{cost.disk_bytes / 1e6:,.0f} MB of stages in {store.work}",
         highlight=False,
         soft_wrap=True,
     )
@@ -188,9 +274,8 @@ def _list_failures(console: Console, store: ResultStore, suite: Suite, failures:
     console.print(f"\n{len(failures)} cells have no result:", style="red", highlight=False)
     for name, failure in failures.items():
         console.print(f"  {name}: {failure['message'].splitlines()[0]}", markup=False, highlight=False, soft_wrap=True)
-        console.print(
-            f"    traceback: {store.cell_path(suite.name, name)}", markup=False, highlight=False, soft_wrap=True
-        )
+        if (path := store.cell_path(suite.name, name)).is_file():
+            console.print(f"    traceback: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _plan_record(suite: Suite, plan: Plan) -> dict[str, Any]:

@@ -11,7 +11,12 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.executors.survey import Survey
     from harness.results import ResultStore
+
+STATES = ("done", "failed", "diverged", "blocked", "cancelled", "lost", "running", "requeued", "queued", "to do")
+RUNNING = 20
+"""Most running SLURM jobs that are listed one by one."""
 
 EXAMPLES = """\b
 Examples:
@@ -47,22 +52,30 @@ def _show(console: Console, store: ResultStore, suite: str) -> None:
     from rich.table import Table
 
     from harness.cli.live import duration
+    from harness.executors.survey import survey
     from harness.heartbeat import running
 
     plan = store.plan(suite)
     names = plan["cells"] if plan else sorted(p.stem for p in (store.root / suite / "cells").glob("*.json"))
     counts: dict[str, Counter[str]] = {}
-    failures = []
+    failures: list[str] = []
+    unfinished: list[str] = []
     for name in names:
         record = store.read(suite, name)
         state = record["status"] if record else "to do"
         counts.setdefault(_row(name), Counter())[state] += 1
+        if record is None:
+            unfinished.append(name)
         if record and record.get("failure"):
             failures.append(f"{name}: {state}: {record['failure']['message'].splitlines()[0]}")
+    cluster = survey(store.work, suite, unfinished)
+    for name, state in cluster.cells.items():
+        counts[_row(name)].subtract(["to do"])
+        counts[_row(name)][state] += 1
     total = sum(counts.values(), Counter())
-    console.print(f"[bold]{suite}[/bold]: " + ", ".join(f"{n} {state}" for state, n in total.most_common()))
+    console.print(f"[bold]{suite}[/bold]: " + ", ".join(f"{total[state]} {state}" for state in STATES if total[state]))
     table = Table(box=None, padding=(0, 2, 0, 0))
-    states = [state for state in ("done", "failed", "diverged", "to do") if total[state]]
+    states = [state for state in STATES if total[state]]
     for column in ("cells", *states):
         table.add_column(column, justify="left" if column == "cells" else "right")
     for row, count in counts.items():
@@ -75,8 +88,33 @@ def _show(console: Console, store: ResultStore, suite: str) -> None:
             console.print(
                 f"  {job['label']}: step {job['step']:,} of {job['steps']:,}, loss {job['loss']:.4f}", markup=False
             )
+    _show_cluster(console, cluster)
     for failure in failures:
         console.print(failure, markup=False, soft_wrap=True)
+
+
+def _show_cluster(console: Console, cluster: Survey) -> None:
+    """The SLURM jobs behind what is not finished."""
+    from harness.cli.live import count, duration
+
+    if cluster.unknown:
+        console.print(f"SLURM cannot be asked from here: {cluster.unknown}", markup=False, soft_wrap=True)
+    for reason, jobs in cluster.waiting.items():
+        few = ", ".join(jobs[:5]) + (" ..." if len(jobs) > 5 else "")
+        console.print(f"{count(len(jobs), 'SLURM job')} waiting: {reason} ({few})", markup=False, soft_wrap=True)
+    for slurm, state, progress in cluster.running[:RUNNING]:
+        again = f", begun again {progress['restarts']} times" if progress["restarts"] else ""
+        said = "" if state.name == "RUNNING" else f", {state.name.lower()}"
+        console.print(f"SLURM job {slurm} on {progress['host'] or 'its way'}{said}{again}", markup=False)
+        for job in progress["jobs"]:
+            loss = f", loss {job['loss']:.4f}" if job["loss"] is not None else ""
+            left = f", {duration(job['left'])} left" if job["left"] is not None else ""
+            steps = f": step {job['step']:,} of {job['steps']:,}{loss}{left}" if job["steps"] else ""
+            console.print(f"  {job['label']}{steps}", markup=False, soft_wrap=True)
+    if len(cluster.running) > RUNNING:
+        console.print(f"and {len(cluster.running) - RUNNING} more SLURM jobs run")
+    for problem in cluster.problems:
+        console.print(problem, style="red", markup=False, soft_wrap=True)
 
 
 def _row(cell: str) -> str:

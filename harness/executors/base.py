@@ -61,10 +61,11 @@ class View(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """How a run ended: failures by job id, and whether it was stopped before its end."""
+    """How a run ended: failures by job id, whether it was stopped before its end, or goes on without us."""
 
     failures: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     interrupted: bool = False
+    detached: bool = False
 
 
 class Executor(ABC):

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from harness.errors import HarnessError
 from harness.executors.base import Executor, Job, Outcome, View
-from harness.executors.worker import WorkerSettings, main
+from harness.executors.worker import SIGNALS, WorkerSettings, main
 
 DEATHS = 2
 """A job whose worker died this many times is given up."""
@@ -32,16 +33,28 @@ class LocalExecutor(Executor):
         gpus: number of visible GPUs, 0 for CPU workers.
         plugins: single-file plugins for the workers to load.
         checkpoint_seconds: time between checkpoints of a running stage.
+        attempts: times that a stage may be begun without getting further; None for any number.
+        patient: whether a second signal is ignored, because a cluster may send several.
     """
 
     def __init__(
-        self, results: Path, workers: int, gpus: int = 0, plugins: Sequence[Path] = (), checkpoint_seconds: float = 300
+        self,
+        results: Path,
+        workers: int,
+        gpus: int = 0,
+        plugins: Sequence[Path] = (),
+        checkpoint_seconds: float = 300,
+        attempts: int | None = None,
+        patient: bool = False,
     ) -> None:
         self._results = results
         self._workers = workers
         self._gpus = gpus
         self._plugins = tuple(plugins)
         self._checkpoint_seconds = checkpoint_seconds
+        self._attempts = attempts
+        self._patient = patient
+        self._pool: _Pool | None = None
 
     def run(self, jobs: Sequence[Job], view: View, max_failures: int | None = None) -> Outcome:
         """Run all jobs. On Ctrl-C or SIGTERM the running stages write a checkpoint, then the call returns.
@@ -50,9 +63,9 @@ class LocalExecutor(Executor):
             HarnessError: if no other job could do better (a full disk, say); what was finished is kept.
             KeyboardInterrupt: at the second Ctrl-C; nothing is waited for.
         """
-        pool = _Pool(self, min(self._workers, len(jobs)))
+        self._pool = pool = _Pool(self, min(self._workers, len(jobs)))
         try:
-            with _first_signal() as stopped:
+            with _first_signal(self._patient) as stopped:
                 return _Schedule(jobs, view, max_failures).run(pool, stopped)
         except KeyboardInterrupt:
             pool.kill()
@@ -60,12 +73,17 @@ class LocalExecutor(Executor):
         finally:
             pool.close()
 
+    def stop(self, seconds: float) -> None:
+        """End the running stages with a checkpoint, from within a signal handler; kill what takes longer."""
+        if self._pool is not None:
+            self._pool.close(seconds)
+
     def settings(self, index: int) -> WorkerSettings:
         """Settings of worker ``index``."""
         environment = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = visible_gpu(index % self._gpus)
-        return WorkerSettings(self._results, self._plugins, environment, self._checkpoint_seconds)
+        return WorkerSettings(self._results, self._plugins, environment, self._checkpoint_seconds, self._attempts)
 
 
 def visible_gpu(index: int) -> str:
@@ -75,8 +93,8 @@ def visible_gpu(index: int) -> str:
 
 
 @contextmanager
-def _first_signal() -> Iterator[Callable[[], bool]]:
-    """Whether SIGINT or SIGTERM has come; a second one raises KeyboardInterrupt.
+def _first_signal(patient: bool) -> Iterator[Callable[[], bool]]:
+    """Whether SIGINT or SIGTERM has come; a second one raises KeyboardInterrupt, unless one is ``patient``.
 
     Not by an exception the first time: that could fall between receiving a message and acting on it.
     """
@@ -85,7 +103,7 @@ def _first_signal() -> Iterator[Callable[[], bool]]:
     def note(number: int, frame: object) -> None:
         nonlocal came
         came = True
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, signal.SIG_IGN if patient else signal.default_int_handler)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -112,8 +130,8 @@ class _Pool:
         process = self._context.Process(
             target=main, args=(theirs, self.stop, self._executor.settings(index)), daemon=True, name=f"worker-{index}"
         )
-        # Ctrl-C reaches the whole process group; a worker that is still importing must not see it.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # Signals reach the whole process group; a worker that is still importing must not see them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         process.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
@@ -133,11 +151,13 @@ class _Pool:
         for _, process in self.pipes.values():
             process.kill()
 
-    def close(self) -> None:
+    def close(self, seconds: float = 20) -> None:
         self.stop.value = True
-        for pipe, (_, process) in self.pipes.items():
+        for pipe in self.pipes:
             pipe.close()
-            process.join(20)
+        end = monotonic() + seconds
+        for _, process in self.pipes.values():
+            process.join(max(0.0, end - monotonic()))
             if process.is_alive():
                 process.kill()
 

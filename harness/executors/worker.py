@@ -18,6 +18,8 @@ from typing import Any
 from harness.memory import keep_freed_memory
 
 REPORT_SECONDS = 0.2
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+"""What a terminal or a cluster sends to every process of a group, and only the parent acts on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,14 @@ class WorkerSettings:
         plugins: single-file plugins to load.
         environment: variables to set before torch is imported (which GPU, say).
         checkpoint_seconds: time between checkpoints.
+        attempts: times that a stage may be begun without getting further; None for any number.
     """
 
     results: Path
     plugins: Sequence[Path]
     environment: dict[str, str]
     checkpoint_seconds: float
+    attempts: int | None = None
 
 
 def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
@@ -44,18 +48,20 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
     ("failed", what :func:`harness.cell_record.describe_failure` says), or ("fatal", text) where no other job would
     do better: a full disk, say.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     _die_with_parent()
     keep_freed_memory()
     os.environ.update(settings.environment)
 
     from harness.cell_record import describe_failure, evaluated
+    from harness.claims import Claim, Claims
     from harness.errors import HarnessError, StorageError
     from harness.plugins import load
     from harness.results import ResultStore
     from harness.stage_runner import StageRunner
     from harness.stage_store import StageStore
-    from harness.stages import Stage
+    from harness.stages import PlannedCell, Stage
     from harness.substrate import Substrate
     from harness.trainer import StepReport
     from harness.training_run import Interrupted
@@ -67,18 +73,21 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
     try:
         registry = load(settings.plugins)
         substrate = Substrate.detect()
+        substrate.start()
     except HarnessError as error:
         tell("fatal", str(error))
         return
     results = ResultStore(settings.results)
     store = StageStore(results.work)
+    claims = Claims(results.work / "claims")
+    held: Claim | None = None
     runner = StageRunner(
         registry,
         store,
         substrate,
         checkpoint_seconds=settings.checkpoint_seconds,
         warn=lambda text: tell("note", text),
-        stopping=lambda: bool(stop.value),
+        stopping=lambda: bool(stop.value) or (held is not None and held.lost),
     )
     reported = 0.0
 
@@ -98,6 +107,41 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
             waits = True
             tell("note", "another harness process works on this stage; waiting for it")
 
+    def train(stage: Stage) -> None:
+        if settings.attempts is not None and store.begin(stage.hash) > settings.attempts:
+            raise HarnessError(
+                f"begun {settings.attempts} times, and its jobs were lost each time before it got further than "
+                f"{store.reached(stage.hash) or 'its beginning'}: look at harness logs, then run the suite again"
+            )
+        runner.run(stage, report)
+
+    def evaluate(planned: PlannedCell) -> None:
+        known = results.read(planned.cell.suite, planned.id)
+        if known is not None and known["status"] == "done":  # by somebody else, while we waited
+            return
+        record, samples = evaluated(planned, runner, registry, substrate.device)
+        record["samples"] = results.write_samples(planned.cell.suite, planned.id, samples)
+        series = store.series(planned.stages[-1].hash)
+        results.write_series(planned.cell.suite, planned.id, {"cell": planned.id, **series})
+        results.write(record)
+
+    def work_on(work: Stage | PlannedCell) -> None:
+        """Hold the work's name while it is done; where several processes share it, the first one holds it for all."""
+        nonlocal held
+        if substrate.rank:
+            if isinstance(work, Stage):
+                runner.run(work, report)
+            return
+        while True:
+            with claims.hold(work.hash if isinstance(work, Stage) else work.id, waiting) as held:
+                try:
+                    train(work) if isinstance(work, Stage) else evaluate(work)
+                    return
+                except Interrupted:
+                    if stop.value or not held.lost:
+                        raise
+                    tell("note", "this process stood still for so long that another one took over; waiting for it")
+
     tell("ready")
     while True:
         try:
@@ -106,14 +150,7 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
             return
         waits, reported = False, 0.0
         try:
-            if isinstance(work, Stage):
-                with store.claim(work.hash, waiting):
-                    runner.run(work, report)
-            else:
-                record, samples = evaluated(work, runner, registry, substrate.device)
-                record["samples"] = results.write_samples(work.cell.suite, work.id, samples)
-                results.write_series(work.cell.suite, work.id, {"cell": work.id, **store.series(work.stages[-1].hash)})
-                results.write(record)
+            work_on(work)
             tell("done")
         except Interrupted:
             tell("stopped")

@@ -403,7 +403,7 @@ def test_selecting_without_validation_data_is_refused(tmp_path: Path, registry: 
         f"training: {{{TRAINING}}}\nmethods: {{m: {{use: programmed, program: train_held}}}}\n"
     )
     (cell,) = compile_graph(load_suite(path, registry).cells, registry).cells
-    with pytest.raises(HarnessError, match="no validation data"):
+    with pytest.raises(HarnessError, match="no validation score"):
         finish(tmp_path, registry, cell)
 
 

@@ -1,0 +1,446 @@
+"""Runs jobs on a SLURM cluster, through submitit."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.claims import Claims
+from harness.errors import HarnessError
+from harness.executors import slurm_queue
+from harness.executors.base import Executor, Job, Outcome, View
+from harness.executors.batches import Batch, pack
+from harness.executors.slurm_job import SlurmJob, blocked
+from harness.executors.slurm_queue import State
+from harness.executors.submissions import Element, Submissions
+from harness.results import ResultStore
+from harness.slurm_options import Request, SlurmOptions
+from harness.stage_store import StageStore
+from harness.stages import PlannedCell, Stage
+
+LOOK = 1.0
+"""Seconds between two looks at the files of running jobs."""
+UNKNOWN = 60.0
+"""Seconds after which a job that SLURM has never heard of is taken for lost."""
+ORDINARY = {"", "Priority", "Resources", "Dependency", "JobArrayTaskLimit", "BeginTime", "Prolog", "Cleaning"}
+"""Reasons for which jobs wait that need no words."""
+FULL = ("SubmitJob", "submit limit", "temporarily", "Unable to contact", "timed out", "slurm_load", "Rate limit")
+"""Parts of what ``sbatch`` says when it may take the job later."""
+
+
+class SlurmExecutor(Executor):
+    """Hands jobs in as arrays that wait for each other, and follows them.
+
+    What it knows is in files (:class:`Submissions`) and in SLURM: it may be killed at any time, and another one goes
+    on. What is queued or runs already is not handed in again.
+
+    Args:
+        results: the results folder, which the nodes see under the same path.
+        suite: its name.
+        options: what to ask of the cluster.
+        seconds: expected time per stage hash.
+        plugins: single-file plugins.
+        checkpoint_seconds: time between checkpoints of a running stage.
+        detach: whether to return as soon as everything has been handed in.
+    """
+
+    def __init__(
+        self,
+        results: Path,
+        suite: str,
+        options: SlurmOptions,
+        seconds: Mapping[str, float],
+        plugins: Sequence[Path] = (),
+        checkpoint_seconds: float = 300,
+        detach: bool = False,
+    ) -> None:
+        self.results = results
+        self.suite = suite
+        self.options = options
+        self.plugins = tuple(path.resolve() for path in plugins)
+        self.checkpoint_seconds = checkpoint_seconds
+        self.detach = detach
+        self._seconds = seconds
+
+    def run(self, jobs: Sequence[Job], view: View, max_failures: int | None = None) -> Outcome:
+        """Run all jobs. Ctrl-C ends only this call: what was handed in goes on.
+
+        Raises:
+            UserError: if there is no SLURM here.
+            HarnessError: if SLURM does not answer at the beginning.
+        """
+        dispatch = _Dispatch(self, jobs, view, max_failures)
+        try:
+            dispatch.begin()
+            if self.detach:
+                dispatch.outcome.detached = True
+            else:
+                dispatch.follow()
+        except KeyboardInterrupt:
+            dispatch.outcome.interrupted = True
+            view.note(
+                f"no longer watching; the SLURM jobs go on. harness status {self.suite} shows them, "
+                f"harness cancel {self.suite} ends them, the same command watches them again"
+            )
+        return dispatch.outcome
+
+    def batches(self, jobs: Sequence[Job], outside: Mapping[str, str]) -> list[Batch]:
+        """The jobs as they are handed in; ``outside`` are SLURM's ids of what they may wait for."""
+        return pack(jobs, self.options.request, self._seconds, 60 * self.options.min_job_minutes, outside)
+
+    def submit(self, request: Request, batches: Sequence[Batch], after: Sequence[str]) -> list[Element]:
+        """Hand in batches that ask for the same and wait for the same, as one array.
+
+        Raises:
+            HarnessError: with what ``sbatch`` says.
+        """
+        import submitit
+
+        submissions = Submissions(self.results / ".work", self.suite)
+        threads = max(job.work.cell.training.threads for batch in batches for job in batch.jobs)
+        workers = request.cells_per_gpu or 1
+        executor = submitit.SlurmExecutor(submissions.logs, max_num_timeout=1_000_000)
+        executor.update_parameters(**self._parameters(request, after, request.cpus or threads * workers))
+        settings: dict[str, Any] = {
+            "results": self.results,
+            "suite": self.suite,
+            "plugins": self.plugins,
+            "processes": request.processes,
+            "workers": workers,
+            "checkpoint_seconds": self.checkpoint_seconds,
+            "attempts": self.options.retries + 1,
+            "signal_seconds": self.options.signal_seconds,
+        }
+        try:
+            with executor.batch():
+                handed = [executor.submit(SlurmJob.pack(batch.jobs, **settings)) for batch in batches]
+        except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+            lines = [line.strip() for line in str(error).splitlines() if "sbatch: error" in line]
+            raise HarnessError("; ".join(lines) or str(error)) from error
+        elements = [
+            Element(job.job_id, tuple(one.id for one in batch.jobs), tuple(after), request.minutes)
+            for job, batch in zip(handed, batches, strict=True)
+        ]
+        submissions.add(elements)
+        return elements
+
+    def _parameters(self, request: Request, after: Sequence[str], cpus: int) -> dict[str, Any]:
+        """Submitit's names for what is asked."""
+        more: dict[str, Any] = {"kill-on-invalid-dep": "yes", "requeue": True}
+        more |= {key: value for key, value in (request.sbatch or {}).items() if value is not False}
+        # srun of newer versions does not look at what sbatch was asked for.
+        srun = [f"--cpus-per-task={cpus}"]
+        if request.processes > 1:
+            srun.append("--kill-on-bad-exit=1")
+        return {
+            "job_name": f"harness-{self.suite}",
+            "partition": request.partition,
+            "account": request.account,
+            "qos": request.qos,
+            "constraint": request.constraint,
+            "time": request.minutes,
+            "nodes": request.nodes or 1,
+            "ntasks_per_node": request.processes_per_node,
+            "cpus_per_task": cpus,
+            "gpus_per_node": request.gpus_per_node or None,
+            "mem": request.mem,
+            "setup": request.setup,
+            "signal_delay_s": self.options.signal_seconds,
+            "array_parallelism": self.options.array_parallelism,
+            "dependency": f"afterok:{':'.join(after)}" if after else None,
+            "additional_parameters": more,
+            "srun_args": srun,
+            "stderr_to_stdout": True,
+            "wckey": None,
+        }
+
+
+class _Dispatch:
+    """One run: what is open, what runs where, what was lost."""
+
+    def __init__(self, executor: SlurmExecutor, jobs: Sequence[Job], view: View, max_failures: int | None) -> None:
+        self.outcome = Outcome()
+        self._executor = executor
+        self._view = view
+        self._max_failures = max_failures
+        self._results = ResultStore(executor.results)
+        self._stages = StageStore(self._results.work)
+        self._submissions = Submissions(self._results.work, executor.suite)
+        self._jobs = {job.id: job for job in jobs}
+        self._open = dict.fromkeys(self._jobs)
+        self._dependents: dict[str, list[str]] = {}
+        for job in jobs:
+            for need in job.needs:
+                self._dependents.setdefault(need, []).append(job.id)
+        self._live: dict[str, Element] = {}
+        self._begun: dict[str, float] = {}
+        self._of: dict[str, str] = {}
+        self._states: dict[str, State] = {}
+        self._seen: dict[str, float] = {}
+        self._shown: set[str] = set()
+        self._losses: Counter[str] = Counter()
+        self._reached: dict[str, str | None] = {}
+        self._own_failures = 0
+        self._refused = ""
+        self._told: set[str] = set()
+
+    def begin(self) -> None:
+        """Attach to what is queued or runs, hand in the rest. Two runs that begin at once do so one after the other."""
+        told = False
+
+        def waiting() -> None:
+            nonlocal told
+            if not told:
+                told = True
+                self._view.note("another harness run is handing in jobs of this suite; waiting for it")
+
+        with Claims(self._results.work / "claims").hold(f"submit-{self._executor.suite}", waiting):
+            latest: dict[str, Element] = {}
+            for element in self._submissions.elements():
+                latest |= dict.fromkeys((job for job in element.jobs if job in self._open), element)
+            wanted = {element.slurm: element for element in latest.values()}
+            self._states = slurm_queue.states(wanted)
+            slurm_queue.cancel([slurm for slurm, state in self._states.items() if state.stuck])
+            for name, element in latest.items():
+                state = self._states.get(element.slurm)
+                if state is not None and state.live:
+                    self._attach(element, [name])
+            todo = [job for job in self._jobs.values() if job.id not in self._of]
+            if self._live:
+                self._view.note(f"queued or running already: {len(self._live)} SLURM jobs of this suite")
+            self._submissions.forget_failures(job.id for job in todo)
+            for job in todo:
+                if isinstance(job.work, Stage):
+                    self._stages.forget_attempts(job.id)
+            self._hand_in(todo)
+
+    def follow(self) -> None:
+        """Watch until nothing is open."""
+        asked = 0.0
+        while self._open:
+            self._look()
+            if time.monotonic() - asked >= self._executor.options.poll_seconds:
+                asked = time.monotonic()
+                self._ask()
+                missing = [job for name, job in self._jobs.items() if name in self._open and name not in self._of]
+                if missing and not self._closing():
+                    self._hand_in(missing)
+                elif missing and not self._live:
+                    self._view.note(f"stopped after {self._own_failures} failures; {len(missing)} jobs are left")
+                    return
+            if self._open:
+                time.sleep(LOOK)
+
+    # --- handing in --------------------------------------------------------------------------
+
+    def _hand_in(self, jobs: Sequence[Job]) -> None:
+        """As arrays: batches that ask for the same and wait for the same."""
+        outside = {name: slurm for name, slurm in self._of.items() if name in self._open}
+        groups: dict[tuple[Any, ...], list[Batch]] = {}
+        for batch in self._executor.batches(jobs, outside):
+            key = (batch.request.model_dump_json(), tuple(map(id, batch.after)), batch.outside)
+            groups.setdefault(key, []).append(batch)
+        size = slurm_queue.max_array_size() if groups else 1
+        names: dict[int, str] = {}
+        number = 0
+        for group in groups.values():
+            for start in range(0, len(group), size):
+                some = group[start : start + size]
+                parents = [names.get(id(parent)) for parent in some[0].after]
+                if None in parents:  # refused, or to be handed in later
+                    continue
+                after = [*some[0].outside, *(name for name in parents if name)]
+                try:
+                    elements = self._executor.submit(some[0].request, some, after)
+                except HarnessError as error:
+                    self._refuse(some, str(error))
+                    continue
+                number += len(elements)
+                for batch, element in zip(some, elements, strict=True):
+                    names[id(batch)] = element.slurm
+                    self._attach(element, [job.id for job in batch.jobs])
+        if number:
+            arrays = sum(-(-len(group) // size) for group in groups.values())
+            self._view.note(
+                f"handed in to SLURM: {len(jobs)} stages and evaluations as {number} jobs in {arrays} arrays"
+            )
+
+    def _refuse(self, batches: Sequence[Batch], message: str) -> None:
+        """What SLURM will not take now is tried again later; what it will never take has failed."""
+        if any(part in message for part in FULL):
+            if message != self._refused:
+                self._refused = message
+                when = "run the suite again later" if self._executor.detach else "trying again"
+                self._view.note(f"SLURM takes no more jobs now ({message}); {when}")
+            return
+        for batch in batches:
+            for job in batch.jobs:
+                self._fail(job.id, {"type": "Refused", "message": f"SLURM refuses the job: {message}"})
+
+    def _attach(self, element: Element, jobs: Iterable[str]) -> None:
+        self._live[element.slurm] = element
+        self._begun.setdefault(element.slurm, time.monotonic())
+        self._of |= dict.fromkeys(jobs, element.slurm)
+
+    # --- following ---------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Read what running jobs say, and what they have finished."""
+        for slurm, element in list(self._live.items()):
+            progress = self._submissions.progress(slurm)
+            if progress is None or progress["time"] == self._seen.get(slurm):
+                continue
+            self._seen[slurm] = progress["time"]
+            for row in progress["jobs"]:
+                job = self._jobs.get(row["id"])
+                if job is None or job.id not in self._open:
+                    continue
+                if job.id not in self._shown:
+                    self._shown.add(job.id)
+                    self._view.started(job)
+                if row["loss"] is not None:
+                    self._view.progress(job, row["step"], row["loss"])
+            self._collect(element)
+
+    def _collect(self, element: Element) -> None:
+        """What of a SLURM job is done, and what has failed."""
+        for name in element.jobs:
+            if name not in self._open:
+                continue
+            failure = self._submissions.failure(name)
+            if self._done(self._jobs[name]):
+                del self._open[name]
+                self._view.finished(self._jobs[name])
+            elif failure is not None:
+                self._fail(name, failure)
+
+    def _done(self, job: Job) -> bool:
+        if isinstance(job.work, Stage):
+            return self._stages.manifest(job.id) is not None
+        record = self._results.read(job.work.cell.suite, job.id)
+        return record is not None and record["status"] == "done"
+
+    def _ask(self) -> None:
+        """Ask SLURM about what was handed in, and see to what has ended."""
+        try:
+            self._states = slurm_queue.states(self._live)
+        except HarnessError as error:
+            self._view.note(f"{error}; asking again")
+            return
+        self._say_why_they_wait()
+        cancelled = self._submissions.cancelled()
+        for slurm, element in list(self._live.items()):
+            state = self._states.get(slurm)
+            if state is None and slurm in cancelled:
+                state = State("CANCELLED")
+            if state is None:
+                if time.monotonic() - self._begun[slurm] < UNKNOWN:
+                    continue
+                state = State("UNKNOWN", "SLURM does not know it")
+            if state.live:
+                continue
+            if state.stuck:
+                slurm_queue.cancel([slurm])
+            self._collect(element)
+            del self._live[slurm]
+            left = [name for name in element.jobs if name in self._open and self._of.get(name) == slurm]
+            for name in left:
+                del self._of[name]
+            if left:
+                self._lost(element, left, state)
+        if self._closing():
+            pending = [slurm for slurm in self._live if self._states.get(slurm, State("")).name == "PENDING"]
+            slurm_queue.cancel(pending)
+
+    def _say_why_they_wait(self) -> None:
+        """Once for every reason that time alone may not remove."""
+        waiting: dict[str, list[str]] = {}
+        for slurm, state in self._states.items():
+            if state.name == "PENDING" and state.reason not in ORDINARY:
+                waiting.setdefault(state.reason, []).append(slurm)
+        for reason in waiting.keys() - self._told:
+            self._told.add(reason)
+            self._view.note(
+                f"waiting in the queue: {reason} ({', '.join(waiting[reason][:5])}); if the cluster cannot do what is "
+                f"asked for: harness cancel {self._executor.suite}"
+            )
+
+    def _lost(self, element: Element, left: Sequence[str], state: State) -> None:
+        """A SLURM job has ended and left something undone: try again, or say why not."""
+        if state.name == "CANCELLED" and not self._victim(element):
+            for name in left:
+                message = f"SLURM job {element.slurm} was cancelled"
+                self._fail(name, {"type": "Cancelled", "message": message}, record=False)
+            return
+        progress = self._submissions.progress(element.slurm) or {"jobs": []}
+        running = {row["id"] for row in progress["jobs"]} & set(left)
+        if not running and self._too_early(left):
+            return
+        hungry = state.name == "OUT_OF_MEMORY" or self._ran_out_of_memory(element)
+        for name in running or left[:1]:
+            reached = self._stages.reached(name)
+            if self._reached.get(name, "") != reached:
+                self._losses[name] = 0
+            self._reached[name] = reached
+            self._losses[name] += 1
+            said = f"SLURM job {element.slurm} ended as {state}"
+            if hungry:
+                said += f": it needs more than it asked for; raise slurm.mem ({self._log(element)})"
+                self._fail(name, {"type": "OutOfMemory", "message": said})
+            elif self._losses[name] > self._executor.options.retries:
+                said += f", the last of {self._losses[name]} times ({self._log(element)})"
+                self._fail(name, {"type": "JobLost", "message": said})
+            else:
+                self._view.note(f"{self._jobs[name].label}: {said}; trying again from its last checkpoint")
+
+    def _too_early(self, left: Sequence[str]) -> bool:
+        """Whether something was missing that another job has to make; it is handed in again behind that one.
+
+        SLURM starts what waits for an element of an array that was cancelled before it ran.
+        """
+        return any(need in self._open and need not in left for name in left for need in self._jobs[name].needs)
+
+    def _ran_out_of_memory(self, element: Element) -> bool:
+        """Whether the log says so: of what srun starts, SLURM's state does not."""
+        try:
+            with self._submissions.log(element.slurm).open("rb") as log:
+                log.seek(max(0, log.seek(0, 2) - 4000))
+                end = log.read().decode(errors="replace")
+        except OSError:
+            return False
+        return re.search(r"oom-kill event|Out Of Memory|exceeded memory limit", end) is not None
+
+    def _victim(self, element: Element) -> bool:
+        """Whether SLURM cancelled it because something that it waits for did not succeed."""
+        state = self._states.get(element.slurm)
+        if state is not None and "Dependency" in state.reason:
+            return True
+        before = slurm_queue.states(element.after)
+        return any(not s.live and s.name != "COMPLETED" for s in before.values())
+
+    def _log(self, element: Element) -> str:
+        return f"log: {self._submissions.log(element.slurm)}"
+
+    def _fail(self, name: str, failure: Mapping[str, Any], record: bool = True) -> None:
+        """Also fails what waits for it."""
+        if name not in self._open:
+            return
+        del self._open[name]
+        job = self._jobs[name]
+        failure = {"traceback": "", "step": None, "label": job.label, **failure}
+        self._own_failures += "cause" not in failure
+        self.outcome.failures[name] = failure
+        if record:
+            self._submissions.fail(name, failure)
+        if record or not isinstance(job.work, PlannedCell):
+            self._view.failed(job, failure)
+        for dependent in self._dependents.get(name, ()):
+            same = self._jobs[dependent].work.cell is job.work.cell
+            self._fail(dependent, blocked(failure, same), record)
+
+    def _closing(self) -> bool:
+        return self._max_failures is not None and self._own_failures >= self._max_failures
