@@ -23,10 +23,10 @@ def command(what: str, results: Path) -> None:
     goes on from there.
     """
     from harness.cli.find import find_cell
-    from harness.cli.live import count
     from harness.executors import slurm_queue
     from harness.executors.submissions import Submissions
     from harness.results import ResultStore
+    from harness.wording import count
 
     store = ResultStore(results)
     whole = Path(what).stem if what.endswith((".yaml", ".yml")) else what

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from harness.executors.base import Job
 from harness.heartbeat import Heartbeat
+from harness.wording import duration
 
 PLAIN_SECONDS = 15.0
 EVALUATION_SECONDS = 0.3
@@ -165,22 +166,3 @@ class RunView:
             self._console.print(
                 f"{self._done}/{self._jobs} jobs{failed}{end}: {running}", markup=False, highlight=False, soft_wrap=True
             )
-
-
-def count(number: int, what: str) -> str:
-    """For people: ``1 SLURM job``, ``2,000 SLURM jobs``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """For people: ``45 s``, ``3 min 20 s``, ``5 h 10 min``, ``3 d 4 h``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    if whole > 3650 * 86400:
-        return "more than 10 years"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"

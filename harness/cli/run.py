@@ -194,7 +194,7 @@ def _show_batches(batches: Sequence[Batch]) -> None:
     """The SLURM jobs that would be handed in, those that ask for the same in one line, and what they add up to."""
     from tabulate import tabulate
 
-    from harness.cli.live import duration
+    from harness.wording import duration
 
     groups: dict[str, list[Batch]] = {}
     for batch in batches:
@@ -237,9 +237,9 @@ def _show_plan(
     console: Console, suite: Suite, plan: Plan, store: ResultStore, workers: int | None
 ) -> Mapping[str, float]:
     """Say what will run; about how many seconds each stage takes. ``workers`` is None on a cluster."""
-    from harness.cli.live import duration
     from harness.planning import REFERENCE, estimate, summary
     from harness.stage_store import StageStore
+    from harness.wording import duration
 
     text = "; ".join(summary(plan.graph, plan))
     console.print(f"[bold]{suite.name}[/bold]: {text}", highlight=False, soft_wrap=True)

@@ -51,9 +51,9 @@ def command(suites: tuple[str, ...], results: Path) -> None:
 def _show(console: Console, store: ResultStore, suite: str) -> None:
     from rich.table import Table
 
-    from harness.cli.live import duration
     from harness.executors.survey import survey
     from harness.heartbeat import running
+    from harness.wording import duration
 
     plan = store.plan(suite)
     names = plan["cells"] if plan else sorted(p.stem for p in (store.root / suite / "cells").glob("*.json"))
@@ -95,7 +95,7 @@ def _show(console: Console, store: ResultStore, suite: str) -> None:
 
 def _show_cluster(console: Console, cluster: Survey) -> None:
     """The SLURM jobs behind what is not finished."""
-    from harness.cli.live import count, duration
+    from harness.wording import count, duration
 
     if cluster.unknown:
         console.print(f"SLURM cannot be asked from here: {cluster.unknown}", markup=False, soft_wrap=True)

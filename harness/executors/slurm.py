@@ -21,6 +21,7 @@ from harness.results import ResultStore
 from harness.slurm_options import Request, SlurmOptions
 from harness.stage_store import StageStore
 from harness.stages import PlannedCell, Stage
+from harness.wording import count
 
 LOOK = 1.0
 """Seconds between two looks at the files of running jobs."""
@@ -211,7 +212,7 @@ class _Dispatch:
                     self._attach(element, [name])
             todo = [job for job in self._jobs.values() if job.id not in self._of]
             if self._live:
-                self._view.note(f"queued or running already: {len(self._live)} SLURM jobs of this suite")
+                self._view.note(f"queued or running already: {count(len(self._live), 'SLURM job')} of this suite")
             self._submissions.forget_failures(job.id for job in todo)
             for job in todo:
                 if isinstance(job.work, Stage):
@@ -265,9 +266,8 @@ class _Dispatch:
                     self._attach(element, [job.id for job in batch.jobs])
         if number:
             arrays = sum(-(-len(group) // size) for group in groups.values())
-            self._view.note(
-                f"handed in to SLURM: {len(jobs)} stages and evaluations as {number} jobs in {arrays} arrays"
-            )
+            what = f"{len(jobs)} stages and evaluations as {count(number, 'job')} in {count(arrays, 'array')}"
+            self._view.note(f"handed in to SLURM: {what}")
 
     def _refuse(self, batches: Sequence[Batch], message: str) -> None:
         """What SLURM will not take now is tried again later; what it will never take has failed."""
