@@ -1,9 +1,9 @@
 """Writes the parts of the documents that are made from something else: ``python docs/generate.py``.
 
 They stand between ``<!-- NAME -->`` and ``<!-- end -->``: the README's leaderboard comes from
-results/quickstart/leaderboard.md, the tables of docs/suites.md from the suite schema, docs/commands.md from
-the command line itself. The meaning of a suite's key is written by hand in the table where the schema has no
-text for it; it is kept when the table is made again.
+results/quickstart/leaderboard.md, the tables of docs/suites.md and docs/clusters.md from the schemas,
+docs/commands.md from the command line itself. The meaning of a suite's key is written by hand in the table where the
+schema has no text for it; it is kept when the table is made again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from harness import suite_schema
 from harness.cli import cli
 from harness.cli.describe import describe_options
+from harness.slurm_options import SlurmOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 LEADERBOARD = Path("results/quickstart/leaderboard.md")
@@ -43,12 +44,14 @@ TABLES = (
 
 def documents() -> dict[Path, str]:
     """Each document as it should be, for the suite schema and command line as they are."""
-    suites, commands = ROOT / "docs/suites.md", ROOT / "docs/commands.md"
-    text = suites.read_text(encoding="utf8")
-    for name in TABLES:
-        text = filled(text, f"keys: {name}", key_table(getattr(suite_schema, name), meanings(inside(text, name))))
+    commands = ROOT / "docs/commands.md"
+    made: dict[Path, str] = {}
+    for name, model in [*((name, getattr(suite_schema, name)) for name in TABLES), ("SlurmOptions", SlurmOptions)]:
+        path = ROOT / ("docs/clusters.md" if model is SlurmOptions else "docs/suites.md")
+        text = made.get(path) or path.read_text(encoding="utf8")
+        made[path] = filled(text, f"keys: {name}", key_table(model, meanings(inside(text, name))))
     return {
-        suites: text,
+        **made,
         commands: filled(commands.read_text(encoding="utf8"), "commands", "\n".join(command_lines("harness", cli))),
     }
 

@@ -52,10 +52,10 @@ Memory = Annotated[str, BeforeValidator(_memory)]
 class Request(Schema):
     """What one job asks for. What is None is not asked for: the cluster's own default holds."""
 
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
+    partition: str | None = Field(None, description="as of sbatch, like the next three")
+    account: str | None = Field(None, description="who pays")
+    qos: str | None = Field(None, description="quality of service")
+    constraint: str | None = Field(None, description="features of nodes, like a100")
     time: Minutes | None = Field(None, description="limit of a job; a longer stage goes on in the next one  [4:00:00]")
     nodes: int | None = Field(None, ge=1, description="nodes of one cell, for data-parallel training  [1]")
     gpus_per_node: int | None = Field(None, ge=0, description="GPUs of one cell on each node; also called gpus  [0]")
@@ -105,8 +105,8 @@ class SlurmOptions(Request):
     )
     signal_seconds: int = Field(120, ge=10, description="warning before the time limit: enough to save a checkpoint")
     poll_seconds: float = Field(10.0, gt=0, description="time between two questions to SLURM")
-    architectures: dict[Label, Request] = {}
-    methods: dict[Label, Request] = {}
+    architectures: dict[Label, Request] = Field({}, description="exceptions by label")
+    methods: dict[Label, Request] = Field({}, description="exceptions by label, over those of the architecture")
 
     def request(self, architecture: str, method: str) -> Request:
         """What a job of an architecture and a method asks for; the method's exceptions go over the architecture's."""
