@@ -27,6 +27,8 @@ LOOK = 1.0
 """Seconds between two looks at the files of running jobs."""
 UNKNOWN = 60.0
 """Seconds after which a job that SLURM has never heard of is taken for lost."""
+FORGOTTEN = 60.0
+"""Seconds after its last word after which a job that SLURM takes for running is ended."""
 ORDINARY = {"", "Priority", "Resources", "Dependency", "JobArrayTaskLimit", "BeginTime", "Prolog", "Cleaning"}
 """Reasons for which jobs wait that need no words."""
 FULL = ("SubmitJob", "submit limit", "temporarily", "Unable to contact", "timed out", "slurm_load", "Rate limit")
@@ -186,6 +188,7 @@ class _Dispatch:
         self._losses: Counter[str] = Counter()
         self._reached: dict[str, str | None] = {}
         self._own_failures = 0
+        self._ended: dict[str, float] = {}
         self._refused = ""
         self._told: set[str] = set()
 
@@ -341,9 +344,9 @@ class _Dispatch:
                 if time.monotonic() - self._begun[slurm] < UNKNOWN:
                     continue
                 state = State("UNKNOWN", "SLURM does not know it")
-            if state.live:
+            if state.live and not (state.name == "RUNNING" and self._forgotten(slurm)):
                 continue
-            if state.stuck:
+            if state.live or state.stuck:
                 slurm_queue.cancel([slurm])
             self._collect(element)
             del self._live[slurm]
@@ -355,6 +358,17 @@ class _Dispatch:
         if self._closing():
             pending = [slurm for slurm in self._live if self._states.get(slurm, State("")).name == "PENDING"]
             slurm_queue.cancel(pending)
+
+    def _forgotten(self, slurm: str) -> bool:
+        """Whether SLURM takes a job for running that said long ago that it is done.
+
+        A controller that was killed may forget that a job has ended; what waits for it would wait for ever.
+        """
+        progress = self._submissions.progress(slurm)
+        if progress is None or not progress["ended"]:
+            self._ended.pop(slurm, None)
+            return False
+        return time.monotonic() - self._ended.setdefault(slurm, time.monotonic()) > FORGOTTEN
 
     def _say_why_they_wait(self) -> None:
         """Once for every reason that time alone may not remove."""
