@@ -294,6 +294,9 @@ class _Dispatch:
     def _look(self) -> None:
         """Read what running jobs say, and what they have finished."""
         for slurm, element in list(self._live.items()):
+            state = self._states.get(slurm)
+            if state is None or state.name == "PENDING":  # thousands may wait, on a file system far away
+                continue
             progress = self._submissions.progress(slurm)
             if progress is None or progress["time"] == self._seen.get(slurm):
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,7 +61,7 @@ class Submissions:
         """Everything that was handed in, oldest first; files that cannot be read are left out."""
         found: list[Element] = []
         for path in sorted((self.folder / "submitted").glob("*.json")):
-            with suppress(OSError, ValueError, TypeError):
+            with suppress(OSError, ValueError, TypeError, KeyError):
                 for row in json.loads(path.read_bytes()):
                     found.append(Element(row["slurm"], tuple(row["jobs"]), tuple(row["after"]), row["minutes"]))
         return found
@@ -84,10 +84,6 @@ class Submissions:
         """Why it could not be done, or None."""
         return _read(self.folder / "failures" / f"{job}.json")
 
-    def failed(self) -> set[str]:
-        """Ids of all jobs that have failed."""
-        return {path.stem for path in (self.folder / "failures").glob("*.json")}
-
     def forget_failures(self, jobs: Iterable[str]) -> None:
         """These are tried again."""
         for job in jobs:
@@ -106,12 +102,6 @@ class Submissions:
     def progress(self, slurm: str) -> dict[str, Any] | None:
         """What a SLURM job last said, or None."""
         return _read(self.folder / "progress" / f"{slurm}.json")
-
-
-def suites(work: Path) -> Iterator[str]:
-    """Suites of which something was handed in."""
-    for path in sorted((work / "slurm").glob("*/submitted")):
-        yield path.parent.name
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -63,8 +63,13 @@ def survey(work: Path, suite: str, missing: Iterable[str]) -> Survey:
         if state is None and slurm in cancelled:
             state = State("CANCELLED")
         if state is None:
-            word = "running" if progress and not progress["ended"] else "queued" if found.unknown else "lost"
-            if not found.unknown:
+            word = "lost"
+            if found.unknown and progress and not progress["ended"]:
+                word = "running"
+                found.running.append((slurm, State("RUNNING"), progress))
+            elif found.unknown:
+                word = "queued"
+            else:
                 found.problems.append(
                     f"SLURM job {slurm} is not known to SLURM any more; run the suite again: {_few(names)}"
                 )
