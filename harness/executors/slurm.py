@@ -163,7 +163,12 @@ class SlurmExecutor(Executor):
 
 
 class _Dispatch:
-    """One run: what is open, what runs where, what was lost."""
+    """One run: what is open, what runs where, what was lost.
+
+    Raises:
+        UserError: if there is no SLURM here.
+        HarnessError: if it does not answer.
+    """
 
     def __init__(self, executor: SlurmExecutor, jobs: Sequence[Job], view: View, max_failures: int | None) -> None:
         self.outcome = Outcome()
@@ -188,6 +193,7 @@ class _Dispatch:
         self._losses: Counter[str] = Counter()
         self._reached: dict[str, str | None] = {}
         self._own_failures = 0
+        self._array_size = slurm_queue.max_array_size()
         self._ended: dict[str, float] = {}
         self._refused = ""
         self._told: set[str] = set()
@@ -248,7 +254,7 @@ class _Dispatch:
         for batch in self._executor.batches(jobs, outside):
             key = (batch.request.model_dump_json(), tuple(map(id, batch.after)), batch.outside)
             groups.setdefault(key, []).append(batch)
-        size = slurm_queue.max_array_size() if groups else 1
+        size = self._array_size
         names: dict[int, str] = {}
         number = 0
         for group in groups.values():
@@ -280,6 +286,8 @@ class _Dispatch:
                 when = "run the suite again later" if self._executor.detach else "trying again"
                 self._view.note(f"SLURM takes no more jobs now ({message}); {when}")
             return
+        if not re.search(r"submission failed|invalid|violates", message, re.IGNORECASE):
+            raise HarnessError(f"sbatch says: {message}")
         for batch in batches:
             for job in batch.jobs:
                 self._fail(job.id, {"type": "Refused", "message": f"SLURM refuses the job: {message}"})

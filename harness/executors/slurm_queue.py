@@ -80,9 +80,18 @@ def cancel(jobs: Sequence[str]) -> None:
 
 
 def max_array_size() -> int:
-    """Most elements of an array on this cluster."""
-    found = re.search(r"MaxArraySize\s*=\s*(\d+)", _call("scontrol", "show", "config").stdout)
-    return max(1, int(found[1]) - 1) if found else 1000
+    """Most elements of an array on this cluster.
+
+    Raises:
+        UserError: if there is no SLURM here.
+        HarnessError: if the controller does not answer.
+    """
+    done = _call("scontrol", "show", "config")
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", done.stdout)
+    if done.returncode or found is None:
+        said = done.stderr.strip().splitlines()
+        raise HarnessError(f"SLURM does not answer: {said[-1] if said else 'scontrol says nothing'}; try again later")
+    return max(1, int(found[1]) - 1)
 
 
 def _squeue(masters: Sequence[str]) -> dict[str, State]:
