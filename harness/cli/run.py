@@ -197,6 +197,8 @@ def _show_batches(batches: Sequence[Batch]) -> None:
     from harness.wording import duration
 
     groups: dict[str, list[Batch]] = {}
+    if not batches:
+        return
     for batch in batches:
         groups.setdefault(batch.request.model_dump_json(), []).append(batch)
     rows = []

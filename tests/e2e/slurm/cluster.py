@@ -232,6 +232,8 @@ class Cluster:
 
     def tail(self, daemon: str) -> str:
         log = self.folder / f"{daemon}.log"
+        if not log.exists():
+            return f"There is no {log}: was the folder removed while the cluster was up?"
         return "\n".join([f"The end of {log}:", *log.read_text(errors="replace").splitlines()[-15:]])
 
     def start(self, daemon: str) -> None:
