@@ -150,8 +150,8 @@ def test_a_worker_that_is_killed_while_it_has_nothing_to_do_is_replaced(jobs, tm
 
         def progress(self, job: Job, step: int, loss: float) -> None:
             super().progress(job, step, loss)
-            if not self.victims:
-                (busy,) = {line.split()[-1] for line in (tmp_path / "pid").read_text().splitlines()}
+            busy = (tmp_path / "pid").read_text().strip()  # empty while it is being written
+            if not self.victims and busy:
                 self.victims = [p.pid for p in multiprocessing.active_children() if str(p.pid) != busy]
                 for pid in self.victims:
                     os.kill(pid, signal.SIGKILL)

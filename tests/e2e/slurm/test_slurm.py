@@ -265,9 +265,13 @@ def test_leaving_coming_back_and_ending(cluster: Any, tmp_path: Path, background
     )
     assert "5 running" in status
     watching = background(*run)
-    time.sleep(8)
+    told = ""
+    while "of this suite" not in told:
+        told += (line := watching.stderr.readline())
+        assert line, told
+    time.sleep(2)
     watching.send_signal(signal.SIGINT)
-    _, told = watching.communicate(timeout=60)
+    told += watching.communicate(timeout=60)[1]
     assert watching.returncode == 130 and "no longer watching" in told
     assert "queued or running already: 1 SLURM job" in told and "handed in" not in told
     assert "left alone: SLURM job" in harness("cancel", "dense.s0", "--results", tmp_path / "r").stderr

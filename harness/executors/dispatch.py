@@ -1,0 +1,360 @@
+"""Follows one run on a cluster: what is open, what runs where, what was lost."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.claims import Claims
+from harness.errors import HarnessError
+from harness.executors import slurm_queue
+from harness.executors.base import Job, Outcome, View
+from harness.executors.batches import Batch
+from harness.executors.slurm_job import blocked
+from harness.executors.slurm_queue import State
+from harness.executors.submissions import Element, Submissions
+from harness.results import ResultStore
+from harness.stage_store import StageStore
+from harness.stages import PlannedCell, Stage
+from harness.wording import count
+
+if TYPE_CHECKING:
+    from harness.executors.slurm import SlurmExecutor
+
+LOOK = 1.0
+"""Seconds between two looks at the files of running jobs."""
+UNKNOWN = 60.0
+"""Seconds after which a job that SLURM has never heard of is taken for lost."""
+FORGOTTEN = 60.0
+"""Seconds after its last word after which a job that SLURM takes for running is ended."""
+ORDINARY = {"", "Priority", "Resources", "Dependency", "JobArrayTaskLimit", "BeginTime", "Prolog", "Cleaning"}
+"""Reasons for which jobs wait that need no words."""
+FULL = ("SubmitJob", "submit limit", "temporarily", "Unable to contact", "timed out", "slurm_load", "Rate limit")
+"""Parts of what ``sbatch`` says when it may take the job later."""
+
+
+class Dispatch:
+    """One run: what is open, what runs where, what was lost.
+
+    Raises:
+        UserError: if there is no SLURM here.
+        HarnessError: if it does not answer.
+    """
+
+    def __init__(self, executor: SlurmExecutor, jobs: Sequence[Job], view: View, max_failures: int | None) -> None:
+        self.outcome = Outcome()
+        self._executor = executor
+        self._view = view
+        self._max_failures = max_failures
+        self._results = ResultStore(executor.results)
+        self._stages = StageStore(self._results.work)
+        self._submissions = Submissions(self._results.work, executor.suite)
+        self._jobs = {job.id: job for job in jobs}
+        self._open = dict.fromkeys(self._jobs)
+        self._dependents: dict[str, list[str]] = {}
+        for job in jobs:
+            for need in job.needs:
+                self._dependents.setdefault(need, []).append(job.id)
+        self._live: dict[str, Element] = {}
+        self._begun: dict[str, float] = {}
+        self._of: dict[str, str] = {}
+        self._states: dict[str, State] = {}
+        self._seen: dict[str, float] = {}
+        self._shown: set[str] = set()
+        self._losses: Counter[str] = Counter()
+        self._reached: dict[str, str | None] = {}
+        self._own_failures = 0
+        self._array_size = slurm_queue.max_array_size()
+        self._ended: dict[str, float] = {}
+        self._refused = ""
+        self._told: set[str] = set()
+
+    def begin(self) -> None:
+        """Attach to what is queued or runs, hand in the rest."""
+        self._hand_over(anew=True)
+
+    def follow(self) -> None:
+        """Watch until nothing is open."""
+        asked = 0.0
+        while self._open:
+            self._look()
+            if time.monotonic() - asked >= self._executor.options.poll_seconds:
+                asked = time.monotonic()
+                self._ask()
+                missing = [job for name, job in self._jobs.items() if name in self._open and name not in self._of]
+                if missing and not self._closing():
+                    try:
+                        self._hand_over(anew=False)
+                    except HarnessError as error:
+                        self._view.note(f"{error}; trying again")
+                elif missing and not self._live:
+                    self._view.note(f"stopped after {self._own_failures} failures; {len(missing)} jobs are left")
+                    return
+            if self._open:
+                time.sleep(LOOK)
+
+    # --- handing in --------------------------------------------------------------------------
+
+    def _hand_over(self, anew: bool) -> None:
+        """Hand in what is open and neither queued nor running, whoever handed that in; one run at a time does so.
+
+        ``anew`` forgets what went wrong before.
+        """
+        told = False
+
+        def waiting() -> None:
+            nonlocal told
+            if not told:
+                told = True
+                self._view.note("another harness run is handing in jobs of this suite; waiting for it")
+
+        with Claims(self._results.work / "claims").hold(f"submit-{self._executor.suite}", waiting):
+            self._attach_to_others()
+            if anew and self._live:
+                self._view.note(f"queued or running already: {count(len(self._live), 'SLURM job')} of this suite")
+            todo = [job for name, job in self._jobs.items() if name in self._open and name not in self._of]
+            if anew:
+                self._submissions.forget_failures(job.id for job in todo)
+                for job in todo:
+                    if isinstance(job.work, Stage):
+                        self._stages.forget_attempts(job.id)
+            self._hand_in(todo)
+
+    def _attach_to_others(self) -> None:
+        """Find the SLURM jobs that do what nobody does as far as we know."""
+        latest: dict[str, Element] = {}
+        for element in self._submissions.elements():
+            latest |= dict.fromkeys((job for job in element.jobs if job in self._open and job not in self._of), element)
+        states = slurm_queue.states({element.slurm for element in latest.values()})
+        slurm_queue.cancel([slurm for slurm, state in states.items() if state.stuck])
+        for name, element in latest.items():
+            state = states.get(element.slurm)
+            if state is not None and state.live:
+                self._states[element.slurm] = state
+                self._attach(element, [name])
+
+    def _hand_in(self, jobs: Sequence[Job]) -> None:
+        """As arrays: batches that ask for the same and wait for the same."""
+        outside = {name: slurm for name, slurm in self._of.items() if name in self._open}
+        groups: dict[tuple[Any, ...], list[Batch]] = {}
+        for batch in self._executor.batches(jobs, outside):
+            key = (batch.request.model_dump_json(), tuple(map(id, batch.after)), batch.outside)
+            groups.setdefault(key, []).append(batch)
+        size = self._array_size
+        names: dict[int, str] = {}
+        number = 0
+        for group in groups.values():
+            for start in range(0, len(group), size):
+                some = group[start : start + size]
+                parents = [names.get(id(parent)) for parent in some[0].after]
+                if None in parents:  # refused, or to be handed in later
+                    continue
+                after = [*some[0].outside, *(name for name in parents if name)]
+                try:
+                    elements = self._executor.submit(some[0].request, some, after)
+                except HarnessError as error:
+                    self._refuse(some, str(error))
+                    continue
+                number += len(elements)
+                for batch, element in zip(some, elements, strict=True):
+                    names[id(batch)] = element.slurm
+                    self._attach(element, [job.id for job in batch.jobs])
+        if number:
+            arrays = sum(-(-len(group) // size) for group in groups.values())
+            what = f"{len(jobs)} stages and evaluations as {count(number, 'job')} in {count(arrays, 'array')}"
+            self._view.note(f"handed in to SLURM: {what}")
+
+    def _refuse(self, batches: Sequence[Batch], message: str) -> None:
+        """What SLURM will not take now is tried again later; what it will never take has failed."""
+        if any(part in message for part in FULL):
+            if message != self._refused:
+                self._refused = message
+                when = "run the suite again later" if self._executor.detach else "trying again"
+                self._view.note(f"SLURM takes no more jobs now ({message}); {when}")
+            return
+        if not re.search(r"submission failed|invalid|violates", message, re.IGNORECASE):
+            raise HarnessError(f"sbatch says: {message}")
+        for batch in batches:
+            for job in batch.jobs:
+                self._fail(job.id, {"type": "Refused", "message": f"SLURM refuses the job: {message}"})
+
+    def _attach(self, element: Element, jobs: Iterable[str]) -> None:
+        self._live[element.slurm] = element
+        self._begun.setdefault(element.slurm, time.monotonic())
+        self._of |= dict.fromkeys(jobs, element.slurm)
+
+    # --- following ---------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Read what running jobs say, and what they have finished."""
+        for slurm, element in list(self._live.items()):
+            state = self._states.get(slurm)
+            if state is None or state.name == "PENDING":  # thousands may wait, on a file system far away
+                continue
+            progress = self._submissions.progress(slurm)
+            if progress is None or progress["time"] == self._seen.get(slurm):
+                continue
+            self._seen[slurm] = progress["time"]
+            for row in progress["jobs"]:
+                job = self._jobs.get(row["id"])
+                if job is None or job.id not in self._open:
+                    continue
+                if job.id not in self._shown:
+                    self._shown.add(job.id)
+                    self._view.started(job)
+                if row["loss"] is not None:
+                    self._view.progress(job, row["step"], row["loss"])
+            self._collect(element)
+
+    def _collect(self, element: Element) -> None:
+        """What of a SLURM job is done, and what has failed."""
+        for name in element.jobs:
+            if name not in self._open:
+                continue
+            failure = self._submissions.failure(name)
+            if self._done(self._jobs[name]):
+                del self._open[name]
+                self._view.finished(self._jobs[name])
+            elif failure is not None:
+                self._fail(name, failure)
+
+    def _done(self, job: Job) -> bool:
+        if isinstance(job.work, Stage):
+            return self._stages.manifest(job.id) is not None
+        record = self._results.read(job.work.cell.suite, job.id)
+        return record is not None and record["status"] == "done"
+
+    def _ask(self) -> None:
+        """Ask SLURM about what was handed in, and see to what has ended."""
+        try:
+            self._states = slurm_queue.states(self._live)
+        except HarnessError as error:
+            self._view.note(f"{error}; asking again")
+            return
+        self._say_why_they_wait()
+        cancelled = self._submissions.cancelled()
+        for slurm, element in list(self._live.items()):
+            state = self._states.get(slurm)
+            if state is None and slurm in cancelled:
+                state = State("CANCELLED")
+            if state is None:
+                if time.monotonic() - self._begun[slurm] < UNKNOWN:
+                    continue
+                state = State("UNKNOWN", "SLURM does not know it")
+            if state.live and not (state.name == "RUNNING" and self._forgotten(slurm)):
+                continue
+            if state.live or state.stuck:
+                slurm_queue.cancel([slurm])
+            self._collect(element)
+            del self._live[slurm]
+            left = [name for name in element.jobs if name in self._open and self._of.get(name) == slurm]
+            for name in left:
+                del self._of[name]
+            if left:
+                self._lost(element, left, state)
+        if self._closing():
+            pending = [slurm for slurm in self._live if self._states.get(slurm, State("")).name == "PENDING"]
+            slurm_queue.cancel(pending)
+
+    def _forgotten(self, slurm: str) -> bool:
+        """Whether SLURM takes a job for running that said long ago that it is done.
+
+        A controller that was killed may forget that a job has ended; what waits for it would wait for ever.
+        """
+        progress = self._submissions.progress(slurm)
+        if progress is None or not progress["ended"]:
+            self._ended.pop(slurm, None)
+            return False
+        return time.monotonic() - self._ended.setdefault(slurm, time.monotonic()) > FORGOTTEN
+
+    def _say_why_they_wait(self) -> None:
+        """Once for every reason that time alone may not remove."""
+        waiting: dict[str, list[str]] = {}
+        for slurm, state in self._states.items():
+            if state.name == "PENDING" and state.reason not in ORDINARY:
+                waiting.setdefault(state.reason, []).append(slurm)
+        for reason in waiting.keys() - self._told:
+            self._told.add(reason)
+            self._view.note(
+                f"waiting in the queue: {reason} ({', '.join(waiting[reason][:5])}); if the cluster cannot do what is "
+                f"asked for: harness cancel {self._executor.suite}"
+            )
+
+    def _lost(self, element: Element, left: Sequence[str], state: State) -> None:
+        """A SLURM job has ended and left something undone: try again, or say why not."""
+        if state.name == "CANCELLED" and not self._victim(element):
+            for name in left:
+                message = f"SLURM job {element.slurm} was cancelled"
+                self._fail(name, {"type": "Cancelled", "message": message}, record=False)
+            return
+        progress = self._submissions.progress(element.slurm) or {"jobs": []}
+        running = {row["id"] for row in progress["jobs"]} & set(left)
+        if not running and self._too_early(left):
+            return
+        hungry = state.name == "OUT_OF_MEMORY" or self._ran_out_of_memory(element)
+        for name in running or left[:1]:
+            reached = self._stages.reached(name)
+            if self._reached.get(name, "") != reached:
+                self._losses[name] = 0
+            self._reached[name] = reached
+            self._losses[name] += 1
+            said = f"SLURM job {element.slurm} ended as {state}"
+            if hungry:
+                said += f": it needs more than it asked for; raise slurm.mem ({self._log(element)})"
+                self._fail(name, {"type": "OutOfMemory", "message": said})
+            elif self._losses[name] > self._executor.options.retries:
+                said += f", the last of {self._losses[name]} times ({self._log(element)})"
+                self._fail(name, {"type": "JobLost", "message": said})
+            else:
+                self._view.note(f"{self._jobs[name].label}: {said}; trying again from its last checkpoint")
+
+    def _too_early(self, left: Sequence[str]) -> bool:
+        """Whether something was missing that another job has to make; it is handed in again behind that one.
+
+        SLURM starts what waits for an element of an array that was cancelled before it ran.
+        """
+        return any(need in self._open and need not in left for name in left for need in self._jobs[name].needs)
+
+    def _ran_out_of_memory(self, element: Element) -> bool:
+        """Whether the log says so: of what srun starts, SLURM's state does not."""
+        try:
+            with self._submissions.log(element.slurm).open("rb") as log:
+                log.seek(max(0, log.seek(0, 2) - 4000))
+                end = log.read().decode(errors="replace")
+        except OSError:
+            return False
+        return re.search(r"oom-kill event|Out Of Memory|exceeded memory limit", end) is not None
+
+    def _victim(self, element: Element) -> bool:
+        """Whether SLURM cancelled it because something that it waits for did not succeed."""
+        state = self._states.get(element.slurm)
+        if state is not None and "Dependency" in state.reason:
+            return True
+        before = slurm_queue.states(element.after)
+        return any(not s.live and s.name != "COMPLETED" for s in before.values())
+
+    def _log(self, element: Element) -> str:
+        return f"log: {self._submissions.log(element.slurm)}"
+
+    def _fail(self, name: str, failure: Mapping[str, Any], record: bool = True) -> None:
+        """Also fails what waits for it."""
+        if name not in self._open:
+            return
+        del self._open[name]
+        job = self._jobs[name]
+        failure = {"traceback": "", "step": None, "label": job.label, **failure}
+        self._own_failures += "cause" not in failure
+        self.outcome.failures[name] = failure
+        if record:
+            self._submissions.fail(name, failure)
+        if record or not isinstance(job.work, PlannedCell):
+            self._view.failed(job, failure)
+        for dependent in self._dependents.get(name, ()):
+            same = self._jobs[dependent].work.cell is job.work.cell
+            self._fail(dependent, blocked(failure, same), record)
+
+    def _closing(self) -> bool:
+        return self._max_failures is not None and self._own_failures >= self._max_failures
