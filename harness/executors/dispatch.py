@@ -83,7 +83,10 @@ class Dispatch:
             self._look()
             if time.monotonic() - asked >= self._executor.options.poll_seconds:
                 asked = time.monotonic()
-                self._ask()
+                try:
+                    self._ask()
+                except HarnessError as error:
+                    self._view.note(f"{error}; asking again")
                 missing = [job for name, job in self._jobs.items() if name in self._open and name not in self._of]
                 if missing and not self._closing():
                     try:
@@ -229,11 +232,7 @@ class Dispatch:
 
     def _ask(self) -> None:
         """Ask SLURM about what was handed in, and see to what has ended."""
-        try:
-            self._states = slurm_queue.states(self._live)
-        except HarnessError as error:
-            self._view.note(f"{error}; asking again")
-            return
+        self._states = slurm_queue.states(self._live)
         self._say_why_they_wait()
         cancelled = self._submissions.cancelled()
         for slurm, element in list(self._live.items()):

@@ -93,6 +93,8 @@ class SlurmJob:
                 view.say("stopped by a signal; checkpoints are written")
                 _await_end(self.signal_seconds)
                 sys.exit(1)
+            if self.processes > 1 and outcome.failures:
+                sys.exit(1)  # srun then ends the others, which may wait for this one
         view.ended()
         if view.useless:
             sys.exit(1)
