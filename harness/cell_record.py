@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.benchmark import Benchmark, Measurement, Scores, Split
 from harness.environment import describe
@@ -18,6 +18,8 @@ from harness.results import SCHEMA, Record
 if TYPE_CHECKING:
     import torch
 
+    from harness.connections import Connection
+    from harness.masks import Masks
     from harness.network import Network
     from harness.plugins import Registry
     from harness.stage_runner import StageRunner
@@ -25,13 +27,20 @@ if TYPE_CHECKING:
     from harness.weights import Weights
 
 
-def evaluated(
-    planned: PlannedCell, runner: StageRunner, registry: Registry, device: torch.device
-) -> tuple[Record, Sequence[Mapping[str, Any]]]:
-    """Evaluate a cell whose stages are finished; everything is read back from the saved state.
+class Evaluated(NamedTuple):
+    """What an evaluation gives: the record, what was found on each test example where the benchmark tells, and masks.
 
-    Returns the record, and what was found on each test example where the benchmark tells.
+    ``masks`` are the final hard ones; None where nothing is masked.
     """
+
+    record: Record
+    samples: Sequence[Mapping[str, Any]]
+    masks: Masks | None
+    connections: tuple[Connection, ...]
+
+
+def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, device: torch.device) -> Evaluated:
+    """Evaluate a cell whose stages are finished; everything is read back from the saved state."""
     cell = planned.cell
     network = runner.restored(planned.stages[-1], cell)
     weights = network.weights(hooks=network.soft)
@@ -68,7 +77,7 @@ def evaluated(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "failure": None,
     }
-    return record, found["test"].samples
+    return Evaluated(record, found["test"].samples, network.hard_masks(), network.connections)
 
 
 def failed(planned: PlannedCell, registry: Registry, error: BaseException | Mapping[str, Any]) -> Record:

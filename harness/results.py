@@ -7,6 +7,7 @@ Layout of a results folder::
     <suite>/leaderboard.md
     <suite>/cells/<cell>.json         one record per cell, see RECORD
     <suite>/series/<cell>.json        its curves over training, see SERIES
+    <suite>/masks/<stage>.safetensors what a cell's last stage kept, see mask_pictures; one file for equal networks
     <suite>/samples/<cell>.jsonl.gz   what an evaluation found on each example, or the texts it generated
     .work/                            stages, checkpoints, locks: may be deleted when nothing runs
 
@@ -90,6 +91,10 @@ class ResultStore:
     def series_path(self, suite: str, cell: str) -> Path:
         """Where a cell's curves are."""
         return self.root / suite / "series" / f"{cell}.json"
+
+    def masks_path(self, suite: str, stage: str) -> Path:
+        """Where the masks of a cell are whose last stage this is; there are none if nothing is masked."""
+        return self.root / suite / "masks" / f"{stage}.safetensors"
 
     def suites(self) -> list[str]:
         """Names of the suites that have results, sorted."""

@@ -54,6 +54,7 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
     keep_freed_memory()
     os.environ.update(settings.environment)
 
+    from harness import mask_pictures
     from harness.cell_record import describe_failure, evaluated
     from harness.claims import Claim, Claims
     from harness.errors import HarnessError, StorageError
@@ -119,10 +120,12 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
         known = results.read(planned.cell.suite, planned.id)
         if known is not None and known["status"] == "done":  # by somebody else, while we waited
             return
-        record, samples = evaluated(planned, runner, registry, substrate.device)
-        record["samples"] = results.write_samples(planned.cell.suite, planned.id, samples)
-        series = store.series(planned.stages[-1].hash)
-        results.write_series(planned.cell.suite, planned.id, {"cell": planned.id, **series})
+        suite, last = planned.cell.suite, planned.stages[-1].hash
+        record, samples, masks, connections = evaluated(planned, runner, registry, substrate.device)
+        record["samples"] = results.write_samples(suite, planned.id, samples)
+        results.write_series(suite, planned.id, {"cell": planned.id, **store.series(last)})
+        if masks is not None:
+            mask_pictures.write(results.masks_path(suite, last), masks, connections)
         results.write(record)
 
     def work_on(work: Stage | PlannedCell) -> None:

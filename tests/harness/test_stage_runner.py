@@ -202,7 +202,7 @@ def test_cells_that_share_a_stage_are_recorded_with_their_own_scope(tmp_path: Pa
     assert whole.stages == head.stages
     finish(tmp_path, plugins, whole)
     runner = runner_of(tmp_path, plugins)
-    sizes = [evaluated(c, runner, plugins, torch.device("cpu"))[0]["density"]["size"] for c in (whole, head)]
+    sizes = [evaluated(c, runner, plugins, torch.device("cpu")).record["density"]["size"] for c in (whole, head)]
     assert sizes == [64 * 8 + 8 * 10, 8 * 10]
 
 
@@ -339,7 +339,7 @@ def test_a_composed_method_leaves_raw_weights_and_is_evaluated_hard(tmp_path: Pa
     state, series, manifest = outcome(tmp_path, cell)[-1]
     assert state["soft"] and state["method"]["count"] == 45
     assert [row[1] for row in series["densities"]] == [0, 15, 30, 45]
-    record, _ = evaluated(cell, runner, registry, CPU)
+    record = evaluated(cell, runner, registry, CPU).record
     density = record["density"]
     hard = sum(int((logits > 0).sum()) for logits in state["method"]["logits"].values())
     assert density["kept"] == hard == sum(d["kept"] for d in manifest["densities"].values())
@@ -393,7 +393,7 @@ def test_training_on_data_that_has_no_evaluation(tmp_path: Path, registry: Regis
     (cell,) = compile_graph(load_suite(path, registry).cells, registry).cells
     runner = finish(tmp_path, registry, cell)
     assert all(row[3] == {} for row in outcome(tmp_path, cell)[-1][1]["evaluations"])
-    assert evaluated(cell, runner, registry, CPU)[0]["metrics"]["accuracy"]["n"] == 60
+    assert evaluated(cell, runner, registry, CPU).record["metrics"]["accuracy"]["n"] == 60
 
 
 def test_selecting_without_validation_data_is_refused(tmp_path: Path, registry: Registry) -> None:

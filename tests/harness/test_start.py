@@ -76,7 +76,7 @@ def test_imported_weights_are_where_every_method_starts_and_steps_0_trains_nothi
     dense, pruned = graph.cells
     state = runner.store.state(dense.stages[-1].hash)["weights"]
     assert all(torch.equal(state[name], tensor) for name, tensor in module.state_dict().items())
-    record, samples = evaluated(pruned, runner, registry, CPU)
+    record, samples, *_ = evaluated(pruned, runner, registry, CPU)
     assert record["density"]["mask"] == 0.5 and record["spent"]["steps"] == 0 and not samples
     assert record["architecture"]["weights"] == imported.read(folder).digest
     largest = module.state_dict()["first.weight"].abs().flatten().max()
@@ -112,7 +112,7 @@ def test_an_heir_starts_from_the_weights_and_masks_of_its_source(tmp_path: Path,
     runner = run(tmp_path, registry, graph)
     states = [runner.store.state(cell.stages[-1].hash) for cell in graph.cells]
     assert all(torch.equal(states[0]["weights"][n], states[1]["weights"][n]) for n in states[0]["weights"])
-    records = [evaluated(cell, runner, registry, CPU)[0] for cell in graph.cells]
+    records = [evaluated(cell, runner, registry, CPU).record for cell in graph.cells]
     assert records[0]["metrics"] == records[1]["metrics"]
     assert records[0]["density"]["kept"] == records[1]["density"]["kept"] > 0
     assert records[1]["spent"]["steps"] == records[0]["spent"]["steps"] > 0, "what it inherits was trained as well"
@@ -137,7 +137,7 @@ def test_what_was_found_on_each_example_is_kept_beside_the_record(tmp_path: Path
     graph = graph_of(tmp_path, registry, text + "methods: {a: {use: programmed}}\n")
     assert len(graph.stages) == 1, "both benchmarks score the same training"
     runner = run(tmp_path, registry, graph)
-    record, samples = evaluated(graph.cells[1], runner, registry, CPU)
+    record, samples, *_ = evaluated(graph.cells[1], runner, registry, CPU)
     mean = sum(sample["logit"] for sample in samples) / 5
     assert record["metrics"]["mean_logit"]["value"] == pytest.approx(mean)
     store = ResultStore(tmp_path / "results")

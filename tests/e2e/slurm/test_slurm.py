@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from harness import checkpoint
 
 pytestmark = pytest.mark.slow
+
+Compare = Callable[[Path, Path], None]
 
 SUITE = """
 architectures:
@@ -96,39 +97,6 @@ def harness(*arguments: object, code: int = 0, seconds: float = 150) -> subproce
     return done
 
 
-def outcome(results: Path) -> dict[str, Any]:
-    """Everything that must not depend on where and how a suite was run."""
-    found: dict[str, Any] = {}
-    for path in sorted(results.glob("*/cells/*.json")):
-        record = json.loads(path.read_text())
-        for name in ("spent", "environment", "finished"):
-            record.pop(name)
-        found[path.name] = record
-    for path in sorted(results.glob("*/series/*.json")):
-        found[f"series {path.name}"] = json.loads(path.read_text())
-    for path in sorted((results / ".work" / "stages").glob("*/state.safetensors")):
-        state = checkpoint.load(path)
-        state.pop("spent")
-        found[path.parent.name] = state
-    return found
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
-
-
-def assert_same(one: Path, other: Path) -> None:
-    a, b = outcome(one), outcome(other)
-    assert a.keys() == b.keys()
-    assert [name for name in a if not same(a[name], b[name])] == []
-
-
 def logs(results: Path) -> str:
     return "".join(path.read_text(errors="replace") for path in sorted(results.glob(".work/slurm/*/logs/*_log.out")))
 
@@ -153,6 +121,11 @@ def queue(cluster: Any, *states: str) -> list[str]:
     return [job.removesuffix("_N/A") for job, state in pairs if state in states]
 
 
+def hears_interrupts() -> None:
+    """A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def background() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts ``harness`` commands that do not outlive the test."""
@@ -160,7 +133,7 @@ def background() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def start(*arguments: object) -> subprocess.Popen[str]:
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen(command(*arguments), text=True, **pipes))
+        started.append(subprocess.Popen(command(*arguments), text=True, preexec_fn=hears_interrupts, **pipes))
         return started[-1]
 
     yield start
@@ -178,7 +151,7 @@ def nothing_stays(cluster: Any) -> Iterator[None]:
     until(30, "an empty queue", lambda: not cluster.run("squeue", "--noheader"))
 
 
-def test_the_results_are_those_of_a_local_run(cluster: Any, tmp_path: Path) -> None:
+def test_the_results_are_those_of_a_local_run(cluster: Any, tmp_path: Path, assert_same: Compare) -> None:
     suite = write(tmp_path, SUITE, seeds=1, steps=300)
     harness("run", suite, "--results", tmp_path / "here")
     shown = harness("run", suite, "--results", tmp_path / "there", "--executor", "slurm")
@@ -282,7 +255,7 @@ def test_leaving_coming_back_and_ending(cluster: Any, tmp_path: Path, background
     assert "5 cancelled" in harness("status", "small", "--results", tmp_path / "r").stdout
 
 
-def test_a_warned_job_saves_and_begins_again_by_itself(cluster: Any, tmp_path: Path) -> None:
+def test_a_warned_job_saves_and_begins_again_by_itself(cluster: Any, tmp_path: Path, assert_same: Compare) -> None:
     suite = write(tmp_path, SUITE, seeds=1, steps=2_000)
     only = ("--only", "method=genome")
     harness("run", suite, "--results", tmp_path / "here", *only)
@@ -298,7 +271,7 @@ def test_a_warned_job_saves_and_begins_again_by_itself(cluster: Any, tmp_path: P
     assert max(lines(tmp_path / "there", "done").values()) == 1
 
 
-def test_two_schedulers_do_everything_once(cluster: Any, tmp_path: Path, background: Any) -> None:
+def test_two_schedulers_do_everything_once(cluster: Any, tmp_path: Path, background: Any, assert_same: Compare) -> None:
     suite = write(tmp_path, SUITE, seeds=2, steps=200)
     harness("run", suite, "--results", tmp_path / "here")
     run = command(
@@ -326,7 +299,7 @@ def workers() -> list[int]:
     return found
 
 
-def test_accidents_lose_nothing(cluster: Any, tmp_path: Path, background: Any) -> None:
+def test_accidents_lose_nothing(cluster: Any, tmp_path: Path, background: Any, assert_same: Compare) -> None:
     suite = write(tmp_path, SUITE, seeds=CHAOS_SEEDS, steps=1_500)
     chance = random.Random(os.environ.get("HARNESS_CHAOS_SEED", "1"))
     results = tmp_path / "there"
@@ -420,17 +393,26 @@ def test_two_processes_train_as_one(cluster: Any, tmp_path: Path, where: dict[st
     harness("run", suite, "--results", tmp_path / "one")
     harness("run", suite, "--results", results, "--executor", "slurm", "--slurm", f"nodes={where['nodes']}")
     assert "MASTER_ADDR" not in os.environ
-    one, two = outcome(tmp_path / "one"), outcome(results)
-    assert one.keys() == two.keys()
-    for name, state in one.items():
-        other = two[name]
-        if "weights" in state:
-            for key, weight in state["weights"].items():
-                assert float((weight - other["weights"][key]).abs().max()) <= 1e-6, (name, key)
-        elif "metrics" in state:
-            assert state["density"]["kept"] == other["density"]["kept"]
-            for key, metric in state["metrics"].items():
-                assert abs(metric["value"] - other["metrics"][key]["value"]) <= 1e-6
-        else:  # rounded to six places
-            for row, others in zip(state["loss"], other["loss"], strict=True):
-                assert abs(row[2] - others[2]) <= 1.5e-6
+    for kind in ("small/cells/*.json", "small/series/*.json", ".work/stages/*/state.safetensors"):
+        names = [path.relative_to(tmp_path / "one") for path in sorted((tmp_path / "one").glob(kind))]
+        assert names
+        assert [path.relative_to(results) for path in sorted(results.glob(kind))] == names
+        for name in names:
+            nearly_equal(tmp_path / "one" / name, results / name)
+
+
+def nearly_equal(one: Path, two: Path) -> None:
+    """To 1e-6: every weight, score and, rounded to six places in its file, loss."""
+    if one.suffix == ".safetensors":
+        states = checkpoint.load(one)["weights"], checkpoint.load(two)["weights"]
+        for key, weight in states[0].items():
+            assert float((weight - states[1][key]).abs().max()) <= 1e-6, (one, key)
+        return
+    a, b = json.loads(one.read_text()), json.loads(two.read_text())
+    if "metrics" in a:
+        assert a["density"]["kept"] == b["density"]["kept"]
+        for key, metric in a["metrics"].items():
+            assert abs(metric["value"] - b["metrics"][key]["value"]) <= 1e-6
+    else:
+        for row, others in zip(a["loss"], b["loss"], strict=True):
+            assert abs(row[2] - others[2]) <= 1.5e-6
