@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness.benchmark import Benchmark, Measurement, Scores, Split
 from harness.environment import describe
 from harness.errors import Diverged
-from harness.flops import CONVENTION, forward_flops
+from harness.flops import forward_flops
+from harness.program_flops import program_flops
 from harness.results import SCHEMA, Record
 
 if TYPE_CHECKING:
@@ -54,15 +55,17 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
             if not math.isfinite(measurement.value):
                 raise Diverged(network.spent.steps, measurement.value)
     spec = runner.benchmark(cell.training_part).spec()
-    flops = forward_flops(network.architecture, spec)
     spent = network.spent
     total = sum(p.numel() for p in network.module.parameters())
     record = _head(planned, registry)
     record["architecture"]["parameters"] = total
+    densities = _densities(planned, network, weights, total)
+    soft = masks == "soft" and network.soft
+    density = {name: 1.0 if soft else d["kept"] / d["size"] for name, d in densities["connections"].items()}
     record = {
         **record,
         "status": "done",
-        "density": _densities(planned, network, weights, total),
+        "density": densities,
         "metrics": _measured(benchmark, found["test"], "test"),
         "validation": _measured(benchmark, found["validation"], "validation"),
         "spent": {
@@ -71,7 +74,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
             "tokens": spent.examples * spec.tokens,
             "seconds": round(spent.seconds, 3),
             "peak_memory_bytes": spent.peak_memory_bytes,
-            "flops": {"convention": CONVENTION, "training": 3 * flops * spent.examples, "inference": flops},
+            "flops": program_flops(planned, runner.store, network, forward_flops(network.architecture, spec), density),
         },
         "environment": describe(device),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -182,6 +182,14 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         """
         return architecture
 
+    @property
+    def dense_gradients(self) -> float:
+        """Fraction of the steps with hooks that need the gradients of masked weights too; counts operations only.
+
+        Default: 1 in composed mode, else 0, as for masks that stand. For RigL 1 / (interval + 1).
+        """
+        return 1.0 if self.mode == "composed" else 0.0
+
     def attach(self, context: MethodContext) -> None:
         """Make the method's own parameters. Called once per stage, before any other hook below."""
 

@@ -152,7 +152,7 @@ def estimate(plan: Plan, suite: Suite, store: StageStore) -> Cost:
             )
             with torch.random.fork_rng(devices=[]), torch.device("meta"):
                 size = sum(p.numel() for p in architecture.build().parameters())
-            networks[key] = (forward_flops(architecture, spec), size, spec.tokens)
+            networks[key] = (forward_flops(architecture, spec).total, size, spec.tokens)
         forward, size, length = networks[key]
         examples = stage.steps * cell.training.batch_size
         tokens += examples * length

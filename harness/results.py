@@ -35,7 +35,8 @@ RECORD (schema 1), all densities in [0, 1]:
     published       number a paper reports for the primary metric, or null
     spent           {steps, examples, tokens, seconds, peak_memory_bytes (of the GPU in these stages, else of the
                     worker process, with torch itself and what it ran before),
-                    flops: {convention, training, inference}}  (training: dense-equivalent, whole program)
+                    flops: {convention, training: dense-equivalent, whole program, inference: of one example,
+                    sparse_convention, training_sparse, inference_sparse: in sparse kernels (absent in old records)}}
     environment     versions, device, threads, git revision, determinism
     finished        UTC time, ISO 8601
     failure         null, or {type, message, traceback, step or null}; metrics is then empty

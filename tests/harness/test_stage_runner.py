@@ -1,5 +1,6 @@
 """Stages: reproducible to the bit, interrupted or not, and honest about what went wrong."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -309,6 +310,38 @@ def test_exact_density_in_weights_masks_and_manifest(tmp_path: Path, registry: R
     assert kept == round(0.4 * size)
     names = ("first.weight", "second.weight", "out.weight")
     assert sum(int(torch.count_nonzero(state["weights"][name])) for name in names) == kept
+
+
+def test_operations_that_masks_save_count_from_when_they_are_there(tmp_path: Path, registry: Registry) -> None:
+    cell = cell_of(tmp_path, registry, "programmed", "prune")
+    runner = finish(tmp_path, registry, cell)
+    flops = evaluated(cell, runner, registry, CPU).record["spent"]["flops"]
+    kept = sum(d["kept"] for d in outcome(tmp_path, cell)[-1][2]["densities"].values())
+    assert flops["inference"] == 2 * 194
+    assert flops["inference_sparse"] == pytest.approx(2 * kept)
+    assert flops["training"] == 3 * 2 * 194 * 70 * 16
+    assert flops["training_sparse"] == pytest.approx(3 * 2 * (194 * 25 + kept * 45) * 16)
+
+
+def test_operations_of_masks_that_change_are_averaged_and_soft_ones_save_nothing(
+    tmp_path: Path, registry: Registry
+) -> None:
+    cell = cell_of(tmp_path, registry, "programmed", "dynamic")
+    runner = finish(tmp_path, registry, cell)
+    flops = evaluated(cell, runner, registry, CPU).record["spent"]["flops"]
+    rows = outcome(tmp_path, cell)[-1][1]["densities"]
+    sizes = {name: d["size"] for name, d in outcome(tmp_path, cell)[-1][2]["densities"].items()}
+    area = 0.0
+    for (_, start, before), (_, end, after) in itertools.pairwise(rows):
+        area += (end - start) * sum(size * (before[name][0] + after[name][0]) / 2 for name, size in sizes.items())
+    assert flops["training_sparse"] == pytest.approx(3 * 2 * area * 16)
+    assert flops["training_sparse"] < flops["training"]
+
+    cell = cell_of(tmp_path, registry, "soft", "train")
+    runner = finish(tmp_path, registry, cell)
+    flops = evaluated(cell, runner, registry, CPU).record["spent"]["flops"]
+    assert flops["training_sparse"] == flops["training"]
+    assert flops["inference_sparse"] < flops["inference"]
 
 
 def test_selection_restores_weights_and_masks_of_the_chosen_step(tmp_path: Path, registry: Registry) -> None:
