@@ -68,10 +68,17 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A file that is not counted, and why."""
+    """A file that is not counted, and why.
+
+    Attributes:
+        of: (suite, experiment, architecture, benchmark, method, density asked for) of a cell that has failed; else empty.
+        seed: that cell's seed.
+    """
 
     path: Path
     reason: str
+    of: tuple[str, ...] = ()
+    seed: int | None = None
 
 
 class ResultStore:

@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.statistics import CONFIDENCE, Array, holm, paired, summarise
+from harness.analysis.frame import asked
+from harness.analysis.statistics import Array, better, detectable, holm, paired, seeds_needed, summarise
 from harness.errors import UserError, unknown_name
+from harness.results import LeftOut
 
 TABLE = ("suite", "experiment", "architecture", "benchmark", "metric", "protocol")
 ROW = (*TABLE, "method", "density_scope", "match", "asked")
 DENSITY_TOLERANCE = 0.1  # relative; how near a density must be to count as the one asked for
 GROUP_TOLERANCE = 0.05  # relative; how near densities must be to be ranked against each other
+BUDGET_TOLERANCE = 0.01  # relative; the same for what training has cost
+BUDGET = ("examples", "tokens", "flops")
 
 KEYS = (
     "suite",
@@ -25,6 +29,8 @@ KEYS = (
     "method",
     "density_requested",
     "density_mask",
+    "density_low",
+    "density_high",
     "density_scope",
     "metric",
     "unit",
@@ -36,14 +42,31 @@ KEYS = (
     "std",
     "ci_low",
     "ci_high",
+    "stderr",
     "baseline",
     "difference",
     "difference_ci_low",
     "difference_ci_high",
     "p_value",
     "p_adjusted",
+    "detectable",
+    "seeds_needed",
+    "examples",
+    "tokens",
+    "flops",
+    "flops_sparse",
+    "inference_flops",
+    "inference_flops_sparse",
+    "seconds",
+    "peak_memory",
+    "speedup_theoretical",
+    "speedup_measured",
     "cells",
 )
+"""What a row says of itself, for programs: ``stderr`` is the standard error of one seed's score over the test examples
+(evaluation noise, where ``std`` is that of seeds), ``detectable`` the smallest true difference to the baseline that
+this many seeds find with 80 % power, ``seeds_needed`` how many would find the difference seen, ``peak_memory`` in
+bytes; speed-ups are over dense operations in inference (theoretical) and over the baseline's training (measured)."""
 _AVERAGED = (
     "density_requested",
     "density_mask",
@@ -54,6 +77,11 @@ _AVERAGED = (
     "examples",
     "tokens",
     "flops",
+    "flops_sparse",
+    "inference_flops",
+    "inference_flops_sparse",
+    "seconds",
+    "peak_memory",
     "published",
 )
 _CONSTANT = ("unit", "direction", "trained_on", "primary")
@@ -114,19 +142,25 @@ def rows(frame: pd.DataFrame, baseline: str | None = None) -> list[Row]:
     """Every row of a frame: ``KEYS``, the averages of what the cells spent, and ``values``.
 
     ``values`` is (seeds of the whole frame,), nan where a seed is missing; ``reference`` is the ``id`` of
-    the row that this one is compared with, or None. ``group`` counts the table's densities from high to low:
-    rows of one group are within 5 % of its highest mask density. Sorted by table, group, then best first.
+    the row that this one is compared with, or None. ``group`` counts the table's densities from high to low, and
+    training budgets within them: rows of one group are within 5 % of its highest mask density, mean and extremes over
+    seeds, and within 1 % in examples, tokens and dense-equivalent FLOPs. Sorted by table, group, then best first.
     """
     if frame.empty:
         return []
     # What a matched cell asks for differs between seeds: its row is named by what it is matched to.
-    asked = frame["density_requested"].where(frame["match"] == "")
-    groups = frame.assign(asked=asked).groupby(list(ROW), dropna=False, sort=True)
+    asked_for = frame["density_requested"].where(frame["match"] == "")
+    groups = frame.assign(asked=asked_for).groupby(list(ROW), dropna=False, sort=True)
     index = groups.ngroup().to_numpy()
     numbers = groups[list(_AVERAGED)]
     averages = numbers.mean().clip(numbers.min(), numbers.max())  # rounding must not move the mean of equal numbers
+    mask = groups["density_mask"]
+    spans = pd.DataFrame({"density_low": mask.min(), "density_high": mask.max()})
+    # Standard errors of several seeds on the same examples are averaged, not divided: they share those examples.
+    noise = frame.assign(variance=frame["stderr"] ** 2, asked=asked_for).groupby(list(ROW), dropna=False, sort=True)
+    spans["stderr"] = noise["variance"].mean() ** 0.5
     constants = groups[[*_CONSTANT, "baseline"]].first()
-    found: list[Row] = averages.join(constants).reset_index().to_dict("records")  # type: ignore[assignment]
+    found: list[Row] = averages.join(spans).join(constants).reset_index().to_dict("records")  # type: ignore[assignment]
     seeds, column = np.unique(frame["seed"].to_numpy(), return_inverse=True)
     values = np.full((len(found), len(seeds)), np.nan)
     values[index, column] = frame["value"].to_numpy()
@@ -136,7 +170,7 @@ def rows(frame: pd.DataFrame, baseline: str | None = None) -> list[Row]:
         found[at]["cells"].append(cell.cell)
     summary = summarise(values)
     for i, row in enumerate(found):
-        row |= {name: number(row[name]) for name in ("asked", *_AVERAGED)}
+        row |= {name: number(row[name]) for name in ("asked", "stderr", *_AVERAGED)}
         row |= {"id": i, "values": values[i], "seeds": seeds[np.isfinite(values[i])].tolist(), "n": int(summary.n[i])}
         row |= {"mean": float(summary.mean[i]), "std": number(summary.std[i])}
         row |= {"ci_low": number(summary.low[i]), "ci_high": number(summary.high[i])}
@@ -162,26 +196,32 @@ def adjust(table: Iterable[Row]) -> None:
         row["p_adjusted"] = number(p)
 
 
-def rank(table: Sequence[Row]) -> None:
-    """Set ``rank`` of the rows of one table: 1 + the number of rows of its density group that are better.
+def rank(table: Sequence[Row], left: Iterable[LeftOut] = ()) -> None:
+    """Set ``rank`` and ``rank_worst`` of the rows of one table, and ``failed``: seeds without result, with reasons.
 
-    Better means that the 95 % interval of the difference, paired by seed, lies on that row's side of zero
-    (the paired t test has p < 0.05; differences without spread have none). Rows not told apart share a rank.
-    None where there is nothing to rank: a metric that does not judge, one seed only, no weight masked (mask
-    density 1: a reference), or no other such row in the density group.
+    The true rank of a row within its group lies between them: from 1 + the number of rows that are better to the
+    number of rows less those that it is better than. Better means p < 0.05 in the t test paired by seed, by Holm's
+    correction over all pairs of the group, so that all ranges of a group hold with at least 95 % confidence
+    (Mogstad et al. 2024, "Inference for ranks"). Differences without spread are no evidence.
+
+    None where there is nothing to rank: a metric that does not judge, one seed only, no weight masked (mask density
+    1: a reference), seeds that have failed (the mean is then over the survivors), or no other such row in the group.
     """
+    failed: dict[tuple[str, ...], dict[int, str]] = {}
+    for item in left:
+        if item.of and item.seed is not None:
+            failed.setdefault(item.of, {})[item.seed] = item.reason
     for row in table:
-        row["rank"] = None
+        identity = (*(row[name] for name in ("suite", "experiment", "architecture", "benchmark", "method")),)
+        row["failed"] = failed.get((*identity, asked(row["asked"])), {})
+        row["rank"] = row["rank_worst"] = None
     for _, group in groupby(table, key=lambda row: row["group"]):
-        rivals = [row for row in group if row["n"] > 1 and row["density_mask"] < 1]
+        rivals = [row for row in group if row["n"] > 1 and row["density_mask"] < 1 and not row["failed"]]
         if len(rivals) < 2 or rivals[0]["direction"] == "none":
             continue
-        values = np.array([row["values"] for row in rivals])
-        sign = 1.0 if rivals[0]["direction"] == "max" else -1.0
-        difference = paired(sign * values[None, :], sign * values[:, None])
-        better = (difference.mean > 0) & (difference.p < 1 - CONFIDENCE)
-        for row, count in zip(rivals, better.sum(axis=1).tolist(), strict=True):
-            row["rank"] = 1 + count
+        wins = better(np.array([row["values"] for row in rivals]), rivals[0]["direction"])
+        for row, above, below in zip(rivals, wins.sum(axis=1).tolist(), wins.sum(axis=0).tolist(), strict=True):
+            row["rank"], row["rank_worst"] = 1 + above, len(rivals) - below
 
 
 def number(value: Any) -> float | None:
@@ -198,6 +238,7 @@ def _pair(found: list[Row], values: Array, baseline: str | None) -> None:
     matched = [_reference(row, candidates.get(_table(row), [])) for row in found]
     reference = np.array([np.full(values.shape[1], np.nan) if m is None else values[m["id"]] for m in matched])
     difference = paired(values, reference)
+    smallest, needed = detectable(difference.std, difference.n), seeds_needed(difference.mean, difference.std)
     for i, (row, other) in enumerate(zip(found, matched, strict=True)):
         itself = row is other
         comparable = other is not None and difference.n[i] > 0
@@ -207,6 +248,10 @@ def _pair(found: list[Row], values: Array, baseline: str | None) -> None:
         row["difference_ci_low"] = None if itself else number(difference.low[i])
         row["difference_ci_high"] = None if itself else number(difference.high[i])
         row["p_value"] = None if itself else number(difference.p[i])
+        row["detectable"] = None if itself else number(smallest[i])
+        row["seeds_needed"] = None if itself or math.isnan(needed[i]) else int(needed[i])
+        row["speedup_measured"] = _ratio(other["seconds"], row["seconds"]) if other is not None and comparable else None
+        row["speedup_theoretical"] = _ratio(row["inference_flops"], row["inference_flops_sparse"])
 
 
 def _reference(row: Row, candidates: Sequence[Row]) -> Row | None:
@@ -221,11 +266,24 @@ def _reference(row: Row, candidates: Sequence[Row]) -> Row | None:
         )
     ]
 
-    def distance(candidate: Row) -> tuple[bool, float]:
+    def distance(candidate: Row) -> tuple[bool, bool, float]:
         same = (candidate["match"], candidate["asked"]) == (row["match"], row["asked"])
-        return not same, abs(candidate["density_mask"] - row["density_mask"])
+        return not equal_budgets(candidate, row), not same, abs(candidate["density_mask"] - row["density_mask"])
 
     return row if row in candidates else min(usable, key=distance, default=None)
+
+
+def equal_budgets(one: Row, other: Row) -> bool:
+    """Whether the training of both has cost the same, within 1 %, in examples, tokens and dense-equivalent FLOPs."""
+    return all(_close(one[name], other[name], BUDGET_TOLERANCE) for name in BUDGET)
+
+
+def _close(one: float | None, other: float | None, tolerance: float) -> bool:
+    return one == other if one is None or other is None else math.isclose(one, other, rel_tol=tolerance)
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return one / other if one and other else None
 
 
 def _table(row: Row) -> tuple[str, ...]:
@@ -234,12 +292,27 @@ def _table(row: Row) -> tuple[str, ...]:
 
 def _group(table: Iterable[Row]) -> None:
     """Set ``group`` of rows that are sorted by scope and falling density."""
-    group, first = -1, None
+    count, firsts = 0, list[Row]()  # a row of each group of the density at hand
     for row in table:
-        here = (row["density_scope"], row["density_mask"])
-        if first is None or here[0] != first[0] or here[1] < (1 - GROUP_TOLERANCE) * first[1]:
-            group, first = group + 1, here
-        row["group"] = group
+        if not firsts or not _near(row, firsts[0]):
+            firsts = []
+        first = next((first for first in firsts if _comparable(first, row)), None)
+        if first is None:
+            row["group"], count = count, count + 1
+            firsts.append(row)
+        else:
+            row["group"] = first["group"]
+
+
+def _comparable(one: Row, other: Row) -> bool:
+    """Rows of one mean density: whether their budgets and the span of their densities over seeds are the same too."""
+    spans = (_close(one[name], other[name], GROUP_TOLERANCE) for name in ("density_low", "density_high"))
+    return equal_budgets(one, other) and all(spans)
+
+
+def _near(row: Row, first: Row) -> bool:
+    same = row["density_scope"] == first["density_scope"]
+    return bool(same and row["density_mask"] >= (1 - GROUP_TOLERANCE) * first["density_mask"])
 
 
 def _order(row: Row) -> tuple[Any, ...]:

@@ -41,7 +41,11 @@ COLUMNS = (
     "examples",
     "tokens",
     "flops",
+    "flops_sparse",
+    "inference_flops",
+    "inference_flops_sparse",
     "seconds",
+    "peak_memory",
     "published",
     "cell",
     "versions",
@@ -77,7 +81,7 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
             path = store.cell_path(suite, str(record["cell"]))
             try:
                 if record["status"] != "done":
-                    left.append(LeftOut(path, _failure(record)))
+                    left.append(LeftOut(path, _failure(record), _identity(record, suite), int(record["seed"])))
                     continue
                 rows.extend(_rows(record, suite))
                 sources[record["cell"]] = _label(record)
@@ -96,7 +100,7 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
 
 def _rows(record: Record, suite: str) -> list[tuple[Any, ...]]:
     density, benchmark, spent = record["density"], record["benchmark"], record.get("spent") or {}
-    environment = record.get("environment") or {}
+    environment, flops = record.get("environment") or {}, spent.get("flops") or {}
     match = density.get("match")
     protocol, seed = str(benchmark.get("protocol") or ""), int(record["seed"])
     head = (
@@ -116,8 +120,9 @@ def _rows(record: Record, suite: str) -> list[tuple[Any, ...]]:
     tail = (
         _number(record["architecture"].get("parameters")),
         *(_number(spent.get(name)) for name in ("steps", "examples", "tokens")),
-        _number((spent.get("flops") or {}).get("training")),
+        *(_number(flops.get(name)) for name in ("training", "training_sparse", "inference", "inference_sparse")),
         _number(spent.get("seconds")),
+        _number(spent.get("peak_memory_bytes")),
     )
     provenance = (
         record["cell"],
@@ -140,6 +145,16 @@ def _rows(record: Record, suite: str) -> list[tuple[Any, ...]]:
     if not rows:
         raise ValueError("no metric")
     return rows
+
+
+def asked(density: float | None) -> str:
+    """A density that a suite asks for, as a name; "" for none."""
+    return "" if density is None or math.isnan(density) else f"{density:g}"
+
+
+def _identity(record: Record, suite: str) -> tuple[str, ...]:
+    labels = (str(record[part]["label"]) for part in ("architecture", "benchmark", "method"))
+    return suite, str(record.get("experiment") or ""), *labels, asked(_number(record["density"].get("requested")))
 
 
 def _number(value: Any) -> float:
