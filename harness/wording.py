@@ -20,3 +20,12 @@ def duration(seconds: float) -> str:
     if whole > 3650 * 86400:
         return "more than 10 years"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def size(number: float) -> str:
+    """``512 B``, ``3.2 MiB``, ``1.5 GiB``."""
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.3g} {unit}" if number < 100 else f"{number:.0f} {unit}"
+        number /= 1024
+    return f"{number:.1f} GiB"

@@ -49,7 +49,7 @@ KEYS = (
     "difference_ci_high",
     "p_value",
     "p_adjusted",
-    "detectable",
+    "mde",
     "seeds_needed",
     "examples",
     "tokens",
@@ -64,7 +64,7 @@ KEYS = (
     "cells",
 )
 """What a row says of itself, for programs: ``stderr`` is the standard error of one seed's score over the test examples
-(evaluation noise, where ``std`` is that of seeds), ``detectable`` the smallest true difference to the baseline that
+(evaluation noise, where ``std`` is that of seeds), ``mde`` the smallest true difference to the baseline that
 this many seeds find with 80 % power, ``seeds_needed`` how many would find the difference seen, ``peak_memory`` in
 bytes; speed-ups are over dense operations in inference (theoretical) and over the baseline's training (measured)."""
 _AVERAGED = (
@@ -248,7 +248,7 @@ def _pair(found: list[Row], values: Array, baseline: str | None) -> None:
         row["difference_ci_low"] = None if itself else number(difference.low[i])
         row["difference_ci_high"] = None if itself else number(difference.high[i])
         row["p_value"] = None if itself else number(difference.p[i])
-        row["detectable"] = None if itself else number(smallest[i])
+        row["mde"] = None if itself else number(smallest[i])
         row["seeds_needed"] = None if itself or math.isnan(needed[i]) else int(needed[i])
         row["speedup_measured"] = _ratio(other["seconds"], row["seconds"]) if other is not None and comparable else None
         row["speedup_theoretical"] = _ratio(row["inference_flops"], row["inference_flops_sparse"])

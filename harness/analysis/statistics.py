@@ -30,7 +30,10 @@ class Summary(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Each row minus its reference, over the ``n`` seeds that both have; nan where nothing can be said."""
+    """Each row minus its reference, over the ``n`` seeds that both have; nan where nothing can be said.
+
+    ``std`` is that of the differences; nan where they have no spread (up to rounding).
+    """
 
     n: NDArray[np.int64]
     mean: Array
@@ -70,7 +73,7 @@ def paired(values: Array, reference: Array) -> Difference:
     spread = np.where(std > rounding, std, np.nan)
     p = 2 * stdtr(np.where(n > 1, n - 1, np.nan), -np.abs(mean) / (spread / np.sqrt(np.maximum(n, 1))))
     equal = (n > 1) & (std <= rounding) & (np.abs(mean) <= rounding)
-    return Difference(n, mean, std, low, high, np.where(equal, 1.0, p))
+    return Difference(n, mean, spread, low, high, np.where(equal, 1.0, p))
 
 
 def holm(p: Array) -> Array:

@@ -256,3 +256,56 @@ def test_equal_differences_are_no_evidence_for_a_rank(store):
         write(store, "a", seed, 0.5)
         write(store, "b", seed, 0.4)  # the same number in every seed: no spread, no test
     assert set(ranked(store).values()) == {1}
+
+
+def test_other_budgets_are_not_ranked_together(store):
+    for seed in range(3):
+        for method, examples, flops in (("a", 100, 1.0), ("b", 100.5, 1.0), ("c", 200, 2.0), ("d", 100, 2.0)):
+            spent = {"steps": 10, "examples": examples, "tokens": 100, "seconds": 1.0, "flops": {"training": flops}}
+            write(store, method, seed, 0.5 + seed / 10 + ord(method) / 1000, spent=spent)
+    found = {row["method"]: row["group"] for row in rows(load(store)[0].query("primary"))}
+    assert found["a"] == found["b"]
+    assert len(set(found.values())) == 3
+    assert {method for (method, _), place in ranked(store).items() if place} == {"a", "b"}
+
+
+def test_equal_mean_densities_of_other_spans_are_not_ranked_together(store):
+    for seed, mask in enumerate((0.05, 0.1, 0.15)):
+        write(store, "fixed", seed, 0.5 + seed / 10, match={"cell": "x", "by": "hard"})
+        write(store, "varied", seed, 0.6 + seed / 10, match={"cell": "x", "by": "hard"}, mask=mask)
+        write(store, "as_varied", seed, 0.7 + seed / 10, match={"cell": "x", "by": "hard"}, mask=mask)
+    found = {row["method"]: row for row in rows(load(store)[0].query("primary"))}
+    assert (found["varied"]["density_low"], found["varied"]["density_high"]) == (0.05, 0.15)
+    assert found["varied"]["group"] == found["as_varied"]["group"] != found["fixed"]["group"]
+
+
+def test_the_baseline_of_the_same_budget_is_taken(store):
+    double = {"steps": 20, "examples": 200, "tokens": 200, "seconds": 2.0, "flops": {"training": 2.0}}
+    for seed in range(2):
+        write(store, "dense", seed, 0.5, match={"cell": "a", "by": "hard"}, cell=f"short-{seed}")
+        write(store, "dense", seed, 0.9, match={"cell": "a", "by": "soft"}, cell=f"long-{seed}", spent=double)
+        write(store, "random", seed, 0.6 + seed / 10, spent=double)
+    (row,) = (row for row in compare(load(store)[0]) if row["method"] == "random")
+    assert row["difference"] == pytest.approx(-0.25)
+
+
+def test_evaluation_noise_is_averaged_not_divided_by_seeds(store):
+    for seed, stderr in enumerate((0.03, 0.04)):
+        unit = {"n": 100, "stderr": stderr, "unit": "fraction", "split": "test"}
+        write(store, "a", seed, 0.5, metrics={"accuracy": {"value": 0.5, "direction": "max", "primary": True, **unit}})
+    assert rows(load(store)[0])[0]["stderr"] == pytest.approx(((0.03**2 + 0.04**2) / 2) ** 0.5)
+
+
+def test_failed_seeds_take_the_rank_of_their_row_only(store):
+    for seed in range(3):
+        for method, density in (("a", 0.1), ("b", 0.1), ("a", 0.2), ("b", 0.2)):
+            write(store, method, seed, 0.5 + seed / 10, density=density)
+    failure = {"type": "Diverged", "message": "nan", "step": 7}
+    write(store, "a", 3, 0.0, density=0.1, status="diverged", metrics={}, failure=failure)
+    frame, left = load(store)
+    table = rows(frame.query("primary"))
+    rank(table, left)
+    found = {(row["method"], row["density_mask"]): (row["rank"], row["failed"]) for row in table}
+    assert found["a", 0.1] == (None, {3: "diverged at step 7: Diverged: nan"})
+    assert found["a", 0.2] == (1, {}) and found["b", 0.2] == (1, {})
+    assert found["b", 0.1] == (None, {})  # no rival is left

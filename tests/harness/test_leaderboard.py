@@ -89,7 +89,7 @@ def test_suite_page(store):
     rigl = lines(page, "rigl")[0]
     assert re.search(rf"\|\s+{NONE} \| rigl\s+\| 0.100 / 0.1000 / 0.1000 \| 0.8500  ", rigl)
     assert "one seed: no interval, no test, no rank" in text
-    assert "Training budget of every row: 10 steps, 32,000 examples." in text
+    assert "10 steps, 32,000 examples" in rigl
     assert "accuracy (fraction): higher is better. Protocol: test\\|split." in text
     assert "scope maskable" in text
     assert "harness run suites/small.yaml" in text and "torch 2.6.0" in text and "abc123" in text
@@ -203,7 +203,59 @@ def test_decimals(values, places):
     assert decimals(values) == places
 
 
-def test_nothing_but_the_markdown_is_written(store):
+def test_nothing_but_pages_and_their_figures_is_written(store):
     before = {path for path in Path(store.root).rglob("*") if path.is_file()}
     written = set(write_leaderboards(store))
-    assert {path for path in Path(store.root).rglob("*") if path.is_file()} == before | written
+    figures = set(Path(store.root).glob("small/figures/*.svg"))
+    assert {path.name for path in figures} == {f"main-mlp-on-digits-{kind}.svg" for kind in ("pruning", "frontier")}
+    assert {path for path in Path(store.root).rglob("*") if path.is_file()} == before | written | figures
+
+
+def test_figures_that_no_page_shows_are_deleted_and_equal_ones_left_alone(store):
+    (page, _) = write_leaderboards(store)
+    figures = page.parent / "figures"
+    (figures / "of-a-table-that-was.svg").write_text("<svg/>")
+    (figures / "main-mlp-on-digits-frontier.svg").write_text("half")
+    kept = (figures / "main-mlp-on-digits-pruning.svg").stat().st_mtime_ns
+    write_leaderboards(store)
+    assert not (figures / "of-a-table-that-was.svg").exists()
+    assert (figures / "main-mlp-on-digits-pruning.svg").stat().st_mtime_ns == kept
+    assert (figures / "main-mlp-on-digits-frontier.svg").read_text().startswith("<svg")
+
+
+def test_a_row_whose_seeds_have_failed_has_no_rank_and_says_so(store):
+    failure = {"type": "Diverged", "message": "loss is nan", "step": 7}
+    write(store, "magnitude", 2, 0.0, status="diverged", metrics={}, failure=failure)
+    page = write_leaderboards(store)[0]
+    assert re.match(rf"\|\s+{NONE} \| magnitude", lines(page, "magnitude")[0])
+    told = "WARNING: magnitude at density 0.1000 has no rank: seed 2 (diverged at step 7: Diverged: loss is nan)."
+    assert told in page.read_text()
+
+
+def test_noise_power_and_cost(store):
+    flops = {"training": 9e9, "training_sparse": 3e9, "inference": 1e6, "inference_sparse": 2.5e5}
+    spent = {"steps": 10, "examples": 32_000, "tokens": 32_000, "peak_memory_bytes": 3 * 2**20, "flops": flops}
+    metric = {"unit": "fraction", "direction": "max", "primary": True, **METRIC, "stderr": 0.02}
+    for seed, value in enumerate([0.70, 0.73, 0.79]):
+        metrics = {"accuracy": {"value": value, **metric}}
+        write(store, "random", seed, value, metrics=metrics, spent={**spent, "seconds": 120.0})
+        write(
+            store, "dense", seed, 0.90, metrics={"accuracy": {"value": 0.9, **metric}}, spent={**spent, "seconds": 90.0}
+        )
+    page = write_leaderboards(store)[0]
+    noise, cost = (re.split(r"\s*\|\s*", line.strip("| ")) for line in lines(page, " random ")[-2:])
+    # Differences -0.20, -0.17, -0.11: mean -0.16, deviation 0.045826; noncentral t: 3.264044 deviations for n = 3.
+    assert noise[2:] == ["3", "0.0458", "0.0200", "-0.1600", "0.1496", "3"]
+    assert cost[2:] == ["9.00e+09", "3.00e+09", "1.00e+06", "2.50e+05", "4.00", "2 min 0 s", "0.75", "3 MiB"]
+
+
+def test_rows_that_are_not_beaten_are_bold(store):
+    plan = store.plan("small")
+    for seed in range(3):  # as good as magnitude, the other way round
+        plan["cells"].append(write(store, "twin", seed, 0.815 + 0.015 * (1 - seed)))
+    store.write_plan("small", plan)
+    page = write_leaderboards(store)[0]
+    bold = {method for method in ("magnitude", "twin", "random") if f"**{method}**" in lines(page, method)[0]}
+    assert bold == {"magnitude", "twin"}
+    ranks = {method: lines(page, method)[0].split("|")[1].strip() for method in ("magnitude", "twin", "random")}
+    assert ranks == {"magnitude": f"1{NONE}2", "twin": f"1{NONE}3", "random": f"2{NONE}3"}  # twin and random: p > 0.05
