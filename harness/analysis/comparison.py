@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -89,53 +90,66 @@ _CONSTANT = ("unit", "direction", "trained_on", "primary")
 Row = dict[str, Any]
 
 
-def compare(
-    frame: pd.DataFrame,
-    methods: Sequence[str] | None = None,
-    baseline: str | None = None,
-    metric: str | None = None,
-    benchmark: str | None = None,
-    architecture: str | None = None,
-    at_density: float | None = None,
-    suite: str | None = None,
-) -> list[Row]:
-    """Rows with exactly ``KEYS``; None where a number cannot be had (an interval from one seed, say).
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows to compare; all of them by default.
 
-    Args:
-        frame: as :func:`harness.analysis.frame.load` returns it.
-        methods: labels to keep; the baseline stays beside them. Default: all.
+    Attributes:
+        methods: labels to keep; the baseline stays beside them.
         baseline: label to compare with. Default: what the suite names, or ``dense``.
         metric: default: each benchmark's primary one.
-        benchmark: label; default: all.
-        architecture: label; default: all.
+        benchmark, architecture: labels.
         at_density: keeps rows whose mask density is within 10 % (relative) of this, and the baseline.
-        suite: name; default: all.
+        suite: name.
+    """
 
-    Differences are the row minus the baseline, paired by seed. ``p_adjusted`` is Holm's, over the rows
-    returned of one table (equal suite, experiment, architecture, benchmark, metric and protocol).
+    methods: Sequence[str] = ()
+    baseline: str | None = None
+    metric: str | None = None
+    benchmark: str | None = None
+    architecture: str | None = None
+    at_density: float | None = None
+    suite: str | None = None
+
+
+ALL = Selection()
+
+
+def compare(frame: pd.DataFrame, chosen: Selection = ALL) -> list[Row]:
+    """The rows of :func:`selected` tables with exactly ``KEYS``; None where a number cannot be had."""
+    return [{key: row[key] for key in KEYS} for table in selected(frame, chosen) for row in table]
+
+
+def selected(frame: pd.DataFrame, chosen: Selection = ALL, left: Sequence[LeftOut] = ()) -> list[list[Row]]:
+    """Tables of the rows that are asked for, each with ``rank`` and ``p_adjusted``.
+
+    ``frame`` and ``left`` are as :func:`harness.analysis.frame.load` returns them. Differences are the row minus the
+    baseline, paired by seed. ``p_adjusted`` is Holm's, over the rows kept of one table (equal suite, experiment,
+    architecture, benchmark, metric and protocol), and ranks are among them.
 
     Raises:
         UserError: for a name that no result has, with the nearest one; for a density outside [0, 1].
     """
-    if at_density is not None and not 0 <= at_density <= 1:
-        raise UserError(f"density {at_density:g} is outside [0, 1]: give the fraction of weights kept, 0.1 for 10 %")
-    for what, names in (("method", methods), ("method", baseline and [baseline])):
+    density = chosen.at_density
+    if density is not None and not 0 <= density <= 1:
+        raise UserError(f"density {density:g} is outside [0, 1]: give the fraction of weights kept, 0.1 for 10 %")
+    for what, names in (("method", chosen.methods), ("method", chosen.baseline and [chosen.baseline])):
         _check(frame, what, names or ())
-    for column, name in (("suite", suite), ("architecture", architecture), ("benchmark", benchmark)):
-        if name is not None:
+    for column in ("suite", "architecture", "benchmark"):
+        if (name := getattr(chosen, column)) is not None:
             _check(frame, column, [name])
             frame = frame[frame[column] == name]
-    if metric is not None:
-        _check(frame, "metric", [metric])
-    frame = frame[frame["primary"].astype(bool) if metric is None else frame["metric"] == metric]
-    kept = []
-    for _, table in tables(rows(frame, baseline)):
-        chosen = [row for row in table if _asked(row, methods, at_density)]
-        wanted = {row["id"] for row in chosen} | {row["reference"] for row in chosen}
-        shown = [row for row in table if row["id"] in wanted]
-        adjust(shown)
-        kept += shown
-    return [{key: row[key] for key in KEYS} for row in kept]
+    if chosen.metric is not None:
+        _check(frame, "metric", [chosen.metric])
+    frame = frame[frame["primary"].astype(bool) if chosen.metric is None else frame["metric"] == chosen.metric]
+    found = []
+    for _, table in tables(rows(frame, chosen.baseline)):
+        kept = [row for row in table if _asked(row, chosen.methods, density)]
+        wanted = {row["id"] for row in kept} | {row["reference"] for row in kept}
+        found.append([row for row in table if row["id"] in wanted])
+        adjust(found[-1])
+        rank(found[-1], left)
+    return [table for table in found if table]
 
 
 def rows(frame: pd.DataFrame, baseline: str | None = None) -> list[Row]:
@@ -320,7 +334,7 @@ def _order(row: Row) -> tuple[Any, ...]:
     return (*_table(row), row["group"], worse, row["method"], row["id"])
 
 
-def _asked(row: Row, methods: Sequence[str] | None, density: float | None) -> bool:
+def _asked(row: Row, methods: Sequence[str], density: float | None) -> bool:
     near = density is None or abs(row["density_mask"] - density) <= DENSITY_TOLERANCE * density
     return near and (not methods or row["method"] in methods)
 

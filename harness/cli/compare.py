@@ -7,18 +7,22 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from harness.analysis.comparison import Row
     from harness.report.tables import Table
     from harness.results import LeftOut
 
-FORMATS = ("table", "markdown", "csv", "json")
+FORMATS = ("table", "markdown", "latex", "csv", "json")
+DATA = ("csv", "json")
+COSTS = ("density", "flops", "training-flops", "seconds")
 _LISTED = 10  # files named on stderr before the rest is only counted
 
 
@@ -50,6 +54,10 @@ Examples:
   harness compare --methods genome random --suite quickstart --at-density 0.1
   harness compare --metric loss --format markdown
   harness compare --format json > rows.json
+  harness compare --suite quickstart --pareto flops
+  harness compare --suite gpt2_wiki_cpu --wins
+  harness compare --suite gpt2_wiki_cpu --profile --figure profile.svg
+  harness compare --latex > table.tex
 """,
 )
 @click.option("--methods", multiple=True, metavar="NAME...", help="Labels to compare. Default: all.")
@@ -59,120 +67,139 @@ Examples:
 @click.option("--benchmark", help="Only this benchmark.")
 @click.option("--architecture", help="Only this architecture.")
 @click.option("--at-density", type=float, metavar="D", help="Only densities within 10 % of D (and the baseline).")
+@click.option(
+    "--pareto",
+    type=click.Choice(COSTS),
+    metavar="COST",
+    help=f"Which rows no other one beats in both the \
+metric and a cost: {', '.join(COSTS)}.",
+)
+@click.option("--wins", is_flag=True, help="Won, tied and lost problems of each method against each other one.")
+@click.option("--profile", is_flag=True, help="How often each method is within a ratio of the best (Dolan and More).")
+@click.option(
+    "--figure",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.svg",
+    help="Draw --pareto \
+flops, --profile or, without them, metric against density.",
+)
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--latex", "form", flag_value="latex", help="The same as --format latex.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def command(
     methods: Sequence[str],
-    suite: str | None,
-    baseline: str | None,
-    metric: str | None,
-    benchmark: str | None,
-    architecture: str | None,
-    at_density: float | None,
+    pareto: str | None,
+    wins: bool,
+    profile: bool,
+    figure: Path | None,
     form: str,
     results: Path,
+    **where: Any,
 ) -> None:
     """Compare methods over seeds: mean, 95 % interval, paired difference to the baseline, Holm-adjusted p.
 
     The comparison goes to stdout, notes on files that are not counted go to stderr.
     """
-    from harness.analysis.comparison import compare
+    from harness.analysis.comparison import KEYS, Selection, selected
     from harness.analysis.frame import load
     from harness.errors import UserError
     from harness.results import ResultStore
 
+    views = [name for name, asked in (("--pareto", pareto), ("--wins", wins), ("--profile", profile)) if asked]
+    if len(views) > 1:
+        raise click.UsageError(f"{' and '.join(views)} are different views: give one of them")
+    if views and form in DATA:
+        raise click.UsageError(f"{views[0]} has no --format {form}: give table, markdown or latex")
+    suite = where["suite"]
     frame, left = load(ResultStore(results), None if suite is None else [suite])
     _note(left)
     if frame.empty:
         raise UserError(f"no finished cell in {results}: run a suite first, or name its folder with --results")
     names = [name for value in methods for name in value.split(",") if name]
-    rows = compare(frame, names or None, baseline, metric, benchmark, architecture, at_density, suite)
+    tables = selected(frame, Selection(methods=names, **where), left)
+    rows = [row for table in tables for row in table]
     if not rows:
         click.echo("no finished cell matches all of these options", err=True)
+        return
     lone = sum(row["baseline"] is None for row in rows)
     if lone:
         click.echo(f"{lone} of {len(rows)} rows have no baseline of the same protocol and seeds", err=True)
-    _write(rows, form)
+    if form in DATA:
+        _write_data([{key: row[key] for key in KEYS} for row in rows], form)
+    else:
+        _write(_tables(tables, pareto, wins, profile), form, lambda text: click.echo(text, nl=False))
+    if figure is not None:
+        _draw(tables, frame, pareto, profile, figure)
 
 
-def _write(rows: Sequence[Row], form: str) -> None:
+def _tables(tables: Sequence[list[Row]], pareto: str | None, wins: bool, profile: bool) -> list[Table]:
+    from harness.analysis import profiles
+    from harness.errors import UserError
+    from harness.report import comparisons
+
+    if pareto:
+        return list(comparisons.pareto(tables, pareto))
+    if not (wins or profile):
+        return [comparisons.comparison([row for table in tables for row in table])]
+    if not any(profiles.problems(tables)):
+        raise UserError("no two methods have results of equal density and training budget: there is nothing to count")
+    if wins:
+        return [comparisons.wins(profiles.tallies(tables))]
+    return [comparisons.profiles(*profiles.profile(tables))]
+
+
+def _draw(tables: Sequence[list[Row]], frame: pd.DataFrame, pareto: str | None, profile: bool, path: Path) -> None:
+    """Write one figure; of several tables nothing but a profile can be drawn in one."""
+    from harness.analysis import profiles
+    from harness.errors import UserError
+    from harness.files import write_text
+    from harness.report.figures import frontier, performance_profile, pruning_curve
+    from harness.report.palette import palette
+
+    steps = profiles.profile(tables)[0] if profile else {}
+    names = {*frame["method"].unique(), *steps}
+    styles = palette(names, next(iter(frame["baseline"].mode()), None))
+    if not profile and len(tables) > 1:
+        raise UserError(
+            f"one figure shows one table, and these are {len(tables)}: choose with --suite, --benchmark and "
+            "--architecture"
+        )
+    if profile:
+        drawn = performance_profile(steps, styles)
+    else:
+        drawn = (frontier if pareto else pruning_curve)(tables[0], styles)
+    if drawn is None:
+        raise UserError("there is nothing to draw: it takes two rows that differ")
+    write_text(path, drawn)
+    click.echo(f"written: {path}", err=True)
+
+
+def _write(tables: Sequence[Table], form: str, write: Callable[[str], None]) -> None:
+    """Tables as text: for a terminal, markdown or LaTeX."""
+    from rich.console import Console
+
+    from harness.report.tables import escape, latex, markdown, print_table
+
+    if form == "markdown":
+        write("\n".join(f"{escape(table.title)}\n\n{markdown(table)}" for table in tables))
+    elif form == "latex":
+        write("\n".join(latex(table) for table in tables))
+    else:
+        console = Console(highlight=False)
+        for table in tables:
+            print_table(table, console, console.width if console.is_terminal or "COLUMNS" in os.environ else None)
+
+
+def _write_data(rows: Sequence[Row], form: str) -> None:
     from harness.analysis.comparison import KEYS
 
     if form == "json":
         click.echo(json.dumps(rows, indent=2, allow_nan=False))
-    elif form == "csv":
+    else:
         writer = csv.DictWriter(sys.stdout, KEYS, lineterminator="\n")
         writer.writeheader()
         for row in rows:
             writer.writerow(row | {key: " ".join(map(str, row[key])) for key in ("seeds", "cells")})
-    elif rows:
-        from rich.console import Console
-
-        from harness.report.tables import escape, markdown, print_table
-
-        table = _table(rows)
-        if form == "markdown":
-            click.echo(f"{escape(table.title)}\n\n{markdown(table)}", nl=False)
-        else:
-            console = Console(highlight=False)
-            print_table(table, console, console.width if console.is_terminal or "COLUMNS" in os.environ else None)
-
-
-def _table(rows: Sequence[Row]) -> Table:
-    """The rows as text; what is the same in every row stands once, in the title."""
-    from harness.report.tables import NONE, Column, Table, decimals, difference, interval, probability
-
-    def places(row: Row) -> int:
-        return digits[row["benchmark"], row["metric"]]
-
-    means: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        means.setdefault((row["benchmark"], row["metric"]), []).append(row["mean"])
-    digits = {key: decimals(values) for key, values in means.items()}
-    context = {"suite": 0, "architecture": 0, "benchmark": 0, "metric": 0, "density_scope": 9}
-    protocols = sorted({(row["benchmark"], row["protocol"]) for row in rows})
-    notes = [f"Protocol of {name}: {protocol}." for name, protocol in protocols]
-    if len({name for name, _ in protocols}) < len(protocols):  # one benchmark under several: rows must say which
-        context["protocol"], notes = 10, []
-    texts = {name: [str(row[name]) for row in rows] for name in context}
-    notes = [*sorted({_meaning(row) for row in rows}), *notes]
-    varying = [name for name in context if len(set(texts[name])) > 1]
-    title = ", ".join(f"{name.removeprefix('density_')} {texts[name][0]}" for name in context if name not in varying)
-    made: list[tuple[Column, list[str]]] = [(Column(name, context[name]), texts[name]) for name in varying]
-    made += [
-        (Column("method"), [row["method"] for row in rows]),
-        (Column("asked", 6, True), [_density(row["density_requested"]) or NONE for row in rows]),
-        (Column("density", 0, True), [f"{row['density_mask']:.4f}" for row in rows]),
-        (Column("mean"), [interval(row["mean"], row["ci_low"], row["ci_high"], places(row)) for row in rows]),
-        (Column("n", 4, True), [str(row["n"]) for row in rows]),
-        (Column("baseline", 7), [row["baseline"] or NONE for row in rows]),
-        (
-            Column("difference", 1),
-            [
-                difference(row["difference"], row["difference_ci_low"], row["difference_ci_high"], places(row))
-                for row in rows
-            ],
-        ),
-        (Column("p", 7, True), [probability(row["p_value"]) for row in rows]),
-        (Column("p Holm", 5, True), [probability(row["p_adjusted"]) for row in rows]),
-    ]
-    return Table(
-        title,
-        [column for column, _ in made],
-        [list(cells) for cells in zip(*(cells for _, cells in made), strict=True)],
-        [*notes, "± and (a to b): 95 % t intervals over seeds; difference: minus the baseline, paired by seed."],
-    )
-
-
-def _meaning(row: Row) -> str:
-    from harness.report.tables import BETTER
-
-    unit = f" ({row['unit']})" if row["unit"] else ""
-    return f"{row['metric']}{unit}: {BETTER[row['direction']]}."
-
-
-def _density(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}"
 
 
 def _note(left: Sequence[LeftOut]) -> None:

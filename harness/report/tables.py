@@ -15,6 +15,15 @@ NONE = "\N{EN DASH}"
 BETTER = {"max": "higher is better", "min": "lower is better", "none": "neither higher nor lower is better"}
 """What a metric's direction means."""
 _GAP = "  "
+_TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    NONE: "--",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,27 @@ def markdown(table: Table) -> str:
     if any(not isinstance(row[-1], str) for row in table.rows):
         text = re.sub(r"([ -])\1{3,}(:?\|)$", r"\1\1\1\2", text, flags=re.MULTILINE)  # no padding after long links
     return "\n".join([text, "", *(f"{escape(note)}  " for note in table.notes)]).rstrip() + "\n"
+
+
+def latex(table: Table) -> str:
+    """The table for a paper, with rules of the package booktabs; title and notes as comments."""
+    cells = [
+        [
+            rf"\textbf{{{_tex(_plain(cell))}}}" if column.strong and i in table.bold else _tex(_plain(cell))
+            for cell, column in zip(row, table.columns, strict=True)
+        ]
+        for i, row in enumerate(table.rows)
+    ]
+    text = tabulate(
+        cells,
+        headers=[_tex(column.name) for column in table.columns],
+        tablefmt="latex_raw",
+        colalign=["right" if column.right else "left" for column in table.columns],
+        disable_numparse=True,
+    )
+    for rule in ("toprule", "midrule", "bottomrule"):
+        text = text.replace(r"\hline", rf"\{rule}", 1)
+    return "\n".join([*(f"% {' '.join(note.split())}" for note in (table.title, *table.notes)), text]) + "\n"
 
 
 def print_table(table: Table, console: Console, width: int | None) -> None:
@@ -160,3 +190,8 @@ def _written(cell: Cell, bold: bool) -> str:
         return " ".join(f"[{escape(link.text)}]({link.target})" for link in cell)
     text = escape(cell)
     return f"**{text}**" if bold and text and cell != NONE else text
+
+
+def _tex(text: str) -> str:
+    """Text that LaTeX sets as it is."""
+    return re.sub("|".join(map(re.escape, _TEX)), lambda found: _TEX[found[0]], " ".join(text.split()))

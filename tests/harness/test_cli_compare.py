@@ -3,6 +3,7 @@ import io
 import json
 import subprocess
 import sys
+import xml.etree.ElementTree
 
 import pytest
 from click.testing import CliRunner
@@ -157,3 +158,49 @@ def test_nothing_here_imports_torch_or_scipy_stats(results):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_pareto_marks_what_nothing_beats(results):
+    out = invoke(compare.command, "--results", results, "--benchmark", "digits", "--pareto", "density").stdout
+    efficient = [line.split()[1] for line in out.splitlines() if line.startswith("yes")]
+    assert efficient == ["genome", "dense"]
+    result = invoke(compare.command, "--results", results, "--pareto", "flops", code=2)
+    assert isinstance(result.exception, UserError) and "older than that" in str(result.exception)
+
+
+def test_wins_and_profiles(results):
+    out = invoke(compare.command, "--results", results, "--wins").stdout
+    # Two seeds whose difference has no spread but for 1 %: p = 0.03 in each of two problems.
+    assert [line.split()[:5] for line in out.splitlines() if line.startswith(("genome", "random"))] == [
+        ["genome", "2", "/", "0", "/"],
+        ["random", "0", "/", "0", "/"],
+    ]
+    out = invoke(compare.command, "--results", results, "--profile").stdout
+    random = next(line.split() for line in out.splitlines() if line.startswith("random"))
+    assert random == ["random", "0.00", "0.00", "0.00", "0.00", "1.00", "1.00", "1.00"]  # 0.8 / 0.7 = 1.143
+    result = invoke(compare.command, "--results", results, "--methods", "genome", "--wins", code=2)
+    assert "nothing to count" in str(result.exception)
+
+
+@pytest.mark.parametrize("arguments", [["--wins", "--profile"], ["--pareto", "cost"], ["--wins", "--format", "csv"]])
+def test_views_that_do_not_go_together_are_errors(results, arguments):
+    assert "Error" in invoke(compare.command, "--results", results, *arguments, code=2).output
+
+
+def test_latex(results):
+    long = invoke(compare.command, "--results", results, "--latex").stdout
+    assert long == invoke(compare.command, "--results", results, "--format", "latex").stdout
+    assert all(rf"\{rule}" in long for rule in ("toprule", "midrule", "bottomrule", "begin{tabular}", "end{tabular}"))
+    assert r"0.8040 $\pm$ 0.0508" in long  # 12.706 x 0.008 / 2
+    rows = [line for line in long.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 1 + 6 and len({line.count("&") for line in rows}) == 1
+
+
+def test_figures(results, tmp_path):
+    path = tmp_path / "figure.svg"
+    for options in (["--benchmark", "digits"], ["--profile"]):
+        told = invoke(compare.command, "--results", results, *options, "--figure", path).stderr
+        assert f"written: {path}" in told
+        assert xml.etree.ElementTree.parse(path).getroot().get("role") == "img"
+    result = invoke(compare.command, "--results", results, "--figure", path, code=2)
+    assert "choose with --suite, --benchmark and --architecture" in str(result.exception)

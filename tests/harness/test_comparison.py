@@ -3,7 +3,7 @@ import json
 import pytest
 from scipy import stats
 
-from harness.analysis.comparison import KEYS, compare, rank, rows, tables
+from harness.analysis.comparison import KEYS, Selection, compare, rank, rows, tables
 from harness.analysis.frame import load
 from harness.errors import UserError
 from harness.results import ResultStore
@@ -82,14 +82,14 @@ def test_rows_have_exactly_the_keys_and_the_right_numbers(store):
 
 def test_chosen_methods_keep_the_baseline_and_form_the_family(store):
     fill(store)
-    found = compare(load(store)[0], methods=["random"])
+    found = compare(load(store)[0], Selection(methods=["random"]))
     assert [row["method"] for row in found] == ["dense", "random"]
     assert found[1]["p_adjusted"] == found[1]["p_value"]
 
 
 def test_secondary_metric_reverses_the_order(store):
     fill(store)
-    found = compare(load(store)[0], metric="loss")
+    found = compare(load(store)[0], Selection(metric="loss"))
     assert [(row["method"], row["direction"]) for row in found] == [
         ("dense", "min"),
         ("magnitude", "min"),
@@ -118,7 +118,7 @@ def test_failed_and_damaged_cells_are_listed_not_averaged(store):
     store.write(record)
     store.cell_path("small", "half").write_text('{"schema": 1, ')
     frame, left = load(store)
-    assert compare(frame, methods=["random"])[1]["n"] == 3
+    assert compare(frame, Selection(methods=["random"]))[1]["n"] == 3
     reasons = {item.path.stem: item.reason for item in left}
     assert reasons["main-random-0.1-3"] == "diverged at step 7: Diverged: nan"
     assert "value" in reasons["main-random-0.1-4"]
@@ -146,7 +146,7 @@ def test_the_plan_names_the_baseline_and_an_option_overrides_it(store):
     assert found["magnitude"]["baseline"] == "random"
     assert found["magnitude"]["difference"] == pytest.approx(0.11)
     assert found["dense"]["baseline"] is None  # a sparse baseline is compared at its own density only
-    assert {row["baseline"] for row in compare(frame, baseline="dense")} == {"dense"}
+    assert {row["baseline"] for row in compare(frame, Selection(baseline="dense"))} == {"dense"}
 
 
 def test_a_sparse_baseline_is_taken_at_the_same_density(store):
@@ -154,7 +154,7 @@ def test_a_sparse_baseline_is_taken_at_the_same_density(store):
         for seed in range(2):
             write(store, "random", seed, value + seed / 100, density)
             write(store, "magnitude", seed, value + 0.05 + seed / 50, density)
-    found = [row for row in compare(load(store)[0], baseline="random") if row["method"] == "magnitude"]
+    found = [row for row in compare(load(store)[0], Selection(baseline="random")) if row["method"] == "magnitude"]
     assert [row["density_mask"] for row in found] == [0.5, 0.1]
     assert [row["difference"] for row in found] == pytest.approx([0.055, 0.055])
 
@@ -163,10 +163,10 @@ def test_at_density_goes_by_the_mask(store):
     write(store, "dense", 0, 0.9)
     for density, mask in ((0.1, 0.1), (0.11, 0.1101), (0.12, 0.095), (0.5, 0.5)):
         write(store, "genome", 0, 0.8, density, mask=mask)
-    found = compare(load(store)[0], at_density=0.1)
+    found = compare(load(store)[0], Selection(at_density=0.1))
     assert sorted(row["density_mask"] for row in found) == [0.095, 0.1, 1.0]
     with pytest.raises(UserError, match="fraction"):
-        compare(load(store)[0], at_density=10)
+        compare(load(store)[0], Selection(at_density=10))
 
 
 def test_densities_matched_to_other_cells_stay_apart_and_join_over_seeds(store):
@@ -195,7 +195,7 @@ def test_densities_matched_to_other_cells_stay_apart_and_join_over_seeds(store):
 def test_unknown_names_are_errors(store, option, text):
     fill(store)
     with pytest.raises(UserError, match=text):
-        compare(load(store)[0], **option)
+        compare(load(store)[0], Selection(**option))
 
 
 def test_unknown_suite_and_empty_folder(store):

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from harness.errors import UserError
 from harness.report.leaderboard import terminal_tables, write_leaderboards
-from harness.report.tables import NONE, Column, Link, Table, decimals, escape, markdown, print_table
+from harness.report.tables import NONE, Column, Link, Table, decimals, escape, latex, markdown, print_table
 from harness.results import ResultStore
 
 METRIC = {"n": 100, "stderr": None, "split": "test"}
@@ -259,3 +259,13 @@ def test_rows_that_are_not_beaten_are_bold(store):
     assert bold == {"magnitude", "twin"}
     ranks = {method: lines(page, method)[0].split("|")[1].strip() for method in ("magnitude", "twin", "random")}
     assert ranks == {"magnitude": f"1{NONE}2", "twin": f"1{NONE}3", "random": f"2{NONE}3"}  # twin and random: p > 0.05
+
+
+def test_latex_cells_say_what_they_hold():
+    table = Table(
+        "50% of _all_", [Column("a_b"), Column("x", right=True, strong=True)], [["R&D <1>", "1 ± 2"]], bold={0}
+    )
+    lines = latex(table).splitlines()
+    assert lines[0] == "% 50% of _all_"
+    assert r"a\_b" in lines[3]
+    assert re.search(r"R\\&D \\textless\{\}1\\textgreater\{\} & \\textbf\{1 \$\\pm\$ 2\}", lines[5])

@@ -1,0 +1,67 @@
+"""Who wins how often, and performance profiles: against counts and definitions by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.analysis.profiles import Tally, problems, profile, tallies
+
+NOISE = np.array([0.0, 0.002, -0.001, 0.001])
+
+
+def row(method: str, mean: float, group: int = 1, direction: str = "max", **changes: Any) -> dict[str, Any]:
+    values = mean + NOISE * (1 + len(method) % 3)
+    found = {"method": method, "group": group, "density_mask": 0.1, "direction": direction, "n": 4, "match": ""}
+    return {**found, "asked": 0.1, "values": values, "mean": mean, **changes}
+
+
+ACCURACY = [row("a", 0.9), row("bb", 0.8), row("ccc", 0.4), row("dense", 0.95, group=0, density_mask=1.0)]
+LOSS = [row("a", 2.0, direction="min"), row("bb", 1.0, direction="min"), row("ccc", 1.0, direction="min")]
+
+
+def test_rivals_have_a_mask_and_one_group() -> None:
+    apart = [row("a", 0.9, group=1), row("bb", 0.8, group=2), row("ccc", 0.7, group=2)]
+    assert [set(problem) for problem in problems([ACCURACY, apart])] == [{"a", "bb", "ccc"}, {"bb", "ccc"}]
+    assert not list(problems([[row("a", 0.5, direction="none"), row("bb", 0.4, direction="none")]]))
+
+
+def test_rows_of_one_method_are_told_apart() -> None:
+    table = [row("a", 0.9), row("a", 0.8, match="b, hard", asked=None), row("b", 0.7)]
+    assert [set(problem) for problem in problems([table])] == [{"a 0.1", "a as b, hard", "b"}]
+
+
+def test_tallies_by_hand() -> None:
+    found = tallies([ACCURACY, LOSS])
+    assert found["a", "bb"] == Tally(1, 0, 1)
+    assert found["bb", "a"] == Tally(1, 0, 1)
+    assert found["a", "ccc"] == Tally(1, 0, 1)
+    assert found["bb", "ccc"] == Tally(1, 1, 0)
+    assert found["ccc", "bb"] == Tally(0, 1, 1)
+    assert not any("dense" in pair for pair in found)
+
+
+def test_one_seed_wins_nothing() -> None:
+    assert tallies([[row("a", 0.9, n=1), row("bb", 0.1)]]) == {}
+
+
+def test_profile_by_hand() -> None:
+    steps, counted, left = profile([ACCURACY, LOSS])
+    assert (counted, left) == (2, 0)
+    assert steps["a"] == [(1.0, 0.5), (2.0, 1.0)]
+    assert steps["bb"] == [(1.0, 0.5), (pytest.approx(0.9 / 0.8), 1.0)]
+    assert steps["ccc"] == [(1.0, 0.5), (pytest.approx(0.9 / 0.4), 1.0)]
+
+
+def test_a_method_that_is_missing_has_failed_there() -> None:
+    steps, counted, _ = profile([ACCURACY, LOSS[:2]])
+    assert counted == 2
+    assert steps["ccc"] == [(pytest.approx(0.9 / 0.4), 0.5)]
+
+
+def test_means_that_are_not_positive_have_no_ratios() -> None:
+    steps, counted, left = profile([ACCURACY, [row("a", -0.1), row("bb", 0.2)]])
+    assert (counted, left) == (1, 1)
+    assert steps["bb"] == [(pytest.approx(0.9 / 0.8), 1.0)]
