@@ -1,0 +1,97 @@
+"""``harness claims``: what papers report beside what was measured."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from harness.published.findings import Finding
+    from harness.published.schema import Paper
+
+FORMATS = ("table", "markdown", "csv", "json")
+VERDICTS = ("reproduced", "not-reproduced", "inconclusive", "differs", "not-run")
+
+
+@click.command(
+    short_help="Set what papers claim beside what was measured.",
+    epilog="""\b
+Examples:
+  harness claims
+  harness claims neural_dna
+  harness claims --verdict reproduced --verdict not-reproduced
+  harness claims --format json > claims.json
+""",
+)
+@click.argument("papers", nargs=-1, metavar="[PAPER]...")
+@click.option("--verdict", "verdicts", multiple=True, type=click.Choice(VERDICTS), help="Print only these; repeatable.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--claims", "folder", type=click.Path(path_type=Path), default=Path("claims"), show_default=True)
+@click.option("--suites", type=click.Path(path_type=Path), default=Path("suites"), show_default=True)
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+def command(
+    papers: Sequence[str], verdicts: Sequence[str], form: str, folder: Path, suites: Path, results: Path
+) -> None:
+    """Judge every published number: reproduced, not reproduced, inconclusive, differs in protocol, not run.
+
+    The claims are the files in --claims, one a paper; names in them are checked against --suites. Without PAPER all
+    are judged and CLAIMS.md is written into the results folder. The rules are in docs/claims.md.
+    """
+    from harness.files import write_text
+    from harness.published.findings import find
+    from harness.published.loading import choose, load_papers
+    from harness.published.measuring import Measuring
+    from harness.report.claims_page import claims_page
+    from harness.results import ResultStore
+
+    chosen = choose(load_papers(folder, suites), papers)
+    found = find(chosen, Measuring(ResultStore(results)))
+    page = claims_page(chosen, found)
+    wanted = {name.replace("-", " ") for name in verdicts}
+    shown = [f for f in found if not wanted or any(f.judgement.verdict.startswith(name) for name in wanted)]
+    if form == "json":
+        click.echo(json.dumps([f.row() for f in shown], indent=2, allow_nan=False, ensure_ascii=False))
+    elif form == "csv":
+        _csv(shown)
+    elif form == "markdown" and len(shown) == len(found):
+        click.echo(page, nl=False)
+    else:
+        _print(chosen, shown, form)
+    if not papers:
+        path = results / "CLAIMS.md"
+        write_text(path, page)
+        click.echo(f"wrote {path}", err=True)
+
+
+def _csv(shown: Sequence[Finding]) -> None:
+    from harness.published.findings import KEYS
+
+    writer = csv.DictWriter(sys.stdout, KEYS, lineterminator="\n")
+    writer.writeheader()
+    for finding in shown:
+        row = finding.row()
+        writer.writerow(row | {"differs": "; ".join(row["differs"]), "cells": " ".join(row["cells"])})
+
+
+def _print(papers: dict[str, Paper], shown: Sequence[Finding], form: str) -> None:
+    """A table a paper, then how many there are of each verdict."""
+    from rich.console import Console
+
+    from harness.report.claims_page import summary, table
+    from harness.report.tables import escape, markdown, print_table
+
+    console = Console(highlight=False)
+    width = console.width if console.is_terminal or "COLUMNS" in os.environ else None
+    made = [table(papers[name].title, [f for f in shown if f.paper == name]) for name in papers]
+    for one in [*(made_table for made_table in made if made_table.rows), summary(papers, shown)]:
+        if form == "markdown":
+            click.echo(f"{escape(one.title)}\n\n{markdown(one)}")
+        else:
+            print_table(one, console, width)
