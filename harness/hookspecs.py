@@ -57,3 +57,9 @@ def harness_register_importers() -> Sequence[Entry]:
 def harness_register_exporters() -> Sequence[Entry]:
     """Called once when plugins are loaded; return the formats that ``harness export`` can write."""
     raise NotImplementedError
+
+
+@hookspec
+def harness_register_loggers() -> Sequence[Entry]:
+    """Called once when plugins are loaded; return what ``harness run --log`` can show training in."""
+    raise NotImplementedError

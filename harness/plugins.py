@@ -25,7 +25,7 @@ from harness.hookspecs import GROUP, Entry
 
 Kind = Literal["architecture", "method", "benchmark"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Tool = Literal["importer", "exporter"]
+Tool = Literal["importer", "exporter", "logger"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
 """What no suite names, but a command does."""
 VARIABLE = "HARNESS_PLUGINS"
@@ -213,6 +213,7 @@ def contract_problem(kind: Kind | Tool, found: object) -> str | None:
 
     import harness
     from harness.importer import Exporter, Importer
+    from harness.logger import Logger
 
     base: type = {
         "architecture": harness.Architecture,
@@ -220,6 +221,7 @@ def contract_problem(kind: Kind | Tool, found: object) -> str | None:
         "benchmark": harness.Benchmark,
         "importer": Importer,
         "exporter": Exporter,
+        "logger": Logger,
     }[kind]
     if not (isinstance(found, type) and issubclass(found, base)):
         return f"is {found!r}: it must be a subclass of harness.{base.__name__}"

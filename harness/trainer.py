@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +31,19 @@ PATIENCE = 2.0
 
 @dataclass(slots=True)
 class StepReport:
-    """What a look at the losses found: the mean over the window, the rate, and where training stands."""
+    """What a look at the losses found: the mean over the window, the rate, and where training stands.
+
+    Whoever runs the phase may add the newest ``validation`` scores, the mean hard ``density``, and the ``series`` of
+    the program so far, which are not to be changed.
+    """
 
     step: int
     steps: int
     loss: float
     lr: float
+    validation: Mapping[str, float] = field(default_factory=dict)
+    density: float | None = None
+    series: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Trainer:

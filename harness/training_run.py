@@ -122,12 +122,26 @@ class TrainingRun:
 
     def _look(self, seen: StepReport) -> None:
         """Between steps: show progress, checkpoint if it is time, stop if asked."""
+        seen.validation, seen.density, seen.series = *self._standing(), self.series
         self.report(seen)
         stop = self.runner.substrate.any(self.runner.stopping())
         if stop or monotonic() - self._saved >= self.runner.checkpoint_seconds:
             self._checkpoint()
         if stop:
             raise Interrupted
+
+    def _standing(self) -> tuple[Mapping[str, float], float | None]:
+        """Newest validation scores and mean hard density of this phase, as far as there are any."""
+
+        def newest(curve: str) -> Any:
+            return next((row for row in self.series[curve][-1:] if row[0] == self.program_phase), None)
+
+        evaluated, recorded = newest("evaluations"), newest("densities")
+        scores = evaluated[3] if evaluated and evaluated[2] == "validation" else {}
+        if recorded is None:
+            return scores, None
+        sizes = {connection.name: connection.size for connection in self.network.connections}
+        return scores, sum(sizes[name] * pair[0] for name, pair in recorded[2].items()) / max(1, sum(sizes.values()))
 
     def _checkpoint(self) -> None:
         """Save everything that a restart needs to go on bit-identically."""

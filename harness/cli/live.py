@@ -4,30 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
-from rich.table import Table
-from rich.text import Text
 
+from harness.cli.standing import Bar, Standing
 from harness.executors.base import Job
+from harness.executors.progress import Progress
 from harness.heartbeat import Heartbeat
 from harness.wording import duration
 
 PLAIN_SECONDS = 15.0
 EVALUATION_SECONDS = 0.3
 """What an evaluation counts as when time left is estimated."""
-
-
-class _Left(ProgressColumn):
-    """Time left, from the view's own estimate."""
-
-    def render(self, task: Task) -> Text:
-        left = task.fields.get("left")
-        return Text(f"{duration(left)} left" if left is not None else "", style="cyan")
 
 
 class RunView:
@@ -37,78 +29,57 @@ class RunView:
         console: on stderr.
         jobs: everything that will run.
         seconds: stage hash -> about how long it takes, for the time left; only the proportions matter.
-        heartbeat: tells other terminals what runs, or None.
+        beats: (folder of work, suite) to tell other terminals what runs; None where somebody else does.
     """
 
     def __init__(
-        self, console: Console, jobs: Sequence[Job], seconds: Mapping[str, float], heartbeat: Heartbeat | None
+        self,
+        console: Console,
+        jobs: Sequence[Job],
+        seconds: Mapping[str, float],
+        beats: tuple[Path, str] | None,
     ) -> None:
         self._console = console
-        self._live = console.is_terminal
-        self._heartbeat = heartbeat
+        self._beats = beats
         self._weights = {job.id: seconds.get(job.id, EVALUATION_SECONDS) for job in jobs}
         self._total = sum(self._weights.values())
-        self._jobs = len(jobs)
         self._done_weight = 0.0
         self._done = 0
         self._failed = 0
         self._began: float | None = None
         self._told = monotonic()
-        self._running: dict[str, tuple[Job, float, int, float]] = {}
-        self._tasks: dict[str, TaskID] = {}
-        self._overall = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            _Left(),
-            TextColumn("{task.fields[failed]}", style="red"),
-            console=console,
-            expand=True,
-        )
-        self._stages = Progress(
-            TextColumn("  {task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}"),
-            _Left(),
-            console=console,
-        )
-        self._all = self._overall.add_task("jobs", total=self._jobs, left=None, failed="")
+        self._running: dict[str, Progress] = {}
 
     @contextmanager
     def showing(self) -> Iterator[RunView]:
         """Show while the block runs."""
-        table = Table.grid(expand=True)
-        table.add_row(self._overall)
-        table.add_row(self._stages)
-        live = Live(table, console=self._console, refresh_per_second=5, transient=True) if self._live else nullcontext()
+        heartbeat = Heartbeat(*self._beats, self._content) if self._beats else None
+        live = Live(console=self._console, refresh_per_second=5, transient=True, get_renderable=self.standing)
         try:
-            with live:
+            with live if self._console.is_terminal else nullcontext():
                 yield self
         finally:
-            if self._heartbeat is not None:
-                self._heartbeat.close()
+            if heartbeat is not None:
+                heartbeat.close()
+
+    def standing(self) -> Standing:
+        """How far the run is."""
+        bar = Bar("jobs", len(self._weights), self._done, self._failed, self._left())
+        return Standing([bar], [progress.row() for progress in list(self._running.values())])
 
     def started(self, job: Job) -> None:
         """See :class:`harness.executors.base.View`."""
-        self._running[job.id] = (job, monotonic(), 0, 0.0)
-        if job.id in self._tasks:  # its worker died, and it is tried again
-            self._stages.remove_task(self._tasks.pop(job.id))
-        if self._live and job.steps:
-            self._tasks[job.id] = self._stages.add_task(job.label, total=job.steps, loss="-", left=None)
+        self._running[job.id] = Progress(job)
 
-    def progress(self, job: Job, step: int, loss: float) -> None:
+    def progress(self, job: Job, step: int, loss: float, more: Mapping[str, Any]) -> None:
         """See :class:`harness.executors.base.View`."""
         self._began = self._began or monotonic()
-        _, began, _, _ = self._running.get(job.id, (job, monotonic(), 0, 0.0))
-        self._running[job.id] = (job, began, step, loss)
-        if job.id in self._tasks:
-            left = (monotonic() - began) / max(1, step) * (job.steps - step)
-            self._stages.update(self._tasks[job.id], completed=step, loss=f"{loss:.4f}", left=left)
+        self._running.setdefault(job.id, Progress(job)).seen(step, loss, more)
         self._tell()
 
     def finished(self, job: Job) -> None:
         """See :class:`harness.executors.base.View`."""
+        self._done += 1
         self._end(job)
 
     def failed(self, job: Job, failure: Mapping[str, Any]) -> None:
@@ -126,43 +97,43 @@ class RunView:
 
     def _end(self, job: Job) -> None:
         self._running.pop(job.id, None)
-        self._done += 1
         self._done_weight += self._weights[job.id]
-        if job.id in self._tasks:
-            self._stages.remove_task(self._tasks.pop(job.id))
         self._tell()
 
     def _left(self) -> float | None:
         """Seconds left for the whole run, from the average speed so far."""
-        part = sum(self._weights[job.id] * step / max(1, job.steps) for job, _, step, _ in self._running.values())
-        done = self._done_weight + part
+        running = list(self._running.items())
+        done = self._done_weight + sum(self._weights[name] * progress.part for name, progress in running)
         if done < 0.01 * self._total or self._began is None:
             return None
         return (monotonic() - self._began) / done * max(0.0, self._total - done)
 
+    def _content(self) -> dict[str, Any]:
+        """What the heartbeat says."""
+        return {
+            "total": len(self._weights),
+            "done": self._done,
+            "failed": self._failed,
+            "left": self._left(),
+            "jobs": [progress.row() for progress in list(self._running.values())],
+        }
+
     def _tell(self) -> None:
+        """A line now and then, where there is no terminal."""
+        if self._console.is_terminal or monotonic() - self._told < PLAIN_SECONDS:
+            return
+        self._told = monotonic()
+        running = "; ".join(
+            f"{row['label']} {row['step']}/{row['steps']} loss {row['loss']:.4f}"
+            for row in (progress.row() for progress in self._running.values())
+            if row["loss"] is not None
+        )
         left = self._left()
-        if self._heartbeat is not None:
-            self._heartbeat.beat(
-                left,
-                [
-                    {"label": job.label, "step": step, "steps": job.steps, "loss": loss}
-                    for job, _, step, loss in self._running.values()
-                    if job.steps
-                ],
-            )
-        if self._live:
-            text = f"{self._failed} failed" if self._failed else ""
-            self._overall.update(self._all, completed=self._done, left=left, failed=text)
-        elif monotonic() - self._told >= PLAIN_SECONDS:
-            self._told = monotonic()
-            running = "; ".join(
-                f"{job.label} {step}/{job.steps} loss {loss:.4f}"
-                for job, _, step, loss in self._running.values()
-                if job.steps
-            )
-            end = f", about {duration(left)} left" if left is not None else ""
-            failed = f", {self._failed} failed" if self._failed else ""
-            self._console.print(
-                f"{self._done}/{self._jobs} jobs{failed}{end}: {running}", markup=False, highlight=False, soft_wrap=True
-            )
+        end = f", about {duration(left)} left" if left is not None else ""
+        failed = f", {self._failed} failed" if self._failed else ""
+        self._console.print(
+            f"{self._done + self._failed}/{len(self._weights)} jobs{failed}{end}: {running}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )

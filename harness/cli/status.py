@@ -51,6 +51,7 @@ def command(suites: tuple[str, ...], results: Path) -> None:
 def _show(console: Console, store: ResultStore, suite: str) -> None:
     from rich.table import Table
 
+    from harness.cli.standing import stage_line
     from harness.executors.survey import survey
     from harness.heartbeat import running
     from harness.wording import duration
@@ -85,9 +86,7 @@ def _show(console: Console, store: ResultStore, suite: str) -> None:
         left = f", {duration(beat['left'])} left" if beat["left"] is not None else ""
         console.print(f"running on {beat['host']}, process {beat['pid']}{left}")
         for job in beat["jobs"]:
-            console.print(
-                f"  {job['label']}: step {job['step']:,} of {job['steps']:,}, loss {job['loss']:.4f}", markup=False
-            )
+            console.print(f"  {stage_line(job)}", markup=False, soft_wrap=True)
     _show_cluster(console, cluster)
     for failure in failures:
         console.print(failure, markup=False, soft_wrap=True)
@@ -95,7 +94,8 @@ def _show(console: Console, store: ResultStore, suite: str) -> None:
 
 def _show_cluster(console: Console, cluster: Survey) -> None:
     """The SLURM jobs behind what is not finished."""
-    from harness.wording import count, duration
+    from harness.cli.standing import stage_line
+    from harness.wording import count
 
     if cluster.unknown:
         console.print(f"SLURM cannot be asked from here: {cluster.unknown}", markup=False, soft_wrap=True)
@@ -107,10 +107,7 @@ def _show_cluster(console: Console, cluster: Survey) -> None:
         said = "" if state.name == "RUNNING" else f", {state.name.lower()}"
         console.print(f"SLURM job {slurm} on {progress['host'] or 'its way'}{said}{again}", markup=False)
         for job in progress["jobs"]:
-            loss = f", loss {job['loss']:.4f}" if job["loss"] is not None else ""
-            left = f", {duration(job['left'])} left" if job["left"] is not None else ""
-            steps = f": step {job['step']:,} of {job['steps']:,}{loss}{left}" if job["steps"] else ""
-            console.print(f"  {job['label']}{steps}", markup=False, soft_wrap=True)
+            console.print(f"  {stage_line(job)}", markup=False, soft_wrap=True)
     if len(cluster.running) > RUNNING:
         console.print(f"and {len(cluster.running) - RUNNING} more SLURM jobs run")
     for problem in cluster.problems:

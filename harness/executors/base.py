@@ -46,8 +46,11 @@ class View(Protocol):
     def started(self, job: Job) -> None:
         """A job has begun."""
 
-    def progress(self, job: Job, step: int, loss: float) -> None:
-        """A job has done ``step`` of its steps since its beginning."""
+    def progress(self, job: Job, step: int, loss: float, more: Mapping[str, Any]) -> None:
+        """A job has done ``step`` of its steps since its beginning.
+
+        ``more`` may hold lr, validation and density as :class:`harness.executors.progress.Progress` has them.
+        """
 
     def finished(self, job: Job) -> None:
         """A job is done."""

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.claims import Claims
 from harness.errors import HarnessError
 from harness.executors import slurm_queue
 from harness.executors.base import Job, Outcome, View
@@ -16,6 +15,7 @@ from harness.executors.batches import Batch
 from harness.executors.slurm_job import blocked
 from harness.executors.slurm_queue import State
 from harness.executors.submissions import Element, Submissions
+from harness.leases import Leases
 from harness.results import ResultStore
 from harness.stage_store import StageStore
 from harness.stages import PlannedCell, Stage
@@ -114,7 +114,7 @@ class Dispatch:
                 told = True
                 self._view.note("another harness run is handing in jobs of this suite; waiting for it")
 
-        with Claims(self._results.work / "claims").hold(f"submit-{self._executor.suite}", waiting):
+        with Leases(self._results.work / "leases").hold(f"submit-{self._executor.suite}", waiting):
             self._attach_to_others()
             if anew and self._live:
                 self._view.note(f"queued or running already: {count(len(self._live), 'SLURM job')} of this suite")
@@ -209,7 +209,7 @@ class Dispatch:
                     self._shown.add(job.id)
                     self._view.started(job)
                 if row["loss"] is not None:
-                    self._view.progress(job, row["step"], row["loss"])
+                    self._view.progress(job, row["step"], row["loss"], row)
             self._collect(element)
 
     def _collect(self, element: Element) -> None:

@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.claims import slurm_job
 from harness.executors.submissions import Submissions
+from harness.leases import slurm_job
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
     from harness.executors.base import Job
     from harness.executors.local import LocalExecutor
+    from harness.executors.progress import Progress
     from harness.plugins import Registry
 
 BEAT = 5.0
@@ -76,7 +77,8 @@ class SlurmJob:
             TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
         registry = load(self.plugins)
         jobs: list[Job] = pickle.loads(self.batch)  # noqa: S301 (our own, written by whoever handed in the job)
-        view = JobView(self.results, self.suite, registry, first=int(os.environ.get("SLURM_PROCID", "0")) == 0)
+        rank = int(os.environ.get("SLURM_PROCID", "0")) if self.processes > 1 else None
+        view = JobView(self.results, self.suite, registry, rank)
         todo = view.ready(jobs)
         self._executor = LocalExecutor(
             self.results,
@@ -112,10 +114,11 @@ class SlurmJob:
 class JobView:
     """Reports to files what the job does; see :class:`harness.executors.base.View`.
 
-    Of several processes that train together only the ``first`` reports.
+    Of several processes that train together the first reports, and of failures the one that fails first: the others
+    lose their peer then, which says nothing. ``rank`` is the process's number among them; None where it is alone.
     """
 
-    def __init__(self, results: Path, suite: str, registry: Registry, first: bool) -> None:
+    def __init__(self, results: Path, suite: str, registry: Registry, rank: int | None) -> None:
         from harness.results import ResultStore
         from harness.stage_store import StageStore
 
@@ -123,10 +126,9 @@ class JobView:
         self._stages = StageStore(self._results.work)
         self._submissions = Submissions(self._results.work, suite)
         self._registry = registry
-        self._first = first
+        self._first, self._alone = not rank, rank is None
         self._slurm = slurm_job() or "none"
-        self._running: dict[str, dict[str, Any]] = {}
-        self._began: dict[str, tuple[float, int]] = {}
+        self._running: dict[str, Progress] = {}
         self._said: dict[str, float] = {}
         self._beaten = 0.0
         self._done = 0
@@ -174,18 +176,15 @@ class JobView:
 
     def started(self, job: Job) -> None:
         """A job has begun."""
-        self._running[job.id] = {
-            "id": job.id, "label": job.label, "step": 0, "steps": job.steps, "loss": None, "left": None
-        }  # fmt: skip
-        self._began.pop(job.id, None)
+        from harness.executors.progress import Progress
+
+        self._running[job.id] = Progress(job)
         self.say(f"begins: {job.label} ({job.id})")
         self._beat(now=True)
 
-    def progress(self, job: Job, step: int, loss: float) -> None:
+    def progress(self, job: Job, step: int, loss: float, more: Mapping[str, Any]) -> None:
         """A job has done ``step`` of its steps."""
-        began, first = self._began.setdefault(job.id, (time.monotonic(), step))
-        left = (time.monotonic() - began) / (step - first) * (job.steps - step) if step > first else None
-        self._running[job.id] |= {"step": step, "loss": loss, "left": left}
+        self._running[job.id].seen(step, loss, more)
         if time.monotonic() - self._said.get(job.id, -SAY) >= SAY:
             self._said[job.id] = time.monotonic()
             self.say(f"{job.label}: step {step:,} of {job.steps:,}, loss {loss:.4f}")
@@ -205,11 +204,15 @@ class JobView:
 
         self._bad += 1
         self._running.pop(job.id, None)
-        self.say(f"failed: {job.label} ({job.id}): {failure['message']}\n{failure.get('traceback') or ''}".rstrip())
-        if self._first:
-            self._submissions.fail(job.id, {"label": job.label, **failure})
-            if isinstance(job.work, PlannedCell):
-                self._results.write(failed(job.work, self._registry, failure))
+        told = None if self._alone else self._submissions.failure(job.id)
+        failure = told or {"label": job.label, **failure}
+        text = f"failed: {job.label} ({job.id}): {failure['message']}\n{failure.get('traceback') or ''}".rstrip()
+        self.say(text, told is None)
+        if told is None:
+            self._submissions.fail(job.id, failure)
+        if isinstance(job.work, PlannedCell):
+            failure.pop("label", None)
+            self._results.write(failed(job.work, self._registry, failure))
         self._beat(now=True)
 
     def note(self, text: str) -> None:
@@ -220,9 +223,9 @@ class JobView:
         """The batch has come to its end."""
         self._beat(now=True, ended=True)
 
-    def say(self, text: str) -> None:
-        """A line in the job's log."""
-        if self._first:
+    def say(self, text: str, of_all: bool = False) -> None:
+        """A line in the job's log; also of a process that is not the first if ``of_all``."""
+        if self._first or of_all:
             print(time.strftime("%Y-%m-%d %H:%M:%S"), text, flush=True)  # noqa: T201
 
     def _beat(self, now: bool = False, ended: bool = False) -> None:
@@ -238,7 +241,7 @@ class JobView:
                     "host": socket.gethostname(),
                     "time": time.time(),
                     "restarts": int(os.environ.get("SLURM_RESTART_COUNT", "0")),
-                    "jobs": list(self._running.values()),
+                    "jobs": [progress.row() for progress in self._running.values()],
                     "ended": ended,
                 },
             )

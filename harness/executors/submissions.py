@@ -94,7 +94,7 @@ class Submissions:
     def write_progress(self, slurm: str, progress: Mapping[str, Any]) -> None:
         """Say how far a SLURM job is.
 
-        {"host", "time", "restarts", "jobs": [{"id", "label", "step", "steps", "loss", "left": seconds or null}],
+        {"host", "time", "restarts", "jobs": rows of :class:`harness.executors.progress.Progress`,
         "ended": whether the job has come to its end}; jobs are those that run at the moment.
         """
         write_text(self.folder / "progress" / f"{slurm}.json", json.dumps(progress))

@@ -44,7 +44,7 @@ class WorkerSettings:
 def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
     """Serve jobs until the pipe closes; ``stop`` (a shared bool) asks the running one to end with a checkpoint.
 
-    Messages out: ("ready",), ("note", text), ("progress", step, loss); and to end a job ("done",), ("stopped",),
+    Messages out: ("ready",), ("note", text), ("progress", step, loss, more); and to end a job ("done",), ("stopped",),
     ("failed", what :func:`harness.cell_record.describe_failure` says), or ("fatal", text) where no other job would
     do better: a full disk, say.
     """
@@ -56,10 +56,11 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
 
     from harness import mask_pictures
     from harness.cell_record import describe_failure, evaluated
-    from harness.claims import Claim, Claims
     from harness.errors import HarnessError, StorageError
+    from harness.leases import Lease, Leases
     from harness.plugins import load
     from harness.results import ResultStore
+    from harness.run_log import RunLog, chosen
     from harness.stage_runner import StageRunner
     from harness.stage_store import StageStore
     from harness.stages import PlannedCell, Stage
@@ -75,13 +76,14 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
         registry = load(settings.plugins)
         substrate = Substrate.detect()
         substrate.start()
+        loggers = chosen(registry) if substrate.rank == 0 else []
     except HarnessError as error:
         tell("fatal", str(error))
         return
     results = ResultStore(settings.results)
     store = StageStore(results.work)
-    claims = Claims(results.work / "claims")
-    held: Claim | None = None
+    leases = Leases(results.work / "leases")
+    held: Lease | None = None
     runner = StageRunner(
         registry,
         store,
@@ -90,13 +92,16 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
         warn=lambda text: tell("note", text),
         stopping=lambda: bool(stop.value) or (held is not None and held.lost),
     )
+    log = RunLog(loggers, settings.results, store, lambda text: tell("note", text))
     reported = 0.0
 
     def report(seen: StepReport) -> None:
         nonlocal reported
+        log.update(seen.series)
         if monotonic() - reported >= REPORT_SECONDS or seen.step == seen.steps:
             reported = monotonic()
-            tell("progress", seen.step, seen.loss)
+            more = {"lr": seen.lr, "validation": seen.validation, "density": seen.density}
+            tell("progress", seen.step, seen.loss, more)
 
     waits = False
 
@@ -114,7 +119,8 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
                 f"begun {settings.attempts} times, and its jobs were lost each time before it got further than "
                 f"{store.reached(stage.hash) or 'its beginning'}: look at harness logs, then run the suite again"
             )
-        runner.run(stage, report)
+        with log.training(stage):
+            runner.run(stage, report)
 
     def evaluate(planned: PlannedCell) -> None:
         known = results.read(planned.cell.suite, planned.id)
@@ -127,6 +133,7 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
         if masks is not None:
             mask_pictures.write(results.masks_path(suite, last), masks, connections)
         results.write(record)
+        log.evaluated(planned, record)
 
     def work_on(work: Stage | PlannedCell) -> None:
         """Hold the work's name while it is done; where several processes share it, the first one holds it for all."""
@@ -136,7 +143,7 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
                 runner.run(work, report)
             return
         while True:
-            with claims.hold(work.hash if isinstance(work, Stage) else work.id, waiting) as held:
+            with leases.hold(work.hash if isinstance(work, Stage) else work.id, waiting) as held:
                 try:
                     train(work) if isinstance(work, Stage) else evaluate(work)
                     return

@@ -44,7 +44,7 @@ class Events:
     def started(self, job: Job) -> None:
         self.seen.append(("started", job.label))
 
-    def progress(self, job: Job, step: int, loss: float) -> None:
+    def progress(self, job: Job, step: int, loss: float, more: Mapping[str, Any]) -> None:
         self.steps.setdefault(job.label, []).append(step)
 
     def finished(self, job: Job) -> None:
@@ -148,8 +148,8 @@ def test_a_worker_that_is_killed_while_it_has_nothing_to_do_is_replaced(jobs, tm
     class Killer(Events):
         """Kills one worker as soon as the only ready job runs, and remembers whether it was the busy one."""
 
-        def progress(self, job: Job, step: int, loss: float) -> None:
-            super().progress(job, step, loss)
+        def progress(self, job: Job, step: int, loss: float, more: Mapping[str, Any]) -> None:
+            super().progress(job, step, loss, more)
             busy = (tmp_path / "pid").read_text().strip()  # empty while it is being written
             if not self.victims and busy:
                 self.victims = [p.pid for p in multiprocessing.active_children() if str(p.pid) != busy]

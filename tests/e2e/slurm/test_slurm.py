@@ -63,6 +63,15 @@ class Explodes(SparsityMethod):
         return None
 
 
+class ExplodesInOne(Explodes):
+    """Raises in one of two processes; the other loses its peer."""
+
+    def after_step(self, context):
+        if torch.distributed.get_rank() == 1:
+            raise ValueError("boom in one of two")
+        return None
+
+
 class Hungry(Explodes):
     """Takes 3 GB."""
 
@@ -75,7 +84,11 @@ class Hungry(Explodes):
 
 @hookimpl
 def harness_register_methods():
-    return [Entry("explodes", Explodes, "raises"), Entry("hungry", Hungry, "takes memory")]
+    return [
+        Entry("explodes", Explodes, "raises"),
+        Entry("explodes_in_one", ExplodesInOne, "raises"),
+        Entry("hungry", Hungry, "takes memory"),
+    ]
 '''
 
 
@@ -399,6 +412,19 @@ def test_two_processes_train_as_one(cluster: Any, tmp_path: Path, where: dict[st
         assert [path.relative_to(results) for path in sorted(results.glob(kind))] == names
         for name in names:
             nearly_equal(tmp_path / "one" / name, results / name)
+
+
+def test_the_process_that_failed_says_why(cluster: Any, tmp_path: Path) -> None:
+    plugin = tmp_path / "bad_methods.py"
+    plugin.write_text(PLUGIN)
+    text = SUITE[: SUITE.index("methods:")] + "methods: {explodes_in_one: }\nslurm: {mem: 4G, tasks_per_node: 2}\n"
+    suite = write(tmp_path, text, seeds=1, steps=20)
+    run = ("run", suite, "--results", tmp_path / "r", "--plugin", plugin, "--executor", "slurm")
+    assert "boom in one of two" in harness(*run, "--slurm", "poll_seconds=1", code=1).stderr
+    assert "failed: boom in one of two" in harness("status", "small", "--results", tmp_path / "r").stdout
+    (record,) = [json.loads(path.read_text()) for path in tmp_path.glob("r/small/cells/*.json")]
+    assert record["failure"]["type"] == "ValueError"
+    assert "in after_step" in record["failure"]["traceback"]
 
 
 def nearly_equal(one: Path, two: Path) -> None:

@@ -24,7 +24,7 @@ EXPIRY = 90.0
 """Seconds without a sign of life after which a holder is taken for dead."""
 
 
-class Claim:
+class Lease:
     """A name that is held; a thread renews it until it is released.
 
     Attributes:
@@ -36,7 +36,7 @@ class Claim:
         self._path, self._nonce = path, nonce
         self._beat, self._expiry = beat, expiry
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._renew, daemon=True, name="claim")
+        self._thread = threading.Thread(target=self._renew, daemon=True, name="lease")
         self._thread.start()
 
     def _renew(self) -> None:
@@ -62,10 +62,10 @@ class Claim:
                 self._path.unlink()
 
 
-class Claims:
+class Leases:
     """Names, each held by one process at a time.
 
-    A claim is a file that appears at once with its whole content (a hard link, which NFS makes atomically), and
+    A lease is a file that appears at once with its whole content (a hard link, which NFS makes atomically), and
     whose time of change is its holder's sign of life. A holder on this machine is dead when its process is; one
     elsewhere when an observer has seen no sign for ``expiry`` seconds of the observer's own clock: clocks of nodes
     differ. Whoever takes over makes the file of the next number, of which there can be only one, and removes the
@@ -81,7 +81,7 @@ class Claims:
         self._beat, self._expiry = beat, expiry
 
     @contextmanager
-    def hold(self, name: str, waiting: Callable[[], None]) -> Iterator[Claim]:
+    def hold(self, name: str, waiting: Callable[[], None]) -> Iterator[Lease]:
         """Hold ``name`` while the block runs.
 
         ``waiting`` is called about twice a second while somebody else holds it; it may raise.
@@ -96,15 +96,15 @@ class Claims:
             if (nonce, changed) != seen:
                 seen, since = (nonce, changed), time.monotonic()
             if not number or time.monotonic() - since > self._expiry or self._dead(name, number):
-                claim = self._take(name, number, nonce)
-                if claim is not None:
+                lease = self._take(name, number, nonce)
+                if lease is not None:
                     break
             waiting()
             time.sleep(random.uniform(0.3, 0.6))
         try:
-            yield claim
+            yield lease
         finally:
-            claim.release()
+            lease.release()
 
     def holder(self, name: str) -> dict[str, Any] | None:
         """What the holder says about itself: {"host", "pid", "job": SLURM's id or null}; None if nobody holds it."""
@@ -131,8 +131,8 @@ class Claims:
             and _started(int(content.get("pid", 0))) != content.get("started")
         )
 
-    def _take(self, name: str, number: int, nonce: str) -> Claim | None:
-        """Make the next claim after ``number``, unless somebody else was faster."""
+    def _take(self, name: str, number: int, nonce: str) -> Lease | None:
+        """Make the next lease after ``number``, unless somebody else was faster."""
         mine = uuid.uuid4().hex
         content = {
             "nonce": mine,
@@ -153,7 +153,7 @@ class Claims:
             return None
         if number:
             self._path(name, number).unlink(missing_ok=True)
-        return Claim(path, mine, self._beat, self._expiry)
+        return Lease(path, mine, self._beat, self._expiry)
 
 
 def slurm_job() -> str | None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import claims
-from harness.claims import Claims
+from harness import leases
 from harness.errors import StorageError
+from harness.leases import Leases
 
 
 def nobody() -> None:
@@ -23,9 +23,9 @@ def numbers(folder: Path) -> list[str]:
 
 
 def test_a_name_is_held_and_given_back(tmp_path: Path) -> None:
-    held = Claims(tmp_path)
-    with held.hold("a", nobody) as claim:
-        assert not claim.lost and numbers(tmp_path) == ["a.1"]
+    held = Leases(tmp_path)
+    with held.hold("a", nobody) as lease:
+        assert not lease.lost and numbers(tmp_path) == ["a.1"]
         holder = held.holder("a")
         assert holder is not None and holder["pid"] == os.getpid() and holder["job"] is None
         with held.hold("b", nobody):
@@ -44,13 +44,13 @@ def test_others_wait(tmp_path: Path) -> None:
         if len(calls) == 3:
             raise Tired
 
-    with Claims(tmp_path).hold("a", nobody), pytest.raises(Tired), Claims(tmp_path).hold("a", waiting):
+    with Leases(tmp_path).hold("a", nobody), pytest.raises(Tired), Leases(tmp_path).hold("a", waiting):
         raise AssertionError("held twice")
     assert numbers(tmp_path) == []
 
 
 def _hold(folder: str, ready) -> None:
-    with Claims(Path(folder)).hold("a", nobody):
+    with Leases(Path(folder)).hold("a", nobody):
         ready.set()
         time.sleep(60)
 
@@ -64,14 +64,14 @@ def test_a_dead_process_of_this_machine_holds_nothing(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     began = time.monotonic()
-    with Claims(tmp_path).hold("a", lambda: None):
+    with Leases(tmp_path).hold("a", lambda: None):
         assert time.monotonic() - began < 3
         assert numbers(tmp_path) == ["a.2"], "the dead one's file is removed"
     assert numbers(tmp_path) == []
 
 
 def elsewhere(folder: Path, number: int = 1, nonce: str = "other") -> Path:
-    """A claim of another machine."""
+    """A lease of another machine."""
     path = folder / f"a.{number}"
     path.write_text(json.dumps({"nonce": nonce, "machine": "elsewhere", "pid": os.getpid(), "started": "1"}))
     return path
@@ -87,27 +87,27 @@ def test_one_elsewhere_is_dead_only_when_it_gives_no_sign(tmp_path: Path) -> Non
             os.utime(path, (len(renewals), len(renewals)))  # a clock that is years behind
 
     began = time.monotonic()
-    with Claims(tmp_path, expiry=1.0).hold("a", alive):
+    with Leases(tmp_path, expiry=1.0).hold("a", alive):
         waited = time.monotonic() - began
         assert numbers(tmp_path) == ["a.2"]
     assert len(renewals) == 3 and waited > 1.5, "each sign of life began the second anew"
 
 
 def test_whoever_was_taken_for_dead_notices(tmp_path: Path) -> None:
-    with Claims(tmp_path, beat=0.05).hold("a", nobody) as claim:
+    with Leases(tmp_path, beat=0.05).hold("a", nobody) as lease:
         path = tmp_path / "a.1"
         path.unlink()
         elsewhere(tmp_path, nonce="another")
         for _ in range(100):
-            if claim.lost:
+            if lease.lost:
                 break
             time.sleep(0.05)
-        assert claim.lost
+        assert lease.lost
     assert path.exists(), "what belongs to another is not removed"
 
 
-def test_a_claim_is_renewed(tmp_path: Path) -> None:
-    with Claims(tmp_path, beat=0.05).hold("a", nobody):
+def test_a_lease_is_renewed(tmp_path: Path) -> None:
+    with Leases(tmp_path, beat=0.05).hold("a", nobody):
         path = tmp_path / "a.1"
         os.utime(path, (1, 1))
         for _ in range(100):
@@ -120,22 +120,22 @@ def test_a_claim_is_renewed(tmp_path: Path) -> None:
 def test_a_number_taken_by_somebody_faster_is_not_ours(tmp_path: Path) -> None:
     elsewhere(tmp_path, 1)
     elsewhere(tmp_path, 2, "faster")
-    assert Claims(tmp_path)._take("a", 1, "other") is None
-    assert Claims(tmp_path)._take("a", 0, "") is None
-    # It was given back and taken by somebody else between our look and our claim.
+    assert Leases(tmp_path)._take("a", 1, "other") is None
+    assert Leases(tmp_path)._take("a", 0, "") is None
+    # It was given back and taken by somebody else between our look and our lease.
     (tmp_path / "a.2").unlink()
-    assert Claims(tmp_path)._take("a", 1, "an older one") is None
+    assert Leases(tmp_path)._take("a", 1, "an older one") is None
     assert numbers(tmp_path) == ["a.1"]
 
 
-def test_a_broken_claim_expires(tmp_path: Path) -> None:
+def test_a_broken_lease_expires(tmp_path: Path) -> None:
     (tmp_path / "a.1").write_text("")
-    with Claims(tmp_path, expiry=0.5).hold("a", lambda: None):
+    with Leases(tmp_path, expiry=0.5).hold("a", lambda: None):
         assert numbers(tmp_path) == ["a.2"]
 
 
 def _count(folder: str, rounds: int) -> None:
-    held = Claims(Path(folder) / "claims")
+    held = Leases(Path(folder) / "leases")
     inside = Path(folder) / "inside"
     for _ in range(rounds):
         with held.hold("a", lambda: None):
@@ -159,13 +159,13 @@ def test_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*_: object) -> None:
         raise PermissionError(1, "not here")
 
-    monkeypatch.setattr(claims.os, "link", refuse)
-    with Claims(tmp_path).hold("a", nobody):
+    monkeypatch.setattr(leases.os, "link", refuse)
+    with Leases(tmp_path).hold("a", nobody):
         assert numbers(tmp_path) == ["a.1"]
-        assert not claims._create(tmp_path / "a.1", "{}")
+        assert not leases._create(tmp_path / "a.1", "{}")
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError), Claims(tmp_path / "file" / "claims").hold("a", nobody):
+    with pytest.raises(StorageError), Leases(tmp_path / "file" / "leases").hold("a", nobody):
         pass
