@@ -71,7 +71,7 @@ class LeftOut:
     """A file that is not counted, and why.
 
     Attributes:
-        of: (suite, experiment, architecture, benchmark, method, density asked for) of a cell that has failed; else empty.
+        of: (suite, experiment, architecture, benchmark, method, density asked for) of a cell that has failed; or ().
         seed: that cell's seed.
     """
 
@@ -136,7 +136,8 @@ class ResultStore:
     def write_plan(self, suite: str, plan: Record) -> None:
         """Write which cells belong to the suite now.
 
-        {"suite", "description", "path", "cells": [names], "baselines": {experiment: method}}.
+        {"suite", "description", "path", "options": [of ``harness run``, those that change cells], "cells": [names],
+        "baselines": {experiment: method}}.
         """
         write_json(self.root / suite / "suite.json", plan)
 
@@ -162,10 +163,13 @@ class ResultStore:
 def load_record(path: Path) -> Record | LeftOut:
     """One record, or why it cannot be counted."""
     try:
-        record = json.loads(path.read_bytes())
+        text = path.read_bytes()
+        record = json.loads(text)
+        if rb"\ud" in text.lower():  # half a character could be read, but not written again
+            json.dumps(record, ensure_ascii=False).encode()
     except OSError as error:
         return LeftOut(path, f"cannot be read: {error.strerror}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return LeftOut(path, "is not complete JSON: delete it and run the suite again")
     if not isinstance(record, dict) or "schema" not in record:
         return LeftOut(path, "is not a result record")
@@ -176,4 +180,6 @@ def load_record(path: Path) -> Record | LeftOut:
     )
     if missing:
         return LeftOut(path, f"lacks {', '.join(sorted(missing))}")
+    if record["cell"] != path.stem:  # else one cell could be counted twice
+        return LeftOut(path, f"holds another cell's record: {record['cell']!r:.100}")
     return record

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.frame import asked
+from harness.analysis.frame import TABLE, asked
 from harness.analysis.statistics import Array, better, detectable, holm, paired, seeds_needed, summarise
 from harness.errors import UserError, unknown_name
 from harness.results import LeftOut
 
-TABLE = ("suite", "experiment", "architecture", "benchmark", "metric", "protocol")
 ROW = (*TABLE, "method", "density_scope", "match", "asked")
 DENSITY_TOLERANCE = 0.1  # relative; how near a density must be to count as the one asked for
 GROUP_TOLERANCE = 0.05  # relative; how near densities must be to be ranked against each other

@@ -14,6 +14,9 @@ from harness.results import LeftOut, Record, ResultStore
 DEFAULT_BASELINE = "dense"
 OBSOLETE = "not part of the suite"  # how ResultStore.records begins the reason of a superseded cell
 
+TABLE = ("suite", "experiment", "architecture", "benchmark", "metric", "protocol")
+"""What must be equal for two numbers to stand in one table."""
+
 COLUMNS = (
     "suite",
     "experiment",
@@ -81,16 +84,17 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
             path = store.cell_path(suite, str(record["cell"]))
             try:
                 if record["status"] != "done":
-                    left.append(LeftOut(path, _failure(record), _identity(record, suite), int(record["seed"])))
+                    left.append(LeftOut(path, _failure(record), _identity(record, suite), _seed(record)))
                     continue
                 rows.extend(_rows(record, suite))
                 sources[record["cell"]] = _label(record)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 left.append(LeftOut(path, f"is no complete record ({type(error).__name__}: {error})"))
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     # A match names a cell, and so a seed; the rows of a table need the name of what all seeds are matched to.
     labels = {(cell, by): _matched(cell, by, sources) for cell, by in frame["match"].unique()}
     frame["match"] = frame["match"].map(labels).astype(str)
+    frame = _once(frame, store, left)
     frame["baseline"] = [
         str(baselines[suite].get(experiment) or DEFAULT_BASELINE)
         for suite, experiment in zip(frame["suite"], frame["experiment"], strict=True)
@@ -98,24 +102,39 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
     return frame, left
 
 
+def _once(frame: pd.DataFrame, store: ResultStore, left: list[LeftOut]) -> pd.DataFrame:
+    """The first cell of each row and seed, by name; others are left out, so that nothing counts twice."""
+    named = frame.assign(asked=frame["density_requested"].where(frame["match"] == ""))
+    again = named.duplicated([*TABLE, "method", "density_scope", "match", "asked", "seed"])
+    cells = frame.loc[again, ["suite", "cell"]].drop_duplicates()
+    for suite, cell in cells.itertuples(index=False):
+        left.append(
+            LeftOut(store.cell_path(suite, cell), "is of the same row and seed as another cell, counted already")
+        )
+    return frame.drop(frame.index[frame["cell"].isin(cells["cell"])]) if len(cells) else frame
+
+
 def _rows(record: Record, suite: str) -> list[tuple[Any, ...]]:
     density, benchmark, spent = record["density"], record["benchmark"], record.get("spent") or {}
     environment, flops = record.get("environment") or {}, spent.get("flops") or {}
     match = density.get("match")
-    protocol, seed = str(benchmark.get("protocol") or ""), int(record["seed"])
+    protocol, seed = _text(benchmark.get("protocol") or ""), _seed(record)
+    mask = _number(density["mask"])
+    if not 0 <= mask <= 1:
+        raise ValueError(f"a mask density of {density['mask']}")
     head = (
         suite,
-        str(record.get("experiment") or ""),
-        record["architecture"]["label"],
-        benchmark["label"],
-        record.get("trained_on") or benchmark["label"],
-        record["method"]["label"],
-        (match["cell"], match.get("by") or "") if match else ("", ""),
+        _text(record.get("experiment") or ""),
+        _text(record["architecture"]["label"]),
+        _text(benchmark["label"]),
+        _text(record.get("trained_on") or benchmark["label"]),
+        _text(record["method"]["label"]),
+        (_text(match["cell"]), _text(match.get("by") or "")) if match else ("", ""),
         _number(density.get("requested")),
-        _number(density["mask"]),
+        mask,
         1 - _number(density.get("true_zeros")),
         _number(density.get("total")),
-        density.get("scope") or "maskable",
+        _text(density.get("scope") or "maskable"),
     )
     tail = (
         _number(record["architecture"].get("parameters")),
@@ -138,13 +157,26 @@ def _rows(record: Record, suite: str) -> list[tuple[Any, ...]]:
         if metric["direction"] not in ("max", "min", "none"):
             raise ValueError(f"metric {name} has direction {metric['direction']!r}")
         primary = bool(metric.get("primary"))
-        measured = (name, metric.get("unit") or "", metric["direction"], protocol, primary, seed, value)
+        measured = (name, _text(metric.get("unit") or ""), metric["direction"], protocol, primary, seed, value)
         error = (_number(metric.get("n")), _number(metric.get("stderr")))
         published = _number(record.get("published")) if primary else math.nan
         rows.append((*head, *measured, *error, *tail, published, *provenance))
     if not rows:
         raise ValueError("no metric")
     return rows
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} where a name should be")
+    return value
+
+
+def _seed(record: Record) -> int:
+    seed = record["seed"]
+    if not isinstance(seed, int) or isinstance(seed, bool) or abs(seed) >= 2**63:
+        raise TypeError(f"{seed!r:.40} where a seed should be")
+    return seed
 
 
 def asked(density: float | None) -> str:

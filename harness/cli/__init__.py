@@ -19,10 +19,13 @@ from harness.errors import HarnessError
 COMMANDS = {
     "run": ("harness.cli.run", "Run a suite: everything that has no result yet."),
     "status": ("harness.cli.status", "Show which cells of a suite are done, running, failed or to do."),
+    "watch": ("harness.cli.watch", "Follow a run from another terminal or machine."),
     "logs": ("harness.cli.logs", "Show the logs of a cell's SLURM jobs."),
     "cancel": ("harness.cli.cancel", "End the SLURM jobs of a suite or a cell."),
     "compare": ("harness.cli.compare", "Compare methods on equal terms, with confidence intervals."),
     "leaderboard": ("harness.cli.leaderboard", "Write the leaderboards again from the result files."),
+    "claims": ("harness.cli.claims", "Set what papers claim beside what was measured."),
+    "report": ("harness.cli.report", "Write the results as one interactive HTML page."),
     "show": ("harness.cli.show", "Show one cell's record."),
     "import": ("harness.cli.import_", "Bring in a published checkpoint, so that suites can start from it."),
     "export": ("harness.cli.export", "Write a finished cell's network for other programs."),

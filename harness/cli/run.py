@@ -55,6 +55,13 @@ Examples:
 )
 @click.option("--cluster", metavar="NAME", help="Profile of the cluster: ~/.config/harness/clusters/NAME.yaml.")
 @click.option("--slurm", multiple=True, metavar="KEY=VALUE", help="Ask the cluster for: time=8:00:00; repeatable.")
+@click.option(
+    "--log",
+    "loggers",
+    multiple=True,
+    metavar="LOGGER",
+    help="Also log to this program: tensorboard; repeatable.  [$HARNESS_LOG]",
+)
 @click.option("--detach", is_flag=True, help="With slurm: hand everything in and return.")
 def command(
     suite: Path,
@@ -70,6 +77,7 @@ def command(
     executor: str,
     cluster: str | None,
     slurm: Sequence[str],
+    loggers: Sequence[str],
     detach: bool,
 ) -> None:
     """Run every cell of SUITE that has no result yet, then write and show its leaderboard.
@@ -87,6 +95,7 @@ def command(
     from harness.planning import forget, make_plan
     from harness.plugins import load
     from harness.results import ResultStore
+    from harness.run_log import choose
     from harness.slurm_options import resolve
     from harness.stages import compile_graph
     from harness.suite import load_suite
@@ -95,6 +104,7 @@ def command(
     on_cluster = executor == "slurm"
     _check_options(on_cluster, cluster, slurm, detach, workers)
     registry = load(plugins)
+    choose(loggers, registry)
     loaded = load_suite(suite, registry, overrides, dry=dry_run)
     options = resolve(loaded.slurm, cluster, slurm) if on_cluster else None
     graph = compile_graph(loaded.cells, registry)
@@ -117,7 +127,7 @@ def command(
             click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
         return
     _check_data(loaded, plan)
-    store.write_plan(loaded.name, _plan_record(loaded, plan))
+    store.write_plan(loaded.name, _plan_record(loaded, plan, overrides, plugins))
     if force:
         forget(plan, store)
     failures: dict[str, Any] = {}
@@ -159,7 +169,6 @@ def _execute(
     from harness.cell_record import failed
     from harness.cli.live import RunView
     from harness.executors.base import Job
-    from harness.heartbeat import Heartbeat
     from harness.stages import PlannedCell
 
     class RecordingView(RunView):
@@ -170,8 +179,8 @@ def _execute(
                 store.write(failed(job.work, registry, failure))
             super().failed(job, failure)
 
-    heartbeat = Heartbeat(store.work, plan.selected[0].cell.suite) if beats else None
-    with RecordingView(console, plan.jobs, seconds, heartbeat).showing() as view:
+    told = (store.work, plan.selected[0].cell.suite) if beats else None
+    with RecordingView(console, plan.jobs, seconds, told).showing() as view:
         return executor.run(plan.jobs, view, max_failures)
 
 
@@ -280,11 +289,13 @@ def _list_failures(console: Console, store: ResultStore, suite: Suite, failures:
             console.print(f"    traceback: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _plan_record(suite: Suite, plan: Plan) -> dict[str, Any]:
+def _plan_record(suite: Suite, plan: Plan, overrides: Sequence[str], plugins: Sequence[Path]) -> dict[str, Any]:
+    options = [*(f"--set={text}" for text in overrides), *(f"--plugin={path}" for path in plugins)]
     return {
         "suite": suite.name,
         "description": suite.description,
         "path": str(suite.path),
+        "options": options,
         "baselines": {name: experiment.baseline for name, experiment in suite.experiments.items()},
         "cells": [planned.id for planned in plan.graph.cells],
     }

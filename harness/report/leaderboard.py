@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from harness.report.boards import Board, boards, side_by_side
 from harness.report.figures import frontier, pruning_curve, training_curves
 from harness.report.figures.series import training_series
 from harness.report.palette import Style, palette
-from harness.report.tables import Table, escape, markdown, print_table
+from harness.report.tables import Table, code, escape, markdown, print_table
 from harness.results import LeftOut, ResultStore
 
 READING = """## How to read the tables
@@ -151,13 +152,20 @@ def _headline(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequenc
     return "\n".join(parts)
 
 
-def _introduction(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut]) -> list[str]:
-    plan = store.plan(suite) or {}
-    description, path = str(plan.get("description") or ""), str(plan.get("path") or "")
+def reproduce(plan: Mapping[str, object], suite: str) -> str:
+    """The command that makes a suite's results again, fit for a shell; ``plan`` as :meth:`ResultStore.plan` has it."""
+    path, options = str(plan.get("path") or ""), plan.get("options")
     if not path or Path(path).is_absolute():  # an absolute path means nothing on another machine
         path = f"suites/{suite}.yaml"
+    given = [str(option) for option in options] if isinstance(options, list) else []
+    return " ".join(["harness run", *map(shlex.quote, [path, *given])])
+
+
+def _introduction(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut]) -> list[str]:
+    plan = store.plan(suite) or {}
+    description = str(plan.get("description") or "")
     parts = [f"{escape(description)}\n"] if description else []
-    parts.append(f"- Reproduce with `harness run {path}`.")
+    parts.append(f"- Reproduce with {code(reproduce(plan, suite))}.")
     for what, column in (("Versions", "versions"), ("Git revision", "revision"), ("Device", "device")):
         if found := sorted(filter(None, frame[column].unique())):
             parts.append(f"- {what}: {escape('; '.join(found))}.")

@@ -139,6 +139,14 @@ def escape(text: str) -> str:
     return re.sub(r"([\\|`*\[\]<>&])", r"\\\1", " ".join(text.split()))
 
 
+def code(text: str) -> str:
+    """Text as markdown code, between enough backquotes."""
+    text = " ".join(text.split())
+    quotes = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    gap = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{quotes}{gap}{text}{gap}{quotes}"
+
+
 def decimals(values: Sequence[float | None]) -> int:
     """Decimals that show four significant digits of the largest value, and at least four below 10."""
     largest = max((abs(v) for v in values if v is not None), default=0.0)

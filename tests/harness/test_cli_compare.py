@@ -168,7 +168,8 @@ def test_pareto_marks_what_nothing_beats(results):
     assert isinstance(result.exception, UserError) and "older than that" in str(result.exception)
 
 
-def test_wins_and_profiles(results):
+def test_wins_and_profiles(results, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     out = invoke(compare.command, "--results", results, "--wins").stdout
     # Two seeds whose difference has no spread but for 1 %: p = 0.03 in each of two problems.
     assert [line.split()[:5] for line in out.splitlines() if line.startswith(("genome", "random"))] == [

@@ -309,3 +309,54 @@ def test_failed_seeds_take_the_rank_of_their_row_only(store):
     assert found["a", 0.1] == (None, {3: "diverged at step 7: Diverged: nan"})
     assert found["a", 0.2] == (1, {}) and found["b", 0.2] == (1, {})
     assert found["b", 0.1] == (None, {})  # no rival is left
+
+
+def test_no_seed_counts_twice(store):
+    fill(store)
+    write(store, "random", 1, 0.99, cell="zz-random-again")
+    frame, left = load(store)
+    assert [(item.path.stem, item.reason) for item in left] == [
+        ("zz-random-again", "is of the same row and seed as another cell, counted already")
+    ]
+    (row,) = (row for row in compare(frame) if row["method"] == "random")
+    assert (row["n"], row["mean"]) == (3, pytest.approx(0.71))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"seed": 1.5},
+        {"seed": True},
+        {"seed": 2**70},
+        {"method": {"label": ["a"]}},
+        {"architecture": {"label": None}},
+        {"benchmark": {"label": 5}},
+        {"experiment": [1]},
+        {"density": {"mask": 2.0}},
+        {"density": {"mask": -0.1}},
+        {"density": {"mask": None}},
+        {"density": {"mask": 10**400}},
+        {"density": {"mask": 0.1, "scope": [1]}},
+        {"density": {"mask": 0.1, "match": {"cell": [1]}}},
+        {"spent": [1]},
+        {"metrics": [1]},
+        {"metrics": {"accuracy": {"value": 0.5, "direction": ["max"]}}},
+        {"cell": "another"},
+        {"method": {"label": "\ud800"}},
+    ],
+    ids=str,
+)
+def test_damaged_records_are_left_out_with_a_reason(store, damage):
+    fill(store)
+    record = write(store, "bad", 0, 0.5)
+    path = store.cell_path("small", record["cell"])
+    path.write_text(json.dumps(record | damage))
+    frame, left = load(store)
+    assert [item.path.stem for item in left] == [path.stem] and left[0].reason
+    assert "bad" not in set(frame["method"])
+
+
+def test_json_that_is_too_deep_is_left_out(store):
+    fill(store)
+    store.cell_path("small", "deep").write_text("[" * 200_000)
+    assert [item.path.stem for item in load(store)[1]] == ["deep"]

@@ -1,0 +1,201 @@
+"""The leaderboard's tables as data: texts to show, and values to sort and filter by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis.comparison import Row, rows
+from harness.report.boards import boards, budget, ranks
+from harness.report.tables import NONE, count, decimals, difference, interval, probability
+from harness.results import LeftOut
+from harness.wording import duration, size
+
+_KEYS = ("suite", "experiment", "architecture", "benchmark", "metric", "protocol")
+
+
+_MORE = (
+    ("std", "metric", "seed noise", "standard deviation over seeds"),
+    ("stderr", "metric", "evaluation noise", "standard error of one seed's score over the test examples"),
+    (
+        "mde",
+        "metric",
+        "detectable",
+        "smallest true difference to the baseline that these seeds find, 80 % power at 5 %",
+    ),
+    ("seeds_needed", "count", "seeds needed", "to find the difference seen, 80 % power at 5 %"),
+    ("published", "plain", "published", "the number of the paper"),
+    ("parameters", "count", "parameters", "of the whole network"),
+    ("density_total", "fraction", "total density", "non-zero parameters over all parameters"),
+    ("flops", "plain", "training FLOPs", "dense-equivalent, one network"),
+    ("flops_sparse", "plain", "sparse training FLOPs", "in theory: RigL's accounting"),
+    ("inference_flops", "plain", "inference FLOPs", "dense-equivalent, one example"),
+    ("inference_flops_sparse", "plain", "sparse inference FLOPs", "in theory: if masked weights cost nothing"),
+    ("speedup_theoretical", "times", "speed-up in theory", "of inference: dense over sparse FLOPs"),
+    ("seconds", "time", "training time", "measured, mean over seeds"),
+    ("speedup_measured", "times", "speed-up measured", "training time of the baseline over this row's"),
+    ("peak_memory", "memory", "peak memory", "measured, mean over seeds"),
+)
+"""Columns shown on demand where a row has a value: key, form, name, meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A heading, what it means, and how a row's cell is written and valued; ``more``: shown on demand."""
+
+    name: str
+    help: str
+    text: Callable[[Row], str]
+    value: Callable[[Row], Any]
+    more: bool = True
+
+
+def page_boards(
+    frame: pd.DataFrame, left: Sequence[LeftOut], numbers: Mapping[tuple[str, str], int]
+) -> Iterator[tuple[dict[str, Any], Sequence[Row]]]:
+    """Each table of the leaderboards, ready for JSON, and its rows.
+
+    {"suite", ..., "title", "notes", "groups": titles, "columns": [{"name", "help", "more"}], "rows": [{"method",
+    "density", "group", "best", "cells": [[text, value or null]], "seeds": [[seed, record or null]]}]}. Ranks, notes
+    and order are the markdown leaderboard's. Values are numbers, or texts where there is no number to sort by.
+    """
+    others: dict[tuple[Any, ...], dict[str, Row]] = {}
+    for row in rows(frame[~frame["primary"].astype(bool)]):
+        others.setdefault(_identity(row), {})[row["metric"]] = row
+    for board in boards(frame, left):
+        table = board.rows
+        columns = [*_columns(table), *_metrics(table, others)]
+        shown = {
+            **{key: table[0][key] for key in _KEYS},
+            "title": board.primary.title,
+            "notes": board.primary.notes,
+            "groups": _groups(table),
+            "columns": [{"name": column.name, "help": column.help, "more": column.more} for column in columns],
+            "rows": [
+                {
+                    "method": row["method"],
+                    "density": row["density_mask"],
+                    "group": row["group"],
+                    "best": at in board.primary.bold,
+                    "cells": [[column.text(row), column.value(row)] for column in columns],
+                    "seeds": [
+                        [seed, numbers.get((row["suite"], cell))]
+                        for seed, cell in zip(row["seeds"], row["cells"], strict=True)
+                    ],
+                }
+                for at, row in enumerate(table)
+            ],
+        }
+        yield shown, table
+
+
+def _groups(table: Sequence[Row]) -> dict[int, str]:
+    """What the rows of each group have in common."""
+    budgets = len({budget(row) for row in table}) > 1
+    titles: dict[int, str] = {}
+    for row in table:
+        density = "Nothing masked" if row["density_low"] == 1 else f"Density {fraction(row['density_mask'])}"
+        titles.setdefault(row["group"], density + (f", {budget(row)}" if budgets else ""))
+    return titles
+
+
+def _columns(table: Sequence[Row]) -> Iterator[Column]:
+    first = table[0]
+    baseline = next((row["baseline"] for row in table if row["baseline"]), None)
+    places = decimals([row["mean"] for row in table])
+    equal = len({budget(row) for row in table}) == 1
+
+    def column(key: str, name: str, text: str, written: Callable[[Row], str], more: bool = False) -> Column:
+        return Column(name, text, written, lambda row: row.get(key), more)
+
+    def score(row: Row) -> str:
+        return interval(row["mean"], row["ci_low"], row["ci_high"], places)
+
+    yield column("rank", "rank", "range of ranks among the rows of equal density and budget", ranks)
+    yield column("method", "method", "", lambda row: row["method"])
+    yield column("asked", "asked", "density asked for, or what it was matched to", _asked)
+    scopes = " or ".join(sorted({row["density_scope"] for row in table}))
+    scope = f"fraction of weights kept by the final mask, of the scope {scopes}; its span over seeds"
+    yield column("density_mask", "density", scope, _span)
+    zeros = "fraction of these weights that are not zero in the end"
+    yield column("density_true_zeros", "non-zero", zeros, lambda row: fraction(row["density_true_zeros"]), True)
+    unit = f" ({first['unit']})" if first["unit"] else ""
+    yield column("mean", first["metric"] + unit, "mean over seeds \N{PLUS-MINUS SIGN} half of its 95 % interval", score)
+    if baseline is not None:
+        paired = "difference paired by seed, with its 95 % interval"
+        yield column("difference", f"minus {baseline}", paired, lambda row: _difference(row, places))
+        tested = "paired t test, Holm-adjusted over the table"
+        yield column("p_adjusted", "p", tested, lambda row: probability(row["p_adjusted"]))
+    yield Column("budget", "training of one network", budget, lambda row: row["tokens"] or row["examples"], equal)
+    yield column("n", "n", "seeds", lambda row: str(row["n"]))
+    written = {"metric": lambda value: f"{value:.{places}f}", **_WRITTEN}
+    for key, form, name, text in _MORE:
+        if any(row.get(key) is not None for row in table):
+            yield column(key, name, text, partial(_optional, key, written[form]), True)
+
+
+def _metrics(table: Sequence[Row], others: Mapping[tuple[Any, ...], Mapping[str, Row]]) -> Iterator[Column]:
+    """A column for each metric beside the primary one."""
+    found = {row["id"]: others.get(_identity(row), {}) for row in table}
+    for name in sorted({name for metrics in found.values() for name in metrics}):
+        measured = {at: metrics[name] for at, metrics in found.items() if name in metrics}
+        first = next(iter(measured.values()))
+        places = decimals([row["mean"] for row in measured.values()])
+
+        def text(row: Row, measured: Mapping[int, Row] = measured, places: int = places) -> str:
+            other = measured.get(row["id"])
+            return NONE if other is None else interval(other["mean"], other["ci_low"], other["ci_high"], places)
+
+        def value(row: Row, measured: Mapping[int, Row] = measured) -> float | None:
+            other = measured.get(row["id"])
+            return None if other is None else other["mean"]
+
+        yield Column(
+            name + (f" ({first['unit']})" if first["unit"] else ""), "mean ± half of the 95 % interval", text, value
+        )
+
+
+def fraction(value: float | None) -> str:
+    """A density: four decimals, three significant digits below 0.01."""
+    if value is None:
+        return NONE
+    return f"{value:.4f}" if value >= 0.01 or value == 0 else f"{value:.3g}"
+
+
+def _asked(row: Row) -> str:
+    return f"as {row['match']}" if row["match"] else NONE if row["asked"] is None else f"{row['asked']:g}"
+
+
+def _span(row: Row) -> str:
+    mean, low, high = (fraction(row[name]) for name in ("density_mask", "density_low", "density_high"))
+    return mean if low == high else f"{mean} ({low} to {high})"
+
+
+def _difference(row: Row, places: int) -> str:
+    if row["reference"] == row["id"]:
+        return "baseline"
+    return difference(row["difference"], row["difference_ci_low"], row["difference_ci_high"], places)
+
+
+def _optional(key: str, written: Callable[[float], str], row: Row) -> str:
+    return NONE if row.get(key) is None else written(row[key])
+
+
+_WRITTEN: dict[str, Callable[[float], str]] = {
+    "count": count,
+    "fraction": fraction,
+    "plain": "{:.4g}".format,
+    "times": "{:.2f}\N{MULTIPLICATION SIGN}".format,
+    "time": duration,
+    "memory": size,
+}
+
+
+def _identity(row: Row) -> tuple[Any, ...]:
+    """What a row is, whatever the metric."""
+    names = ("suite", "experiment", "architecture", "benchmark", "protocol", "method", "density_scope", "match")
+    return (*(row[name] for name in names), row["asked"])

@@ -1,0 +1,126 @@
+"""Everything that a page shows, made from a results folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis.frame import OBSOLETE, load
+from harness.report.html.boards import page_boards
+from harness.report.html.cells import Cell, cells, evaluations, networks
+from harness.report.html.figures import Figures
+from harness.report.html.masks import masks
+from harness.report.html.packing import embedded, packed
+from harness.report.html.records import Records, read_records
+from harness.report.html.samples import LIMIT as TEXT_LIMIT
+from harness.report.html.samples import texts
+from harness.report.html.section import Section, fill
+from harness.report.html.training import LIMIT as TRAINING_LIMIT
+from harness.report.html.training import densities
+from harness.report.leaderboard import reproduce
+from harness.results import LeftOut, ResultStore
+
+
+@dataclass(frozen=True, slots=True)
+class PageData:
+    """What goes into a page: script id -> JSON that is safe in a script element, figures, suites' names."""
+
+    scripts: Mapping[str, str]
+    figures: Figures
+    suites: Sequence[str]
+
+
+def page_data(store: ResultStore, wanted: Sequence[str] | None = None) -> PageData:
+    """The data of a page about some suites (default: all); equal files give equal data.
+
+    Raises:
+        UserError: if a suite has no results.
+    """
+    suites = store.suites() if wanted is None else sorted(set(wanted))
+    frame, left = load(store, sorted({*store.suites(), *suites}))
+    figures = Figures(frame, store)  # of all suites, so that a method has the same colour in every page
+    frame = frame[frame["suite"].isin(suites)]
+    left = [item for item in left if item.path.parent.parent.name in suites]
+    counted = set(zip(frame["suite"], frame["cell"], strict=True))
+    obsolete = {item.path for item in left if item.reason.startswith(OBSOLETE)}
+    files = [path for suite in suites for path in sorted((store.root / suite / "cells").glob("*.json"))]
+    records = read_records([path for path in files if path not in obsolete], counted)
+    found = cells(frame, records.numbers, records.parts)
+    runs = networks(found)
+
+    boards, drawn = [], []
+    for board, table in page_boards(frame, left, records.numbers):
+        boards.append({**board, "figures": figures.of_table(table)})
+        drawn.append(table)
+
+    def training(path: Path, cell: Cell) -> dict[str, Any] | None:
+        return densities(path, cell, records.parts.get((cell.suite, cell.name), {}))
+
+    sections = {
+        "training": fill(runs, lambda cell: store.series_path(cell.suite, cell.name), training, TRAINING_LIMIT),
+        "masks": masks(store, runs),
+        "samples": fill(evaluations(found), lambda cell: _samples(store, cell), texts, TEXT_LIMIT),
+    }
+    for section in sections.values():
+        left = [*left, *section.left]
+
+    index = {
+        "suites": [_suite(store, suite, frame, left, records) for suite in suites],
+        "newest": records.newest,
+        "looks": figures.looks(),
+        "curves": figures.of_networks(drawn, found, records.parts),
+        "sections": {name: _described(section) for name, section in sections.items()},
+        "records": records.names,
+    }
+    scripts = {"data-index": embedded(index), "data-boards": packed(boards)}
+    for name, section in sections.items():
+        scripts |= {f"data-{name}-{number}": chunk for number, chunk in enumerate(section.chunks)}
+    scripts |= {f"data-records-{number}": chunk for number, chunk in enumerate(records.chunks)}
+    return PageData(scripts, figures, suites)
+
+
+def _described(section: Section) -> dict[str, Any]:
+    return {"groups": section.groups, "notes": section.notes, "overview": section.overview}
+
+
+def _samples(store: ResultStore, cell: Cell) -> Path:
+    return store.root / cell.suite / "samples" / f"{cell.name}.jsonl.gz"
+
+
+def _suite(
+    store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut], records: Records
+) -> dict[str, Any]:
+    """A suite's header: what it is, how to get the same, and what is not counted with the reason."""
+    plan = store.plan(suite) or {}
+    own = frame[frame["suite"] == suite]
+    files = [item for item in left if item.path.parent.parent == store.root / suite]
+    current = [item for item in files if not item.reason.startswith(OBSOLETE)]
+    records_left = [item for item in files if item.path.parent.name == "cells"]
+    planned = plan.get("cells")
+    planned = {str(cell) for cell in planned} if isinstance(planned, list) else set()
+    return {
+        "name": suite,
+        "description": str(plan.get("description") or ""),
+        "command": reproduce(plan, suite),
+        "facts": {
+            name: sorted(filter(None, map(str, own[column].unique())))
+            for name, column in (("Versions", "versions"), ("Git revision", "revision"), ("Device", "device"))
+        },
+        "counted": int(own["cell"].nunique()),
+        "left": [
+            [
+                f"{item.path.parent.name}/{item.path.name}",
+                item.reason,
+                records.numbers.get((suite, item.path.stem)) if item.path.parent.name == "cells" else None,
+            ]
+            for item in current
+        ],
+        "failed": sum(item in records_left for item in current),
+        "missing": sorted(planned - set(own["cell"]) - {item.path.stem for item in records_left}),
+        "obsolete": len(files) - len(current),
+        "masks": any((store.root / suite / "masks").glob("*.safetensors")),
+    }

@@ -1,0 +1,97 @@
+"""Figures of a page: drawn by harness.report.figures, shown when their table or run is opened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis.comparison import Row
+from harness.report.figures import frontier, layer_densities, pruning_curve, training_curves
+from harness.report.figures.layer_densities import connection_densities
+from harness.report.figures.series import training_series
+from harness.report.html.cells import Cell, title
+from harness.report.palette import palette
+from harness.report.svg import MARKERS
+from harness.results import Record, ResultStore
+
+_ROWS = 24  # of one figure of connections; more would be taller than any screen
+_SHEET = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+_INLINE = re.compile(r'^(<svg[^>]*?) style="[^"]*"')
+
+
+class Figures:
+    """Draws and collects figures.
+
+    Attributes:
+        svgs: the pictures; one is known by its number here, and carries an id with that number.
+    """
+
+    def __init__(self, frame: pd.DataFrame, store: ResultStore) -> None:
+        # As in the markdown leaderboards, so that a method has one colour everywhere.
+        self.palette = palette(frame["method"].unique(), next(iter(frame["baseline"].mode()), None))
+        self.svgs: list[str] = []
+        self._store = store
+
+    def looks(self) -> dict[str, list[str]]:
+        """Method -> its colour on a light and on a dark page, and the path of its shape."""
+        return {name: [style.light, style.dark, MARKERS[style.marker]] for name, style in self.palette.items()}
+
+    def sheets(self) -> list[str]:
+        """The style sheets inside the pictures, which the page has to allow."""
+        return [sheet for svg in self.svgs for sheet in _SHEET.findall(svg)]
+
+    def of_table(self, table: Sequence[Row]) -> list[dict[str, Any]]:
+        """A leaderboard table's pruning curve and frontier, as far as there is something to draw."""
+        drawn = [
+            self._add(lambda prefix: pruning_curve(table, self.palette, prefix), "Pruning curve"),
+            self._add(lambda prefix: frontier(table, self.palette, prefix), "Efficiency frontier"),
+        ]
+        return [one for one in drawn if one]
+
+    def of_networks(
+        self, tables: Iterable[Sequence[Row]], found: Sequence[Cell], records: Mapping[tuple[str, str], Record]
+    ) -> list[dict[str, Any]]:
+        """Training curves and densities of connections of each experiment's networks: {"title", "figures"}.
+
+        Tables of equal networks that are evaluated on different benchmarks share them.
+        """
+        first: dict[tuple[str, ...], Sequence[Row]] = {}
+        for table in tables:
+            key = ("suite", "experiment", "architecture", "trained_on")
+            first.setdefault(tuple(str(table[0][name]) for name in key), table)
+        rows = {(cell.suite, cell.name): cell for cell in found}
+        groups = []
+        for names, table in sorted(first.items()):
+            cells = [rows[row["suite"], cell] for row in table for cell in row["cells"] if (row["suite"], cell) in rows]
+            drawn = [self._training(table), self._connections(cells, records)]
+            if shown := [one for one in drawn if one]:
+                groups.append({"title": title(names), "figures": shown})
+        return groups
+
+    def _training(self, table: Sequence[Row]) -> dict[str, Any] | None:
+        series = training_series(self._store, table)
+        return self._add(lambda prefix: training_curves(series, self.palette, prefix), "Loss while training")
+
+    def _connections(self, cells: Sequence[Cell], records: Mapping[tuple[str, str], Record]) -> dict[str, Any] | None:
+        """By row, because the densities of a pruning curve are no seeds of one method."""
+        styles = {cell.row: self.palette[cell.method] for cell in cells}
+        named = [{**records.get((cell.suite, cell.name), {}), "method": {"label": cell.row}} for cell in cells]
+        densities = connection_densities(named)
+        masked = [row for row, by in densities.items() if any(d < 1 for each in by.values() for d in each)]
+        caption = "Density of each connection at the end of training"
+        if len(masked) > _ROWS:
+            caption += f" (the first {_ROWS} of {len(masked)} rows)"
+        chosen = {row: densities[row] for row in masked[:_ROWS]}
+        return self._add(lambda prefix: layer_densities(chosen, styles, prefix), caption)
+
+    def _add(self, draw: Callable[[str], str | None], caption: str) -> dict[str, Any] | None:
+        number = len(self.svgs)
+        svg = draw(f"f{number}")
+        if svg is None:
+            return None
+        # The page allows no style attributes; its own style sheet says the same of every figure.
+        self.svgs.append(_INLINE.sub(r"\1", svg))
+        return {"number": number, "caption": caption}

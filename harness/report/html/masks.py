@@ -1,0 +1,123 @@
+"""Mask pictures, and how far the masks of different seeds agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from harness.mask_pictures import MaskPicture, overlap, read
+from harness.report.html.cells import Cell
+from harness.report.html.png import png
+from harness.report.html.section import DAMAGED, Section, fill
+from harness.results import ResultStore
+
+LIMIT = 8_000_000
+"""Bytes of packed pictures in a page."""
+NETWORKS = 2_000
+"""So many networks are compared at most."""
+_CONNECTIONS = 200
+_TIME, _SPACE = re.compile(r"temporal|time|frame", re.I), re.compile(r"spatial|space|patch", re.I)
+
+
+def masks(store: ResultStore, groups: Mapping[str, Sequence[Cell]]) -> Section:
+    """Pictures of every network's connections; ``overview`` holds each run's overlap between seeds."""
+
+    def where(cell: Cell) -> Path:
+        return store.masks_path(cell.suite, cell.stage or "")
+
+    section = fill(groups, where, pictures, LIMIT)
+    section.overview = []
+    compared = 0
+    for title, group in groups.items():
+        shown = [cell for cell in group if cell.stage and where(cell).is_file()]
+        if len(shown) < 2 or all(cell.density == 1 for cell in shown):
+            continue
+        compared += len(shown)
+        if compared > NETWORKS:
+            section.notes.append(f"Only the first {NETWORKS:,} networks are compared between seeds.")
+            break
+        try:
+            section.overview.append({"title": title, **convergence([read(where(c)) for c in shown], shown)})
+        except DAMAGED:
+            continue  # the file is already listed as damaged by its picture
+    return section
+
+
+def pictures(path: Path, cell: Cell) -> dict[str, Any] | None:
+    """Each connection's picture as a data URI, with what it shows.
+
+    Raises:
+        CorruptFile: if the file holds no masks.
+    """
+    found = read(path)
+    if not any(picture.size for picture in found.values()) or cell.density == 1:
+        return None
+    return {
+        "connections": [
+            {
+                "name": name,
+                "shape": list(picture.shape),
+                "kept": picture.kept,
+                "size": picture.size,
+                "kind": _kind(name, picture),
+                "picture": png(picture.picture),
+            }
+            for name, picture in list(found.items())[:_CONNECTIONS]
+            if picture.size
+        ],
+        "omitted": max(0, len(found) - _CONNECTIONS),
+    }
+
+
+def convergence(found: Sequence[Mapping[str, MaskPicture]], cells: Sequence[Cell]) -> dict[str, Any]:
+    """Overlap of whole networks, pair by pair, beside what chance would give at the same densities.
+
+    {"seeds", "density": mean, "overlap": square rows, "chance": the same, "connections": [[name, mean overlap,
+    mean chance]]}. The overlap of two networks is their Jaccard index: weights kept by both over weights kept by
+    either, summed over connections; by chance: the same with the expected counts of independent uniform masks
+    that keep as many weights of each connection, both ab/N for a and b of N kept.
+    """
+    count = len(found)
+    whole = [[(1.0, 1.0)] * count for _ in range(count)]
+    single: dict[str, list[tuple[float, float]]] = {}
+    for i, j in combinations(range(count), 2):
+        shared = list(_shared(found[i], found[j]))
+        kept = sum(kept for _, _, _, kept in shared)
+        both = sum(both for _, both, _, _ in shared), sum(expected for _, _, expected, _ in shared)
+        whole[i][j] = whole[j][i] = (_ratio(both[0], kept), _ratio(both[1], kept))
+        for name, found_both, expected, of in shared:
+            single.setdefault(name, []).append((_ratio(found_both, of), _ratio(expected, of)))
+    return {
+        "seeds": [cell.seed for cell in cells],
+        "density": sum(cell.density for cell in cells) / count,
+        "overlap": [[pair[0] for pair in row] for row in whole],
+        "chance": [[pair[1] for pair in row] for row in whole],
+        "connections": [
+            [name, sum(found for found, _ in pairs) / len(pairs), sum(chance for _, chance in pairs) / len(pairs)]
+            for name, pairs in single.items()
+        ],
+    }
+
+
+def _shared(a: Mapping[str, MaskPicture], b: Mapping[str, MaskPicture]) -> Iterator[tuple[str, float, float, int]]:
+    """(connection, weights kept by both, expected by chance, kept by the one plus kept by the other)."""
+    for name, jaccard in overlap(a, b).items():
+        kept = a[name].kept + b[name].kept
+        # From both / either = jaccard and both + either = kept.
+        yield name, jaccard * kept / (1 + jaccard), a[name].kept * b[name].kept / max(1, a[name].size), kept
+
+
+def _ratio(both: float, kept: float) -> float:
+    """Both over either, where both + either = kept; two empty masks overlap by 1."""
+    return both / (kept - both) if kept > both else 1.0
+
+
+def _kind(name: str, picture: MaskPicture) -> str:
+    if picture.kind != "attention":
+        return "weights"
+    if _TIME.search(name):
+        return "temporal attention"
+    return "spatial attention" if _SPACE.search(name) else "attention"

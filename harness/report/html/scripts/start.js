@@ -1,0 +1,14 @@
+// The page starts: what is on top first.
+
+const start = async () => {
+  showSuites();
+  await showLeaderboard();
+  showCurves();
+  showTraining();
+  showMasks();
+  showSamples();
+  showLeftOut();
+  followHash();
+  performance.mark("usable");
+};
+start().catch(failed);

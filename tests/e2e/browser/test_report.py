@@ -1,0 +1,338 @@
+"""The report in a real browser, opened from a file, without any network."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from harness.report.html.page import page
+from harness.results import ResultStore
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+ActionChains, Keys = webdriver.ActionChains, webdriver.Keys
+Select = pytest.importorskip("selenium.webdriver.support.select").Select
+NoAlert = pytest.importorskip("selenium.common.exceptions").NoAlertPresentException
+
+RESULTS = Path(__file__).parents[3] / "results"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The committed suites, and a copy of some cells with masks."""
+    root = tmp_path_factory.mktemp("report")
+    results = root / "results"
+    results.mkdir()
+    for suite in ("quickstart", "ndna_mnist", "gpt2_wiki_cpu"):
+        (results / suite).symlink_to(RESULTS / suite)
+    masked = results / "masked"
+    for folder in ("cells", "masks"):
+        (masked / folder).mkdir(parents=True)
+    for path in sorted((RESULTS / "quickstart" / "cells").glob("digits.*.random.*.json")):
+        record = json.loads(path.read_text()) | {"suite": "masked"}
+        (masked / "cells" / path.name).write_text(json.dumps(record))
+        bits = np.random.RandomState(record["seed"]).rand(48 * 64) < 0.25
+        about = {
+            "frames.time": {"shape": [48, 64], "kept": int(bits.sum()), "kind": "attention"},
+            "patches.spatial": {"shape": [48, 64], "kept": int(bits.sum()), "kind": "attention"},
+            "ffn.up": {"shape": [48, 64], "kept": int(bits.sum()), "kind": "weight"},
+        }
+        tensors = {f"{name}/bits": np.packbits(bits) for name in about}
+        file = masked / "masks" / f"{record['stages'][-1]}.safetensors"
+        save_file(tensors, file, metadata={"connections": json.dumps(about)})
+    path = root / "report.html"
+    path.write_text(page(ResultStore(results)), encoding="utf8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory, hostile_results):
+    path = tmp_path_factory.mktemp("hostile-report") / "report.html"
+    path.write_text(page(ResultStore(hostile_results.root)), encoding="utf8")
+    return path
+
+
+def use_everything(browser):
+    """Open, unfold, choose and press all that the page has."""
+    browser.one("#open-all").click()
+    browser.one("#more-columns").click()
+    for number, _ in enumerate(browser.all("main select")):
+        select = Select(browser.all("main select")[number])
+        if not select._el.get_attribute("id").startswith("filter"):
+            select.select_by_index(len(select.options) - 1)
+            browser.get("new Promise(done => setTimeout(done, 100))")
+    browser.get("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    if links := browser.all("td a[href^='#cell=']"):
+        browser.get("arguments[0].click()", links[0])
+        browser.until("document.getElementById('record-text').textContent.length > 100")
+        browser.one("#record-close").click()
+
+
+@pytest.mark.parametrize("name", ["report", "hostile"])
+def test_nothing_is_requested_nothing_fails_and_nothing_from_files_is_run(browser, name, request):
+    path = request.getfixturevalue(name)
+    browser.open(path)
+    use_everything(browser)
+    said, asked = browser.logs()
+    assert said == []
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+    assert not browser.one("#trouble").is_displayed()
+    assert browser.get("window.__pwned") is None
+    with pytest.raises(NoAlert):
+        browser.driver.switch_to.alert.dismiss()
+
+
+def test_hostile_strings_are_shown_as_they_are(browser, hostile, hostile_results):
+    browser.open(hostile)
+    evil = " ".join(hostile_results.evil.split())
+    assert evil in browser.one("#boards").text
+    left = browser.one("#left-out-body").text
+    for file in (*hostile_results.left, *hostile_results.damaged, hostile_results.missing):
+        assert file in left
+    assert browser.get("[...document.querySelectorAll('script')].filter(s => !s.type).length") == 1
+    assert not browser.all("main b, main script, main img[src='x']")
+
+
+def column(browser, name):
+    """Texts of one column of the first open table."""
+    heads = [
+        head.text.strip() for head in browser.all("details.board[open] thead")[0].find_elements("css selector", "th")
+    ]
+    rows = browser.all("details.board[open]")[0].find_elements("css selector", "tbody tr:not(:has(.group))")
+    return [row.find_elements("css selector", "th, td")[heads.index(name)].text for row in rows]
+
+
+def choose(browser, field, value):
+    Select(browser.one(f"#filter-{field}")).select_by_value(value)
+
+
+def press_heading(browser, name):
+    """Sort by a column with the keyboard; what its heading then says to a screen reader."""
+    for head in browser.all("details.board[open] thead th"):
+        if head.text.strip() == name:
+            head.find_element("css selector", "button").send_keys(Keys.ENTER)
+            break
+    return browser.get("document.activeElement.closest('th').getAttribute('aria-sort')")
+
+
+def test_sorting_goes_by_value_and_back_to_the_ranks(browser, report):
+    browser.open(report)
+    choose(browser, "suite", "quickstart")
+    choose(browser, "architecture", "biogpt")
+    browser.one("#open-all").click()
+    browser.until("document.querySelectorAll('details.board[open]:not([hidden]) tbody tr').length > 4")
+    browser.get("document.querySelectorAll('details.board[hidden]').forEach(one => one.remove())")
+    ranked = column(browser, "density")
+    assert press_heading(browser, "density") == "ascending"
+    assert column(browser, "density") == ["0.1000", "0.3000", "0.5500", "0.7500", "1.0000"]
+    assert press_heading(browser, "density") == "descending"
+    assert column(browser, "density") == ["1.0000", "0.7500", "0.5500", "0.3000", "0.1000"]
+    assert press_heading(browser, "density") == "none"
+    assert column(browser, "density") == ranked
+    # The baseline has no difference: it comes last, however it is sorted.
+    for direction in ("ascending", "descending"):
+        assert press_heading(browser, "minus dense") == direction
+        *differences, last = column(browser, "minus dense")
+        assert last == "baseline"
+        values = [float(text.split()[0]) for text in differences]
+        assert values == sorted(values, reverse=direction == "descending")
+
+
+def test_filters_work_together_and_are_cleared(browser, report):
+    browser.open(report)
+    total = browser.one("#found").text
+    choose(browser, "suite", "quickstart")
+    assert browser.one("#found").text == "17 rows in 3 tables"
+    choose(browser, "method", "magnitude")
+    assert browser.one("#found").text == "9 rows in 3 tables"
+    browser.one("#filter-low").send_keys("0.3")
+    browser.one("#filter-high").send_keys("0.6")
+    assert browser.one("#found").text == "4 rows in 2 tables"
+    browser.one("#filter-text").send_keys("BIOGPT 0.3000")
+    assert browser.one("#found").text == "1 row in 1 table"
+    browser.one("#filter-text").send_keys(" nowhere")
+    assert browser.one("#found").text == "Nothing fits all of these filters."
+    assert not [panel for panel in browser.all("details.board") if panel.is_displayed()]
+    browser.one("#filters button[type=reset]").click()
+    browser.until(f"document.getElementById('found').textContent === {json.dumps(total)}")
+
+
+def bars(browser):
+    return browser.get("[...document.querySelectorAll('.bars .fill')].map(bar => bar.style.width)")
+
+
+def test_the_slider_moves_by_key_by_pointer_and_by_itself(browser, report):
+    browser.open(report)
+    run = Select(browser.one("#training-run"))
+    run.select_by_visible_text("quickstart: digits, skip_mlp on digits, genome")
+    browser.until("document.querySelectorAll('#training-body .panel').length === 3")
+    series = json.loads(next((RESULTS / "quickstart" / "series").glob("*genome.s0*")).read_text())["densities"]
+    slider = browser.one("#time")
+    last = len(series) - 1
+    assert slider.get_attribute("max") == slider.get_attribute("value") == str(last)
+    for at, keys in ((0, Keys.HOME), (1, Keys.ARROW_RIGHT), (2, Keys.ARROW_UP), (1, Keys.ARROW_LEFT), (last, Keys.END)):
+        slider.send_keys(keys)
+        assert slider.get_attribute("value") == str(at)
+        _, step, found = series[at]
+        assert f"step {step:,}" in browser.one(".player output").text
+        assert slider.get_attribute("aria-valuetext") == browser.one(".player output").text
+        widths = bars(browser)[: len(found)]
+        assert [float(width.rstrip("%")) for width in widths] == pytest.approx(
+            [100 * h for h, _ in found.values()], abs=0.01
+        )
+    browser.get("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", slider)
+    width = slider.size["width"]
+    ActionChains(browser.driver).move_to_element_with_offset(slider, width // 2 - 8, 0).click_and_hold().move_by_offset(
+        -width // 2, 0
+    ).release().perform()
+    dragged = int(slider.get_attribute("value"))
+    assert 0 < dragged < last
+    slider.send_keys(Keys.HOME)
+    browser.one(".player button").click()
+    assert browser.one(".player button").text == "Pause"
+    browser.until("Number(document.getElementById('time').value) >= 3")
+    browser.one(".player button").click()
+    paused = slider.get_attribute("value")
+    assert browser.one(".player button").text == "Play"
+    browser.driver.execute_async_script("setTimeout(arguments[0], 400)")
+    assert slider.get_attribute("value") == paused
+    slider.send_keys(Keys.END)
+    browser.one(".player button").click()  # from the end it starts again
+    browser.until(f"Number(document.getElementById('time').value) < {last}")
+    browser.until("document.querySelector('.player button').textContent === 'Play'")
+    assert slider.get_attribute("value") == str(last)
+
+
+def test_masks_have_pictures_with_texts_and_overlap_beside_chance(browser, report):
+    browser.open(report)
+    Select(browser.one("#masks-run")).select_by_index(0)
+    browser.until("document.querySelectorAll('.pictures img').length === 3")
+    heads = [head.text for head in browser.all("#masks-body h4")]
+    assert heads == ["Connections: temporal attention", "Connections: spatial attention", "Connections: weights"]
+    image = browser.one(".pictures img")
+    assert image.get_attribute("alt").startswith("Mask of frames.time: 48 \u00d7 64 weights, density 0.2")
+    browser.get("arguments[0].scrollIntoView()", image)
+    browser.until("document.querySelector('.pictures img').complete")
+    assert browser.get("[arguments[0].naturalWidth, arguments[0].naturalHeight]", image) == [64, 48]
+    assert browser.get("getComputedStyle(arguments[0]).imageRendering", image) == "pixelated"
+    row = [cell.text for cell in browser.all("#masks-body tbody tr")[0].find_elements("css selector", "th, td")]
+    bits = [np.random.RandomState(seed).rand(48 * 64) < 0.25 for seed in range(3)]
+    overlaps = [(a & b).sum() / (a | b).sum() for a, b in ((bits[0], bits[1]), (bits[0], bits[2]), (bits[1], bits[2]))]
+    assert row[2:6] == ["3", f"{np.mean(overlaps):.3f}", f"{min(overlaps):.3f}", f"{max(overlaps):.3f}"]
+    assert "harness run suites/quickstart.yaml" in browser.one("#masks-body").text
+
+
+def test_texts_stand_side_by_side_for_each_prompt(browser, report):
+    browser.open(report)
+    browser.until("document.querySelectorAll('#samples-body article').length === 8")
+    before = browser.one("#samples-body article p").text
+    Select(browser.one("#samples-prompt")).select_by_index(3)
+    assert browser.one(".prompt").text.startswith(
+        Select(browser.one("#samples-prompt")).first_selected_option.text[:20]
+    )
+    assert browser.one("#samples-body article p").text != before
+    shown = [float(meta.text.split()[-1]) for meta in browser.all("#samples-body .meta")]
+    assert shown == sorted(shown, reverse=True)
+
+
+def test_a_record_opens_from_its_address_and_closes_by_key(browser, report):
+    path = next((RESULTS / "quickstart" / "cells").glob("*.magnitude.s1.*"))
+    browser.open(report, fragment=f"#cell={quote(f'quickstart/{path.stem}')}")
+    browser.until("document.getElementById('record-text').textContent.length > 100")
+    assert browser.get("document.getElementById('record-text').textContent") == path.read_text()
+    assert browser.one("#record-title").text == path.stem
+    browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    browser.until("!document.getElementById('record').open && !location.hash.startsWith('#cell')")
+    browser.open(report, fragment="#cell=quickstart%2Fnothing")
+    assert "does not have" in browser.one("#trouble").text
+
+
+CONTRASTS = """
+const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+const luminance = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+  .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+  .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+const behind = (node) => {
+  for (let at = node; at; at = at.parentElement) {
+    const colour = parse(getComputedStyle(at).backgroundColor);
+    if (colour.length < 4 || colour[3] === 1) return colour;
+  }
+  return [255, 255, 255];
+};
+const low = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const node = walker.currentNode.parentElement;
+  if (!walker.currentNode.data.trim() || !node.checkVisibility() || node.closest("script,style,option")) continue;
+  const style = getComputedStyle(node);
+  const [a, b] = [luminance(parse(node.closest("svg") ? style.fill : style.color)), luminance(behind(node))];
+  const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  if (contrast < 4.5) low.push([contrast.toFixed(2), node.tagName, walker.currentNode.data.slice(0, 40)]);
+}
+return low;
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("pressed", [False, True])
+def test_every_text_has_enough_contrast_in_both_themes(browser, report, dark, pressed):
+    browser.open(report, dark=dark)
+    if pressed:
+        browser.one("#theme").click()
+    browser.one("#open-all").click()
+    browser.until("document.querySelectorAll('.pictures img').length")
+    assert browser.driver.execute_script(CONTRASTS) == []
+    background = browser.get("getComputedStyle(document.body).backgroundColor")
+    assert background == ("rgb(13, 17, 23)" if dark != pressed else "rgb(255, 255, 255)")
+
+
+@pytest.mark.parametrize("name", ["report", "hostile"])
+def test_at_320_pixels_only_tables_scroll_sideways(browser, name, request):
+    browser.open(request.getfixturevalue(name), width=320)
+    use_everything(browser)
+    assert browser.get("document.documentElement.scrollWidth") <= 320
+    browser.emulate()
+
+
+def test_headings_landmarks_and_names_are_in_order(browser, report):
+    browser.open(report)
+    browser.one("#open-all").click()
+    levels = browser.get(
+        "[...document.querySelectorAll('main h1, main h2, main h3, main h4')].map(h => Number(h.tagName[1]))"
+    )
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert [len(browser.all(tag)) for tag in ("header", "nav", "main", "footer")] == [1, 1, 1, 1]
+    unnamed = """[...document.querySelectorAll('button, select, input, a, img, svg[role=img], [role=region]')]
+        .filter(one => !(one.textContent.trim() || one.labels?.length || one.ariaLabel || one.alt))
+        .map(one => one.outerHTML.slice(0, 80))"""
+    assert browser.get(unnamed) == []
+    assert (
+        browser.get(
+            "[...document.querySelectorAll('[id]')].map(e => e.id).filter((id, i, all) => all.indexOf(id) !== i)"
+        )
+        == []
+    )
+
+
+def test_the_first_tab_skips_to_the_leaderboard_and_focus_can_be_seen(browser, report):
+    browser.open(report)
+    ActionChains(browser.driver).send_keys(Keys.TAB).perform()
+    skip = browser.driver.switch_to.active_element
+    assert skip.text == "Skip to the leaderboard"
+    assert browser.get("getComputedStyle(arguments[0]).outlineStyle", skip) == "solid"
+    skip.send_keys(Keys.ENTER)
+    browser.until("location.hash === '#leaderboard'")
+
+
+def test_motion_is_only_for_those_who_want_it(browser, report):
+    browser.open(report)
+    browser.until("document.querySelectorAll('.bars .fill').length")
+    duration = "getComputedStyle(document.querySelector('.bars .fill')).transitionDuration"
+    assert browser.get(duration) == "0s"
+    browser.emulate(prefers_reduced_motion="no-preference")
+    assert browser.get(duration) != "0s"
+    browser.emulate()
