@@ -145,15 +145,15 @@ def _meaning(option: click.Option) -> str:
 def leaderboard(root: Path) -> str:
     """The tables of the quickstart's leaderboard for a document at ``root``, or a placeholder if there is none.
 
-    Tables of secondary metrics and what explains them are left to the leaderboard itself.
+    What is folded there, and what explains the tables, is left to the leaderboard itself.
     """
     path = root / LEADERBOARD
     if not path.is_file():
         return PLACEHOLDER
     text = path.read_text(encoding="utf8").partition("\n## How to read")[0].partition("\n")[2]
-    text = re.sub(r"^Other metrics:\n\n(\|.*\n)+\n?", "", text + "\n", flags=re.MULTILINE)
+    text = re.sub(r"<details>.*?</details>\n\n?", "", text + "\n", flags=re.DOTALL)
     text = re.sub(r"^## ", "#### ", text, flags=re.MULTILINE)
-    text = re.sub(r"\]\((?=cells/)", f"]({LEADERBOARD.parent.as_posix()}/", text)
+    text = re.sub(r"\]\((?=cells/|figures/)", f"]({LEADERBOARD.parent.as_posix()}/", text)
     return f"{text.strip()}\n\nAll metrics, and how to read the tables: [{LEADERBOARD}]({LEADERBOARD})."
 
 
