@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from safetensors.numpy import save_file
 
 EVIL = '</script><script>window.__pwned=1;alert(1)</script><img src=x onerror="window.__pwned=1">\'`${1}{{script}}'
 """Would run in a page that shows text as HTML, in an element, a script or an attribute."""
+
+
+def pytest_configure() -> None:
+    """A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)

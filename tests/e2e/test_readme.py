@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -77,6 +78,8 @@ def run(command, folder):
 def workshop(tmp_path_factory):
     """A folder like a clone after ``make quickstart``, with the README's files; its suites are shrunk."""
     folder = tmp_path_factory.mktemp("clone")
+    for name in ("claims", "suites"):
+        shutil.copytree(ROOT / name, folder / name)
     quickstart = yaml.safe_load((ROOT / "suites/quickstart.yaml").read_text(encoding="utf8"))
     first = next(iter(quickstart["experiments"]))
     quickstart["experiments"] = {first: quickstart["experiments"][first]}

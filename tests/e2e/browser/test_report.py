@@ -26,8 +26,12 @@ def report(tmp_path_factory):
     root = tmp_path_factory.mktemp("report")
     results = root / "results"
     results.mkdir()
-    for suite in ("quickstart", "ndna_mnist", "gpt2_wiki_cpu"):
+    for suite in ("quickstart", "gpt2_wiki_cpu"):
         (results / suite).symlink_to(RESULTS / suite)
+    (results / "ndna_mnist").mkdir()
+    for path in (RESULTS / "ndna_mnist").iterdir():
+        if path.name != "masks":  # as of a suite that was run before masks were kept
+            (results / "ndna_mnist" / path.name).symlink_to(path)
     masked = results / "masked"
     for folder in ("cells", "masks"):
         (masked / folder).mkdir(parents=True)
@@ -222,7 +226,7 @@ def test_masks_have_pictures_with_texts_and_overlap_beside_chance(browser, repor
     bits = [np.random.RandomState(seed).rand(48 * 64) < 0.25 for seed in range(3)]
     overlaps = [(a & b).sum() / (a | b).sum() for a, b in ((bits[0], bits[1]), (bits[0], bits[2]), (bits[1], bits[2]))]
     assert row[2:6] == ["3", f"{np.mean(overlaps):.3f}", f"{min(overlaps):.3f}", f"{max(overlaps):.3f}"]
-    assert "harness run suites/quickstart.yaml" in browser.one("#masks-body").text
+    assert "harness run suites/ndna_mnist.yaml" in browser.one("#masks-body").text
 
 
 def test_texts_stand_side_by_side_for_each_prompt(browser, report):

@@ -134,11 +134,6 @@ def queue(cluster: Any, *states: str) -> list[str]:
     return [job.removesuffix("_N/A") for job, state in pairs if state in states]
 
 
-def hears_interrupts() -> None:
-    """A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.fixture
 def background() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts ``harness`` commands that do not outlive the test."""
@@ -146,7 +141,7 @@ def background() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def start(*arguments: object) -> subprocess.Popen[str]:
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen(command(*arguments), text=True, preexec_fn=hears_interrupts, **pipes))
+        started.append(subprocess.Popen(command(*arguments), text=True, **pipes))
         return started[-1]
 
     yield start
