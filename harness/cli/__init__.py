@@ -29,7 +29,7 @@ COMMANDS = {
     "show": ("harness.cli.show", "Show one cell's record."),
     "import": ("harness.cli.import_", "Bring in a published checkpoint, so that suites can start from it."),
     "export": ("harness.cli.export", "Write a finished cell's network for other programs."),
-    "plugins": ("harness.cli.plugins", "List architectures, methods and benchmarks, or explain one."),
+    "plugins": ("harness.cli.plugins", "List architectures, methods, benchmarks and tools, or explain one."),
     "data": ("harness.cli.data", "List, fetch and check the data of benchmarks."),
     "new": ("harness.cli.new", "Write a working plugin to start from."),
     "doctor": ("harness.cli.doctor", "Check this machine: devices, data, plugins, SLURM, disk."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import textwrap
 from pathlib import Path
@@ -12,12 +13,12 @@ from tabulate import tabulate
 
 from harness.cli import plugin_option
 from harness.errors import UserError, unknown_name
-from harness.plugins import KINDS, Registered, Registry, load
+from harness.plugins import KINDS, TOOLS, Registered, Registry, load
 
 
 @click.command(
     name="plugins",
-    short_help="List architectures, methods and benchmarks, or explain one.",
+    short_help="List architectures, methods, benchmarks and tools, or explain one.",
     epilog="""\b
 Examples:
   harness plugins
@@ -28,7 +29,10 @@ Examples:
 @plugin_option
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(name: str | None, plugin_files: tuple[Path, ...], form: str) -> None:
-    """List architectures, methods and benchmarks; with NAME, explain one: its options and what it goes with."""
+    """List architectures, methods and benchmarks, what imports, exports and logs; with NAME, explain one.
+
+    An explanation gives the options, and what goes with it.
+    """
     registry = load(plugin_files)
     if name is None:
         _list(registry, form)
@@ -37,7 +41,7 @@ def command(name: str | None, plugin_files: tuple[Path, ...], form: str) -> None
 
 
 def _list(registry: Registry, form: str) -> None:
-    everything = [registered for kind in KINDS for registered in registry.entries(kind)]
+    everything = [registered for kind in (*KINDS, *TOOLS) for registered in registry.entries(kind)]
     if form == "json":
         plugins = [{**_row(r), "origin": str(r.origin)} for r in everything]
         failures = [{"origin": str(f.origin), "message": f.message, "location": f.location} for f in registry.failures]
@@ -60,17 +64,24 @@ def _short_origin(registered: Registered) -> str:
 
 def _explain(registry: Registry, name: str, form: str) -> None:
     found = [registry.find(kind, name) for kind in registry.kinds_of(name)]
-    if not found:
-        known = {r.entry.name for kind in KINDS for r in registry.entries(kind)}
+    tools = [r for kind in TOOLS for r in registry.entries(kind) if r.entry.name == name]
+    if not found and not tools:
+        known = {r.entry.name for kind in (*KINDS, *TOOLS) for r in registry.entries(kind)}
         failed = [f"failed: {failure}" for failure in registry.failures]
         raise UserError("\n".join([unknown_name("plugin", name, known), *failed]))
     from harness.cli.describe import describe  # imports torch
 
     descriptions = [describe(registry, registered) for registered in found]
     if form == "json":
-        click.echo(json.dumps(descriptions, indent=2))
+        click.echo(json.dumps([*descriptions, *({**_row(r), "origin": str(r.origin)} for r in tools)], indent=2))
     else:
-        click.echo("\n\n".join(_text(d) for d in descriptions))
+        click.echo("\n\n".join([*map(_text, descriptions), *(_tool(registry, r) for r in tools)]))
+
+
+def _tool(registry: Registry, tool: Registered) -> str:
+    """A tool for a reader: what its class says of itself."""
+    doc = inspect.getdoc(registry.get(tool.kind, tool.entry.name)) or tool.entry.summary
+    return f"{tool.kind} {tool.entry.name} ({_short_origin(tool)})\n{_indented(doc)}"
 
 
 def _text(description: dict[str, Any]) -> str:

@@ -60,6 +60,8 @@ def write_leaderboards(store: ResultStore, suites: Iterable[str] | None = None) 
         paths.append(store.root / suite / "leaderboard.md")
         write_text(paths[-1], _suite_page(store, suite, styles, *_of_suite(frame, left, store, suite)))
     parts = ["# Leaderboards\n\nThe primary metrics of every suite; each suite's own page has the details.\n"]
+    if (store.root / "CLAIMS.md").is_file():
+        parts.append("What papers claim beside what was measured: [CLAIMS.md](CLAIMS.md).\n")
     for suite in known:
         parts.append(_headline(store, suite, *_of_suite(frame, left, store, suite)))
     paths.append(store.root / "LEADERBOARD.md")

@@ -254,6 +254,17 @@ def test_plugins_explains_every_kind_of_a_name(harness, plugin):
     assert benchmark["metrics"] == [{"name": "accuracy", "unit": "fraction", "direction": "max"}]
 
 
+def test_plugins_lists_and_explains_tools(harness, monkeypatch):
+    monkeypatch.delenv("HARNESS_PLUGINS", raising=False)
+    listed = [line.split()[:2] for line in harness("plugins")[1].splitlines()]
+    assert ["exporter", "hf"] in listed and ["logger", "tensorboard"] in listed and ["importer", "biogpt"] in listed
+    assert "event file" in harness("plugins", "tensorboard")[1]
+    both = harness("plugins", "hf")[1]
+    assert both.startswith("architecture hf") and "\nexporter hf (" in both
+    kinds = [row["kind"] for row in json.loads(harness("plugins", "hf", "--format", "json")[1])]
+    assert kinds == ["architecture", "exporter"]
+
+
 def test_plugins_says_what_goes_together(harness, plugin):
     code, out, _ = harness("plugins", "easy", "--plugin", plugin)
     assert code == 0
