@@ -129,7 +129,8 @@ class Dispatch:
     def _attach_to_others(self) -> None:
         """Find the SLURM jobs that do what nobody does as far as we know."""
         latest: dict[str, Element] = {}
-        for element in self._submissions.elements():
+        elements = self._submissions.elements()
+        for element in elements:
             latest |= dict.fromkeys((job for job in element.jobs if job in self._open and job not in self._of), element)
         states = slurm_queue.states({element.slurm for element in latest.values()})
         slurm_queue.cancel([slurm for slurm, state in states.items() if state.stuck])
@@ -138,6 +139,21 @@ class Dispatch:
             if state is not None and state.live:
                 self._states[element.slurm] = state
                 self._attach(element, [name])
+        self._attach_to_what_is_waited_for({element.slurm: element for element in elements})
+
+    def _attach_to_what_is_waited_for(self, known: Mapping[str, Element]) -> None:
+        """Watch also those SLURM jobs that others wait for, though their own work is done: see :meth:`_forgotten`."""
+        asked: set[str] = set()
+        while (
+            behind := {slurm for element in self._live.values() for slurm in element.after if slurm in known}
+            - self._live.keys()
+            - asked
+        ):
+            asked |= behind
+            for slurm, state in slurm_queue.states(behind).items():
+                if state.live:
+                    self._states[slurm] = state
+                    self._attach(known[slurm], [])
 
     def _hand_in(self, jobs: Sequence[Job]) -> None:
         """As arrays: batches that ask for the same and wait for the same."""

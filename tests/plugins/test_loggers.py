@@ -45,7 +45,7 @@ Rows = dict[str, list[tuple[int, float]]]
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv(VARIABLE, "")  # and so what a test sets ends with it
     monkeypatch.delenv("WANDB_MODE", raising=False)
     torch.set_num_threads(1)
     state = torch.get_rng_state()

@@ -437,3 +437,18 @@ def nearly_equal(one: Path, two: Path) -> None:
     else:
         for row, others in zip(a["loss"], b["loss"], strict=True):
             assert abs(row[2] - others[2]) <= 1.5e-6
+
+
+def test_a_job_that_slurm_takes_for_running_holds_nobody_up(cluster: Any, tmp_path: Path) -> None:
+    """Its work has ended, SLURM does not say so, and another job waits for it: here because its script does not end."""
+    text = SUITE.replace(
+        "poll_seconds: 1}", """poll_seconds: 1, min_job_minutes: 0, setup: ["trap 'sleep 600' EXIT"]}"""
+    )
+    suite = write(tmp_path, text, seeds=1, steps=100)
+    only = ("--only", "method=genome", "--only", "method=random")
+    run = ("run", suite, "--results", tmp_path / "r", "--executor", "slurm", *only)
+    harness(*run, "--detach")
+    until(60, "the genome", lambda: list((tmp_path / "r").glob("small/cells/*genome*.json")))
+    assert queue(cluster, "RUNNING") and queue(cluster, "PENDING")
+    harness(*run, seconds=200)  # a new run, to which the genome's job has nothing left to do
+    assert {path.name.split(".")[3] for path in (tmp_path / "r").glob("small/cells/*.json")} == {"genome", "random"}
