@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.frame import TABLE, asked
+from harness.analysis.frame import SPENT, TABLE, asked
 from harness.analysis.statistics import Array, better, detectable, holm, paired, seeds_needed, summarise
 from harness.errors import UserError, unknown_name
 from harness.results import LeftOut
@@ -51,14 +51,7 @@ KEYS = (
     "p_adjusted",
     "mde",
     "seeds_needed",
-    "examples",
-    "tokens",
-    "flops",
-    "flops_sparse",
-    "inference_flops",
-    "inference_flops_sparse",
-    "seconds",
-    "peak_memory",
+    *SPENT,
     "speedup_theoretical",
     "speedup_measured",
     "cells",
@@ -73,15 +66,7 @@ _AVERAGED = (
     "density_true_zeros",
     "density_total",
     "parameters",
-    "steps",
-    "examples",
-    "tokens",
-    "flops",
-    "flops_sparse",
-    "inference_flops",
-    "inference_flops_sparse",
-    "seconds",
-    "peak_memory",
+    *SPENT,
     "published",
 )
 _CONSTANT = ("unit", "direction", "trained_on", "primary")
@@ -163,15 +148,15 @@ def rows(frame: pd.DataFrame, baseline: str | None = None) -> list[Row]:
         return []
     # What a matched cell asks for differs between seeds: its row is named by what it is matched to.
     asked_for = frame["density_requested"].where(frame["match"] == "")
-    groups = frame.assign(asked=asked_for).groupby(list(ROW), dropna=False, sort=True)
+    # Standard errors of several seeds on the same examples are averaged, not divided: they share those examples.
+    named = frame.assign(asked=asked_for, variance=frame["stderr"] ** 2)
+    groups = named.groupby(list(ROW), dropna=False, sort=True)
     index = groups.ngroup().to_numpy()
     numbers = groups[list(_AVERAGED)]
     averages = numbers.mean().clip(numbers.min(), numbers.max())  # rounding must not move the mean of equal numbers
     mask = groups["density_mask"]
-    spans = pd.DataFrame({"density_low": mask.min(), "density_high": mask.max()})
-    # Standard errors of several seeds on the same examples are averaged, not divided: they share those examples.
-    noise = frame.assign(variance=frame["stderr"] ** 2, asked=asked_for).groupby(list(ROW), dropna=False, sort=True)
-    spans["stderr"] = noise["variance"].mean() ** 0.5
+    noise = groups["variance"].mean() ** 0.5
+    spans = pd.DataFrame({"density_low": mask.min(), "density_high": mask.max(), "stderr": noise})
     constants = groups[[*_CONSTANT, "baseline"]].first()
     found: list[Row] = averages.join(spans).join(constants).reset_index().to_dict("records")  # type: ignore[assignment]
     seeds, column = np.unique(frame["seed"].to_numpy(), return_inverse=True)

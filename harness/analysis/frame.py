@@ -17,6 +17,19 @@ OBSOLETE = "not part of the suite"  # how ResultStore.records begins the reason 
 TABLE = ("suite", "experiment", "architecture", "benchmark", "metric", "protocol")
 """What must be equal for two numbers to stand in one table."""
 
+SPENT = (
+    "steps",
+    "examples",
+    "tokens",
+    "flops",
+    "flops_sparse",
+    "inference_flops",
+    "inference_flops_sparse",
+    "seconds",
+    "peak_memory",
+)
+"""What a network has cost."""
+
 COLUMNS = (
     "suite",
     "experiment",
@@ -40,15 +53,7 @@ COLUMNS = (
     "n_examples",
     "stderr",
     "parameters",
-    "steps",
-    "examples",
-    "tokens",
-    "flops",
-    "flops_sparse",
-    "inference_flops",
-    "inference_flops_sparse",
-    "seconds",
-    "peak_memory",
+    *SPENT,
     "published",
     "cell",
     "versions",

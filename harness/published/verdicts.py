@@ -46,9 +46,10 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
+from harness.analysis.statistics import CONFIDENCE
+
 Verdict = Literal["reproduced", "not reproduced", "inconclusive", "differs in protocol", "not run"]
 VERDICTS: tuple[Verdict, ...] = ("reproduced", "not reproduced", "inconclusive", "differs in protocol", "not run")
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def boards(frame: pd.DataFrame, left: Sequence[LeftOut] = ()) -> Iterator[Board]
     primary = frame["primary"].astype(bool)
     others: dict[tuple[object, ...], list[Row]] = {}
     for row in rows(frame[~primary]):
-        others.setdefault(_identity(row), []).append(row)
+        others.setdefault(identity(row), []).append(row)
     for _, table in tables(rows(frame[primary])):
         adjust(table)
         rank(table, left)
@@ -119,7 +119,7 @@ def _primary_table(table: Sequence[Row]) -> Table:
 
 def _other_table(table: Sequence[Row], others: dict[tuple[object, ...], list[Row]]) -> Table | None:
     """The metrics that are not the primary one, for the same rows in the same order."""
-    found = {row["id"]: {other["metric"]: other for other in others.get(_identity(row), [])} for row in table}
+    found = {row["id"]: {other["metric"]: other for other in others.get(identity(row), [])} for row in table}
     names = sorted({name for metrics in found.values() for name in metrics})
     if not names:
         return None
@@ -240,7 +240,7 @@ def _warnings(table: Sequence[Row], baseline: str | None, equal: bool) -> Iterat
     for row in table:
         if row["failed"]:
             seeds = ", ".join(f"seed {seed} ({reason})" for seed, reason in sorted(row["failed"].items()))
-            yield f"WARNING: {row['method']} at density {_fraction(row['density_mask'], 4)} has no rank: {seeds}."
+            yield f"WARNING: {row['method']} at density {fraction(row['density_mask'], 4)} has no rank: {seeds}."
     if any(row["n"] == 1 for row in table):
         yield "Rows with n = 1 have one seed: no interval, no test, no rank."
     ranked = [row for row in table if row["rank"] is not None]
@@ -249,13 +249,13 @@ def _warnings(table: Sequence[Row], baseline: str | None, equal: bool) -> Iterat
 
 
 def _density(row: Row) -> str:
-    text = f"as {row['match']}" if row["match"] else _fraction(row["asked"], 3)
-    low, high = (_fraction(row[name], 4) for name in ("density_low", "density_high"))
+    text = f"as {row['match']}" if row["match"] else fraction(row["asked"], 3)
+    low, high = (fraction(row[name], 4) for name in ("density_low", "density_high"))
     span = f" ({low} to {high})" if low != high else ""
-    return f"{text} / {_fraction(row['density_mask'], 4)}{span} / {_fraction(row['density_true_zeros'], 4)}"
+    return f"{text} / {fraction(row['density_mask'], 4)}{span} / {fraction(row['density_true_zeros'], 4)}"
 
 
-def _fraction(value: float | None, places: int) -> str:
+def fraction(value: float | None, places: int = 4) -> str:
     """A density, never rounded to nothing: three significant digits below 0.01."""
     if value is None:
         return NONE
@@ -301,7 +301,7 @@ def _unit(row: Row) -> str:
     return f" ({row['unit']})" if row["unit"] else ""
 
 
-def _identity(row: Row) -> tuple[object, ...]:
+def identity(row: Row) -> tuple[object, ...]:
     """What a row is, whatever the metric."""
     names = ("suite", "experiment", "architecture", "benchmark", "protocol", "method", "density_scope", "match")
     return (*(row[name] for name in names), row["asked"])

@@ -14,7 +14,15 @@ NOISE = np.array([0.0, 0.002, -0.001, 0.001])
 
 def row(method: str, mean: float, group: int = 1, direction: str = "max", **changes: Any) -> dict[str, Any]:
     values = mean + NOISE * (1 + len(method) % 3)
-    found = {"method": method, "group": group, "density_mask": 0.1, "direction": direction, "n": 4, "match": ""}
+    found = {
+        "method": method,
+        "group": group,
+        "density_mask": 0.1,
+        "direction": direction,
+        "n": 4,
+        "match": "",
+        "failed": {},
+    }
     return {**found, "asked": 0.1, "values": values, "mean": mean, **changes}
 
 
@@ -26,6 +34,11 @@ def test_rivals_have_a_mask_and_one_group() -> None:
     apart = [row("a", 0.9, group=1), row("bb", 0.8, group=2), row("ccc", 0.7, group=2)]
     assert [set(problem) for problem in problems([ACCURACY, apart])] == [{"a", "bb", "ccc"}, {"bb", "ccc"}]
     assert not list(problems([[row("a", 0.5, direction="none"), row("bb", 0.4, direction="none")]]))
+
+
+def test_survivors_win_nothing() -> None:
+    table = [row("a", 0.9, failed={3: "diverged"}), row("bb", 0.8), row("ccc", 0.4)]
+    assert [set(problem) for problem in problems([table])] == [{"bb", "ccc"}]
 
 
 def test_rows_of_one_method_are_told_apart() -> None:

@@ -10,13 +10,11 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.comparison import Row, rows
-from harness.report.boards import boards, budget, ranks
+from harness.analysis.frame import TABLE
+from harness.report.boards import boards, budget, fraction, identity, ranks
 from harness.report.tables import NONE, count, decimals, difference, interval, probability
 from harness.results import LeftOut
 from harness.wording import duration, size
-
-_KEYS = ("suite", "experiment", "architecture", "benchmark", "metric", "protocol")
-
 
 _MORE = (
     ("std", "metric", "seed noise", "standard deviation over seeds"),
@@ -65,12 +63,12 @@ def page_boards(
     """
     others: dict[tuple[Any, ...], dict[str, Row]] = {}
     for row in rows(frame[~frame["primary"].astype(bool)]):
-        others.setdefault(_identity(row), {})[row["metric"]] = row
+        others.setdefault(identity(row), {})[row["metric"]] = row
     for board in boards(frame, left):
         table = board.rows
         columns = [*_columns(table), *_metrics(table, others)]
         shown = {
-            **{key: table[0][key] for key in _KEYS},
+            **{key: table[0][key] for key in TABLE},
             "title": board.primary.title,
             "notes": board.primary.notes,
             "groups": _groups(table),
@@ -140,7 +138,7 @@ def _columns(table: Sequence[Row]) -> Iterator[Column]:
 
 def _metrics(table: Sequence[Row], others: Mapping[tuple[Any, ...], Mapping[str, Row]]) -> Iterator[Column]:
     """A column for each metric beside the primary one."""
-    found = {row["id"]: others.get(_identity(row), {}) for row in table}
+    found = {row["id"]: others.get(identity(row), {}) for row in table}
     for name in sorted({name for metrics in found.values() for name in metrics}):
         measured = {at: metrics[name] for at, metrics in found.items() if name in metrics}
         first = next(iter(measured.values()))
@@ -157,13 +155,6 @@ def _metrics(table: Sequence[Row], others: Mapping[tuple[Any, ...], Mapping[str,
         yield Column(
             name + (f" ({first['unit']})" if first["unit"] else ""), "mean ± half of the 95 % interval", text, value
         )
-
-
-def fraction(value: float | None) -> str:
-    """A density: four decimals, three significant digits below 0.01."""
-    if value is None:
-        return NONE
-    return f"{value:.4f}" if value >= 0.01 or value == 0 else f"{value:.3g}"
 
 
 def _asked(row: Row) -> str:
@@ -193,9 +184,3 @@ _WRITTEN: dict[str, Callable[[float], str]] = {
     "time": duration,
     "memory": size,
 }
-
-
-def _identity(row: Row) -> tuple[Any, ...]:
-    """What a row is, whatever the metric."""
-    names = ("suite", "experiment", "architecture", "benchmark", "protocol", "method", "density_scope", "match")
-    return (*(row[name] for name in names), row["asked"])
