@@ -25,13 +25,13 @@ class Tally:
 def problems(tables: Iterable[Sequence[Row]]) -> Iterator[dict[str, Row]]:
     """What methods can be compared on: rows of one table, density and budget, by name; two or more of them.
 
-    Rows without a mask are no rivals at a density; the mean of a row with failed seeds is over survivors, and no mean. Where one method has several rows the name says which.
+    Rows without a mask are no rivals at a density, and those with failed seeds have but the mean of the survivors.
+    Where one method has several rows the name says which.
     """
     for table in tables:
         for _, group in groupby(table, key=lambda row: row["group"]):
-            rivals = [
-                row for row in group if row["density_mask"] < 1 and row["direction"] != "none" and not row["failed"]
-            ]
+            judged = (row for row in group if row["direction"] != "none" and not row["failed"])
+            rivals = [row for row in judged if row["density_mask"] < 1]
             often = Counter(row["method"] for row in rivals)
             named = {row["method"] if often[row["method"]] == 1 else _long(row): row for row in rivals}
             if len(named) > 1:
