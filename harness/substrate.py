@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,12 @@ from torch import Tensor, nn
 from harness.errors import UserError
 
 T = TypeVar("T")
+_BUFFERS = (
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in inspect.signature(nn.parallel.DistributedDataParallel).parameters
+    else "broadcast_buffers"
+)
+"""What torch calls sending the first process's buffers to the others before each forward; renamed in torch 2.13."""
 PATIENCE = timedelta(hours=6)
 """How long processes wait for each other: the first one may evaluate in the meantime. A dead one is noticed at once."""
 
@@ -69,7 +76,8 @@ class Substrate:
         """
         if self.world == 1:
             return module
-        return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=unused)
+        parallel = nn.parallel.DistributedDataParallel
+        return parallel(module, find_unused_parameters=unused, **{_BUFFERS: False})  # type: ignore[arg-type]
 
     @contextmanager
     def accumulating(self, module: nn.Module, last: bool) -> Iterator[None]:

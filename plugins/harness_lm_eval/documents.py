@@ -137,7 +137,8 @@ def fetch(task: Task, split: str, path: Path) -> None:
         raise DataMissing(f"{missing(path)} {endpoint()} does not answer; HF_ENDPOINT sets a mirror.")
     from datasets import load_dataset  # imported late: slow
 
-    options = {k: v for k, v in (task.config.get("dataset_kwargs") or {}).items() if k != "trust_remote_code"}
+    # Left out, some versions of datasets ask on the terminal whether to run the repository's code.
+    options = {**(task.config.get("dataset_kwargs") or {}), "trust_remote_code": False}
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import torch
 
 from harness import CorruptFile, UserError
 from harness_transformers.quiet import asked
+
+FROM_HERE = {"local_files_only": True, "trust_remote_code": False}
+"""Nothing is downloaded, and the model's own code never runs: left out, transformers asks on the terminal."""
 
 
 def config_from(folder: Path | None, given: Mapping[str, Any]) -> Any:
@@ -20,19 +24,23 @@ def config_from(folder: Path | None, given: Mapping[str, Any]) -> Any:
     """
     entries = dict(given)
     with asked(f"this config ({', '.join(given) or 'no overrides'})") as transformers:
+        _refuse_own_code(folder, transformers)
         auto, model_type = transformers.AutoConfig, str(entries.pop("model_type", ""))
         if folder is None:
             plain = auto.for_model(model_type)
         else:
-            plain = auto.from_pretrained(folder, local_files_only=True)
+            plain = auto.from_pretrained(folder, **FROM_HERE)
             if model_type not in ("", plain.model_type):
                 raise UserError(f"hf: {folder} has model_type {plain.model_type}, not {model_type}: leave it out")
         if unknown := [name for name in entries if not hasattr(plain, name)]:
             known = ", ".join(sorted(name for name in plain.to_dict() if not name.startswith("_")))
             raise UserError(f"hf: the config of {plain.model_type} has no {', '.join(unknown)}. Known: {known}.")
         if folder is None:
-            return auto.for_model(model_type, **entries)
-        return auto.from_pretrained(folder, local_files_only=True, **entries)
+            config = auto.for_model(model_type, **entries)
+        else:
+            config = auto.from_pretrained(folder, **FROM_HERE, **entries)
+        _refuse_kernels(config)
+        return config
 
 
 def new_model(config: Any, dtype: torch.dtype) -> Any:
@@ -42,7 +50,7 @@ def new_model(config: Any, dtype: torch.dtype) -> Any:
         UserError: if transformers refuses the config, for example because it has no causal language model of that type.
     """
     with asked("to build this config") as transformers:
-        return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
+        return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
 
 
 def loaded_model(folder: Path, config: Any, dtype: torch.dtype) -> Any:
@@ -66,7 +74,7 @@ def loaded_model(folder: Path, config: Any, dtype: torch.dtype) -> Any:
             config=config,
             dtype=dtype,
             use_safetensors=True,
-            local_files_only=True,
+            **FROM_HERE,
             ignore_mismatched_sizes=True,  # reported below, by name
             output_loading_info=True,
         )
@@ -78,3 +86,30 @@ def loaded_model(folder: Path, config: Any, dtype: torch.dtype) -> Any:
                 "entries of `config` out that change sizes, or set pretrained: false"
             )
     return model
+
+
+def _refuse_own_code(folder: Path | None, transformers: Any) -> None:
+    """A model of a type that transformers lacks brings its own code, or is not known at all.
+
+    Raises:
+        UserError: in the first case; transformers would say how to run the code.
+    """
+    content = json.loads((folder / "config.json").read_bytes()) if folder is not None else {}
+    if "auto_map" in content and content.get("model_type") not in transformers.CONFIG_MAPPING:
+        raise UserError(
+            f"hf: {folder} is a model of type '{content.get('model_type')}', which transformers lacks: it is made by "
+            "code of its own, which the harness never runs. Take a model of a known type, or a newer transformers"
+        )
+
+
+def _refuse_kernels(config: Any) -> None:
+    """A config may name a repository on the hub whose kernels are to run in place of the library's: that is code.
+
+    Raises:
+        UserError: if it does.
+    """
+    for name in ("_attn_implementation", "_experts_implementation"):
+        given = getattr(config, name, None)
+        for found in given.values() if isinstance(given, dict) else (given,):
+            if isinstance(found, str) and "/" in found:
+                raise UserError(f"hf: {name.strip('_')} '{found}' is code on the hub, which is never run: leave it out")

@@ -129,7 +129,8 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 
     def start(rank: int, world: int) -> subprocess.Popen[str]:
         own = {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank)}
-        command = [sys.executable, str(script), str(PLUGIN), str(suite), str(tmp_path / f"of{world}")]
+        arguments = [str(path) for path in (script, PLUGIN, suite, tmp_path / f"of{world}")]
+        command = [sys.executable, "-W", "error::FutureWarning", *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, env=environment | own, stdout=pipe, stderr=pipe, text=True)
 

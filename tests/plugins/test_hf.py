@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+import re
 import shutil
 import socket
 import time
@@ -325,6 +327,73 @@ def test_pickled_weights_are_refused(saved: tuple[Path, HfNetwork]) -> None:
         with pytest.raises(UserError, match=r"pickled weights only \(pytorch_model.bin\).*can run code"):
             ask()
     assert hf({}, model="tiny", pretrained=False).build().vocabulary == VOCABULARY
+
+
+CODE = """
+from pathlib import Path
+
+from transformers import GPT2Config, GPT2LMHeadModel
+
+Path(r"{witness}").write_text("the folder's code ran")
+
+
+class Own(GPT2Config):
+    model_type = "{model_type}"
+
+
+class OwnModel(GPT2LMHeadModel):
+    config_class = Own
+"""
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+@pytest.mark.parametrize("model_type", ["own_type", "gpt2", "vit"])
+def test_code_of_a_folder_never_runs(
+    saved: tuple[Path, HfNetwork], monkeypatch: pytest.MonkeyPatch, model_type: str, pretrained: bool
+) -> None:
+    """Whatever is answered on the terminal; of a known type the library's own model is taken, as in the first place."""
+    folder, network = saved
+    witness = folder.parent / "witness"
+    (folder / "own.py").write_text(CODE.format(witness=witness, model_type=model_type))
+    config = json.loads((folder / "config.json").read_text())
+    code = {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.OwnModel", "AutoModel": "own.OwnModel"}
+    config |= {"model_type": model_type, "auto_map": code}
+    (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    if model_type == "gpt2":
+        built = hf({}, model="tiny", pretrained=pretrained).build()
+        assert type(built.model) is type(network.model)
+    else:
+        with pytest.raises(UserError, match=r"code of its own, which the harness never runs|hf: transformers refuses"):
+            hf({}, model="tiny", pretrained=pretrained).build()
+    assert not witness.exists()
+    # The same by way of the suite's own entries.
+    with pytest.raises(UserError):
+        hf({"model_type": model_type, "auto_map": code, "architectures": ["OwnModel"], "no_such": 1}).build()
+    assert not witness.exists()
+
+
+def test_kernels_of_the_hub_never_run(saved: tuple[Path, HfNetwork]) -> None:
+    text = "attn_implementation 'kernels-community/own' is code on the hub, which is never run"
+    with pytest.raises(UserError, match=text):
+        hf({**GPT2, "_attn_implementation": "kernels-community/own"}).connections()
+    folder, _ = saved
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "attn_implementation": "kernels-community/own"}))
+    for pretrained in (True, False):
+        with pytest.raises(UserError, match=text):
+            hf({}, model="tiny", pretrained=pretrained).build()
+
+
+def test_every_way_into_the_library_refuses_code() -> None:
+    """Also those that today's library does not ask about: each call says so itself."""
+    from harness_transformers import loading
+
+    source = Path(loading.__file__).read_text()
+    calls = re.findall(r"\.(?:from_pretrained|from_config)\((.*?)\)\n", source, re.DOTALL)
+    assert len(calls) == 4
+    assert all("trust_remote_code=False" in call or "**FROM_HERE" in call for call in calls)
+    assert loading.FROM_HERE["trust_remote_code"] is False
 
 
 @pytest.mark.parametrize(

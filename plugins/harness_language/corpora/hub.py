@@ -66,7 +66,12 @@ class HubDataset(Source):
             from datasets import load_dataset  # imported late: slow
 
             stream = load_dataset(
-                self.repository, self.config, split=self.split, revision=self.revision, streaming=True
+                self.repository,
+                self.config,
+                split=self.split,
+                revision=self.revision,
+                streaming=True,
+                trust_remote_code=False,  # left out, some versions ask on the terminal
             )
             if stream.column_names and self.field not in stream.column_names:
                 names = ", ".join(stream.column_names)
