@@ -21,6 +21,11 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes may hold the time of day (gzip's do), and every process must give a test the same name."""
+    return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
 @dataclass(frozen=True)
 class HostileResults:
     """A results folder that somebody else wrote, in bad faith or with a bad disk.
