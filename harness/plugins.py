@@ -38,13 +38,13 @@ RESERVED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a plugin comes from: an installed distribution, or a file with the SHA-256 of its content."""
+    """Where a plugin comes from: an installed distribution, or a file with the SHA-256 of its code."""
 
     plugin: str
     distribution: str | None = None
     version: str | None = None
     file: Path | None = None
-    source: str | None = None
+    code: str | None = None
 
     def __str__(self) -> str:
         if self.file is not None:
@@ -138,10 +138,10 @@ class Registry:
         return found
 
     def identity(self, kind: Kind, name: str) -> dict[str, str]:
-        """What enters a stage's hash: name and version, and the content of a single-file plugin."""
+        """What enters a stage's hash: name and version, and the code of a single-file plugin."""
         identity = {"plugin": name, "version": self.get(kind, name).version}
-        if source := self.find(kind, name).origin.source:
-            identity["source"] = source
+        if code := self.find(kind, name).origin.code:
+            identity["code"] = code
         return identity
 
     def _register(self, origin: Origin, plugin: ModuleType) -> None:
@@ -176,7 +176,8 @@ def load(files: Sequence[Path] = ()) -> Registry:
     """Load all installed plugins, then single-file plugins.
 
     Installed plugins that fail are listed in ``Registry.failures``; what a user named with ``--plugin``
-    must work. ``HARNESS_PLUGINS`` (comma-separated names of entry points, empty for none) limits the
+    must work, and is known by the content of the file and of the modules beside it that it imports.
+    ``HARNESS_PLUGINS`` (comma-separated names of entry points, empty for none) limits the
     installed ones.
 
     Raises:
@@ -249,11 +250,10 @@ def _load_file(path: Path) -> tuple[Origin, ModuleType]:
     except OSError as error:
         raise PluginError(f"{path}: cannot be read: {error.strerror}. Check the path given to --plugin") from error
     digest = hashlib.sha256(content).hexdigest()
-    origin = Origin(path.stem, file=path, source=digest)
     unique = hashlib.sha256(f"{path}:{digest}".encode()).hexdigest()[:16]
     name = f"harness_file_{path.stem}_{unique}"
     if name in sys.modules:
-        return origin, sys.modules[name]
+        return Origin(path.stem, file=path, code=_code(digest, path.parent, sys.modules[name])), sys.modules[name]
     module = ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module
@@ -263,10 +263,32 @@ def _load_file(path: Path) -> tuple[Origin, ModuleType]:
     except BaseException as error:
         del sys.modules[name]
         if isinstance(error, (Exception, SystemExit)):
-            failure = Failure(origin, f"import failed: {_describe(error)}", _where(error, path))
+            failure = Failure(Origin(path.stem, file=path), f"import failed: {_describe(error)}", _where(error, path))
             raise PluginError(str(failure)) from error
         raise
-    return origin, module
+    return Origin(path.stem, file=path, code=_code(digest, path.parent, module)), module
+
+
+def _code(digest: str, folder: Path, module: ModuleType) -> str:
+    """Digest of a file and of what it imports of its own folder, directly or not; the file's own if that is all.
+
+    Installed plugins and the harness itself, which may lie there too, have versions instead.
+    """
+    versioned = {"harness", *(point.module.partition(".")[0] for point in entry_points(group=GROUP))}
+    found: dict[str, str] = {}
+    left = [module]
+    while left:
+        for value in list(vars(left.pop()).values()):
+            name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+            imported = sys.modules.get(name) if isinstance(name, str) else None
+            file = getattr(imported, "__file__", None)
+            if imported is None or imported is module or not isinstance(file, str) or file in found:
+                continue
+            beside = folder in Path(file).parents and not Path(file).is_relative_to(sys.prefix)
+            if beside and imported.__name__.partition(".")[0] not in versioned:
+                found[file] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+                left.append(imported)
+    return digest if not found else hashlib.sha256("".join([digest, *sorted(found.values())]).encode()).hexdigest()
 
 
 def _resolve(target: str) -> object:

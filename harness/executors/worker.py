@@ -55,6 +55,7 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
     os.environ.update(settings.environment)
 
     from harness import mask_pictures
+    from harness.as_planned import require_as_planned
     from harness.cell_record import describe_failure, evaluated
     from harness.errors import HarnessError, StorageError
     from harness.leases import Lease, Leases
@@ -119,6 +120,7 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
                 f"begun {settings.attempts} times, and its jobs were lost each time before it got further than "
                 f"{store.reached(stage.hash) or 'its beginning'}: look at harness logs, then run the suite again"
             )
+        require_as_planned(stage.cell, registry, runner, scored=False)
         with log.training(stage):
             runner.run(stage, report)
 
@@ -126,6 +128,7 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
         known = results.read(planned.cell.suite, planned.id)
         if known is not None and known["status"] == "done":  # by somebody else, while we waited
             return
+        require_as_planned(planned.cell, registry, runner, scored=True)
         suite, last = planned.cell.suite, planned.stages[-1].hash
         record, samples, masks, connections = evaluated(planned, runner, registry, substrate.device)
         record["samples"] = results.write_samples(suite, planned.id, samples)

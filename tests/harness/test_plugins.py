@@ -225,7 +225,7 @@ def test_a_single_file_is_identified_by_its_content(tmp_path, alone):
     assert first.identity("method", "mine") == {
         "plugin": "mine",
         "version": "7",
-        "source": hashlib.sha256(METHOD.encode()).hexdigest(),
+        "code": hashlib.sha256(METHOD.encode()).hexdigest(),
     }
     assert load([path]).get("method", "mine") is first.get("method", "mine")
     cls = first.get("method", "mine")
@@ -234,7 +234,7 @@ def test_a_single_file_is_identified_by_its_content(tmp_path, alone):
     path.write_text(METHOD.replace('"7"', '"8"'))
     second = load([path])
     assert second.identity("method", "mine")["version"] == "8"
-    assert second.identity("method", "mine")["source"] != first.identity("method", "mine")["source"]
+    assert second.identity("method", "mine")["code"] != first.identity("method", "mine")["code"]
 
 
 def test_an_installed_class_has_no_source_in_its_identity(install):
