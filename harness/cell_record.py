@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.benchmark import Benchmark, Measurement, Scores, Split
-from harness.environment import describe
-from harness.errors import Diverged
+from harness.benchmark import Benchmark, Measurement, Split
+from harness.errors import BadScore, Diverged, WrongCount
 from harness.flops import forward_flops
 from harness.program_flops import program_flops
 from harness.results import SCHEMA, Record
+from harness.scoring import Checked, described
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from harness.plugins import Registry
     from harness.stage_runner import StageRunner
     from harness.stages import PlannedCell
-    from harness.weights import Weights
 
 
 class Evaluated(NamedTuple):
@@ -41,33 +39,48 @@ class Evaluated(NamedTuple):
 
 
 def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, device: torch.device) -> Evaluated:
-    """Evaluate a cell whose stages are finished; everything is read back from the saved state."""
+    """Evaluate a cell whose stages are finished; everything is read back from the saved state.
+
+    Raises:
+        WrongCount: if the final masks keep another number of weights than was asked for.
+        BadScore: if the benchmark gives nothing that could be a score.
+    """
     cell = planned.cell
     network = runner.restored(planned.stages[-1], cell)
     weights = network.weights(hooks=network.soft)
     benchmark = runner.benchmark(cell.benchmark_part)
     masks = cell.evaluation.masks
-    found: dict[str, Scores] = {}
-    splits: tuple[Split, Split] = ("test", "validation")
-    for split in splits:
-        found[split] = runner.evaluate(network, weights, benchmark, split, masks)
-        for measurement in found[split].values():
-            if not math.isfinite(measurement.value):
-                raise Diverged(network.spent.steps, measurement.value)
+    hard = network.hard_masks()
+    densities = _densities(planned, network, hard)
+    found: dict[Split, Checked] = {}
+    splits: tuple[Split, ...] = ("test", "validation")
+    with runner.evaluating(network, weights, masks) as model:
+        for split in splits:
+            found[split] = runner.score(model, cell, benchmark, split)
+        zeros = weights.zeros()  # of exactly the weights that were scored
+        nonzero = weights.nonzero_total()
+    total = sum(p.numel() for p in network.module.parameters())
+    densities |= {"true_zeros": sum(zeros.values()) / max(1, densities["size"]), "total": nonzero / total}
+    for name, count in zeros.items():
+        densities["connections"][name]["zeros"] = count
+    test, validation = found["test"], found["validation"]
+    if not test.scores:
+        raise BadScore(f"{described(test.not_finite)}: no score of the test split is a finite number")
     spec = runner.benchmark(cell.training_part).spec()
     spent = network.spent
-    total = sum(p.numel() for p in network.module.parameters())
     record = _head(planned, registry)
     record["architecture"]["parameters"] = total
-    densities = _densities(planned, network, weights, total)
+    if masks == "hard" and network.soft:
+        record["method"]["final_differs"] = network.method.final_differs()
     soft = masks == "soft" and network.soft
     density = {name: 1.0 if soft else d["kept"] / d["size"] for name, d in densities["connections"].items()}
     record = {
         **record,
         "status": "done",
         "density": densities,
-        "metrics": _measured(benchmark, found["test"], "test"),
-        "validation": _measured(benchmark, found["validation"], "validation"),
+        "metrics": _measured(benchmark, test.scores, "test"),
+        "validation": _measured(benchmark, validation.scores, "validation"),
+        "not_finite": dict(test.not_finite),
         "spent": {
             "steps": spent.steps,
             "examples": spent.examples,
@@ -76,11 +89,12 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
             "peak_memory_bytes": spent.peak_memory_bytes,
             "flops": program_flops(planned, runner.store, network, forward_flops(network.architecture, spec), density),
         },
-        "environment": describe(device),
+        "trained_by": network.trained_by,
+        "environment": runner.environment(cell, cell.benchmark_part),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "failure": None,
     }
-    return Evaluated(record, found["test"].samples, network.hard_masks(), network.connections)
+    return Evaluated(record, test.samples, hard, network.connections)
 
 
 def failed(planned: PlannedCell, registry: Registry, error: BaseException | Mapping[str, Any]) -> Record:
@@ -138,39 +152,56 @@ def _head(planned: PlannedCell, registry: Registry) -> Record:
     }
 
 
-def _densities(planned: PlannedCell, network: Network, weights: Weights, total: int) -> dict[str, Any]:
-    """Requested, mask, and zeros recounted from the weights that are evaluated."""
+def _densities(planned: PlannedCell, network: Network, hard: Masks | None) -> dict[str, Any]:
+    """Requested, and what the final masks keep: checked against each other."""
     cell = planned.cell
-    hard = network.hard_masks()
-    with weights.evaluating(cell.evaluation.masks, hard if cell.evaluation.masks == "hard" else None):
-        zeros = weights.zeros()
-        nonzero = weights.nonzero_total()
     soft = network.method.soft_densities() if network.soft else None
     connections: dict[str, dict[str, Any]] = {}
     for c in network.connections:
         kept = int(hard[c.name].sum()) if hard is not None else c.size
-        connections[c.name] = {
-            "size": c.size,
-            "kept": kept,
-            "zeros": zeros[c.name],
-            "soft": soft[c.name] if soft else None,
-        }
+        connections[c.name] = {"size": c.size, "kept": kept, "soft": soft[c.name] if soft else None}
     size = sum(c["size"] for c in connections.values())
     kept = sum(c["kept"] for c in connections.values())
-    mean_soft = sum(c["soft"] * c["size"] for c in connections.values()) / size if soft else None
     return {
         "requested": network.context.budget.requested if network.context.budget else cell.density,
         "match": {"cell": planned.match_id, "by": cell.match_by} if planned.match_id else None,
         "source": planned.source_id,
         "scope": cell.scope_name,
         "mask": kept / size if size else 1.0,
-        "true_zeros": sum(zeros.values()) / size if size else 0.0,
-        "total": nonzero / total,
-        "soft": mean_soft,
+        "soft": sum(c["soft"] * c["size"] for c in connections.values()) / size if soft else None,
         "kept": kept,
         "size": size,
+        "other_count": _other_count(network, {name: c["kept"] for name, c in connections.items()}),
         "connections": connections,
     }
+
+
+def _other_count(network: Network, kept: Mapping[str, int]) -> str | None:
+    """The method's reason for keeping another number of weights than was asked for; None if it keeps just that.
+
+    Raises:
+        WrongCount: if it has no reason.
+    """
+    budget, method = network.context.budget, network.method
+    if budget is None:
+        return None
+    pairs = [("", budget.keep, sum(kept.values()), network.connections)]
+    for c in network.connections if budget.per_connection is not None else ():
+        assert budget.per_connection is not None
+        pairs.append((f" in {c.name}", budget.per_connection[c.name], kept[c.name], (c,)))
+    reasons = []
+    for where, asked, has, connections in pairs:
+        if asked != has:
+            reason = method.other_count(asked, has, connections)
+            if reason is None:
+                size = max(1, sum(c.size for c in connections))
+                raise WrongCount(
+                    f"asked to keep {asked:,} of {size:,} weights{where} (density {asked / size:.6g}), the final masks "
+                    f"keep {has:,} (density {has / size:.6g}); method '{network.cell.method}' gives no reason for it: "
+                    "it is at fault, or lacks other_count()"
+                )
+            reasons.append(reason)
+    return reasons[0] if reasons else None
 
 
 def _measured(benchmark: Benchmark[Any], found: Mapping[str, Measurement], split: str) -> dict[str, Any]:
@@ -178,7 +209,7 @@ def _measured(benchmark: Benchmark[Any], found: Mapping[str, Measurement], split
         metric.name: {
             "value": found[metric.name].value,
             "n": found[metric.name].n,
-            "stderr": _finite(found[metric.name].stderr),
+            "stderr": found[metric.name].stderr,
             "unit": metric.unit,
             "direction": metric.direction,
             "split": split,
@@ -187,7 +218,3 @@ def _measured(benchmark: Benchmark[Any], found: Mapping[str, Measurement], split
         for index, metric in enumerate(benchmark.metrics)
         if metric.name in found
     }
-
-
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None

@@ -22,10 +22,10 @@ Tree = Any
 """Nested dicts (string keys, or integer keys), lists, tuples, tensors, numbers, strings, None, bools."""
 
 
-def save(path: Path, tree: Tree) -> None:
+def save(path: Path, tree: Tree) -> str:
     """Write a tree to one safetensors file: tensors as tensors, the rest as JSON in its metadata.
 
-    Atomic; carries a SHA-256 over content that :func:`load` checks.
+    Atomic; carries a SHA-256 over content that :func:`load` checks, and that is returned.
 
     Raises:
         StorageError: if it cannot be written; the file that was there before is untouched.
@@ -33,12 +33,18 @@ def save(path: Path, tree: Tree) -> None:
     """
     tensors: dict[str, Tensor] = {}
     skeleton = json.dumps(_flatten(tree, tensors))
-    metadata = {"tree": skeleton, "sha256": _digest(skeleton, tensors)}
+    digest = _digest(skeleton, tensors)
+    metadata = {"tree": skeleton, "sha256": digest}
     write_atomic(path, lambda temporary: _save_file(tensors, temporary, metadata))
+    return digest
 
 
-def load(path: Path) -> Tree:
+def load(path: Path, sha256: str | None = None) -> Tree:
     """Read what :func:`save` wrote; tensors are on the CPU.
+
+    Args:
+        path: the file.
+        sha256: what :func:`save` returned, where that is known: another whole file is then refused as well.
 
     Raises:
         CorruptFile: if the file is missing, truncated, or its checksum does not match.
@@ -51,6 +57,8 @@ def load(path: Path) -> Tree:
         raise CorruptFile(f"{path} cannot be read: {error}") from error
     if "tree" not in metadata or metadata.get("sha256") != _digest(metadata["tree"], tensors):
         raise CorruptFile(f"{path} is damaged: its checksum does not match its content")
+    if sha256 not in (None, metadata["sha256"]):
+        raise CorruptFile(f"{path} is not the file that was written: its checksum is another one")
     # Copies: what safetensors gives are windows into the file, and files change.
     return _restore(json.loads(metadata["tree"]), {name: tensor.clone() for name, tensor in tensors.items()})
 

@@ -81,6 +81,7 @@ def inherit(network: Network) -> None:
     network.spent.steps += int(source.spent.get("steps", 0))
     network.spent.examples += int(source.spent.get("examples", 0))
     network.spent.seconds += source.spent.get("seconds", 0.0)
+    network.trained_by = [dict(environment) for environment in source.trained_by] + network.trained_by
 
 
 @torch.no_grad()

@@ -71,7 +71,7 @@ def git_revision() -> str | None:
 
 def describe(device: torch.device) -> dict[str, Any]:
     """The environment of a result record."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         **_static(),
         "device": device.type,
@@ -80,3 +80,14 @@ def describe(device: torch.device) -> dict[str, Any]:
         "determinism": "bit-identical on equal machine and threads" if device.type == "cpu" else "not guaranteed",
         "host_cores": os.cpu_count(),
     }
+
+
+@cache
+def _processor() -> str:
+    """The processor's name, as Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or "cpu")

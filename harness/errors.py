@@ -8,7 +8,9 @@ HarnessError                  every one of them; the CLI prints it and exits, no
 │   └── DataMissing           data is not on this machine; the text says which command gets it
 ├── StorageError              a file cannot be written: full disk, read-only folder (exit code 2)
 ├── CorruptFile               a file is truncated or its checksum does not match
-└── Diverged                  the loss became NaN or infinite; ends one cell, not the run
+├── BadScore                  an evaluation gave nothing that could be a score
+├── WrongCount                a network keeps another number of weights than was asked for
+└── Diverged                  the loss or a weight became NaN or infinite; ends one cell, not the run
 
 An invariant of the harness itself that does not hold is an AssertionError: a bug, with traceback.
 """
@@ -53,16 +55,23 @@ class CorruptFile(HarnessError):
     """A file is truncated, or its checksum does not match its content."""
 
 
+class BadScore(HarnessError):
+    """An evaluation gave nothing that could be a score; ends one cell, not the run."""
+
+
+class WrongCount(HarnessError):
+    """A network keeps another number of weights than was asked for; ends one cell, not the run."""
+
+
 class Diverged(HarnessError):
-    """The loss was NaN or infinite at optimizer step ``step`` (counted from 1) of a phase."""
+    """The loss, or ``what`` is named, was NaN or infinite at optimizer step ``step`` (counted from 1) of a phase."""
 
-    def __init__(self, step: int, loss: float) -> None:
-        super().__init__(f"the loss became {loss} at step {step}")
-        self.step = step
-        self.loss = loss
+    def __init__(self, step: int, value: float, what: str = "the loss") -> None:
+        super().__init__(f"{what} became {value} at step {step}")
+        self.step, self.value, self.what = step, value, what
 
-    def __reduce__(self) -> tuple[type[Diverged], tuple[int, float]]:
-        return type(self), (self.step, self.loss)
+    def __reduce__(self) -> tuple[type[Diverged], tuple[int, float, str]]:
+        return type(self), (self.step, self.value, self.what)
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:

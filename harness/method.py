@@ -66,6 +66,7 @@ class Source:
         densities: connection -> (kept, soft density): the hard count, and the soft density in [0, 1].
         weights: its final raw weights and buffers, masked entries as its training left them.
         spent: steps, examples and seconds of its program.
+        trained_by: the environments in which its weights came about.
     """
 
     cell: str
@@ -74,6 +75,7 @@ class Source:
     densities: Mapping[str, tuple[int, float]]
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     spent: Mapping[str, float] = field(default_factory=dict)
+    trained_by: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(slots=True)
@@ -243,6 +245,28 @@ class SparsityMethod(ABC, Generic[OptionsT]):
     def final_masks(self, context: MethodContext) -> Masks:
         """Hard masks for evaluation and for the next phase. Default: the current ones."""
         return context.masks
+
+    def final(self, connection: Connection, raw: Tensor) -> Tensor:
+        """Weights of one connection in the final network, same shape as ``raw`` (composed mode); final masks go on top.
+
+        What hard evaluation and export compute with. Default: ``raw``; for soft thresholds or gates with values
+        between 0 and 1, the effective weights.
+        """
+        return raw
+
+    def final_differs(self) -> str | None:
+        """Why the final network computes something else than the trained one, or None if it does not.
+
+        Told beside its scores; without it, conformance refuses a difference.
+        """
+        return None
+
+    def other_count(self, asked: int, kept: int, connections: Sequence[Connection]) -> str | None:
+        """Why the final masks may keep ``kept`` weights where ``asked`` were asked for, or None: the cell then fails.
+
+        Asked only where the two differ, for each connection whose count is given as well as for all of them.
+        """
+        return None
 
     def soft_densities(self) -> Mapping[str, float] | None:
         """Mean of the soft mask per connection as the network runs, or None if masks are hard."""

@@ -44,7 +44,8 @@ class Network:
     Between phases the module's parameters hold raw weights, with masked entries at zero where masks are
     held. ``soft`` says that the last training was composed: the network then computes with the method's
     effective weights, not with the raw ones. ``attached`` says that the method takes part in this stage;
-    where it does not, its state is only ``carried`` on.
+    where it does not, its state is only ``carried`` on. ``trained`` is what this stage's training phase computed,
+    for its FLOPs, and ``trained_by`` the environments in which the weights came about, in order.
     """
 
     cell: Cell
@@ -59,6 +60,8 @@ class Network:
     soft: bool = False
     position: int = 0
     spent: Spent = field(default_factory=Spent)
+    trained: dict[str, Any] | None = None
+    trained_by: list[dict[str, Any]] = field(default_factory=list)
 
     def state(self, weights: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
         """Everything the next stage needs; ``weights`` overrides the module's own."""
@@ -68,6 +71,7 @@ class Network:
             "method": self.method_state(),
             "soft": self.soft,
             "position": self.position,
+            "trained_by": self.trained_by,
             "spent": {
                 "steps": self.spent.steps,
                 "examples": self.spent.examples,
@@ -86,6 +90,7 @@ class Network:
         self.load_method(state["method"])
         self.soft = state["soft"]
         self.position = state["position"]
+        self.trained_by = list(state["trained_by"])
         self.spent = Spent(**state["spent"])
 
     def method_state(self) -> Mapping[str, Any]:
@@ -204,6 +209,7 @@ class NetworkBuilder:
             weights=state["weights"],
             spent=state["spent"],
             densities={name: (int(d["kept"]), float(d["soft"])) for name, d in theirs.items()},
+            trained_by=state["trained_by"],
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ class Plan:
         finished: those of them that have a record already: done, or diverged, which would only happen again.
         diverged: failures of the latter, by cell id.
         jobs: what must run, in an order in which it could.
+        damaged: files of stages that seem finished and do not count; those stages are among the jobs.
     """
 
     graph: Graph
@@ -42,6 +44,7 @@ class Plan:
     finished: list[PlannedCell] = field(default_factory=list)
     diverged: dict[str, Record] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list)
 
     @property
     def stages(self) -> list[Stage]:
@@ -73,6 +76,7 @@ def make_plan(
         if stage.hash not in finished:
             finished[stage.hash] = stage.hash not in forgotten and store.manifest(stage.hash) is not None
             if not finished[stage.hash]:
+                plan.damaged += filter(None, [store.damaged(stage.hash)])
                 missing = tuple(name for name in stage.needs if need(graph.stages[name]))
                 plan.jobs.append(Job(stage.hash, stage, missing))
         return not finished[stage.hash]

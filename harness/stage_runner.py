@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
-from harness.benchmark import Benchmark, Scores, Split, TrainingData
+from harness.benchmark import Benchmark, Split, TrainingData
 from harness.discrete import inherit, prune, reinitialise, set_back
-from harness.errors import HarnessError
+from harness.environment import describe
+from harness.errors import BadScore, HarnessError
 from harness.masks import Masks
 from harness.network import Network, NetworkBuilder
 from harness.phases import Inherit, Phase, Prune, Reinitialize, Rewind, Train
+from harness.scoring import Checked, checked
 from harness.seeds import derived_seed
 from harness.stage_store import StageStore
 from harness.substrate import Substrate
@@ -23,7 +27,7 @@ from harness.training_run import CHECKPOINT, Report, TrainingRun
 
 if TYPE_CHECKING:
     from harness.cell import Cell, Part
-    from harness.plugins import Registry
+    from harness.plugins import Kind, Registry
     from harness.stages import Stage
     from harness.weights import Weights
 
@@ -84,6 +88,9 @@ class StageRunner:
         if resumed is not None:
             network.load(resumed["network"])
             series, first = resumed["series"], resumed["phase"]
+        here = self.environment(stage.cell, stage.cell.training_part)
+        if here not in network.trained_by and (stage.steps or len(stage.phases) > 1):
+            network.trained_by.append(here)
         for index in range(first, len(stage.phases)):
             phase = stage.phases[index]
             if isinstance(phase, Train):
@@ -95,13 +102,25 @@ class StageRunner:
         if network.soft:
             network.masks = network.method.final_masks(network.context)
         manifest = {
-            "stage": stage.hash,
             "densities": densities(network),
+            "trained": network.trained,
+            "trained_by": network.trained_by,
             "seconds_per_step": round(network.spent.seconds / max(1, network.spent.steps), 9),
         }
         if self.substrate.rank == 0:
             self.store.finish(stage.hash, network.state(), series, manifest)
         self.substrate.any(False)  # no process goes on before the stage is on disk
+
+    def environment(self, cell: Cell, benchmark: Part) -> dict[str, Any]:
+        """Where and with what this process works on a cell: machine, versions, and the plugins that take part."""
+        parts: dict[Kind, Part] = {
+            "architecture": cell.architecture_part,
+            "method": cell.method_part,
+            "benchmark": benchmark,
+        }
+        plugins = [self._registry.find(kind, part.plugin).origin for kind, part in parts.items()]
+        brought = {origin.distribution or str(origin.plugin): origin.version or origin.code for origin in plugins}
+        return {**describe(self.substrate.device), "processes": self.substrate.world, "plugins": brought}
 
     def _resumed(self, stage: Stage) -> dict[str, Any] | None:
         """The newest checkpoint; the first process says which one that is."""
@@ -133,17 +152,34 @@ class StageRunner:
         network.load(self.store.state(stage.hash))
         return network
 
-    def evaluate(
-        self, network: Network, weights: Weights, benchmark: Benchmark[Any], split: Split, masks: str
-    ) -> Scores:
-        """Scores of a network; leaves random state and weights as they were."""
+    @contextmanager
+    def evaluating(self, network: Network, weights: Weights, masks: str) -> Iterator[nn.Module]:
+        """The module as it is scored; random state and weights are afterwards as they were."""
         hard = network.hard_masks() if masks == "hard" else None
         device = self.substrate.device
         forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
         with forked, weights.evaluating("hard" if masks == "hard" else "soft", hard) as model:
-            torch.manual_seed(derived_seed(network.cell.seed, "evaluation"))
-            found = benchmark.evaluate(model, split, device)
-        return found if isinstance(found, Scores) else Scores(found)
+            yield model
+
+    def score(self, model: nn.Module, cell: Cell, benchmark: Benchmark[Any], split: Split) -> Checked:
+        """Scores of a module within :meth:`evaluating`.
+
+        Raises:
+            BadScore: if the benchmark returned none, or changed the network.
+        """
+        torch.manual_seed(derived_seed(cell.seed, "evaluation"))
+        before = _content(model)
+        found = checked(benchmark, split, benchmark.evaluate(model, split, self.substrate.device))
+        if _content(model) != before:
+            raise BadScore(f"{type(benchmark).__name__}.evaluate('{split}') changed the network that it was to score")
+        return found
+
+    def evaluate(
+        self, network: Network, weights: Weights, benchmark: Benchmark[Any], split: Split, masks: str
+    ) -> Checked:
+        """Scores of a network; leaves random state and weights as they were."""
+        with self.evaluating(network, weights, masks) as model:
+            return self.score(model, network.cell, benchmark, split)
 
     def benchmark(self, part: Part) -> Benchmark[Any]:
         """The benchmark behind a part; a few are kept."""
@@ -163,6 +199,14 @@ class StageRunner:
 
     def _load_data(self, plugin: str, options: str) -> TrainingData:
         return self._benchmark(plugin, options).training_data(self.substrate.device)
+
+
+def _content(module: nn.Module) -> list[int]:
+    """A sum over the bits of every parameter and persistent buffer: which one changes shows, in one pass."""
+    kinds = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
+    tensors = [tensor.detach() for tensor in module.state_dict().values() if not tensor.is_complex()]
+    sums = [tensor.view(kinds[tensor.element_size()]).sum(dtype=torch.int64) for tensor in tensors]
+    return torch.stack(sums).tolist() if sums else []
 
 
 def densities(network: Network) -> dict[str, dict[str, Any]]:

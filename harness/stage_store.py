@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from harness.files import write_json
 class StageStore:
     """Folders ``stages/<hash>/`` with ``state.safetensors``, ``series.json`` and, last, ``stage.json``.
 
-    A stage counts as finished only when its ``stage.json`` is there; it is written after everything else.
+    A stage counts as finished only when its ``stage.json`` is there, which is written after everything else and
+    holds checksums of itself and of the other two: one that was changed or came from elsewhere does not count.
     """
 
     def __init__(self, work: Path) -> None:
@@ -30,10 +32,16 @@ class StageStore:
         """What a finished stage says about itself, or None if it is not finished."""
         try:
             loaded = json.loads((self.folder(stage) / "stage.json").read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
-        finished = isinstance(loaded, dict) and (self.folder(stage) / "state.safetensors").is_file()
-        return loaded if finished else None
+        if not isinstance(loaded, dict) or loaded.get("stage") != stage or loaded.get("sha256") != _digest(loaded):
+            return None
+        return loaded if (self.folder(stage) / "state.safetensors").is_file() else None
+
+    def damaged(self, stage: str) -> Path | None:
+        """The file that says that a stage is finished, where it does not count; None where there is none."""
+        path = self.folder(stage) / "stage.json"
+        return path if path.exists() and self.manifest(stage) is None else None
 
     def state(self, stage: str) -> dict[str, Any]:
         """The state that a finished stage left.
@@ -41,28 +49,31 @@ class StageStore:
         Raises:
             CorruptFile: if it is damaged; the stage no longer counts as finished and will run again.
         """
-        path = self.folder(stage) / "state.safetensors"
+        path, manifest = self.folder(stage) / "state.safetensors", self.manifest(stage)
         try:
-            state: dict[str, Any] = checkpoint.load(path)
+            state: dict[str, Any] = checkpoint.load(path, manifest["state"] if manifest else None)
         except CorruptFile as error:
             (self.folder(stage) / "stage.json").unlink(missing_ok=True)
             raise CorruptFile(f"{error}. Run the same command again: the stage will be trained anew.") from error
         return state
 
     def series(self, stage: str) -> dict[str, Any]:
-        """Curves over training up to the end of a finished stage; empty if they were lost."""
+        """Curves over training up to the end of a finished stage; empty if they were lost or changed."""
+        manifest = self.manifest(stage) or {}
         try:
-            loaded = json.loads((self.folder(stage) / "series.json").read_bytes())
-        except (OSError, ValueError):
+            content = (self.folder(stage) / "series.json").read_bytes()
+        except OSError:
             return {}
-        return loaded if isinstance(loaded, dict) else {}
+        whole = hashlib.sha256(content).hexdigest() == manifest.get("series")
+        return dict(json.loads(content)) if whole else {}
 
     def finish(self, stage: str, state: Any, series: dict[str, Any], manifest: dict[str, Any]) -> None:
         """Write a stage's outcome, then forget its checkpoints."""
         folder = self.folder(stage)
-        checkpoint.save(folder / "state.safetensors", state)
+        whole = {"stage": stage, **manifest, "state": checkpoint.save(folder / "state.safetensors", state)}
         write_json(folder / "series.json", series)
-        write_json(folder / "stage.json", manifest)
+        whole["series"] = hashlib.sha256((folder / "series.json").read_bytes()).hexdigest()
+        write_json(folder / "stage.json", {**whole, "sha256": _digest(whole)})
         leftovers = folder.glob(".checkpoint-*.tmp")
         for path in [*self._checkpoints(stage), *leftovers, folder / "attempts.json"]:
             path.unlink(missing_ok=True)
@@ -126,3 +137,8 @@ class StageStore:
     def forget_attempts(self, stage: str) -> None:
         """Count from the beginning again."""
         (self.folder(stage) / "attempts.json").unlink(missing_ok=True)
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.benchmark import TrainingData
+from harness.density_meter import DensityMeter
 from harness.errors import Diverged
 from harness.method import MethodContext, SparsityMethod
 from harness.optimizers import Optimizers
@@ -59,6 +60,9 @@ class Trainer:
         phase: how long, at which rate.
         substrate: the processes that share each batch.
         position: examples that the program consumed before this phase.
+
+    Attributes:
+        density: mean density of each connection over the steps done; soft masks, which zero nothing, are not looked at.
     """
 
     def __init__(
@@ -88,6 +92,9 @@ class Trainer:
         self.losses: list[Tensor] = []
         groups = method.parameter_groups() if method is not None else ()
         self._updates_masks = _overrides(method, "after_step")
+        self.density = DensityMeter(weights.connections, substrate.device)
+        self.density.change(weights.masks, 0)
+        self._hard = method is not None and method.mode == "composed" and method.soft_densities() is None
         # A clipping norm sums in another order over the kept entries alone, which rounds differently.
         lasting = not self._updates_masks and training.clip_norm is None
         self.optimizers = Optimizers(weights.owned(lasting), groups, training, phase)
@@ -135,6 +142,8 @@ class Trainer:
         if self.context is not None:
             self.context.step, self.context.steps = self.step, self.phase.steps
         self.weights.materialise()
+        if self._hard:
+            self.density.composed(self.weights.parameters, self.step)
         self.optimizers.zero_grad()
         loss = self._gradients(self._position + self.step * self._training.batch_size)
         if self.method is not None and self.context is not None:
@@ -157,6 +166,7 @@ class Trainer:
             if masks is not None:
                 self.weights.hold(masks, self.optimizers.reset)
                 self.context.masks = masks
+                self.density.change(masks, self.step + 1)
         return loss
 
     def _leaves_some_unused(self) -> bool:

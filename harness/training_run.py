@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import resource
 from collections.abc import Callable, Mapping
 from time import monotonic
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.benchmark import Benchmark, Split
-from harness.errors import Diverged, HarnessError
+from harness.errors import BadScore, Diverged, HarnessError
 from harness.masks import Masks
 from harness.network import Network
 from harness.phases import Train
@@ -29,7 +28,7 @@ Report = Callable[[StepReport], None]
 POINTS = 200
 """About how many points of the loss curve a phase keeps."""
 
-CHECKPOINT = 2
+CHECKPOINT = 3
 """Format of a checkpoint; raised whenever one of an older version could not be continued."""
 
 
@@ -100,6 +99,8 @@ class TrainingRun:
                 resumed["step"],
                 [loss.to(runner.substrate.device) for loss in resumed["losses"]],
             )
+            trainer.density.load_state_dict(resumed["density"])
+            trainer.density.change(weights.masks, trainer.step)
             self.best, self.checked = resumed["best"], resumed["checked"]
             set_random_state(resumed["random"])
         else:
@@ -146,6 +147,7 @@ class TrainingRun:
     def _checkpoint(self) -> None:
         """Save everything that a restart needs to go on bit-identically."""
         network, trainer = self.network, self.trainer
+        trainer.density.advance(trainer.step)
         self._tally()
         if not network.soft:
             network.masks = self.weights.masks
@@ -158,6 +160,7 @@ class TrainingRun:
                 "step": trainer.step,
                 "losses": trainer.losses,
                 "optimizers": trainer.optimizers.state_dict(),
+                "density": trainer.density.state_dict(),
                 "best": self.best,
                 "checked": self.checked,
                 "random": random_state(),
@@ -180,18 +183,18 @@ class TrainingRun:
         self._record_densities(step)
         evaluation = self.cell.evaluation
         split: Split = "test" if evaluation.select == "best_test" else "validation"
-        values: dict[str, float] = {}
+        values: Mapping[str, float] = {}
+        beyond: Mapping[str, str] = {}
         if type(self.benchmark).evaluate is not Benchmark.evaluate:  # some only offer training data
             found = self.runner.evaluate(self.network, self.weights, self.benchmark, split, evaluation.masks)
             # The first process's, so that all of them choose alike.
-            values = self.runner.substrate.first({name: m.value for name, m in found.items()})
-        for value in values.values():
-            if not math.isfinite(value):
-                raise Diverged(step, value)
+            values, beyond = self.runner.substrate.first((found.values, found.not_finite))
         self.series["evaluations"].append([self.program_phase, step, split, values])
         if evaluation.select == "final":
             return
         primary = next(iter(self.benchmark.metrics), None)
+        if primary is not None and primary.name in beyond:  # never the best
+            return
         if primary is None or primary.name not in values or primary.direction == "none":
             raise HarnessError(
                 f"evaluation.select is '{evaluation.select}', but benchmark '{self.cell.training_part.label}' has no "
@@ -222,8 +225,24 @@ class TrainingRun:
     def _finish(self) -> None:
         """End of the phase: the chosen weights go back into the module in their raw form."""
         network = self.network
+        if self.best is None and self.checked and self.cell.evaluation.select != "final":
+            raise BadScore(
+                f"evaluation.select is '{self.cell.evaluation.select}', but '{self.cell.training_part.label}' had no "
+                "finite score to choose by at any check"
+            )
         network.spent.steps += self.phase.steps
         examples = self.phase.steps * self.cell.training.batch_size
+        if self.phase.steps:
+            for name, parameter in self.weights.trained.items():
+                if not bool(torch.isfinite(parameter.detach()).all()):
+                    raise Diverged(self.phase.steps, _not_finite(parameter), f"weights of {name}")
+            self.trainer.density.advance(self.phase.steps)
+            network.trained = {
+                "examples": examples,
+                "soft": network.soft and network.method.soft_densities() is not None,
+                "dense_gradients": network.method.dense_gradients if self.phase.hooks else 0.0,
+                "densities": self.trainer.density.means(),
+            }
         network.spent.examples += examples
         network.position += examples
         if self.best is not None:
@@ -239,6 +258,11 @@ class TrainingRun:
             for name, raw in self.weights.raw.items():
                 self.weights.parameters[name].copy_(raw)
         self._tally()
+
+
+def _not_finite(tensor: torch.Tensor) -> float:
+    flat = tensor.detach().flatten()
+    return float(flat[~torch.isfinite(flat)][0])
 
 
 def _cloned(tree: Any) -> Any:

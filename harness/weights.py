@@ -168,7 +168,7 @@ class Weights:
 
     @contextmanager
     def evaluating(self, masks: Literal["hard", "soft"], hard: Masks | None = None) -> Iterator[nn.Module]:
-        """The module in evaluation mode with its effective weights; ``hard`` applies ``hard`` masks to raw weights.
+        """The module in evaluation mode with its effective weights, or for ``hard`` with its :meth:`final` ones.
 
         Mode and parameters are afterwards as they were before.
         """
@@ -179,18 +179,20 @@ class Weights:
             with torch.no_grad():
                 if self.method is not None:
                     before = {name: self.parameters[name].detach().clone() for name in self.raw}
-                    self._write(self.hardened(hard) if masks == "hard" and hard is not None else self._composed())
+                    self._write(self.final(hard) if masks == "hard" and hard is not None else self._composed())
                 yield self.module
         finally:
             self.module.train(training)
             self._write(before)
 
     @torch.no_grad()
-    def hardened(self, masks: Masks) -> dict[str, Tensor]:
-        """Raw weights where masks are True, 0 elsewhere, as whole parameters."""
+    def final(self, masks: Masks) -> dict[str, Tensor]:
+        """The method's final weights where masks are True, 0 elsewhere, as whole parameters."""
         whole = {name: raw.detach().clone() for name, raw in self.raw.items()}
         for connection in self.connections:
             region = connection.region(whole[connection.parameter])
+            if self.method is not None:
+                region.copy_(self.method.final(connection, region.clone()))
             region.masked_fill_(~masks[connection.name], 0)
         return whole
 

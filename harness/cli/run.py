@@ -254,6 +254,14 @@ def _show_plan(
 
     text = "; ".join(summary(plan.graph, plan))
     console.print(f"[bold]{suite.name}[/bold]: {text}", highlight=False, soft_wrap=True)
+    if plan.damaged:
+        console.print(
+            f"{len(plan.damaged)} stages are run again, as their files are damaged or of an older version: "
+            f"{', '.join(map(str, plan.damaged[:3]))}{' ...' if len(plan.damaged) > 3 else ''}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     if not plan.steps:
         return {}
     cost = estimate(plan, suite, StageStore(store.work))

@@ -38,6 +38,10 @@ class SmallDense(SparsityMethod[BaseModel]):
         scope = sum(connection.size for connection in connections)
         return architecture.scaled(parameter_count(architecture) - scope + budget.keep)
 
+    def other_count(self, asked: int, kept: int, connections: Sequence[Connection]) -> str | None:
+        """It has no mask: the network itself is smaller."""
+        return "a smaller network without masks: its parameters are what the density leaves, as far as widths allow"
+
 
 def parameter_count(architecture: Architecture[Any]) -> int:
     """Number of parameters of the network, tied ones once; allocates nothing."""

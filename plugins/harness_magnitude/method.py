@@ -99,6 +99,10 @@ class Magnitude(SparsityMethod[MagnitudeOptions]):
         """The dead-neuron rule; the phases carry the rest."""
         return self.options.model_dump(mode="json", include={"dead_neurons", "neuron_names"})
 
+    def other_count(self, asked: int, kept: int, connections: Sequence[Connection]) -> str | None:
+        """Fewer, where what is left of dead neurons goes too."""
+        return "the rest of dead neurons goes too" if self.options.dead_neurons is not None and kept < asked else None
+
     def scores(self, context: MethodContext) -> Mapping[str, Tensor]:
         """Absolute values of the raw weights."""
         return {c.name: context.weight(c).abs() for c in context.connections}

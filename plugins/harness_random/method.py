@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from harness import MethodContext, Phase, Prune, SparsityMethod, Train, TrainingBudget
+from harness import Connection, MethodContext, Phase, Prune, SparsityMethod, Train, TrainingBudget
 
 
 class RandomOptions(BaseModel):
@@ -44,6 +45,12 @@ class Random(SparsityMethod[RandomOptions]):
     def influences(self, phase: Phase) -> Mapping[str, Any]:
         """Nothing: the phases carry both options."""
         return {}
+
+    def other_count(self, asked: int, kept: int, connections: Sequence[Connection]) -> str | None:
+        """Whole kernels: exact to one of each connection."""
+        kernels = sum(prod(c.shape[2:]) for c in connections)
+        near = self.options.granularity == "kernel" and abs(asked - kept) < kernels
+        return "whole kernels, exact to one of each connection" if near else None
 
     def scores(self, context: MethodContext) -> Mapping[str, Tensor]:
         """Uniform draws in [0, 1), on the CPU so that they are the same for every device."""

@@ -39,6 +39,8 @@ PROJECTED = [
     "restart_data",
     "dynamic",
 ]
+UNASKED = {"nothing", "train", "train_held", "short", "one_step", "rewind_earlier", "restart_data"}
+"""Programs that do not prune to the cell's density."""
 COMPOSED = ["train", "soft_then_hard", "hard_then_soft", "soft_rewound"]
 ALL = [*(("programmed", name) for name in PROJECTED), *(("soft", name) for name in COMPOSED)]
 
@@ -66,7 +68,7 @@ def suite_of(folder: Path, registry: Registry, methods: str, training: str = TRA
 
 
 def cell_of(folder: Path, registry: Registry, use: str, program: str, **how: str) -> PlannedCell:
-    density = ", density: 0.4" if use == "programmed" else ""
+    density = ", density: 0.4" if use == "programmed" and program not in UNASKED else ""
     (cell,) = suite_of(folder, registry, f"m: {{use: {use}, program: {program}{density}}}", **how).cells
     return cell
 
@@ -291,11 +293,23 @@ def test_divergence_names_the_first_step_whose_loss_is_not_finite(tmp_path: Path
 
 
 def test_weights_that_blow_up_in_the_last_step_have_diverged(tmp_path: Path, registry: Registry) -> None:
-    training = "steps: 1, batch_size: 16, optimizer: sgd, lr: 1.0e+38, schedule: constant"
+    training = "steps: 1, batch_size: 16, optimizer: sgd, lr: 3.0e+38, weight_decay: 1.0e+3, schedule: constant"
     cell = cell_of(tmp_path, registry, "programmed", "one_step", training=training)
-    with pytest.raises(Diverged) as caught:
+    with pytest.raises(Diverged, match=r"weights of \S+ became -?(inf|nan) at step 1$") as caught:
         finish(tmp_path, registry, cell)
     assert caught.value.step == 1
+
+
+def test_a_score_that_is_no_number_is_no_loss_and_takes_no_other_with_it(tmp_path: Path, registry: Registry) -> None:
+    """Weights of 1e38 are finite; so is the accuracy, and the loss is not."""
+    training = "steps: 1, batch_size: 16, optimizer: sgd, lr: 1.0e+38, schedule: constant"
+    cell = cell_of(tmp_path, registry, "programmed", "one_step", training=training)
+    runner = finish(tmp_path, registry, cell)
+    record = evaluated(cell, runner, registry, torch.device("cpu")).record
+    assert record["status"] == "done" and list(record["metrics"]) == ["accuracy"]
+    assert record["not_finite"].keys() == {"loss"} and record["not_finite"]["loss"] in ("inf", "nan")
+    rows = StageStore(tmp_path).series(cell.stages[-1].hash)["evaluations"]
+    assert rows and all(row[3].keys() == {"accuracy"} for row in rows)
 
 
 # --- what a stage leaves ----------------------------------------------------------------------
@@ -358,7 +372,7 @@ def test_selection_restores_weights_and_masks_of_the_chosen_step(tmp_path: Path,
     network = runner.restored(cell.stages[-1], cell.cell)
     weights = network.weights(hooks=False)
     found = runner.evaluate(network, weights, runner.benchmark(cell.cell.benchmark_part), "validation", "hard")
-    assert {name: m.value for name, m in found.items()} == best[3]
+    assert found.values == best[3]
     assert network.masks is not None
     closed = sum(
         mask.numel() - kept for mask, kept in zip(network.masks.values(), network.masks.kept.values(), strict=True)
