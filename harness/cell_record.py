@@ -13,7 +13,8 @@ from harness.errors import BadScore, Diverged, WrongCount
 from harness.flops import forward_flops
 from harness.program_flops import program_flops
 from harness.results import SCHEMA, Record
-from harness.scoring import Checked, described
+from harness.scoring import Checked
+from harness.wording import not_finite
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +66,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
         densities["connections"][name]["zeros"] = count
     test, validation = found["test"], found["validation"]
     if not test.scores:
-        raise BadScore(f"{described(test.not_finite)}: no score of the test split is a finite number")
+        raise BadScore(f"{not_finite(test.not_finite)}: no score of the test split is a finite number")
     spec = runner.benchmark(cell.training_part).spec()
     spent = network.spent
     record = _head(planned, registry)

@@ -60,14 +60,6 @@ def checked(benchmark: Benchmark[Any], split: Split, found: object) -> Checked:
     return Checked(scores, beyond, found.samples if isinstance(found, Scores) else ())
 
 
-def described(not_finite: Mapping[str, str]) -> str:
-    """In words: ``perplexity is inf (too large to write down)``."""
-    return ", ".join(f"{name} is {text} ({_WORDS[text]})" for name, text in not_finite.items())
-
-
-_WORDS = {"inf": "too large to write down", "-inf": "too small to write down", "nan": "not a number"}
-
-
 def _measurement(what: str, found: object) -> Measurement:
     if not isinstance(found, Measurement):
         raise BadScore(f"{what} is {found!r:.80}; it must be a harness.Measurement(value, n)")

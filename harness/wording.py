@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 def count(number: int, what: str) -> str:
     """``1 SLURM job``, ``2,000 SLURM jobs``."""
@@ -29,3 +31,9 @@ def size(number: float) -> str:
             return f"{number:.3g} {unit}" if number < 100 else f"{number:.0f} {unit}"
         number /= 1024
     return f"{number:.1f} GiB"
+
+
+def not_finite(scores: Mapping[str, str]) -> str:
+    """Scores that no file of numbers can hold: ``perplexity is inf (too large to write down)``."""
+    words = {"inf": "too large to write down", "-inf": "too small to write down", "nan": "not a number"}
+    return ", ".join(f"{name} is {text} ({words.get(text, 'no number')})" for name, text in scores.items())

@@ -139,7 +139,8 @@ def selected(frame: pd.DataFrame, chosen: Selection = ALL, left: Sequence[LeftOu
 def rows(frame: pd.DataFrame, baseline: str | None = None) -> list[Row]:
     """Every row of a frame: ``KEYS``, the averages of what the cells spent, and ``values``.
 
-    ``values`` is (seeds of the whole frame,), nan where a seed is missing; ``reference`` is the ``id`` of
+    ``made_with`` are the versions and devices of its cells. ``values`` is (seeds of the whole frame,), nan where a
+    seed is missing; ``reference`` is the ``id`` of
     the row that this one is compared with, or None. ``group`` counts the table's densities from high to low, and
     training budgets within them: rows of one group are within 5 % of its highest mask density, mean and extremes over
     seeds, and within 1 % in examples, tokens and dense-equivalent FLOPs. Sorted by table, group, then best first.
@@ -163,9 +164,11 @@ def rows(frame: pd.DataFrame, baseline: str | None = None) -> list[Row]:
     values = np.full((len(found), len(seeds)), np.nan)
     values[index, column] = frame["value"].to_numpy()
     for row in found:
-        row["cells"] = []
-    for at, cell in sorted(zip(index.tolist(), frame[["seed", "cell"]].itertuples(index=False), strict=True)):
+        row["cells"], row["made_with"] = [], set[str]()
+    cells = frame[["seed", "cell", "made_with"]].itertuples(index=False)
+    for at, cell in sorted(zip(index.tolist(), cells, strict=True)):
         found[at]["cells"].append(cell.cell)
+        found[at]["made_with"].add(cell.made_with)
     summary = summarise(values)
     for i, row in enumerate(found):
         row |= {name: number(row[name]) for name in ("asked", "stderr", *_AVERAGED)}

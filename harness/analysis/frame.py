@@ -10,8 +10,10 @@ import pandas as pd
 
 from harness.errors import UserError, unknown_name
 from harness.results import LeftOut, Record, ResultStore
+from harness.wording import not_finite
 
 DEFAULT_BASELINE = "dense"
+DISTRIBUTION = "sparsity-harness"
 OBSOLETE = "not part of the suite"  # how ResultStore.records begins the reason of a superseded cell
 
 TABLE = ("suite", "experiment", "architecture", "benchmark", "metric", "protocol")
@@ -59,6 +61,7 @@ COLUMNS = (
     "versions",
     "revision",
     "device",
+    "made_with",  # versions and devices of training and, where it was elsewhere, of the test
 )
 
 
@@ -92,6 +95,10 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
                     left.append(LeftOut(path, _failure(record), _identity(record, suite), _seed(record)))
                     continue
                 rows.extend(_rows(record, suite))
+                if beyond := record.get("not_finite"):
+                    ranked = any(metric["primary"] for metric in record["metrics"].values())
+                    whose = () if ranked else (_identity(record, suite), _seed(record))
+                    left.append(LeftOut(path, f"{not_finite(beyond)}; its other scores are counted", *whose))
                 sources[record["cell"]] = _label(record)
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 left.append(LeftOut(path, f"is no complete record ({type(error).__name__}: {error})"))
@@ -153,6 +160,7 @@ def _rows(record: Record, suite: str) -> list[tuple[Any, ...]]:
         ", ".join(f"{name} {environment[name]}" for name in ("harness", "torch", "python") if environment.get(name)),
         _revision(environment.get("git")),
         str(environment.get("device") or ""),
+        _made_with(record),
     )
     rows = []
     for name, metric in record["metrics"].items():
@@ -169,6 +177,24 @@ def _rows(record: Record, suite: str) -> list[tuple[Any, ...]]:
     if not rows:
         raise ValueError("no metric")
     return rows
+
+
+def _made_with(record: Record) -> str:
+    """What trained a network and, if that is another, what tested it; records of before only know the latter."""
+    trained = [_made(environment) for environment in record.get("trained_by") or ()]
+    tested = _made(record.get("environment") or {})
+    text = ", then ".join(dict.fromkeys(trained)) or tested
+    return text if text == tested or not tested else f"{text}, tested with {tested}"
+
+
+def _made(environment: Record) -> str:
+    versions = [f"{name} {environment[name]}" for name in ("harness", "torch", "python") if environment.get(name)]
+    plugins = environment.get("plugins") or {}
+    versions += [f"{name} {version:.12}" for name, version in sorted(plugins.items()) if name != DISTRIBUTION]
+    device = environment.get("device") or ""
+    return ", ".join(
+        [*versions, *([str(environment.get("device_name") if device == "cuda" else device)] if device else [])]
+    )
 
 
 def _text(value: Any) -> str:

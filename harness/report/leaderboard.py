@@ -171,7 +171,8 @@ def _introduction(store: ResultStore, suite: str, frame: pd.DataFrame, left: Seq
     for what, column in (("Versions", "versions"), ("Git revision", "revision"), ("Device", "device")):
         if found := sorted(filter(None, frame[column].unique())):
             parts.append(f"- {what}: {escape('; '.join(found))}.")
-    failed = sum(not item.reason.startswith(OBSOLETE) for item in left)
+    counted = set(frame["cell"])
+    failed = sum(not item.reason.startswith(OBSOLETE) and item.path.stem not in counted for item in left)
     missing = len(_missing(store, suite, frame, left))
     parts.append(f"- Cells: {frame['cell'].nunique()} counted, {failed} failed, {missing} not finished.\n")
     return parts

@@ -26,6 +26,7 @@ from harness.suite_schema import Training
 from harness.testing.checks import CPU, Options, equal, maker, require, require_json
 from harness.testing.toy import ToyArchitecture, ToyData
 from harness.trainer import Trainer
+from harness.weights import Weights
 
 if TYPE_CHECKING:
     from harness.cell import Cell
@@ -69,15 +70,16 @@ def check_method(
     for network in networks:
         _check_gradients(name, network)
         for phase in program:
-            _execute(name, network, phase)
+            _execute(name, network, phase, last=phase is program[-1])
     first, second = (network.hard_masks() or network.context.masks for network in networks)
     _check_masks(name, "final_masks", first, networks[0].connections)
     require(first.digest() == second.digest(), f"{name} ends with other masks when run again: use context.generator()")
     if budget is not None and networks[0].architecture is architecture:
-        kept, refined = sum(first.kept.values()), cls.refine is not SparsityMethod.refine
+        kept = sum(first.kept.values())
         require(
-            kept == budget.keep or (refined and kept < budget.keep),
-            f"{name} was asked to keep exactly {budget.keep} weights (density {density}) and keeps {kept}",
+            kept == budget.keep or make().other_count(budget.keep, kept, scope) is not None,
+            f"{name} was asked to keep exactly {budget.keep} weights (density {density}) and keeps {kept}, and "
+            "other_count() gives no reason",
         )
     _check_state(name, networks[0], make)
 
@@ -110,7 +112,7 @@ def _network(
     return Network(cell, adapted, module, scope, method, context)
 
 
-def _execute(name: str, network: Network, phase: Phase) -> None:
+def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
     """Prune, or train if the method has a part in it."""
     before = network.masks
     if isinstance(phase, Prune):
@@ -143,6 +145,8 @@ def _execute(name: str, network: Network, phase: Phase) -> None:
         if not network.soft:
             network.masks = weights.masks
         else:
+            if last:
+                _check_final(name, network, weights)
             weights.materialise()
 
 
@@ -186,6 +190,21 @@ def _check_gradients(name: str, network: Network) -> None:
 def _check_soft(name: str, network: Network) -> None:
     for connection, value in (network.method.soft_densities() or {}).items():
         require(0 <= value <= 1, f"{name}.soft_densities()['{connection}'] is {value}, outside [0, 1]")
+
+
+def _check_final(name: str, network: Network, weights: Weights) -> None:
+    """The final network computes what was trained, or the method says why it does not."""
+    inputs, _ = ToyData(network.architecture.data).batch(torch.arange(8))
+    with weights.evaluating("soft") as module:
+        trained: Tensor = module(inputs)
+    with weights.evaluating("hard", network.method.final_masks(network.context)) as module:
+        final: Tensor = module(inputs)
+    difference = float((trained - final).abs().max() / trained.abs().max().clamp_min(1e-12))
+    require(
+        difference < 1e-5 or network.method.final_differs() is not None,
+        f"{name}: the final network's outputs differ from the trained one's by {difference:.2g} of the largest: "
+        "return the trained values from final(), or say in final_differs() why they differ",
+    )
 
 
 def _check_masks(name: str, hook: str, masks: Masks, connections: Sequence[Connection]) -> None:

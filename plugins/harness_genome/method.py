@@ -178,6 +178,10 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
             {name: _broadcast(part, len(shapes[name])).expand(shapes[name]).contiguous() for name, part in parts}
         )
 
+    def final_differs(self) -> str | None:
+        """Unless it trains hard."""
+        return None if self.options.hard else "trained with soft masks, of which the final ones are the larger half"
+
     @torch.no_grad()
     def soft_densities(self) -> Mapping[str, float] | None:
         """Mean soft mask at the current temperature, per connection; None if training is hard."""

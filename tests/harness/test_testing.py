@@ -57,12 +57,57 @@ class Gated(SparsityMethod):
     def compose(self, connection, raw):
         return raw * self.gates[connection.name].sigmoid()
 
+    def final(self, connection, raw):
+        return self.compose(connection, raw)
+
     def state_dict(self):
         return {name: gate.detach().clone() for name, gate in self.gates.items()}
 
     def load_state_dict(self, state):
         for name, gate in self.gates.items():
             gate.data.copy_(state[name])
+
+
+class Excused(Gated):
+    """Its final network is another function, and it says so."""
+
+    def final(self, connection, raw):
+        return raw
+
+    def final_differs(self):
+        return "the gates are opened"
+
+
+class Unexcused(Excused):
+    def final_differs(self):
+        return None
+
+
+class Thresholded(Gated):
+    """STR (Kusupati et al. 2020): sign(w) relu(|w| - sigmoid(s)), which is also what its final network computes."""
+
+    def compose(self, connection, raw):
+        return raw.sign() * (raw.abs() - 0.1 * self.gates[connection.name].sigmoid()).relu()
+
+    def final_masks(self, context):
+        return Masks({c.name: self.compose(c, context.weight(c)) != 0 for c in context.connections})
+
+
+class Fewer(Sound):
+    """Drops a weight more than asked, and says so."""
+
+    def refine(self, masks, context):
+        mask = masks["layer0"].clone()
+        mask.view(-1)[mask.view(-1).nonzero()[:1]] = False
+        return Masks({**masks, "layer0": mask})
+
+    def other_count(self, asked, kept, connections):
+        return "one weight more goes" if kept == asked - 1 else None
+
+
+class Silent(Fewer):
+    def other_count(self, asked, kept, connections):
+        return None
 
 
 class Loose(BaseModel):
@@ -147,6 +192,11 @@ class Unwritable(Gated):
         return {"function": object()}
 
 
+@pytest.mark.parametrize("cls", [Excused, Thresholded, Fewer])
+def test_what_is_declared_or_owned_passes(cls):
+    check_method(cls)
+
+
 @pytest.mark.parametrize("cls", [Sound, Gated])
 @pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
 def test_a_sound_method_passes(cls, density):
@@ -168,6 +218,8 @@ def test_a_sound_method_passes(cls, density):
         (TooMany, "asked to keep exactly 64 weights .* keeps 256"),
         (Reviving, "opens .* weights of 'layer0' that were pruned before"),
         (Dense, "keeps 256"),
+        (Silent, "asked to keep exactly 64 weights .* keeps 63, and other_count.. gives no reason"),
+        (Unexcused, r"outputs differ .* return the trained values from final\(\)"),
         (Cut, "no gradient reaches own parameters"),
         (Forgetful, "does not restore"),
         (Unwritable, "tensors, numbers, strings, lists and dicts only"),
