@@ -3,7 +3,7 @@ import json
 import pytest
 from scipy import stats
 
-from harness.analysis.comparison import KEYS, Selection, compare, rank, rows, tables
+from harness.analysis.comparison import KEYS, Selection, compare, rank, rows, selected, tables
 from harness.analysis.frame import load
 from harness.errors import UserError
 from harness.results import ResultStore
@@ -78,6 +78,16 @@ def test_rows_have_exactly_the_keys_and_the_right_numbers(store):
     )
     assert random["seeds"] == [0, 1, 2]
     assert random["cells"] == [f"main-random-0.1-{seed}" for seed in range(3)]
+
+
+def test_references_that_mask_nothing_have_no_rank_however_different(store):
+    for seed in range(5):
+        write(store, "dense", seed, 0.9 + 0.001 * seed)
+        write(store, "longer", seed, 0.5 + 0.001 * seed, mask=1.0)
+        write(store, "random", seed, 0.3 + 0.001 * seed, mask=0.5)
+        write(store, "magnitude", seed, 0.6 + 0.0013 * seed, mask=0.5)
+    (table,) = selected(load(store)[0])
+    assert {row["method"]: row["rank"] for row in table} == {"dense": None, "longer": None, "random": 2, "magnitude": 1}
 
 
 def test_chosen_methods_keep_the_baseline_and_form_the_family(store):

@@ -230,7 +230,40 @@ def test_what_a_match_refers_to_changes_those_that_refer(planned):
     assert len({by_method(planned(text % n))["random"].stages[0].hash for n in (1, 2)}) == 2
 
 
+def test_what_a_cell_starts_from_changes_it(planned):
+    text = (
+        BASE + "methods: {one: {use: random, density: 0.5}, two: {use: magnitude, density: 0.5}, shuffle: {source: %s}}"
+    )
+    one, two = (by_method(planned(text % source))["shuffle0.5"] for source in ("one", "two"))
+    assert one.stages[0].hash != two.stages[0].hash and one.id != two.id
+
+
 # --- what changes a hash -------------------------------------------------------------------------
+
+
+SCORED = """
+import os
+
+
+class Scored(Data):
+    def fingerprint(self):
+        return os.environ["CONTENT"]
+
+
+@hookimpl(specname="harness_register_benchmarks")
+def more():
+    return [Entry("scored", Scored)]
+"""
+
+
+def test_other_data_to_score_on_is_another_cell_of_the_same_training(planned, monkeypatch):
+    text = TOY.replace("{data: }", "{data: , scored: }") + "train_on: data\ninclude: [{benchmark: scored}]\n"
+    monkeypatch.setenv("CONTENT", "as it was")
+    before = planned(text, plugin=PLUGIN + SCORED)
+    monkeypatch.setenv("CONTENT", "as it is now")
+    after = planned(text, plugin=PLUGIN + SCORED)
+    assert hashes(before) == hashes(after) and before.cells[0].cell.benchmark == "scored"
+    assert before.cells[0].id != after.cells[0].id
 
 
 @pytest.mark.parametrize(

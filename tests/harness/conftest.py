@@ -1,0 +1,88 @@
+"""A results folder in which cells of toy suites are run, for the tests of what computes results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.cell_record import evaluated
+from harness.network import Network
+from harness.plugins import load
+from harness.stage_runner import StageRunner
+from harness.stage_store import StageStore
+from harness.stages import Graph, PlannedCell, compile_graph
+from harness.substrate import Substrate
+from harness.suite import load_suite
+
+HERE = Path(__file__).parent
+CPU = torch.device("cpu")
+
+
+class Lab:
+    """Runs cells of suites on ``net`` and ``blobs`` in this process, one thread, seed 3.
+
+    Args:
+        root: an empty folder.
+        plugin: source of a single-file plugin beside the toy's and the lab's own.
+    """
+
+    def __init__(self, root: Path, plugin: str = "") -> None:
+        self.root = root
+        files = [HERE / "toy_plugin.py", HERE / "lab_plugin.py"]
+        if plugin:
+            files.append(root / "plugin.py")
+            files[-1].write_text(plugin)
+        self.registry = load(files)
+        self.store = StageStore(root)
+        self.runner = StageRunner(self.registry, self.store, Substrate(0, 1, CPU))
+
+    def graph(self, methods: str, **keys: str) -> Graph:
+        """Cells of a suite; ``keys`` replace or add top-level keys of its YAML."""
+        text = {
+            "architectures": "{net: {}}",
+            "benchmarks": "blobs",
+            "seeds": "[3]",
+            "training": "{steps: 40, batch_size: 16, lr: 0.02}",
+            "evaluation": "{checks: 4}",
+            "methods": methods,
+            **keys,
+        }
+        path = self.root / "suite.yaml"
+        path.write_text("".join(f"{key}: {value}\n" for key, value in text.items()))
+        return compile_graph(load_suite(path, self.registry).cells, self.registry)
+
+    def cells(self, methods: str, **keys: str) -> dict[str, PlannedCell]:
+        """The cells by their methods' labels."""
+        return {planned.cell.method: planned for planned in self.graph(methods, **keys).cells}
+
+    def run(self, planned: PlannedCell) -> PlannedCell:
+        """Run the stages of a cell; those that it refers to must have run."""
+        for stage in planned.stages:
+            self.runner.run(stage)
+        return planned
+
+    def record(self, planned: PlannedCell) -> dict[str, Any]:
+        """The record of a cell, whose stages are run first."""
+        return evaluated(self.run(planned), self.runner, self.registry, CPU).record
+
+    def records(self, methods: str, **keys: str) -> dict[str, dict[str, Any]]:
+        """Run a suite; records by the methods' labels."""
+        return {label: self.record(planned) for label, planned in self.cells(methods, **keys).items()}
+
+    def network(self, planned: PlannedCell) -> Network:
+        """The network at the end of a cell."""
+        return self.runner.restored(self.run(planned).stages[-1], planned.cell)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
+    """Makes a :class:`Lab`; torch's threads and random state are afterwards as they were."""
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    torch.set_num_threads(1)
+    yield lambda plugin="": Lab(tmp_path, plugin)
+    torch.set_num_threads(threads)
+    torch.set_rng_state(state)

@@ -1,0 +1,58 @@
+"""Only what was declared and can be a number becomes a score."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import BadScore
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("nothing", r"Faulty.evaluate\('test'\) returned None; it must return a mapping"),
+        ("no_mapping", "returned 0.5; it must return a mapping"),
+        ("empty", "has no examples to score: returned no score"),
+        ("misspelt", "unknown metric 'accurracy'. Did you mean 'accuracy'\\?"),
+        ("more", "unknown metric 'time'.* Declare it in `metrics`"),
+        ("less", "lacks the declared loss: returned accuracy"),
+        ("number", r"\['accuracy'\] is 0.5; it must be a harness.Measurement"),
+        ("text", r"\['accuracy'\] is '0.5', a str; it must be a number"),
+        ("no_examples", "is over n = 0 examples; n must be a whole number of at least 1"),
+        ("negative_examples", "is over n = -5 examples"),
+        ("half_an_example", "is over n = 2.5 examples"),
+        ("negative_error", r"stderr of .* is -0.1, below 0"),
+        ("all_nan", r"accuracy is nan \(not a number\), loss is inf \(too large to write down\): no score"),
+        ("writes", "changed the network that it was to score"),
+    ],
+)
+def test_what_is_no_score_fails_the_cell(lab, fault: str, message: str) -> None:
+    with pytest.raises(BadScore, match=message):
+        records_of(lab, fault)
+
+
+@pytest.mark.parametrize(
+    ("fault", "scores", "beyond"),
+    [
+        ("none", {"accuracy": 0.5, "loss": 1.0}, {}),
+        ("infinite", {"accuracy": 0.5}, {"loss": "inf"}),
+        ("nan", {"loss": 1.0}, {"accuracy": "nan"}),
+        ("nan_error", {"accuracy": 0.5, "loss": 1.0}, {}),
+        ("others_numbers", {"accuracy": 0.5, "loss": 1.0}, {}),
+    ],
+)
+def test_finite_scores_stay(lab, fault: str, scores: dict[str, float], beyond: dict[str, str]) -> None:
+    record = records_of(lab, fault)
+    assert {name: metric["value"] for name, metric in record["metrics"].items()} == scores
+    assert record["not_finite"] == beyond and record["status"] == "done"
+    assert all(type(metric["n"]) is int and metric["n"] == 60 for metric in record["metrics"].values())
+    error = {"nan_error": None, "others_numbers": 0.125}.get(fault)
+    assert record["metrics"].get("accuracy", {}).get("stderr") == error
+    assert list(record["metrics"]) == [name for name in ("accuracy", "loss") if name in scores]
+    assert record["metrics"][min(scores)]["primary"] is (min(scores) == "accuracy")
+
+
+def records_of(lab, fault: str) -> dict[str, object]:
+    benchmarks = f"{{blobs: {{}}, faulty: {{fault: {fault}}}}}"
+    keys = {"benchmarks": benchmarks, "train_on": "blobs", "include": "[{benchmark: faulty}]"}
+    return lab().records("{m: {use: programmed, program: train_held}}", **keys)["m"]
