@@ -269,3 +269,54 @@ def test_latex_cells_say_what_they_hold():
     assert lines[0] == "% 50% of _all_"
     assert r"a\_b" in lines[3]
     assert re.search(r"R\\&D \\textless\{\}1\\textgreater\{\} & \\textbf\{1 \$\\pm\$ 2\}", lines[5])
+
+
+def made(**changes):
+    return {"harness": "0.1.0", "torch": "2.6.0", "python": "3.11.4", "device": "cpu", **changes}
+
+
+@pytest.mark.parametrize(
+    ("trained", "told"),
+    [
+        ([made()], None),
+        ([made(git="other", host_cores=64, device_name="another processor")], None),
+        (
+            [made(torch="2.15.0")],
+            "harness 0.1.0, torch 2.15.0, python 3.11.4, cpu, tested with harness 0.1.0, torch 2.6",
+        ),
+        (
+            [made(), made(device="cuda", device_name="H100")],
+            "python 3.11.4, cpu, then .* python 3.11.4, H100, tested with",
+        ),
+        ([made(plugins={"sparsity-harness": "0.2.0", "rigl": "1.2"})], "rigl 1.2, cpu, tested with"),
+    ],
+)
+def test_a_table_says_when_versions_or_devices_are_mixed(tmp_path, trained, told):
+    store = ResultStore(tmp_path)
+    for seed in range(2):
+        write(store, "dense", seed, 0.9, trained_by=[made()])
+        write(store, "random", seed, 0.7, trained_by=trained if seed else [made()])
+        write(store, "magnitude", seed, 0.8)  # of before: only the test's environment is known
+    write_leaderboards(store)
+    text = (tmp_path / "small" / "leaderboard.md").read_text()
+    if told is None:
+        assert "not all made with the same versions" not in text
+    else:
+        assert re.search(rf"WARNING: the networks were not all made with the same .*{told}.*: random", text)
+        assert re.search(r"python 3.11.4, cpu: dense, magnitude, random", text)
+
+
+def test_a_primary_score_that_is_no_number_takes_the_rank_and_not_the_other_scores(tmp_path):
+    store = ResultStore(tmp_path)
+    for seed in range(3):
+        write(store, "dense", seed, 0.9)
+        write(store, "magnitude", seed, 0.8 + 0.001 * seed)
+        metrics = {"loss": {"value": 1.0, "unit": "nats", "direction": "min", "primary": False, **METRIC}}
+        beyond = {"metrics": metrics, "not_finite": {"accuracy": "inf"}} if seed == 2 else {}
+        write(store, "random", seed, 0.7 + 0.002 * seed, **beyond)
+    write_leaderboards(store)
+    text = (tmp_path / "small" / "leaderboard.md").read_text()
+    reason = "accuracy is inf (too large to write down); its other scores are counted"
+    assert f"WARNING: random at density 0.1000 has no rank: seed 2 ({reason})" in text
+    assert f"random-0.1-2.json): {reason}" in text
+    assert "Cells: 9 counted, 0 failed, 0 not finished" in text
