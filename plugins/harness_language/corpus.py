@@ -21,10 +21,10 @@ from harness_language.corpora.hub import HubDataset, answers
 from harness_language.corpora.known import KNOWN
 from harness_language.corpora.local_files import LocalFiles
 from harness_language.corpora.manifest import FILE, Manifest
-from harness_language.corpora.preparation import Pass, Preparation
+from harness_language.corpora.origin import Files, Origin
+from harness_language.corpora.preparation import SPLITS, Pass, Preparation
 from harness_language.corpora.shards import REPAIR, content_problem, joined, open_split, size_problem
-from harness_language.corpora.source import Source
-from harness_language.corpora.token_files import describe_token_files, find_token_files
+from harness_language.corpora.token_files import describe_token_files, find_token_files, token_files
 from harness_language.corpora.windows import ShardWindows
 from harness_language.language import LanguageBenchmark, LanguageOptions, Tokens
 from harness_language.tokenizers import ENCODINGS, TokenizerName, encoding, tokenizer, tokenizer_files
@@ -190,6 +190,11 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         """SHA-256 over the digests in the manifest, wherever the shards are."""
         return self.manifest.fingerprint()
 
+    def data_source(self) -> Mapping[str, Any]:
+        """What the corpus was made of, by the split that it was read for; not where its copy is now."""
+        described = {split: self.manifest.described(split) for split in SPLITS}
+        return {split: _summary(found) for split, found in described.items() if found is not None}
+
     # --- files -------------------------------------------------------------------------------
 
     @property
@@ -224,7 +229,7 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
 
         Raises:
             DataMissing: if nothing was.
-            UserError: if it was prepared with other options.
+            UserError: if it was prepared with other options, or of something else than the suite names now.
         """
         manifest = Manifest.read(self.folder)
         if manifest is None:
@@ -232,11 +237,8 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
                 f"the corpus '{self.name}' is not prepared in {self.folder}. Run `harness data prepare` with the suite "
                 f"that uses it or its name, or set HARNESS_DATA to the folder that has `corpora/{self.name}`."
             )
-        if problem := self._mismatch(manifest):
-            raise UserError(
-                f"the corpus in {self.folder} was prepared with {problem}. Set that back; or give it another "
-                f"`name`, or delete the folder, and run `harness data prepare` again."
-            )
+        if problem := self._mismatch(manifest) or self._difference(manifest):
+            raise UserError(self._repair(problem))
         return manifest
 
     def files(self) -> Sequence[Path]:
@@ -253,8 +255,10 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         if options.tokenizer in ENCODINGS:
             there = all(path.is_file() for path in tokenizer_files(options.tokenizer))
             encoding(options.tokenizer, download and (there or answers(_TIKTOKEN_HOST)))
+        self._forget()
         prepared = Manifest.read(self.folder) is not None
         if prepared and not any(size_problem(self.root, shard) for shard in self.manifest.files()):
+            self._renew()
             return
         if options.dataset is not None and not download:
             raise DataMissing(f"the corpus '{self.name}' is not whole in {self.folder}. Run `harness data prepare`.")
@@ -266,14 +270,21 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
             Preparation(
                 self.folder, options.tokenizer, self._passes(), limits, options.shard_tokens, workers, self._recipe
             ).run()
-        # What was read before is not what is there now.
-        self.__dict__.pop("manifest", None)
-        self.__dict__.pop("_held_out", None)
+        self._forget()
+        _ = self.manifest  # is compared: another process may have made it meanwhile, of something else
 
     def verify(self) -> Sequence[str]:
-        """Reads every shard and compares its SHA-256."""
-        problems = (content_problem(self.root, shard) for shard in self.manifest.files())
-        return [f"{problem}. {REPAIR}" for problem in problems if problem]
+        """Reads every shard, and every file that they were made of and that is here, and compares its SHA-256."""
+        problems = [content_problem(self.root, shard) for shard in self.manifest.files()]
+        found = [f"{problem}. {REPAIR}" for problem in problems if problem]
+        if not self.manifest.external and (problem := self._difference(self.manifest, thorough=True)):
+            found.append(self._repair(problem))
+        return found
+
+    def _forget(self) -> None:
+        """What was read before is not what is there now."""
+        for name in ("manifest", "_held_out"):
+            self.__dict__.pop(name, None)
 
     # --- how it is made ----------------------------------------------------------------------
 
@@ -292,7 +303,7 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
             passes.append(Pass(test, 0.0, 1.0, ("test",)))
         return passes
 
-    def _source(self, split: str) -> Source | None:
+    def _source(self, split: str) -> HubDataset | LocalFiles | None:
         options = self.options
         if options.dataset is not None:
             place = {"train": options.split, "validation": options.validation_split, "test": options.test_split}[split]
@@ -310,27 +321,63 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         recipe = self.options.model_dump(mode="json", include=set(_RECIPE))
         return recipe | {place: getattr(self.options, place) is not None for place in ("validation_path", "test_path")}
 
+    def _origin(self, split: str) -> HubDataset | Files | None:
+        """What the options name as a split's source of its own, as it is now."""
+        source = self._source(split)
+        if not isinstance(source, LocalFiles):
+            return source
+        tokens = token_files(source.files.path) if split == "train" else None
+        return tokens if tokens and tokens.paths else source.files
+
+    def _difference(self, manifest: Manifest, thorough: bool = False) -> str | None:
+        """How what the options name differs from what was read, in words, or None."""
+        for split in SPLITS:
+            origin, described = self._origin(split), manifest.described(split)
+            if origin and described and (problem := origin.difference(described, thorough)):
+                return problem
+        return None
+
+    def _renew(self) -> None:
+        """Note places and times of the same files where they are now, so that they need not be read to know them."""
+        source = dict[str, Any]()
+        for split in SPLITS:
+            if described := self.manifest.described(split):
+                origin = self._origin(split)
+                source[split] = origin.renewed(described) if isinstance(origin, Files) else described
+        if source != self.manifest.source:
+            self.manifest.model_copy(update={"source": source}).write(self.folder)
+
+    def _repair(self, problem: str) -> str:
+        return (
+            f"the corpus in {self.folder} was {problem}. Set that back; or give it another `name`, or delete the "
+            f"folder, and run `harness data prepare` again."
+        )
+
     def _mismatch(self, manifest: Manifest) -> str | None:
         """The first thing in which the manifest differs from the options, in words, or None."""
         name = self.options.tokenizer
         if manifest.tokenizer != name or name.endswith(".json"):
             identity = tokenizer(name).identity
             if identity != manifest.identity:
-                return f"the tokenizer {manifest.identity}, but `tokenizer: {name}` is {identity}"
+                return f"prepared with the tokenizer {manifest.identity}, but `tokenizer: {name}` is {identity}"
         asked, revision = self._recipe, self.options.revision
         if revision is None or revision == manifest.source.get("train", {}).get("revision"):
             asked["revision"] = manifest.recipe["revision"]
         for field in sorted(asked.keys() - {"tokens"}):
             if asked[field] != manifest.recipe[field]:
-                return f"`{field}: {manifest.recipe[field]}`, but {asked[field]} is asked for"
+                return f"prepared with `{field}: {manifest.recipe[field]}`, but {asked[field]} is asked for"
         tokens = manifest.splits["train"].tokens
         if not manifest.complete and (self.options.tokens is None or self.options.tokens > tokens):
-            return f"`tokens: {tokens}`, but {self.options.tokens or 'everything'} is asked for"
+            return f"prepared with `tokens: {tokens}`, but {self.options.tokens or 'everything'} is asked for"
         return None
 
     def _place(self, path: Path | None) -> Path:
         assert path is not None
         return data_directory() / path.expanduser()
+
+
+def _summary(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    return Origin.model_validate(described).summary() if "files" in described else described
 
 
 def _cores() -> int:
