@@ -183,6 +183,13 @@ class Benchmark(ABC, Generic[OptionsT]):
         """Identifies the data's content; part of every stage's hash. Fixed data sets need only ``version``."""
         return self.version
 
+    def data_source(self) -> Mapping[str, Any] | None:
+        """Where the data came from, in short, as JSON, for the record; part of no hash. None has nothing to say.
+
+        For files, :func:`harness.digests.described`. Asked when a cell has been evaluated.
+        """
+        return None
+
     def training_data(self, device: torch.device) -> TrainingData:
         """The training split on ``device``.
 

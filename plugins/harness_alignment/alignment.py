@@ -24,7 +24,8 @@ from harness import (
     Unsupported,
     data_directory,
 )
-from harness_alignment.download import digest, download
+from harness.digests import described, digest, digest_now
+from harness_alignment.download import download
 from harness_language.scoring import network
 from harness_language.tokenizers import ENCODINGS, TokenizerName, encoding, tokenizer, tokenizer_files
 
@@ -91,6 +92,11 @@ class AlignmentBenchmark(Benchmark[OptionsT], Generic[OptionsT]):
         parts = [*map(digest, self.paths()), tokenizer(self.options.tokenizer).identity]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
+    def data_source(self) -> Mapping[str, Any]:
+        """The files."""
+        self.prepare(download=False)
+        return described(data_directory() / self.folder, self.paths())
+
     def paths(self) -> list[Path]:
         """The data files, in the order of ``sha256``."""
         return [data_directory() / self.folder / name for name in self.sha256]
@@ -113,7 +119,7 @@ class AlignmentBenchmark(Benchmark[OptionsT], Generic[OptionsT]):
         for path in self.paths():
             if not path.is_file():
                 problems.append(f"{path} is missing. {self.origin}")
-            elif digest(path) != self.sha256[path.name]:
+            elif digest_now(path) != self.sha256[path.name]:
                 problems.append(f"{path} is damaged or of another release: delete it. {self.origin}")
         return problems
 

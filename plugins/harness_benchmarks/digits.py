@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -49,6 +50,10 @@ class Digits(ImageBenchmark):
         order = stratified_order(labels)
         test, training = order[: self.sizes[1]], order[self.sizes[1] :]
         return images[training], labels[training], images[test], labels[test]
+
+    def data_source(self) -> Mapping[str, Any]:
+        """The package that brings them."""
+        return {"package": "scikit-learn", "version": version("scikit-learn")}
 
     def verify(self) -> Sequence[str]:
         """Whether scikit-learn still brings the same images in the same order."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from harness import DataMissing, data_directory
+from harness.digests import described
 from harness_benchmarks.idx import read_idx
 from harness_benchmarks.images import Bytes, ImageBenchmark, ImageOptions
 from harness_benchmarks.splits import stratified_order
@@ -68,6 +69,10 @@ class Mnist(ImageBenchmark):
     def files(self) -> Sequence[Path]:
         """Training images and labels, test images and labels."""
         return [data_directory() / self.folder / "raw" / name for name in self.sha256]
+
+    def data_source(self) -> Mapping[str, Any]:
+        """The files."""
+        return described(data_directory() / self.folder / "raw", self.files())
 
     def prepare(self, download: bool = True) -> None:
         """Download what is missing with torchvision, which checks the archives' MD5.

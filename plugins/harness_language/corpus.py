@@ -191,7 +191,7 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         return self.manifest.fingerprint()
 
     def data_source(self) -> Mapping[str, Any]:
-        """What the corpus was made of, by the split that it was read for; not where its copy is now."""
+        """What the corpus was made of, by the split that it was read for."""
         described = {split: self.manifest.described(split) for split in SPLITS}
         return {split: _summary(found) for split, found in described.items() if found is not None}
 

@@ -6,13 +6,14 @@ import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from harness import DataMissing, Metric, UserError, data_directory
+from harness.digests import described
 from harness_language.language import LanguageBenchmark, LanguageOptions, Tokens
 from harness_language.splits import share
 from harness_language.tokenizers import ENCODINGS, TokenizerName, encoding, tokenizer, tokenizer_files
@@ -90,6 +91,10 @@ class Text(LanguageBenchmark[TextOptions]):
         return hashlib.sha256(
             b"".join(digest for digest, _ in _documents(self.root, _signature(self.root)))
         ).hexdigest()
+
+    def data_source(self) -> Mapping[str, Any]:
+        """Where the text is."""
+        return described(self.root, [Path(path) for path, *_ in _signature(self.root)])
 
     def files(self) -> Sequence[Path]:
         """The text, and the tokenizer's files."""

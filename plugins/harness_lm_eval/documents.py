@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -102,18 +101,6 @@ def load(files: Mapping[str, str], folder: str, **_metadata: Any) -> dict[str, D
     return found
 
 
-def digest(path: Path) -> bytes:
-    """SHA-256 of a file, read again only when it has changed.
-
-    Raises:
-        DataMissing: if it does not exist.
-    """
-    if not path.is_file():
-        raise missing(path)
-    stat = path.stat()
-    return _digest(path, stat.st_size, stat.st_mtime_ns)
-
-
 def missing(path: Path) -> DataMissing:
     """What to do about a file that is not there."""
     return DataMissing(
@@ -167,9 +154,3 @@ def _read(path: Path) -> Dataset:
         return Dataset.from_list(json.loads(text))
     except (ValueError, TypeError, AttributeError) as error:  # pyarrow's errors are ValueErrors
         raise CorruptFile(f"lm_eval: {path} cannot be read as documents: {error}. Get the file anew.") from error
-
-
-@functools.lru_cache(maxsize=4096)
-def _digest(path: Path, _size: int, _changed: int) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()

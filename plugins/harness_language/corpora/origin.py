@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -11,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from harness import UserError, data_directory
-from harness_language.digests import digest, digest_now
+from harness import UserError
+from harness.digests import digest, digest_now, place, whole
 
 
 class OriginFile(BaseModel):
@@ -36,8 +35,7 @@ class Origin(BaseModel):
     """What was read, for a manifest.
 
     Attributes:
-        path: what the suite gave; relative to the data directory if it is in there, so that both can move together.
-            Empty in old manifests.
+        path: what the suite gave, see :func:`harness.digests.place`; empty in old manifests.
         files: in the order in which they were read.
     """
 
@@ -47,15 +45,13 @@ class Origin(BaseModel):
     files: tuple[OriginFile, ...]
 
     def summary(self) -> dict[str, Any]:
-        """For a record: path, number of files, bytes, and SHA-256 of the file, or of all digests and names."""
+        """For a record, like :func:`harness.digests.described`; no digest where one is not known."""
         known = [file.sha256 for file in self.files if file.sha256]
-        lines = "".join(f"{file.sha256}  {file.name}\n" for file in self.files)
-        whole = known[0] if len(known) == 1 else hashlib.sha256(lines.encode()).hexdigest()
         return {
             "path": self.path or self.files[0].name,
             "files": len(self.files),
             "bytes": sum(file.bytes for file in self.files),
-            "sha256": whole if len(known) == len(self.files) else None,
+            "sha256": whole(known) if len(known) == len(self.files) else None,
         }
 
 
@@ -71,9 +67,7 @@ class Files:
         root = self.path if self.path.is_dir() else self.path.parent
         stats = [(path.relative_to(root).as_posix(), path.stat()) for path in self.paths]
         files = (OriginFile(name=name, bytes=s.st_size, modified=s.st_mtime_ns) for name, s in stats)
-        whole, data = self.path.absolute(), data_directory().absolute()
-        place = whole.relative_to(data) if whole.is_relative_to(data) else whole
-        return Origin(path=str(place), files=tuple(files))
+        return Origin(path=place(self.path), files=tuple(files))
 
     def sealed(self, before: Origin) -> Origin:
         """What was described ``before`` it was read, with the digests.
