@@ -179,6 +179,18 @@ class Benchmark(ABC, Generic[OptionsT]):
         """
         return None
 
+    def examples(self, split: Split) -> int | None:
+        """How many examples :meth:`evaluate` scores on a split: the primary metric's n, 0 where it returns nothing.
+
+        None where that is not known without running. Asked when a suite is planned: what cannot be scored, or has
+        nothing to choose a checkpoint by, is then an error before anything is trained.
+
+        Raises:
+            UserError: instead of 0 for the test split, where it can say what to do about it.
+            DataMissing: as :meth:`spec`.
+        """
+        return None
+
     def fingerprint(self) -> str:
         """Identifies the data's content; part of every stage's hash. Fixed data sets need only ``version``."""
         return self.version

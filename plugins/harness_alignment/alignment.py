@@ -72,6 +72,10 @@ class AlignmentBenchmark(Benchmark[OptionsT], Generic[OptionsT]):
         with torch.no_grad():
             return self.compare(network(model, self.name), device)
 
+    def examples(self, split: Split) -> int | None:
+        """0 for validation."""
+        return 0 if split == "validation" else None
+
     def spec(self) -> DataSpec:
         """There is none."""
         raise Unsupported(f"{self.name} offers no training data: train on another benchmark and evaluate on this one")

@@ -174,6 +174,22 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         limit = None if self.options.eval_tokens is None else self.options.eval_tokens + 1
         return {split: joined(open_split(self.root, self.manifest, split, limit)) for split in ("validation", "test")}
 
+    def size(self, split: str) -> int:
+        """As in the manifest."""
+        return self.manifest.splits[split].tokens
+
+    def more_test_text(self) -> str:
+        """Where the test documents come from, and how to have more."""
+        options = self.options
+        own = "`test_path`" if options.path is not None else "`test_split`"
+        if self.manifest.external:
+            return "Put a file of tokens with 'test' in its name, or more validation tokens, beside the others."
+        if self._source("test"):
+            return f"Give {own} more text."
+        if self._source("validation"):
+            return f"Too few validation documents fall into the half for testing: give more of them, or {own}."
+        return f"Too few documents fall into it: raise `test_fraction` from {options.test_fraction:g}, or give {own}."
+
     def vocabulary(self) -> int:
         """As in the manifest."""
         return self.manifest.vocabulary

@@ -74,6 +74,10 @@ class Text(LanguageBenchmark[TextOptions]):
             self.root, _signature(self.root), options.tokenizer, options.validation_fraction, options.test_fraction
         )
 
+    def more_test_text(self) -> str:
+        """A larger fraction helps, but documents fall where their content says."""
+        return f"Give more text, or raise `test_fraction` from {self.options.test_fraction:g}."
+
     def vocabulary(self) -> int:
         """256, or what the encoding has."""
         return tokenizer(self.options.tokenizer).vocabulary

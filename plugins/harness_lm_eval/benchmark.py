@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from harness import LanguageNetwork, Scores, UserError
+from harness import LanguageNetwork, Scores, Split, UserError
 from harness.digests import described, digest
 from harness_language.evaluations.evaluation import EvaluationOptions, LanguageEvaluation
 from harness_language.tokenizers import tokenizer
@@ -91,6 +91,11 @@ class LmEval(LanguageEvaluation[LmEvalOptions]):
                         f"{task.name} writes up to {new} tokens, but the network's context is {architecture.context}"
                     )
         return reason
+
+    def examples(self, split: Split) -> int | None:
+        """0 also where every file of documents is empty."""
+        empty = not any(path.stat().st_size for path in self._there())
+        return 0 if empty else super().examples(split)
 
     def fingerprint(self) -> str:
         """SHA-256 of the tasks' definitions, their documents and the tokenizer's identity."""

@@ -9,7 +9,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from harness import DataMissing, UserError, data_directory
+from harness import DataMissing, Split, UserError, data_directory
 from harness.digests import described, digest, digest_now
 from harness_language.evaluations.evaluation import EvaluationOptions, LanguageEvaluation
 from harness_language.evaluations.source import Source
@@ -53,6 +53,12 @@ class FileEvaluation(LanguageEvaluation[OptionsT], Generic[OptionsT]):
             return self.content().decode()
         except UnicodeDecodeError as error:
             raise UserError(f"{self.name}: {self.file} is not all UTF-8 ({error}): convert it.") from error
+
+    def examples(self, split: Split) -> int | None:
+        """0 also in an empty file."""
+        if not self.file.is_file():
+            raise DataMissing(self._missing())
+        return super().examples(split) if self.file.stat().st_size else 0
 
     def fingerprint(self) -> str:
         """SHA-256 of the file's content and of the tokenizer's identity."""
