@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from harness import CorruptFile
 from harness_benchmarks.images import Bytes, ImageBenchmark, ImageOptions
 from harness_benchmarks.splits import stratified_order
 
@@ -46,6 +47,8 @@ class Digits(ImageBenchmark):
 
     def read(self) -> tuple[Bytes, Bytes, Bytes, Bytes]:
         """All images in the fixed order, divided."""
+        if problems := self.verify():
+            raise CorruptFile(problems[0])
         images, labels = _load()
         order = stratified_order(labels)
         test, training = order[: self.sizes[1]], order[self.sizes[1] :]
@@ -60,7 +63,7 @@ class Digits(ImageBenchmark):
         images, labels = _load()
         if hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() == _SHA256:
             return ()
-        return ("digits: scikit-learn's copy has other content than expected; scores are not comparable",)
+        return ("digits: scikit-learn's copy has other content than expected: install another version of it",)
 
 
 @functools.cache

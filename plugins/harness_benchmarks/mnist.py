@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from harness import DataMissing, data_directory
+from harness import CorruptFile, DataMissing, data_directory
 from harness.digests import described
 from harness_benchmarks.idx import read_idx
 from harness_benchmarks.images import Bytes, ImageBenchmark, ImageOptions
@@ -58,11 +58,14 @@ class Mnist(ImageBenchmark):
     }
 
     def read(self) -> tuple[Bytes, Bytes, Bytes, Bytes]:
-        """The four files; training examples in the fixed order."""
+        """The four files, which must be the official ones; training examples in the fixed order."""
         self.prepare(download=False)
         train, test = self.sizes
         shapes = [(train, *self.inputs[1:]), (train,), (test, *self.inputs[1:]), (test,)]
         images, labels, test_images, test_labels = map(read_idx, self.files(), shapes)
+        # Sets of clothes, of letters and of Japanese characters come in files of these names and sizes.
+        if problems := self.verify():
+            raise CorruptFile(problems[0])
         order = stratified_order(labels)
         return images[order], labels[order], test_images, test_labels
 
@@ -103,7 +106,9 @@ class Mnist(ImageBenchmark):
             if not path.is_file():
                 problems.append(f"{path} is missing: run `harness data prepare {self.name}`")
             elif hashlib.sha256(path.read_bytes()).hexdigest() != self.sha256[path.name]:
-                problems.append(f"{path} is damaged: delete it and run `harness data prepare {self.name}`")
+                problems.append(
+                    f"{path} is damaged or of another data set: delete it and run `harness data prepare {self.name}`"
+                )
         return problems
 
     def _missing(self, missing: Sequence[Path]) -> str:
