@@ -63,18 +63,8 @@ def _text(record: Record) -> Iterator[str]:
         for name, c in connections.items():
             share = c["kept"] / max(1, c["size"])
             yield f"  {name:<{width}}  {c['size']:>12,}  {c['kept']:>12,}  {share:.4f}"
-    shown = {
-        *head,
-        "architecture",
-        "method",
-        "benchmark",
-        "training_data",
-        "failure",
-        "metrics",
-        "validation",
-        "density",
-        "schema",
-    }
+    parts = {"architecture", "method", "benchmark", "training_data"}
+    shown = {*head, *parts, "failure", "metrics", "validation", "density", "schema"}
     for name, value in record.items():
         if name in shown or value in (None, {}, []):
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,12 +17,13 @@ from pydantic import Field, model_validator
 from pydantic.config import JsonDict
 
 from harness import DataMissing, DataSpec, Metric, UserError, data_directory
-from harness.errors import unknown_name
+from harness.errors import StorageError, unknown_name
+from harness_language.corpora.comparison import Named, difference, renewed, summary
 from harness_language.corpora.hub import HubDataset, answers
 from harness_language.corpora.known import KNOWN
 from harness_language.corpora.local_files import LocalFiles
 from harness_language.corpora.manifest import FILE, Manifest
-from harness_language.corpora.origin import Files, Origin
+from harness_language.corpora.origin import Files
 from harness_language.corpora.preparation import SPLITS, Pass, Preparation
 from harness_language.corpora.shards import REPAIR, content_problem, joined, open_split, size_problem
 from harness_language.corpora.token_files import describe_token_files, find_token_files, token_files
@@ -208,8 +210,7 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
 
     def data_source(self) -> Mapping[str, Any]:
         """What the corpus was made of, by the split that it was read for."""
-        described = {split: self.manifest.described(split) for split in SPLITS}
-        return {split: _summary(found) for split, found in described.items() if found is not None}
+        return summary(self.manifest)
 
     # --- files -------------------------------------------------------------------------------
 
@@ -253,7 +254,7 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
                 f"the corpus '{self.name}' is not prepared in {self.folder}. Run `harness data prepare` with the suite "
                 f"that uses it or its name, or set HARNESS_DATA to the folder that has `corpora/{self.name}`."
             )
-        if problem := self._mismatch(manifest) or self._difference(manifest):
+        if problem := self._mismatch(manifest) or difference(self._named(), manifest):
             raise UserError(self._repair(problem))
         return manifest
 
@@ -274,7 +275,9 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         self._forget()
         prepared = Manifest.read(self.folder) is not None
         if prepared and not any(size_problem(self.root, shard) for shard in self.manifest.files()):
-            self._renew()
+            if (now := renewed(self._named(), self.manifest)) != self.manifest:
+                with suppress(StorageError):  # it only spares reading: a folder that others own is as good
+                    now.write(self.folder)
             return
         if options.dataset is not None and not download:
             raise DataMissing(f"the corpus '{self.name}' is not whole in {self.folder}. Run `harness data prepare`.")
@@ -293,7 +296,7 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         """Reads every shard, and every file that they were made of and that is here, and compares its SHA-256."""
         problems = [content_problem(self.root, shard) for shard in self.manifest.files()]
         found = [f"{problem}. {REPAIR}" for problem in problems if problem]
-        if not self.manifest.external and (problem := self._difference(self.manifest, thorough=True)):
+        if not self.manifest.external and (problem := difference(self._named(), self.manifest, thorough=True)):
             found.append(self._repair(problem))
         return found
 
@@ -337,31 +340,17 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         recipe = self.options.model_dump(mode="json", include=set(_RECIPE))
         return recipe | {place: getattr(self.options, place) is not None for place in ("validation_path", "test_path")}
 
-    def _origin(self, split: str) -> HubDataset | Files | None:
-        """What the options name as a split's source of its own, as it is now."""
-        source = self._source(split)
-        if not isinstance(source, LocalFiles):
-            return source
-        tokens = token_files(source.files.path) if split == "train" else None
-        return tokens if tokens and tokens.paths else source.files
-
-    def _difference(self, manifest: Manifest, thorough: bool = False) -> str | None:
-        """How what the options name differs from what was read, in words, or None."""
+    def _named(self) -> Named:
+        """The sources that the options name, as they are now."""
+        found: dict[str, HubDataset | Files] = {}
         for split in SPLITS:
-            origin, described = self._origin(split), manifest.described(split)
-            if origin and described and (problem := origin.difference(described, thorough)):
-                return problem
-        return None
-
-    def _renew(self) -> None:
-        """Note places and times of the same files where they are now, so that they need not be read to know them."""
-        source = dict[str, Any]()
-        for split in SPLITS:
-            if described := self.manifest.described(split):
-                origin = self._origin(split)
-                source[split] = origin.renewed(described) if isinstance(origin, Files) else described
-        if source != self.manifest.source:
-            self.manifest.model_copy(update={"source": source}).write(self.folder)
+            source = self._source(split)
+            if isinstance(source, LocalFiles):
+                tokens = token_files(source.files.path) if split == "train" else None
+                found[split] = tokens if tokens and tokens.paths else source.files
+            elif source is not None:
+                found[split] = source
+        return found
 
     def _repair(self, problem: str) -> str:
         return (
@@ -390,10 +379,6 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
     def _place(self, path: Path | None) -> Path:
         assert path is not None
         return data_directory() / path.expanduser()
-
-
-def _summary(described: Mapping[str, Any]) -> Mapping[str, Any]:
-    return Origin.model_validate(described).summary() if "files" in described else described
 
 
 def _cores() -> int:
