@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness import UserError
+from harness.as_planned import require_as_planned
 from harness.cli import main
+from harness.plugins import load
+from harness.suite import load_suite
 
 SUITE = """\
 architectures: {{tiny: {{use: gpt2, n_layers: 1, width: 16, heads: 2, context: 16}}}}
@@ -126,3 +131,20 @@ def test_a_text_names_its_source(harness: Harness, data: Path) -> None:
     assert record["trained_on"] == "mine" and record["training_data"]["source"] == source
     code, said = harness("show", record["cell"])
     assert code == 0 and "source path a.txt, files 1, bytes 1,881, sha256 " in said
+
+
+def test_a_corpus_that_was_made_anew_after_planning(harness: Harness, data: Path) -> None:
+    story(data / "a.txt", "cat")
+    name = suite("s.yaml", "corpus", "a.txt", NOVEL)
+    assert harness("data", "prepare", name)[0] == 0
+    registry = load()
+    (cell,) = load_suite(Path(name), registry).cells
+    require_as_planned(cell, registry, scored=True)
+    story(data / "a.txt", "dog")
+    with pytest.raises(UserError, match=r"corpora/novel was made of a\.txt"):
+        require_as_planned(cell, registry, scored=False)
+    shutil.rmtree(data / "corpora")
+    assert harness("data", "prepare", name)[0] == 0
+    for scored in (False, True):
+        with pytest.raises(UserError, match="the data of benchmark 'mine' changed after this run was planned"):
+            require_as_planned(cell, registry, scored)
