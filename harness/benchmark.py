@@ -179,9 +179,28 @@ class Benchmark(ABC, Generic[OptionsT]):
         """
         return None
 
+    def examples(self, split: Split) -> int | None:
+        """How many examples :meth:`evaluate` scores on a split: the primary metric's n, 0 where it returns nothing.
+
+        None where that is not known without running. Asked when a suite is planned: what cannot be scored, or has
+        nothing to choose a checkpoint by, is then an error before anything is trained.
+
+        Raises:
+            UserError: instead of 0 for the test split, where it can say what to do about it.
+            DataMissing: as :meth:`spec`.
+        """
+        return None
+
     def fingerprint(self) -> str:
         """Identifies the data's content; part of every stage's hash. Fixed data sets need only ``version``."""
         return self.version
+
+    def data_source(self) -> Mapping[str, Any] | None:
+        """Where the data came from, in short, as JSON, for the record; part of no hash. None has nothing to say.
+
+        For files, :func:`harness.digests.described`. Asked when a cell has been evaluated.
+        """
+        return None
 
     def training_data(self, device: torch.device) -> TrainingData:
         """The training split on ``device``.

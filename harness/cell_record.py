@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.benchmark import Benchmark, Measurement, Split
-from harness.errors import BadScore, Diverged, WrongCount
+from harness.errors import BadScore, Diverged, HarnessError, WrongCount
 from harness.flops import forward_flops
 from harness.program_flops import program_flops
 from harness.results import SCHEMA, Record
@@ -19,6 +19,7 @@ from harness.wording import not_finite
 if TYPE_CHECKING:
     import torch
 
+    from harness.cell import Part
     from harness.connections import Connection
     from harness.masks import Masks
     from harness.network import Network
@@ -142,8 +143,14 @@ def _head(planned: PlannedCell, registry: Registry) -> Record:
             **cell.benchmark_part.record(),
             "protocol": f"{benchmark.protocol}; {cell.evaluation.protocol}",
             "fingerprint": cell.benchmark_fingerprint,
+            **_source(registry, cell.benchmark_part),
         },
         "trained_on": cell.training_part.label,
+        "training_data": {
+            **cell.training_part.record(),
+            "fingerprint": cell.fingerprint,
+            **_source(registry, cell.training_part),
+        },
         "seed": cell.seed,
         "training": cell.training.model_dump(mode="json"),
         "evaluation": cell.evaluation.model_dump(mode="json"),
@@ -151,6 +158,16 @@ def _head(planned: PlannedCell, registry: Registry) -> Record:
         "stages": [stage.hash for stage in planned.stages],
         "published": cell.published,
     }
+
+
+def _source(registry: Registry, part: Part) -> dict[str, Any]:
+    """Where a benchmark's data came from, if it can say so."""
+    benchmark = registry.get("benchmark", part.plugin)(part.options)
+    try:
+        source = benchmark.data_source()
+    except (HarnessError, OSError):  # a record of a failure, whose reason may be just this
+        source = None
+    return {} if source is None else {"source": dict(source)}
 
 
 def _densities(planned: PlannedCell, network: Network, hard: Masks | None) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from harness.cell import Cell, Key, Part, Scope, in_scope
 from harness.errors import DataMissing, Unsupported, UserError, unknown_name
 from harness.method import TrainingBudget
 from harness.phases import total_steps
-from harness.suite_schema import CellRef, Experiment, Match, MethodEntry, Schema, Training, layered
+from harness.suite_schema import CellRef, Evaluation, Experiment, Match, MethodEntry, Schema, Training, layered
 from harness.yaml_source import Loc
 
 if TYPE_CHECKING:
     from harness.architecture import Architecture
-    from harness.benchmark import DataSpec
+    from harness.benchmark import DataSpec, Split
     from harness.method import SparsityMethod
     from harness.suite import Suite
 
@@ -96,6 +96,7 @@ class Expansion:
                 f"select is '{evaluation.select}', but '{trained.label}' has no scores to select by: give select: final"
             )
             raise suite.error(name, ("evaluation", "select"), text)
+        self._check_examples(name, benchmark, trained, evaluation)
         match = entry.density if isinstance(entry.density, Match) else None
         for density in dict.fromkeys(key.density for key in keys):
             budget = TrainingBudget(training.steps or 0, training.batch_size, density, match is not None)
@@ -190,8 +191,30 @@ class Expansion:
                 name, ("methods", method.label), f"method '{method.label}' on '{arch.label}': {reason}"
             )
 
+    def _check_examples(self, name: str, scored: Part, trained: Part, evaluation: Evaluation) -> None:
+        """There is something to score, and something to choose a checkpoint by where one is chosen."""
+        if self._examples(name, scored, "test") == 0:
+            text = f"benchmark '{scored.label}' has no test examples to score: give it some, or leave it out"
+            raise self._suite.error(name, ("benchmarks", scored.label), text)
+        split: Split = "test" if evaluation.select == "best_test" else "validation"
+        if evaluation.select != "final" and self._examples(name, trained, split) == 0:
+            text = f"select is '{evaluation.select}', but '{trained.label}' has no {split} examples to choose by: "
+            raise self._suite.error(name, ("evaluation", "select"), f"{text}give it some, or select: final")
+
+    def _examples(self, name: str, part: Part, split: Split) -> int | None:
+        try:
+            return self._suite.examples(part, split)
+        except DataMissing:
+            raise
+        except UserError as error:
+            text = f"benchmark '{part.label}': {error}"
+            raise self._suite.error(name, ("benchmarks", part.label), text) from error
+
     def _check_repeat(self, name: str, label: str, trained: Part, spec: DataSpec, examples: int) -> None:
-        """Training data that is not meant to be repeated is long enough for the whole program."""
+        """There are training examples; and where they are not meant to be repeated, enough for the whole program."""
+        if examples and spec.examples < 1:
+            text = f"benchmark '{trained.label}' has no training examples: give it some, or training.steps: 0"
+            raise self._suite.error(name, ("benchmarks", trained.label), text)
         if examples > spec.examples and not self._suite.benchmark(trained).allow_repeat:
             passes = examples / max(1, spec.examples)
             text = (

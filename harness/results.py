@@ -17,8 +17,11 @@ RECORD (schema 1), all densities in [0, 1]:
     cell, suite, experiment     names; ``cell`` is the file's stem and ends in a hash of all that determines it
     architecture    {label, plugin, version, options, parameters: total number in the network}
     method          {label, plugin, version, options}
-    benchmark       {label, plugin, version, options, protocol: one line, how scores are taken}
+    benchmark       {label, plugin, version, options, protocol: one line, how scores are taken, fingerprint: of the
+                    data, source: where the data came from, if the benchmark says so: for files {path, files, bytes,
+                    sha256}}
     trained_on      label of the benchmark whose training data was used
+    training_data   {label, plugin, version, options, fingerprint, source} of that benchmark (absent in old records)
     seed            integer
     density         {requested: number or null, match: {cell, by} or null, scope: "maskable" or
                     "maskable[role,...]", mask: kept / size, true_zeros: zero entries / size recounted from

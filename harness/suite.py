@@ -29,7 +29,7 @@ from harness.suite_schema import (
 from harness.yaml_source import Loc, YamlSource
 
 if TYPE_CHECKING:
-    from harness.benchmark import Benchmark, DataSpec
+    from harness.benchmark import Benchmark, DataSpec, Split
     from harness.plugins import Registry
 
 NESTED: Mapping[str | int, type[BaseModel]] = {
@@ -94,6 +94,16 @@ class Suite:
                 raise
             self.missing[part.label] = str(error)
             return benchmark.expected()
+
+    def examples(self, part: Part, split: Split) -> int | None:
+        """How many examples of a split a benchmark scores, as far as that is known."""
+        try:
+            return self.benchmark(part).examples(split)
+        except DataMissing as error:
+            if not self.dry:
+                raise
+            self.missing[part.label] = str(error)
+            return None
 
     def fingerprint(self, part: Part) -> str:
         """What identifies a benchmark's data."""

@@ -49,8 +49,12 @@ def list_data(names: tuple[str, ...], plugin_files: tuple[Path, ...]) -> None:
     """Show which data is here: ready, missing, or part of an installed package."""
     rows = []
     for label, benchmark in _benchmarks(names, load(plugin_files)):
-        files = benchmark.files()
-        rows.append([label, state_of(files), str(_folder(files))])
+        try:
+            files = benchmark.files()
+            rows.append([label, state_of(files), str(_folder(files))])
+        except HarnessError as error:
+            click.echo(f"{label}: {error}", err=True)
+            rows.append([label, "cannot be used", "-"])
     click.echo(f"data directory: {data_directory()}\n")
     click.echo(tabulate(rows, headers=["benchmark", "state", "folder"]))
 
@@ -70,7 +74,7 @@ def prepare(ctx: click.Context, names: tuple[str, ...], plugin_files: tuple[Path
             failed = True
             click.echo(f"{label}: {error}", err=True)
         else:
-            click.echo(f"{label}: {state_of(benchmark.files())}")
+            click.echo(f"{label}: {state_of(benchmark.files())}{_lacking(benchmark)}")
     ctx.exit(2 if failed else 0)
 
 
@@ -83,8 +87,9 @@ def verify(ctx: click.Context, names: tuple[str, ...], plugin_files: tuple[Path,
     """Check files against their checksums; exit 1 if anything is wrong."""
     sound = True
     for label, benchmark in _benchmarks(names, load(plugin_files)):
-        state = state_of(benchmark.files())
+        state = "cannot be used"
         try:
+            state = state_of(benchmark.files())
             problems = list(benchmark.verify()) if state != "missing" else []
         except HarnessError as error:
             problems = [str(error)]
@@ -95,6 +100,15 @@ def verify(ctx: click.Context, names: tuple[str, ...], plugin_files: tuple[Path,
         # What was asked for by name must be there; in a sweep over everything it need not be.
         sound = sound and not problems and not (names and state == "missing")
     ctx.exit(0 if sound else 1)
+
+
+def _lacking(benchmark: Benchmark[Any]) -> str:
+    """What data that are there are not enough for, in words."""
+    try:
+        empty = bool(benchmark.metrics) and benchmark.examples("test") == 0
+    except HarnessError as error:
+        return f", but it can only be trained on: {error}"
+    return ", but it can only be trained on: it has no test examples" if empty else ""
 
 
 def _benchmarks(names: Sequence[str], registry: Registry) -> Iterator[tuple[str, Benchmark[Any]]]:

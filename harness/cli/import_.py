@@ -52,7 +52,7 @@ def command(
 
     from harness.errors import UserError
     from harness.files import write_text
-    from harness.imported import Origin, file_sha256, models_directory, write
+    from harness.imported import MANIFEST, Origin, file_sha256, models_directory, read, write
     from harness.plugins import NAME, load
 
     registry = load(plugin_files)
@@ -63,7 +63,8 @@ def command(
     folder = models_directory() / name
     for path in (folder, *([suite] if suite else [])):
         if path.exists():
-            raise UserError(f"{path} is there already: choose another name, or remove it first")
+            made = f", made of {read(path).manifest.source.path}" if (path / MANIFEST).is_file() else ""
+            raise UserError(f"{path} is there already{made}: choose another name, or remove it first")
     if not source.exists():
         raise UserError(f"{source} does not exist: give the file or folder that {importer} is to read")
     try:

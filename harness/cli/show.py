@@ -43,6 +43,8 @@ def _text(record: Record) -> Iterator[str]:
         yield f"{name:<14}{_inline(record.get(name))}"
     for name in ("architecture", "method", "benchmark"):
         yield f"{name:<14}{_part(record[name])}"
+    if (trained := record.get("training_data")) and trained["label"] != record["benchmark"]["label"]:
+        yield f"{'training_data':<14}{_part(trained)}"
     if failure := record.get("failure"):
         step = f" at step {failure['step']}" if failure.get("step") is not None else ""
         yield f"\nfailure{step}: {failure.get('type')}: {failure.get('message')}"
@@ -61,7 +63,8 @@ def _text(record: Record) -> Iterator[str]:
         for name, c in connections.items():
             share = c["kept"] / max(1, c["size"])
             yield f"  {name:<{width}}  {c['size']:>12,}  {c['kept']:>12,}  {share:.4f}"
-    shown = {*head, "architecture", "method", "benchmark", "failure", "metrics", "validation", "density", "schema"}
+    parts = {"architecture", "method", "benchmark", "training_data"}
+    shown = {*head, *parts, "failure", "metrics", "validation", "density", "schema"}
     for name, value in record.items():
         if name in shown or value in (None, {}, []):
             continue

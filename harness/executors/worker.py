@@ -120,7 +120,7 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
                 f"begun {settings.attempts} times, and its jobs were lost each time before it got further than "
                 f"{store.reached(stage.hash) or 'its beginning'}: look at harness logs, then run the suite again"
             )
-        require_as_planned(stage.cell, registry, runner, scored=False)
+        require_as_planned(stage.cell, registry, scored=False)
         with log.training(stage):
             runner.run(stage, report)
 
@@ -128,7 +128,7 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
         known = results.read(planned.cell.suite, planned.id)
         if known is not None and known["status"] == "done":  # by somebody else, while we waited
             return
-        require_as_planned(planned.cell, registry, runner, scored=True)
+        require_as_planned(planned.cell, registry, scored=True)
         suite, last = planned.cell.suite, planned.stages[-1].hash
         record, samples, masks, connections = evaluated(planned, runner, registry, substrate.device)
         record["samples"] = results.write_samples(suite, planned.id, samples)

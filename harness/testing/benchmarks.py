@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from math import isfinite
 from typing import Any
 
@@ -29,6 +30,9 @@ def check_benchmark(cls: type[Benchmark[Any]], options: Options = None, model: M
     trains, evaluates = (getattr(cls, hook) is not getattr(Benchmark, hook) for hook in ("training_data", "evaluate"))
     require(trains or evaluates, f"{name} offers neither training_data() nor evaluate()")
     require(benchmark.fingerprint() == again.fingerprint(), f"{name}.fingerprint() differs between two instances")
+    source = benchmark.data_source()
+    require(source == again.data_source(), f"{name}.data_source() differs between two instances")
+    require(source is None or _is_json(dict(source)), f"{name}.data_source() is not JSON: {source!r:.200}")
     if trains:
         _check_training_data(benchmark, again)
     if evaluates:
@@ -77,6 +81,8 @@ def _check_evaluation(benchmark: Benchmark[Any], model: Model) -> None:
         with torch.no_grad():
             scores, again = benchmark.evaluate(recorded, split, CPU), benchmark.evaluate(model, split, CPU)
         seen[split] = digest.hexdigest()
+        known, n = benchmark.examples(split), scores[metrics[0]].n if metrics[0] in scores else 0
+        require(known in (None, n), f"{name}.examples('{split}') says {known}, but evaluate() scores {n}")
         if split == "validation" and not scores:
             continue  # a benchmark may have none
         require(sorted(scores) == sorted(metrics), f"{name}.evaluate() returned {sorted(scores)}, declares {metrics}")
@@ -86,6 +92,13 @@ def _check_evaluation(benchmark: Benchmark[Any], model: Model) -> None:
             require(m.n >= 1, f"{name}: {metric} on {split} counts {m.n} examples")
             require(m.stderr is None or m.stderr >= 0, f"{name}: {metric} on {split} has stderr {m.stderr}")
     require(seen["validation"] != seen["test"], f"{name}: validation and test data are the same")
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
+    except (TypeError, ValueError):
+        return False
 
 
 def _linear_model(spec: DataSpec) -> Model:

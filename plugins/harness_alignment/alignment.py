@@ -24,7 +24,8 @@ from harness import (
     Unsupported,
     data_directory,
 )
-from harness_alignment.download import digest, download
+from harness.digests import described, digest, digest_now
+from harness_alignment.download import download
 from harness_language.scoring import network
 from harness_language.tokenizers import ENCODINGS, TokenizerName, encoding, tokenizer, tokenizer_files
 
@@ -71,6 +72,10 @@ class AlignmentBenchmark(Benchmark[OptionsT], Generic[OptionsT]):
         with torch.no_grad():
             return self.compare(network(model, self.name), device)
 
+    def examples(self, split: Split) -> int | None:
+        """0 for validation."""
+        return 0 if split == "validation" else None
+
     def spec(self) -> DataSpec:
         """There is none."""
         raise Unsupported(f"{self.name} offers no training data: train on another benchmark and evaluate on this one")
@@ -90,6 +95,11 @@ class AlignmentBenchmark(Benchmark[OptionsT], Generic[OptionsT]):
         self.prepare(download=False)
         parts = [*map(digest, self.paths()), tokenizer(self.options.tokenizer).identity]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def data_source(self) -> Mapping[str, Any]:
+        """The files."""
+        self.prepare(download=False)
+        return described(data_directory() / self.folder, self.paths())
 
     def paths(self) -> list[Path]:
         """The data files, in the order of ``sha256``."""
@@ -113,7 +123,7 @@ class AlignmentBenchmark(Benchmark[OptionsT], Generic[OptionsT]):
         for path in self.paths():
             if not path.is_file():
                 problems.append(f"{path} is missing. {self.origin}")
-            elif digest(path) != self.sha256[path.name]:
+            elif digest_now(path) != self.sha256[path.name]:
                 problems.append(f"{path} is damaged or of another release: delete it. {self.origin}")
         return problems
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import urllib.request
 from pathlib import Path
 
 from harness import CorruptFile
+from harness.digests import digest_now
 
 SECONDS = 30
 
@@ -25,12 +25,7 @@ def download(url: str, path: Path, sha256: str) -> None:
         part = Path(folder) / path.name
         with urllib.request.urlopen(url, timeout=SECONDS) as source, part.open("wb") as target:
             shutil.copyfileobj(source, target)
-        found = digest(part)
+        found = digest_now(part)
         if found != sha256:
             raise CorruptFile(f"{url} has SHA-256 {found}, not {sha256}: another release, or a broken download")
         part.replace(path)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

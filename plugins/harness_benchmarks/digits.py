@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
+from harness import CorruptFile
 from harness_benchmarks.images import Bytes, ImageBenchmark, ImageOptions
 from harness_benchmarks.splits import stratified_order
 
@@ -45,17 +47,23 @@ class Digits(ImageBenchmark):
 
     def read(self) -> tuple[Bytes, Bytes, Bytes, Bytes]:
         """All images in the fixed order, divided."""
+        if problems := self.verify():
+            raise CorruptFile(problems[0])
         images, labels = _load()
         order = stratified_order(labels)
         test, training = order[: self.sizes[1]], order[self.sizes[1] :]
         return images[training], labels[training], images[test], labels[test]
+
+    def data_source(self) -> Mapping[str, Any]:
+        """The package that brings them."""
+        return {"package": "scikit-learn", "version": version("scikit-learn")}
 
     def verify(self) -> Sequence[str]:
         """Whether scikit-learn still brings the same images in the same order."""
         images, labels = _load()
         if hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() == _SHA256:
             return ()
-        return ("digits: scikit-learn's copy has other content than expected; scores are not comparable",)
+        return ("digits: scikit-learn's copy has other content than expected: install another version of it",)
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from harness import Benchmark, DataSpec, Measurement, Metric
+from harness import Benchmark, DataSpec, Measurement, Metric, Split
 
 Bytes = NDArray[np.uint8]
 
@@ -87,12 +87,16 @@ class ImageBenchmark(Benchmark[ImageOptions]):
         """Known without the data."""
         return DataSpec("classification", self.inputs, 10, self.sizes[0] - self.options.validation_size)
 
+    def examples(self, split: Split) -> int:
+        """Known without the data."""
+        return self.sizes[1] if split == "test" else self.options.validation_size
+
     def training_data(self, device: torch.device) -> Images:
         """The training images without those held out for validation."""
         return self._split("train", device)
 
     def evaluate(
-        self, model: Callable[[Tensor], Tensor], split: Literal["validation", "test"], device: torch.device
+        self, model: Callable[[Tensor], Tensor], split: Split, device: torch.device
     ) -> Mapping[str, Measurement]:
         """Accuracy of the largest logit, and mean cross-entropy in nats; empty without validation images."""
         images = self._split(split, device)

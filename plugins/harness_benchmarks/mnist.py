@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from harness import DataMissing, data_directory
+from harness import CorruptFile, DataMissing, data_directory
+from harness.digests import described
 from harness_benchmarks.idx import read_idx
 from harness_benchmarks.images import Bytes, ImageBenchmark, ImageOptions
 from harness_benchmarks.splits import stratified_order
@@ -57,17 +58,24 @@ class Mnist(ImageBenchmark):
     }
 
     def read(self) -> tuple[Bytes, Bytes, Bytes, Bytes]:
-        """The four files; training examples in the fixed order."""
+        """The four files, which must be the official ones; training examples in the fixed order."""
         self.prepare(download=False)
         train, test = self.sizes
         shapes = [(train, *self.inputs[1:]), (train,), (test, *self.inputs[1:]), (test,)]
         images, labels, test_images, test_labels = map(read_idx, self.files(), shapes)
+        # Sets of clothes, of letters and of Japanese characters come in files of these names and sizes.
+        if problems := self.verify():
+            raise CorruptFile(problems[0])
         order = stratified_order(labels)
         return images[order], labels[order], test_images, test_labels
 
     def files(self) -> Sequence[Path]:
         """Training images and labels, test images and labels."""
         return [data_directory() / self.folder / "raw" / name for name in self.sha256]
+
+    def data_source(self) -> Mapping[str, Any]:
+        """The files."""
+        return described(data_directory() / self.folder / "raw", self.files())
 
     def prepare(self, download: bool = True) -> None:
         """Download what is missing with torchvision, which checks the archives' MD5.
@@ -98,7 +106,9 @@ class Mnist(ImageBenchmark):
             if not path.is_file():
                 problems.append(f"{path} is missing: run `harness data prepare {self.name}`")
             elif hashlib.sha256(path.read_bytes()).hexdigest() != self.sha256[path.name]:
-                problems.append(f"{path} is damaged: delete it and run `harness data prepare {self.name}`")
+                problems.append(
+                    f"{path} is damaged or of another data set: delete it and run `harness data prepare {self.name}`"
+                )
         return problems
 
     def _missing(self, missing: Sequence[Path]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,15 +17,16 @@ from pydantic import Field, model_validator
 from pydantic.config import JsonDict
 
 from harness import DataMissing, DataSpec, Metric, UserError, data_directory
-from harness.errors import unknown_name
+from harness.errors import StorageError, unknown_name
+from harness_language.corpora.comparison import Named, difference, renewed, summary
 from harness_language.corpora.hub import HubDataset, answers
 from harness_language.corpora.known import KNOWN
 from harness_language.corpora.local_files import LocalFiles
 from harness_language.corpora.manifest import FILE, Manifest
-from harness_language.corpora.preparation import Pass, Preparation
+from harness_language.corpora.origin import Files
+from harness_language.corpora.preparation import SPLITS, Pass, Preparation
 from harness_language.corpora.shards import REPAIR, content_problem, joined, open_split, size_problem
-from harness_language.corpora.source import Source
-from harness_language.corpora.token_files import describe_token_files, find_token_files
+from harness_language.corpora.token_files import describe_token_files, find_token_files, token_files
 from harness_language.corpora.windows import ShardWindows
 from harness_language.language import LanguageBenchmark, LanguageOptions, Tokens
 from harness_language.tokenizers import ENCODINGS, TokenizerName, encoding, tokenizer, tokenizer_files
@@ -174,6 +176,22 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         limit = None if self.options.eval_tokens is None else self.options.eval_tokens + 1
         return {split: joined(open_split(self.root, self.manifest, split, limit)) for split in ("validation", "test")}
 
+    def size(self, split: str) -> int:
+        """As in the manifest."""
+        return self.manifest.splits[split].tokens
+
+    def more_test_text(self) -> str:
+        """Where the test documents come from, and how to have more."""
+        options = self.options
+        own = "`test_path`" if options.path is not None else "`test_split`"
+        if self.manifest.external:
+            return "Put a file of tokens with 'test' in its name, or more validation tokens, beside the others."
+        if self._source("test"):
+            return f"Give {own} more text."
+        if self._source("validation"):
+            return f"Too few validation documents fall into the half for testing: give more of them, or {own}."
+        return f"Too few documents fall into it: raise `test_fraction` from {options.test_fraction:g}, or give {own}."
+
     def vocabulary(self) -> int:
         """As in the manifest."""
         return self.manifest.vocabulary
@@ -189,6 +207,10 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
     def fingerprint(self) -> str:
         """SHA-256 over the digests in the manifest, wherever the shards are."""
         return self.manifest.fingerprint()
+
+    def data_source(self) -> Mapping[str, Any]:
+        """What the corpus was made of, by the split that it was read for."""
+        return summary(self.manifest)
 
     # --- files -------------------------------------------------------------------------------
 
@@ -224,7 +246,7 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
 
         Raises:
             DataMissing: if nothing was.
-            UserError: if it was prepared with other options.
+            UserError: if it was prepared with other options, or of something else than the suite names now.
         """
         manifest = Manifest.read(self.folder)
         if manifest is None:
@@ -232,11 +254,8 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
                 f"the corpus '{self.name}' is not prepared in {self.folder}. Run `harness data prepare` with the suite "
                 f"that uses it or its name, or set HARNESS_DATA to the folder that has `corpora/{self.name}`."
             )
-        if problem := self._mismatch(manifest):
-            raise UserError(
-                f"the corpus in {self.folder} was prepared with {problem}. Set that back; or give it another "
-                f"`name`, or delete the folder, and run `harness data prepare` again."
-            )
+        if problem := self._mismatch(manifest) or difference(self._named(), manifest):
+            raise UserError(self._repair(problem))
         return manifest
 
     def files(self) -> Sequence[Path]:
@@ -253,8 +272,12 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         if options.tokenizer in ENCODINGS:
             there = all(path.is_file() for path in tokenizer_files(options.tokenizer))
             encoding(options.tokenizer, download and (there or answers(_TIKTOKEN_HOST)))
+        self._forget()
         prepared = Manifest.read(self.folder) is not None
         if prepared and not any(size_problem(self.root, shard) for shard in self.manifest.files()):
+            if (now := renewed(self._named(), self.manifest)) != self.manifest:
+                with suppress(StorageError):  # it only spares reading: a folder that others own is as good
+                    now.write(self.folder)
             return
         if options.dataset is not None and not download:
             raise DataMissing(f"the corpus '{self.name}' is not whole in {self.folder}. Run `harness data prepare`.")
@@ -266,14 +289,21 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
             Preparation(
                 self.folder, options.tokenizer, self._passes(), limits, options.shard_tokens, workers, self._recipe
             ).run()
-        # What was read before is not what is there now.
-        self.__dict__.pop("manifest", None)
-        self.__dict__.pop("_held_out", None)
+        self._forget()
+        _ = self.manifest  # is compared: another process may have made it meanwhile, of something else
 
     def verify(self) -> Sequence[str]:
-        """Reads every shard and compares its SHA-256."""
-        problems = (content_problem(self.root, shard) for shard in self.manifest.files())
-        return [f"{problem}. {REPAIR}" for problem in problems if problem]
+        """Reads every shard, and every file that they were made of and that is here, and compares its SHA-256."""
+        problems = [content_problem(self.root, shard) for shard in self.manifest.files()]
+        found = [f"{problem}. {REPAIR}" for problem in problems if problem]
+        if not self.manifest.external and (problem := difference(self._named(), self.manifest, thorough=True)):
+            found.append(self._repair(problem))
+        return found
+
+    def _forget(self) -> None:
+        """What was read before is not what is there now."""
+        for name in ("manifest", "_held_out"):
+            self.__dict__.pop(name, None)
 
     # --- how it is made ----------------------------------------------------------------------
 
@@ -292,7 +322,7 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
             passes.append(Pass(test, 0.0, 1.0, ("test",)))
         return passes
 
-    def _source(self, split: str) -> Source | None:
+    def _source(self, split: str) -> HubDataset | LocalFiles | None:
         options = self.options
         if options.dataset is not None:
             place = {"train": options.split, "validation": options.validation_split, "test": options.test_split}[split]
@@ -310,22 +340,40 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         recipe = self.options.model_dump(mode="json", include=set(_RECIPE))
         return recipe | {place: getattr(self.options, place) is not None for place in ("validation_path", "test_path")}
 
+    def _named(self) -> Named:
+        """The sources that the options name, as they are now."""
+        found: dict[str, HubDataset | Files] = {}
+        for split in SPLITS:
+            source = self._source(split)
+            if isinstance(source, LocalFiles):
+                tokens = token_files(source.files.path) if split == "train" else None
+                found[split] = tokens if tokens and tokens.paths else source.files
+            elif source is not None:
+                found[split] = source
+        return found
+
+    def _repair(self, problem: str) -> str:
+        return (
+            f"the corpus in {self.folder} was {problem}. Set that back; or give it another `name`, or delete the "
+            f"folder, and run `harness data prepare` again."
+        )
+
     def _mismatch(self, manifest: Manifest) -> str | None:
         """The first thing in which the manifest differs from the options, in words, or None."""
         name = self.options.tokenizer
         if manifest.tokenizer != name or name.endswith(".json"):
             identity = tokenizer(name).identity
             if identity != manifest.identity:
-                return f"the tokenizer {manifest.identity}, but `tokenizer: {name}` is {identity}"
+                return f"prepared with the tokenizer {manifest.identity}, but `tokenizer: {name}` is {identity}"
         asked, revision = self._recipe, self.options.revision
         if revision is None or revision == manifest.source.get("train", {}).get("revision"):
             asked["revision"] = manifest.recipe["revision"]
         for field in sorted(asked.keys() - {"tokens"}):
             if asked[field] != manifest.recipe[field]:
-                return f"`{field}: {manifest.recipe[field]}`, but {asked[field]} is asked for"
+                return f"prepared with `{field}: {manifest.recipe[field]}`, but {asked[field]} is asked for"
         tokens = manifest.splits["train"].tokens
         if not manifest.complete and (self.options.tokens is None or self.options.tokens > tokens):
-            return f"`tokens: {tokens}`, but {self.options.tokens or 'everything'} is asked for"
+            return f"prepared with `tokens: {tokens}`, but {self.options.tokens or 'everything'} is asked for"
         return None
 
     def _place(self, path: Path | None) -> Path:

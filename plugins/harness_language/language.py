@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import log
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from harness import Benchmark, DataSpec, Measurement, Metric, TrainingData, UserError
+from harness import Benchmark, DataSpec, Measurement, Metric, Split, TrainingData, UserError
 
 Tokens = NDArray[Any]
 _LOGITS = 2**26
@@ -111,22 +111,37 @@ class LanguageBenchmark(Benchmark[OptionsT], Generic[OptionsT]):
         examples = (tokens - 1) // context
         return DataSpec("language", (context,), self.vocabulary(), examples, context, self.tokenizer())
 
+    def size(self, split: str) -> int:
+        """Tokens of a split."""
+        return len(self.splits()[split])
+
+    def more_test_text(self) -> str:
+        """What to do where the test split is empty, as a sentence."""
+        return "Give more text."
+
+    def examples(self, split: Split) -> int:
+        """Scored tokens: all but the first, up to ``eval_tokens``.
+
+        Raises:
+            UserError: if there are none to test on.
+        """
+        scored = max(0, self.size(split) - 1)
+        if split == "test" and not scored:
+            raise UserError(f"the test split has {self.size(split)} {self.unit}s. {self.more_test_text()}")
+        return min(scored, self.options.eval_tokens or scored)
+
     def training_data(self, device: torch.device) -> TrainingData:
         """Contiguous windows over the training split."""
         return Windows(self._tokens("train", device), self.options.context)
 
     def evaluate(
-        self, model: Callable[[Tensor], Tensor], split: Literal["validation", "test"], device: torch.device
+        self, model: Callable[[Tensor], Tensor], split: Split, device: torch.device
     ) -> Mapping[str, Measurement]:
         """Loss and bits per byte; empty if the validation split is."""
-        tokens, context = self._tokens(split, device), self.options.context
-        if self.options.eval_tokens:
-            tokens = tokens[: self.options.eval_tokens + 1]
-        scored = len(tokens) - 1
-        if scored < 1:
-            if split == "validation":
-                return {}
-            raise UserError(f"{type(self).__name__}: the test split has fewer than 2 {self.unit}s. Give more text.")
+        scored, context = self.examples(split), self.options.context
+        if not scored:
+            return {}
+        tokens = self._tokens(split, device)[: scored + 1]
         data = Windows(F.pad(tokens, (0, -scored % context)), context)
         rows = max(1, min(16_384, _LOGITS // self.vocabulary()) // context)
         losses, targets = [], []

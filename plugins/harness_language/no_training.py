@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness import Benchmark, DataSpec, TrainingData, UserError
-from harness_language.tokenizers import TokenizerName, tokenizer
+from harness_language.tokenizers import TokenizerName, content_identity, tokenizer
 
 
 class NoTrainingOptions(BaseModel):
@@ -35,6 +35,10 @@ class NoTraining(Benchmark[NoTrainingOptions]):
         """The tokenizer's vocabulary and the context; no examples."""
         coder, context = tokenizer(self.options.tokenizer), self.options.context
         return DataSpec("language", (context,), coder.vocabulary, 0, context, coder.identity)
+
+    def fingerprint(self) -> str:
+        """Also the content of a tokenizer's file."""
+        return f"{self.version}{content_identity(self.options.tokenizer)}"
 
     def training_data(self, device: torch.device) -> TrainingData:
         """There is none.

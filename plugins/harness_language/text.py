@@ -6,16 +6,24 @@ import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from harness import DataMissing, Metric, UserError, data_directory
+from harness.digests import described
 from harness_language.language import LanguageBenchmark, LanguageOptions, Tokens
 from harness_language.splits import share
-from harness_language.tokenizers import ENCODINGS, TokenizerName, encoding, tokenizer, tokenizer_files
+from harness_language.tokenizers import (
+    ENCODINGS,
+    TokenizerName,
+    content_identity,
+    encoding,
+    tokenizer,
+    tokenizer_files,
+)
 
 Signature = tuple[tuple[str, int, int], ...]
 
@@ -69,9 +77,14 @@ class Text(LanguageBenchmark[TextOptions]):
     def splits(self) -> Mapping[str, Tokens]:
         """The tokens of each split."""
         options = self.options
+        coder, identity = options.tokenizer, content_identity(options.tokenizer)
         return _splits(
-            self.root, _signature(self.root), options.tokenizer, options.validation_fraction, options.test_fraction
+            self.root, _signature(self.root), coder, identity, options.validation_fraction, options.test_fraction
         )
+
+    def more_test_text(self) -> str:
+        """A larger fraction helps, but documents fall where their content says."""
+        return f"Give more text, or raise `test_fraction` from {self.options.test_fraction:g}."
 
     def vocabulary(self) -> int:
         """256, or what the encoding has."""
@@ -86,10 +99,13 @@ class Text(LanguageBenchmark[TextOptions]):
         return tokenizer(self.options.tokenizer).identity
 
     def fingerprint(self) -> str:
-        """SHA-256 of the content, whatever the files are called and wherever they are."""
-        return hashlib.sha256(
-            b"".join(digest for digest, _ in _documents(self.root, _signature(self.root)))
-        ).hexdigest()
+        """SHA-256 of the content, of a tokenizer's file too, whatever the files are called and wherever they are."""
+        content = b"".join(digest for digest, _ in _documents(self.root, _signature(self.root)))
+        return hashlib.sha256(content + content_identity(self.options.tokenizer).encode()).hexdigest()
+
+    def data_source(self) -> Mapping[str, Any]:
+        """Where the text is."""
+        return described(self.root, [Path(path) for path, *_ in _signature(self.root)])
 
     def files(self) -> Sequence[Path]:
         """The text, and the tokenizer's files."""
@@ -130,7 +146,9 @@ def _documents(root: Path, signature: Signature) -> list[tuple[bytes, bytes]]:
 
 
 @functools.lru_cache(maxsize=4)
-def _splits(root: Path, signature: Signature, coder: str, validation: float, test: float) -> dict[str, Tokens]:
+def _splits(
+    root: Path, signature: Signature, coder: str, _identity: str, validation: float, test: float
+) -> dict[str, Tokens]:
     documents = _documents(root, signature)
     splits: dict[str, list[bytes]] = {"train": [], "validation": [], "test": []}
     if len(documents) == 1:

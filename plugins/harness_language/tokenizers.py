@@ -127,9 +127,7 @@ class JsonTokenizer(Tokenizer):
     def __init__(self, name: str) -> None:
         from tokenizers import Tokenizer as Coder  # imported late: few need it
 
-        path = data_directory() / Path(name).expanduser()
-        if not path.is_file():
-            raise DataMissing(f"the tokenizer {path} does not exist; put the tokenizer.json of a model there")
+        path = _json_file(name)
         content = path.read_bytes()
         try:
             self.coder = Coder.from_str(content.decode())
@@ -164,14 +162,23 @@ class JsonTokenizer(Tokenizer):
 
 
 def tokenizer(name: str) -> Tokenizer:
-    """The tokenizer of a name; the same object when asked again.
+    """The tokenizer of a name; the same object when asked again, as long as its file is the same.
 
     Raises:
         DataMissing: if its files are not on this machine.
     """
     if name == "bytes":
         return _BYTES
-    return _tiktoken(name) if name in ENCODINGS else _json(name, str(data_directory()))
+    if name in ENCODINGS:
+        return _tiktoken(name)
+    path = _json_file(name)
+    stat = path.stat()
+    return _json(name, path.absolute(), stat.st_size, stat.st_mtime_ns)
+
+
+def content_identity(name: str) -> str:
+    """What a fingerprint must hold besides a tokenizer's name: the identity of a file's content, else nothing."""
+    return tokenizer(name).identity if name.endswith(".json") else ""
 
 
 def tokenizer_files(name: str) -> list[Path]:
@@ -226,8 +233,15 @@ def _tiktoken(name: str) -> Tiktoken:
     return Tiktoken(name)
 
 
+def _json_file(name: str) -> Path:
+    path = data_directory() / Path(name).expanduser()
+    if not path.is_file():
+        raise DataMissing(f"the tokenizer {path} does not exist; put the tokenizer.json of a model there")
+    return path
+
+
 @functools.lru_cache(maxsize=4)
-def _json(name: str, _directory: str) -> JsonTokenizer:
+def _json(name: str, _path: Path, _size: int, _modified: int) -> JsonTokenizer:
     return JsonTokenizer(name)
 
 

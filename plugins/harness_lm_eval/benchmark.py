@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from harness import LanguageNetwork, Scores, UserError
+from harness import LanguageNetwork, Scores, Split, UserError
+from harness.digests import described, digest
 from harness_language.evaluations.evaluation import EvaluationOptions, LanguageEvaluation
 from harness_language.tokenizers import tokenizer
 from harness_lm_eval import evaluation
 from harness_lm_eval.catalogue import Group, Task, find
 from harness_lm_eval.columns import columns
-from harness_lm_eval.documents import digest, fetch, missing, places, shots
+from harness_lm_eval.documents import fetch, missing, places, shots
 from harness_lm_eval.generation import MAX_NEW
 
 if TYPE_CHECKING:
@@ -90,14 +92,24 @@ class LmEval(LanguageEvaluation[LmEvalOptions]):
                     )
         return reason
 
+    def examples(self, split: Split) -> int | None:
+        """0 also where every file of documents is empty."""
+        empty = not any(path.stat().st_size for path in self._there())
+        return 0 if empty else super().examples(split)
+
     def fingerprint(self) -> str:
         """SHA-256 of the tasks' definitions, their documents and the tokenizer's identity."""
         found = hashlib.sha256(version("lm_eval").encode())
         found.update(json.dumps([self.found.config, *(task.config for task in self.tasks)], default=str).encode())
         found.update(tokenizer(self.options.tokenizer).identity.encode())
-        for path in self._places():
-            found.update(digest(path))
+        for path in self._there():
+            found.update(bytes.fromhex(digest(path)))
         return found.hexdigest()
+
+    def data_source(self) -> Mapping[str, Any]:
+        """The files of documents."""
+        files = self._there()
+        return described(Path(os.path.commonpath(files)), files)
 
     def files(self) -> Sequence[Path]:
         """The documents, and the tokenizer's files."""
@@ -115,9 +127,7 @@ class LmEval(LanguageEvaluation[LmEvalOptions]):
 
     def scores(self, model: LanguageNetwork, device: torch.device) -> Scores:
         """Test scores; one sample for each document."""
-        for path in self._places():
-            if not path.is_file():
-                raise missing(path)  # in milliseconds, before lm-eval is imported
+        self._there()  # in milliseconds, before lm-eval is imported
         from harness_lm_eval.adapter import HarnessLM
 
         o = self.options
@@ -128,6 +138,13 @@ class LmEval(LanguageEvaluation[LmEvalOptions]):
 
     def _files(self, task: Task) -> dict[str, Path]:
         return places(task, self.options.num_fewshot, self.options.local_data)
+
+    def _there(self) -> list[Path]:
+        """The files of documents, which must be there."""
+        for path in self._places():
+            if not path.is_file():
+                raise missing(path)
+        return self._places()
 
     def _places(self) -> list[Path]:
         return list(dict.fromkeys(path for task in self.tasks for path in self._files(task).values()))

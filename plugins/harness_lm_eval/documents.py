@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -66,6 +65,8 @@ def places(task: Task, asked: int | None, local: Mapping[str, str] | None) -> di
     subset = str(task.config.get("dataset_name") or "default")
     if local is None:
         source = str(task.config.get("dataset_path")).replace("/", "--")
+        if options := _options(task):  # which may name other files of the same data set
+            subset += f"-{hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:8]}"
         return {split: data_directory() / "lm_eval" / source / subset / f"{split}.parquet" for split in splits}
     found = {}
     for split in splits:
@@ -102,18 +103,6 @@ def load(files: Mapping[str, str], folder: str, **_metadata: Any) -> dict[str, D
     return found
 
 
-def digest(path: Path) -> bytes:
-    """SHA-256 of a file, read again only when it has changed.
-
-    Raises:
-        DataMissing: if it does not exist.
-    """
-    if not path.is_file():
-        raise missing(path)
-    stat = path.stat()
-    return _digest(path, stat.st_size, stat.st_mtime_ns)
-
-
 def missing(path: Path) -> DataMissing:
     """What to do about a file that is not there."""
     return DataMissing(
@@ -138,7 +127,7 @@ def fetch(task: Task, split: str, path: Path) -> None:
     from datasets import load_dataset  # imported late: slow
 
     # Left out, some versions of datasets ask on the terminal whether to run the repository's code.
-    options = {**(task.config.get("dataset_kwargs") or {}), "trust_remote_code": False}
+    options = {**_options(task), "trust_remote_code": False}
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
         try:
@@ -149,6 +138,11 @@ def fetch(task: Task, split: str, path: Path) -> None:
                 f"lm_eval: {source} ({split}) cannot be fetched: {type(error).__name__}: {reason}. {missing(path)}"
             ) from error
         write_atomic(path, documents.to_parquet)
+
+
+def _options(task: Task) -> dict[str, Any]:
+    """What decides which documents are loaded, besides data set, subset and split."""
+    return {k: v for k, v in (task.config.get("dataset_kwargs") or {}).items() if k != "trust_remote_code"}
 
 
 def _read(path: Path) -> Dataset:
@@ -167,9 +161,3 @@ def _read(path: Path) -> Dataset:
         return Dataset.from_list(json.loads(text))
     except (ValueError, TypeError, AttributeError) as error:  # pyarrow's errors are ValueErrors
         raise CorruptFile(f"lm_eval: {path} cannot be read as documents: {error}. Get the file anew.") from error
-
-
-@functools.lru_cache(maxsize=4096)
-def _digest(path: Path, _size: int, _changed: int) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import re
 from pathlib import Path
 
 from harness import CorruptFile, DataMissing, UserError, data_directory
+from harness.digests import digest as file_digest
 
 FILES = ("*.json", "*.safetensors")
 """What of a model is used: never pickled weights, never code."""
@@ -72,7 +72,7 @@ def digest(folder: Path, weights: bool) -> str:
     if weights and folder.parent.name == "snapshots":
         return f"commit:{folder.name}"
     paths = [folder / "config.json", *(sorted(folder.glob("*.safetensors")) if weights else ())]
-    lines = (f"{path.name} {_sha256(path, path.stat().st_size, path.stat().st_mtime_ns)}\n" for path in paths)
+    lines = (f"{path.name} {file_digest(path)}\n" for path in paths)
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 
@@ -102,10 +102,3 @@ def _require_weights(folder: Path, get: str) -> None:
             "save_pretrained() into a folder, and give that folder as `model`; or take a revision with safetensors"
         )
     raise DataMissing(f"hf: {folder} lacks {', '.join(missing)}; {get}")
-
-
-@functools.lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, changed: int) -> str:
-    """Of a file's content; size and time of change say whether what was computed before still holds."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

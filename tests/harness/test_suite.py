@@ -14,7 +14,7 @@ from harness.suite import Suite, load_suite
 
 PLUGIN = '''
 from pydantic import BaseModel, ConfigDict
-from harness import Benchmark, DataSpec, Entry, Metric, SparsityMethod, hookimpl
+from harness import Benchmark, DataSpec, Entry, Metric, SparsityMethod, UserError, hookimpl
 
 
 class Greedy(SparsityMethod):
@@ -37,6 +37,27 @@ class Exam(Benchmark):
     metrics = (Metric("accuracy", "fraction", "max"),)
 
 
+class Sizes(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    train: int = 100
+    validation: int = 10
+    test: int = 10
+
+
+class Sized(Exam):
+    """Has as many examples as it is told; knows what to do without any for the test where that is -1."""
+
+    Options = Sizes
+
+    def spec(self):
+        return DataSpec("classification", (1, 8, 8), 10, self.options.train)
+
+    def examples(self, split):
+        if split == "test" and self.options.test < 0:
+            raise UserError("the test split is empty. Raise `test`.")
+        return getattr(self.options, split)
+
+
 @hookimpl
 def harness_register_methods():
     return [Entry("greedy", Greedy)]
@@ -44,7 +65,7 @@ def harness_register_methods():
 
 @hookimpl
 def harness_register_benchmarks():
-    return [Entry("unscored", Corpus), Entry("exam", Exam)]
+    return [Entry("unscored", Corpus), Entry("exam", Exam), Entry("sized", Sized)]
 '''
 
 
@@ -391,6 +412,51 @@ methods: dense
 )
 def test_benchmarks_that_lack_what_is_asked_of_them(refusal, text, message):
     assert message in refusal(f"architectures: mlp\ntraining: {{steps: 10}}\n{text}\nmethods: dense")
+
+
+SIZED = """\
+architectures: mlp
+benchmarks:
+  a: {use: sized, %s}
+  b: {use: sized}
+training: {steps: %d}
+methods: dense
+%s
+"""
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rest", "message"),
+    [
+        ("test: 0", "", "s.yaml:3:3: benchmark 'a' has no test examples to score: give it some, or leave it out"),
+        ("test: -1", "", "s.yaml:3:3: benchmark 'a': the test split is empty. Raise `test`."),
+        ("train: 0", "", "s.yaml:3:3: benchmark 'a' has no training examples: give it some, or training.steps: 0"),
+        (
+            "validation: 0",
+            "evaluation: {select: validation}",
+            "s.yaml:7:22: select is 'validation', but 'a' has no validation examples to choose by: give it some, or ",
+        ),
+        (
+            "test: 0",
+            "evaluation: {select: best_test}\ntrain_on: a\nexclude: [{benchmark: a}]",
+            "s.yaml:7:22: select is 'best_test', but 'a' has no test examples to choose by",
+        ),
+    ],
+)
+def test_splits_without_examples_are_refused_where_they_are_needed(refusal, sizes, rest, message):
+    assert message in refusal(SIZED % (sizes, 10, rest))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "steps", "rest", "cells"),
+    [
+        ("validation: 0", 10, "", 2),
+        ("test: 0", 10, "train_on: a\nexclude: [{benchmark: a}]", 1),
+        ("train: 0", 0, "", 2),
+    ],
+)
+def test_splits_without_examples_are_fine_where_nobody_asks(suite, sizes, steps, rest, cells):
+    assert len(suite(SIZED % (sizes, steps, rest)).cells) == cells
 
 
 # --- overrides -----------------------------------------------------------------------------------

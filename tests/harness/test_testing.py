@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from math import nan
+from pathlib import Path
 
 import pytest
 import torch
@@ -441,6 +442,26 @@ class Damaged(Bench):
         return ["file a is damaged"]
 
 
+class Counted(Bench):
+    def examples(self, split):
+        return 20
+
+
+class NothingToTest(Bench):
+    def examples(self, split):
+        return 0 if split == "test" else None
+
+
+class Unwritable(Bench):
+    def data_source(self):
+        return {"path": Path("a")}
+
+
+class ManySources(Bench):
+    def data_source(self):
+        return {"path": str(next(COUNT))}
+
+
 class Nothing(Benchmark):
     pass
 
@@ -457,6 +478,7 @@ class Optional(Bench):
 def test_a_sound_benchmark_passes():
     check_benchmark(Bench)
     check_benchmark(WithoutValidation)
+    check_benchmark(Counted)
     check_benchmark(Optional, {"n": 3})
     check_benchmark(Optional, Options(n=3))
 
@@ -473,6 +495,9 @@ def test_a_sound_benchmark_passes():
         (SameSplits, "validation and test data are the same"),
         (Unexplained, "protocol is empty"),
         (Damaged, "file a is damaged"),
+        (NothingToTest, r"examples\('test'\) says 0, but evaluate\(\) scores 20"),
+        (Unwritable, "data_source.. is not JSON"),
+        (ManySources, "data_source.. differs between two instances"),
         (Nothing, "offers neither"),
         (Optional, "refuses options"),
     ],

@@ -14,9 +14,9 @@ import torch
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
-from harness import Benchmark
+from harness import Benchmark, CorruptFile
 from harness.testing import check_benchmark
-from harness_benchmarks import harness_register_benchmarks
+from harness_benchmarks import digits, harness_register_benchmarks
 from harness_benchmarks.digits import Digits, DigitsOptions
 from harness_benchmarks.splits import stratified_order
 
@@ -138,6 +138,12 @@ def test_digits_verify_and_spec() -> None:
         1257,
         1,
     )
+
+
+def test_other_digits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digits, "_SHA256", "0" * 64)
+    with pytest.raises(CorruptFile, match="scikit-learn's copy has other content than expected"):
+        Digits(DigitsOptions()).training_data(CPU)
 
 
 @pytest.mark.parametrize("wrong", [{"validation_size": -1}, {"validation_size": 1001}, {"normalise": "unit"}])

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torchvision import datasets
 
-from harness import DataMissing, UserError
+from harness import CorruptFile, DataMissing, UserError
 from harness.testing import check_benchmark
 from harness_benchmarks.idx import read_idx
 from harness_benchmarks.mnist import FashionMnist, Mnist, MnistOptions
@@ -122,6 +122,14 @@ def test_missing_data_says_where_and_how(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_verify_finds_other_content(raw: Path) -> None:
     assert [line.split(" is ")[1][:7] for line in Mnist(MnistOptions()).verify()] == ["damaged"] * 4
+
+
+def test_another_set_in_files_of_the_same_shape_is_refused(raw: Path) -> None:
+    class Small(Mnist):
+        sizes = (40, 20)
+
+    with pytest.raises(CorruptFile, match=r"train-images-idx3-ubyte is damaged or of another data set: delete it and"):
+        Small(MnistOptions(validation_size=10)).training_data(CPU)
 
 
 class Quiet(SimpleHTTPRequestHandler):

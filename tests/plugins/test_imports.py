@@ -116,7 +116,7 @@ def test_import_says_what_it_read_and_writes_a_suite(tmp_path: Path, capsys: pyt
     assert read("tiny").digest in told
     assert "weights: tiny" in suite.read_text()
     assert "steps: 0" in suite.read_text()
-    with pytest.raises(UserError, match="there already"):
+    with pytest.raises(UserError, match=rf"models/tiny is there already, made of {tmp_path}/hf: choose another name"):
         cli.main(words, standalone_mode=False)
 
 

@@ -313,3 +313,39 @@ def test_wrong_token_files(data: Path, tokens: np.ndarray) -> None:
     with pytest.raises(DataMissing, match=r"no \.bin file with 'train'"):
         bins(Path("bins")).prepare()
     assert not (data / "corpora/c/manifest.json").exists()
+
+
+# --- splits without documents --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"test_fraction": 0}, r"0 bytes\. Too few documents .*: raise `test_fraction` from 0, or give `test_path`"),
+        (
+            {"validation_path": "one.txt"},
+            r"0 bytes\. Too few validation documents .*: give more of them, or `test_path`",
+        ),
+        ({"test_path": "one.txt"}, r"1 bytes\. Give `test_path` more text"),
+    ],
+)
+def test_nothing_to_test_on(documents: Path, data: Path, options: dict[str, object], said: str) -> None:
+    (data / "one.txt").write_text("3")  # a document for validation, where it is to be halved
+    made = corpus(documents, **options)
+    made.prepare()
+    for action in (lambda: made.examples("test"), lambda: made.evaluate(lambda x: x, "test", CPU)):
+        with pytest.raises(UserError, match=rf"the test split has {said}"):
+            action()
+    assert made.spec().examples > 100, "it can be trained on"
+
+
+def test_number_of_scored_tokens(documents: Path) -> None:
+    made = corpus(documents, validation_fraction=0.2, test_fraction=0.2, eval_tokens=50)
+    made.prepare()
+    assert (made.examples("validation"), made.examples("test")) == (50, 50)
+    whole = corpus(documents, validation_fraction=0.2, test_fraction=0.2, eval_tokens=None)
+    assert whole.examples("test") == whole.manifest.splits["test"].tokens - 1
+    assert corpus(documents, name="d", validation_fraction=0).folder != made.folder
+    none = corpus(documents, name="d", validation_fraction=0, test_fraction=0.2)
+    none.prepare()
+    assert none.examples("validation") == 0 and none.evaluate(lambda x: x, "validation", CPU) == {}

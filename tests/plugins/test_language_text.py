@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from harness import DataMissing, UserError
 from harness.testing import check_benchmark
+from harness_language.no_training import NoTraining, NoTrainingOptions
 from harness_language.splits import share
 from harness_language.text import Text, TextOptions
 from harness_language.tokenizers import encoding_files
@@ -91,6 +92,27 @@ def test_fingerprint_is_of_the_content_alone(folder: Path, tmp_path: Path) -> No
     assert text(moved).fingerprint() != before
     field = TextOptions.model_fields["path"]
     assert field.json_schema_extra == {"hashed": False}
+
+
+def test_a_tokenizers_file_that_was_rewritten(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
+
+    def write(*words: str) -> None:
+        coder = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=words[0]))
+        coder.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        coder.save(str(tmp_path / "words.json"))
+
+    made = text(folder, tokenizer="words.json"), NoTraining(NoTrainingOptions(tokenizer="words.json"))
+    write("?", "document")
+    before, tokens = [benchmark.fingerprint() for benchmark in made], made[0].splits()["train"]
+    assert [benchmark.fingerprint() for benchmark in made] == before
+    write("document", "number", "?")
+    assert all(now != then for now, then in zip([m.fingerprint() for m in made], before, strict=True))
+    assert set(tokens.tolist()) == {0, 1} and set(made[0].splits()["train"].tolist()) == {0, 1}
+    assert made[0].splits()["train"].tolist() != tokens.tolist() and made[0].vocabulary() == 3
+    assert NoTraining(NoTrainingOptions()).fingerprint() == "1", "as it was: an encoding's name says all"
 
 
 def test_relative_paths_are_in_the_data_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,6 +190,17 @@ def test_files_of_a_task(data: Path) -> None:
         places(anatomy, 0, {"test": "x.txt"})
 
 
+def test_tasks_on_other_files_of_one_data_set_keep_files_of_their_own(data: Path) -> None:
+    def place(**options: Any) -> Path:
+        config = {"dataset_path": "owner/set", "test_split": "test", "dataset_kwargs": options}
+        return places(Task("t", Path(), config), None, None)["test"]
+
+    plain = data / "lm_eval/owner--set/default/test.parquet"
+    assert place() == place(trust_remote_code=True) == plain
+    one, other = place(data_files={"test": "one.json"}), place(data_files={"test": "other.json"})
+    assert len({plain, one, other}) == 3 and one == place(data_files={"test": "one.json"})
+
+
 def test_missing_and_broken_documents_say_what_to_do(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     asked = benchmark("piqa")

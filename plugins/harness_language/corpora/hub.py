@@ -60,6 +60,13 @@ class HubDataset(Source):
             "revision": self.revision,
         }
 
+    def difference(self, described: Mapping[str, Any], thorough: bool = False) -> str | None:
+        """By name; a commit never changes."""
+        for key in ("repository", "config", "split", "field"):
+            if described.get(key) != getattr(self, key):
+                return f"made of the {key} {described.get(key)} on the hub, but {getattr(self, key)} is asked for"
+        return None
+
     def chunks(self, position: Any) -> Iterator[Chunk]:
         """Positions hold the stream's own state, the rows read, and the lines of an article that has begun."""
         with self._explained():

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness import CorruptFile, DataMissing, UserError
+from harness_language.corpora.origin import Files, Origin
 from harness_language.corpora.source import CHUNK, Chunk, Source
 
 Reader = Callable[["LocalFiles", IO[bytes], Path], Iterator[str]]
@@ -29,24 +30,29 @@ class LocalFiles(Source):
     Args:
         path: a file, a folder (all files of these formats, subfolders too, hidden ones not) or a pattern with
             ``*``; files are read in the order of their paths.
-
-    Raises:
-        DataMissing: if there are no such files.
     """
 
     def __init__(self, path: Path, field: str, separator: str) -> None:
         self.field, self.separator = field, separator
         self.paths = find_files(path, tuple(f"{kind}{packing}" for kind in _READERS for packing in _PACKED))
-        if not self.paths:
-            raise DataMissing(
-                f"{path} is no file, folder or pattern of files that end with {', '.join(_READERS)}, packed (.gz, "
-                f".zst) or not. Relative paths are relative to the data directory, which HARNESS_DATA sets."
-            )
+        self.files = Files(path, self.paths)
 
     def describe(self, before: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Names, sizes and times of the files: when one has changed, a preparation begins anew."""
-        stats = [(path.name, path.stat()) for path in self.paths]
-        return {"files": [{"name": name, "bytes": s.st_size, "modified": s.st_mtime_ns} for name, s in stats]}
+        """Names, sizes and times of the files: when one has changed, a preparation begins anew.
+
+        Raises:
+            DataMissing: if there are no such files.
+        """
+        if not self.paths:
+            raise DataMissing(
+                f"{self.files.path} is no file, folder or pattern of files that end with {', '.join(_READERS)}, packed "
+                f"(.gz, .zst) or not. Relative paths are relative to the data directory, which HARNESS_DATA sets."
+            )
+        return self.files.described().model_dump()
+
+    def sealed(self, described: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Also their digests; only now, as of some files just a part was read, and that in any order."""
+        return self.files.sealed(Origin.model_validate(described)).model_dump()
 
     def chunks(self, position: Any) -> Iterator[Chunk]:
         """Positions are [file, documents read of it]."""

@@ -58,7 +58,8 @@ class Manifest(BaseModel):
         vocabulary, end: number of ids, and the one that ends a document, or None.
         dtype: of the tokens in the shards, little-endian.
         recipe: the options that decided the content.
-        source: what was read, with its revision, by split.
+        source: what was read, by the split that it was read for: a repository with its commit, or an ``Origin``. In old
+            manifests of token files, their names alone.
         complete: whether the source had no more training tokens than these.
         external: whether the shards are the user's own files instead of lying beside the manifest.
         harness: version of the harness that wrote it.
@@ -104,6 +105,14 @@ class Manifest(BaseModel):
     def files(self) -> Iterator[Shard]:
         """One shard of each file."""
         yield from {shard.file: shard for split in self.splits.values() for shard in split.shards}.values()
+
+    def described(self, split: str) -> Mapping[str, Any] | None:
+        """What was read for a split of its own, as its source described it."""
+        if self.external and "files" in self.source:
+            shards = sorted(self.files(), key=lambda shard: Path(shard.file))
+            known = [{"name": shard.file, "bytes": shard.bytes, "sha256": shard.sha256} for shard in shards]
+            return {"files": known} if split == "train" else None
+        return self.source.get(split)
 
     def fingerprint(self) -> str:
         """SHA-256 over tokenizer, and digest and extent of every shard: content, not places."""

@@ -83,6 +83,7 @@ class Preparation:
 
         Raises:
             DataMissing: if the source cannot be reached or is empty.
+            UserError: if it was changed meanwhile.
             StorageError: if the disk is full; finished shards are kept.
         """
         label = self.folder.name
@@ -109,6 +110,7 @@ class Preparation:
         if not self.writers["train"].tokens:
             raise DataMissing(f"the source of {self.folder.name} holds no training text: every document is empty.")
         train, limit = self.writers["train"].tokens, self.limits["train"]
+        read = {p.feeds[0]: p.source.sealed(described) for p, described in zip(self.passes, sources, strict=True)}
         splits = {split: writer.finish() for split, writer in self.writers.items()}
         manifest = Manifest(
             tokenizer=self.name,
@@ -117,7 +119,7 @@ class Preparation:
             end=self.coder.end,
             dtype=self.dtype,
             recipe=self.recipe,
-            source={part.feeds[0]: source for part, source in zip(self.passes, sources, strict=True)},
+            source=read,
             splits=splits,
             complete=limit is None or train < limit,
         )

@@ -37,6 +37,14 @@ class Source(ABC):
             before: what this said when an interrupted preparation began: the same revision is read again.
         """
 
+    def sealed(self, described: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What was described before it was read, with all that identifies its content.
+
+        Raises:
+            UserError: if it has changed since.
+        """
+        return described
+
     @abstractmethod
     def chunks(self, position: Any) -> Iterator[Chunk]:
         """All documents from ``position`` on (None: from the beginning), cut alike whatever the position."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from harness import CorruptFile, DataMissing, UserError
+from harness.digests import digest
 from harness_language.corpora.local_files import find_files
 from harness_language.corpora.manifest import Manifest, Shard, SplitShards
+from harness_language.corpora.origin import Files
 from harness_language.tokenizers import tokenizer
 
 MAGIC = 20240520
@@ -24,6 +25,11 @@ _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 def find_token_files(path: Path) -> list[Path]:
     """The ``.bin`` files that a file, folder or pattern stands for."""
     return find_files(path, (".bin",))
+
+
+def token_files(path: Path) -> Files:
+    """Those of them that belong to a split by their names."""
+    return Files(path, [file for file in find_token_files(path) if _split(file)])
 
 
 def describe_token_files(path: Path, name: str, recipe: Mapping[str, Any]) -> Manifest:
@@ -40,11 +46,10 @@ def describe_token_files(path: Path, name: str, recipe: Mapping[str, Any]) -> Ma
     coder = tokenizer(name)
     root = path if path.is_dir() else path.parent
     shards: dict[str, list[Shard]] = {"train": [], "validation": [], "test": []}
-    for file in find_token_files(path):
-        for word, split in _SPLITS.items():
-            if word in file.stem:
-                shards[split].append(_shard(file, root, coder.vocabulary, name))
-                break
+    files = token_files(path)
+    origin = files.described()
+    for file in files.paths:
+        shards[_split(file) or ""].append(_shard(file, root, coder.vocabulary, name))
     if not shards["train"]:
         raise DataMissing(f"{path} has no .bin file with 'train' in its name.")
     if not shards["test"]:
@@ -58,19 +63,22 @@ def describe_token_files(path: Path, name: str, recipe: Mapping[str, Any]) -> Ma
         end=coder.end,
         dtype="uint16",
         recipe=recipe,
-        source={"files": sorted({shard.file for split in shards.values() for shard in split})},
+        source={"train": files.sealed(origin).model_dump()},
         splits={split: SplitShards(shards=tuple(found)) for split, found in shards.items()},
         complete=True,
         external=True,
     )
 
 
+def _split(file: Path) -> str | None:
+    """The split that a file belongs to by its name."""
+    return next((split for word, split in _SPLITS.items() if word in file.stem), None)
+
+
 def _shard(file: Path, root: Path, vocabulary: int, name: str) -> Shard:
     size = file.stat().st_size
     with file.open("rb") as opened:
         header = np.frombuffer(opened.read(12).ljust(12, b"\0"), "<i4")
-        opened.seek(0)
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
     offset = 0
     if header[0] == MAGIC:
         offset = HEADER
@@ -89,7 +97,7 @@ def _shard(file: Path, root: Path, vocabulary: int, name: str) -> Shard:
             f"{file} holds token {largest}, but the tokenizer '{name}' has only {vocabulary}. Set `tokenizer` to the "
             f"one that the file was made with."
         )
-    return Shard(file=str(file.relative_to(root)), tokens=tokens, bytes=size, sha256=digest, offset=offset)
+    return Shard(file=str(file.relative_to(root)), tokens=tokens, bytes=size, sha256=digest(file), offset=offset)
 
 
 def _cut(shards: list[Shard], start: int, stop: int | None) -> list[Shard]:

@@ -83,6 +83,10 @@ class LanguageEvaluation(Benchmark[OptionsT], Generic[OptionsT]):
             )
         return None
 
+    def examples(self, split: Split) -> int | None:
+        """0 for validation; those of the test are counted when they are read."""
+        return 0 if split == "validation" else None
+
     def evaluate(self, model: Model, split: Split, device: torch.device) -> Scores:
         """Test scores; none for validation."""
         return Scores({}) if split == "validation" else self.scores(network(model, self.name), device)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from harness import DataMissing, UserError, data_directory
+from harness import DataMissing, Split, UserError, data_directory
+from harness.digests import described, digest, digest_now
 from harness_language.evaluations.evaluation import EvaluationOptions, LanguageEvaluation
 from harness_language.evaluations.source import Source
 from harness_language.tokenizers import tokenizer
@@ -54,13 +54,22 @@ class FileEvaluation(LanguageEvaluation[OptionsT], Generic[OptionsT]):
         except UnicodeDecodeError as error:
             raise UserError(f"{self.name}: {self.file} is not all UTF-8 ({error}): convert it.") from error
 
+    def examples(self, split: Split) -> int | None:
+        """0 also in an empty file."""
+        if not self.file.is_file():
+            raise DataMissing(self._missing())
+        return super().examples(split) if self.file.stat().st_size else 0
+
     def fingerprint(self) -> str:
         """SHA-256 of the file's content and of the tokenizer's identity."""
         if not self.file.is_file():
             raise DataMissing(self._missing())
-        stat = self.file.stat()
-        content = _digest(self.file, stat.st_size, stat.st_mtime_ns)
-        return hashlib.sha256(f"{content} {tokenizer(self.options.tokenizer).identity}".encode()).hexdigest()
+        content = f"{digest(self.file)} {tokenizer(self.options.tokenizer).identity}"
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def data_source(self) -> Mapping[str, Any]:
+        """The file."""
+        return described(self.file, [self.file])
 
     def files(self) -> Sequence[Path]:
         """The data, and the tokenizer's files."""
@@ -81,9 +90,8 @@ class FileEvaluation(LanguageEvaluation[OptionsT], Generic[OptionsT]):
         """One line if the file is not the published one, where that is known."""
         if not self.file.is_file():
             return [self._missing()]
-        stat = self.file.stat()
         known = None if self.source is None or self.source.members else self.source.sha256
-        if known is not None and _digest(self.file, stat.st_size, stat.st_mtime_ns) != known:
+        if known is not None and digest_now(self.file) != known:
             return [f"{self.file} is damaged: delete it and run `harness data prepare {self.name}`"]
         return []
 
@@ -103,9 +111,3 @@ class FileEvaluation(LanguageEvaluation[OptionsT], Generic[OptionsT]):
                 if other.is_file():
                     return f" There is {other}: set `{option}: {value}` to take that."
         return ""
-
-
-@functools.lru_cache(maxsize=64)
-def _digest(path: Path, size: int, changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
