@@ -16,7 +16,8 @@ RECORD (schema 1), all densities in [0, 1]:
     status          "done" | "failed" | "diverged"
     cell, suite, experiment     names; ``cell`` is the file's stem and ends in a hash of all that determines it
     architecture    {label, plugin, version, options, parameters: total number in the network}
-    method          {label, plugin, version, options}
+    method          {label, plugin, version, options, final_differs: why the network that was tested hard is another
+                    function than the trained one, or null}
     benchmark       {label, plugin, version, options, protocol: one line, how scores are taken, fingerprint: of the
                     data, source: where the data came from, if the benchmark says so: for files {path, files, bytes,
                     sha256}}
@@ -25,8 +26,9 @@ RECORD (schema 1), all densities in [0, 1]:
     seed            integer
     density         {requested: number or null, match: {cell, by} or null, scope: "maskable" or
                     "maskable[role,...]", mask: kept / size, true_zeros: zero entries / size recounted from
-                    the saved effective weights, total: non-zero / all parameters, soft: number or null,
-                    kept, size: counts, connections: {name: {size, kept, zeros, soft}}}
+                    the weights that were scored, total: non-zero / all parameters, soft: number or null,
+                    kept, size: counts, other_count: the method's reason for keeping another number than
+                    requested, or null, connections: {name: {size, kept, zeros, soft}}}
     training        as resolved, see suite.Training
     evaluation      as resolved, see suite.Evaluation
     program         phases as data, in order
@@ -34,13 +36,16 @@ RECORD (schema 1), all densities in [0, 1]:
     metrics         {name: {value, n, stderr or null, unit, direction: "max" | "min" | "none" (it does not judge),
                     split: "test", primary: bool}}
     validation      the same on validation data (may be empty)
+    not_finite      {name: "inf" | "-inf" | "nan"} of test scores that no number here can hold
     samples         null, or {file: name in samples/, rows, sha256: of the rows, unpacked}
     published       number a paper reports for the primary metric, or null
     spent           {steps, examples, tokens, seconds, peak_memory_bytes (of the GPU in these stages, else of the
                     worker process, with torch itself and what it ran before),
                     flops: {convention, training: dense-equivalent, whole program, inference: of one example,
                     sparse_convention, training_sparse, inference_sparse: in sparse kernels (absent in old records)}}
-    environment     versions, device, threads, git revision, determinism
+    trained_by      [environment, ...] in which the weights came about, in order; what they started from included
+    environment     in which they were tested: versions, device, threads, git revision, determinism, processes,
+                    plugins: {distribution or single file: version or SHA-256}
     finished        UTC time, ISO 8601
     failure         null, or {type, message, traceback, step or null}; metrics is then empty
 
