@@ -19,16 +19,20 @@ if TYPE_CHECKING:
 def program_flops(
     planned: PlannedCell, store: StageStore, network: Network, forward: Flops, inference: Mapping[str, float]
 ) -> dict[str, Any]:
-    """The record's ``flops``; ``inference`` is the density of each connection in evaluation."""
+    """The record's ``flops``; ``inference`` is the density of each connection in evaluation.
+
+    What is left in sparse kernels is None where it is not known.
+    """
     phases = list(_trained(planned, store, network))
     training = 3 * forward.total * network.spent.examples
     inherited = training - 3 * forward.total * sum(phase.examples for phase in phases)
+    sparse = sparse_training_flops(forward, network.connections, phases)
     return {
         "convention": CONVENTION,
         "training": training,
         "inference": forward.total,
         "sparse_convention": SPARSE_CONVENTION,
-        "training_sparse": inherited + sparse_training_flops(forward, network.connections, phases),
+        "training_sparse": None if sparse is None else inherited + sparse,
         "inference_sparse": forward.sparse(network.connections, inference),
     }
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from harness import checkpoint
 from harness.cell_record import evaluated
 from harness.errors import CorruptFile, Diverged, HarnessError
+from harness.factors import Unknown
+from harness.flops import Flops
 from harness.network import initial_module
 from harness.plugins import Registry, load
 from harness.sampler import Sampler
@@ -342,6 +344,18 @@ def test_operations_of_masks_that_change_are_averaged_and_soft_ones_save_nothing
     flops = evaluated(cell, runner, registry, CPU).record["spent"]["flops"]
     assert flops["training_sparse"] == flops["training"]
     assert flops["inference_sparse"] < flops["inference"]
+
+
+def test_operations_that_are_not_known_are_null(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = Flops(388, {}, [[Unknown((frozenset({"first"}),))]])
+    monkeypatch.setattr("harness.cell_record.forward_flops", lambda *_: unknown)
+    cell = cell_of(tmp_path, registry, "programmed", "prune")
+    record = evaluated(cell, finish(tmp_path, registry, cell), registry, CPU).record
+    flops = json.loads(json.dumps(record))["spent"]["flops"]
+    assert (flops["inference"], flops["inference_sparse"], flops["training_sparse"]) == (388, None, None)
+    assert flops["training"] == 3 * 388 * 70 * 16
 
 
 def test_selection_restores_weights_and_masks_of_the_chosen_step(tmp_path: Path, registry: Registry) -> None:
