@@ -38,7 +38,11 @@ def program_flops(
 
 
 def _trained(planned: PlannedCell, store: StageStore, network: Network) -> Iterator[Trained]:
-    """Every training phase; one without the method's hooks, or without a curve, kept its masks as they ended."""
+    """Every training phase; one without the method's hooks, or without a curve, kept its masks as they ended.
+
+    A stage that cells of different scopes share tells of the first one's connections: it has masked no others.
+    """
+    unmasked = {connection.name: 1.0 for connection in network.connections}
     for stage in planned.stages:
         manifest = store.manifest(stage.hash)
         assert manifest is not None, "a cell is evaluated when its stages are finished"
@@ -50,7 +54,7 @@ def _trained(planned: PlannedCell, store: StageStore, network: Network) -> Itera
                 soft = any(pair[1] is not None for row in rows for pair in row[2].values())
                 examples = phase.steps * stage.cell.training.batch_size
                 dense = network.method.dense_gradients if phase.hooks else 0.0
-                yield Trained(examples, _mean(rows, ended), soft, dense)
+                yield Trained(examples, unmasked | _mean(rows, ended), soft, dense)
 
 
 def _mean(rows: Sequence[Any], ended: Mapping[str, float]) -> dict[str, float]:
