@@ -36,7 +36,8 @@ RECORD (schema 1), all densities in [0, 1]:
     spent           {steps, examples, tokens, seconds, peak_memory_bytes (of the GPU in these stages, else of the
                     worker process, with torch itself and what it ran before),
                     flops: {convention, training: dense-equivalent, whole program, inference: of one example,
-                    sparse_convention, training_sparse, inference_sparse: in sparse kernels (absent in old records)}}
+                    sparse_convention, training_sparse, inference_sparse: in sparse kernels, null where not known
+                    (absent in old records)}}
     environment     versions, device, threads, git revision, determinism
     finished        UTC time, ISO 8601
     failure         null, or {type, message, traceback, step or null}; metrics is then empty
