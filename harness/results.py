@@ -42,7 +42,8 @@ RECORD (schema 1), all densities in [0, 1]:
     spent           {steps, examples, tokens, seconds, peak_memory_bytes (of the GPU in these stages, else of the
                     worker process, with torch itself and what it ran before),
                     flops: {convention, training: dense-equivalent, whole program, inference: of one example,
-                    sparse_convention, training_sparse, inference_sparse: in sparse kernels (absent in old records)}}
+                    sparse_convention, training_sparse, inference_sparse: in sparse kernels, null where not known
+                    (absent in old records)}}
     trained_by      [environment, ...] in which the weights came about, in order; what they started from included
     environment     in which they were tested: versions, device, threads, git revision, determinism, processes,
                     plugins: {distribution or single file: version or SHA-256}

@@ -94,7 +94,10 @@ def pareto(tables: Sequence[Sequence[Row]], cost: str) -> Iterator[Table]:
     """
     words, of = COSTS[cost]
     if all(of(row) is None for table in tables for row in table):
-        raise UserError(f"no result has its {words}: they are older than that. Run the suite again with --force")
+        raise UserError(
+            f"no result has its {words}: they are older than that (run the suite again with --force), or it cannot be "
+            "known for these networks"
+        )
     for everything in tables:
         table = [row for row in everything if of(row) is not None]
         if not table:

@@ -249,6 +249,17 @@ def test_noise_power_and_cost(store):
     assert cost[2:] == ["9.00e+09", "3.00e+09", "1.00e+06", "2.50e+05", "4.00", "2 min 0 s", "0.75", "3 MiB"]
 
 
+def test_operations_that_are_not_known_are_shown_as_absent(store):
+    flops = {"training": 9e9, "training_sparse": 3e9, "inference": 1e6, "inference_sparse": 2.5e5}
+    for method, own in (("dense", {}), ("random", {"training_sparse": None, "inference_sparse": None})):
+        for seed in range(3):
+            write(store, method, seed, 0.7 + 0.1 * seed, spent={"steps": 10, "examples": 100, "flops": flops | own})
+    page = write_leaderboards(store)[0]
+    known, unknown = (re.split(r"\s*\|\s*", lines(page, f" {name} ")[-1].strip("| ")) for name in ("dense", "random"))
+    assert known[2:7] == ["9.00e+09", "3.00e+09", "1.00e+06", "2.50e+05", "4.00"]
+    assert unknown[2:7] == ["9.00e+09", NONE, "1.00e+06", NONE, NONE]
+
+
 def test_rows_that_are_not_beaten_are_bold(store):
     plan = store.plan("small")
     for seed in range(3):  # as good as magnitude, the other way round

@@ -13,6 +13,8 @@ from torch import Tensor
 from harness import checkpoint
 from harness.cell_record import evaluated
 from harness.errors import CorruptFile, Diverged, HarnessError
+from harness.factors import Unknown
+from harness.flops import Flops
 from harness.network import initial_module
 from harness.plugins import Registry, load
 from harness.sampler import Sampler
@@ -356,6 +358,36 @@ def test_operations_of_masks_that_change_are_averaged_and_soft_ones_save_nothing
     flops = evaluated(cell, runner, registry, CPU).record["spent"]["flops"]
     assert flops["training_sparse"] == flops["training"]
     assert flops["inference_sparse"] < flops["inference"]
+
+
+@pytest.mark.parametrize("first", ["few", "most"])
+def test_operations_of_a_stage_that_a_cell_of_another_scope_trained(
+    tmp_path: Path, registry: Registry, first: str
+) -> None:
+    methods = ", ".join(
+        f"{name}: {{use: programmed, program: prune, density: 0.4, scope: {scope}}}"
+        for name, scope in (("few", "[skip]"), ("most", "[dense, skip]"))
+    )
+    cells = {cell.cell.method: cell for cell in suite_of(tmp_path, registry, methods).cells}
+    assert cells["few"].stages[0].hash == cells["most"].stages[0].hash
+    for name in sorted(cells, key=lambda name: name != first):
+        runner = finish(tmp_path, registry, cells[name])
+        flops = evaluated(cells[name], runner, registry, CPU).record["spent"]["flops"]
+        maskable = {"few": 30, "most": 60 + 80 + 30}[name]
+        assert flops["inference_sparse"] == pytest.approx(2 * (194 - 0.6 * maskable))
+        assert flops["training_sparse"] == pytest.approx(3 * 2 * (194 * 70 - 0.6 * maskable * 45) * 16)
+
+
+def test_operations_that_are_not_known_are_null(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = Flops(388, {}, [[Unknown((frozenset({"first"}),))]])
+    monkeypatch.setattr("harness.cell_record.forward_flops", lambda *_: unknown)
+    cell = cell_of(tmp_path, registry, "programmed", "prune")
+    record = evaluated(cell, finish(tmp_path, registry, cell), registry, CPU).record
+    flops = json.loads(json.dumps(record))["spent"]["flops"]
+    assert (flops["inference"], flops["inference_sparse"], flops["training_sparse"]) == (388, None, None)
+    assert flops["training"] == 3 * 388 * 70 * 16
 
 
 def test_selection_restores_weights_and_masks_of_the_chosen_step(tmp_path: Path, registry: Registry) -> None:
