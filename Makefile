@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Not results/: what is there was committed, and finished cells are not run again.
 RESULTS ?= runs
+NUMERIC := $(BIN)/python -m pytest -n 2 --dist loadfile tests/golden tests/harness tests/plugins
 
-.PHONY: quickstart test results install dev readme clean
+.PHONY: quickstart test processors results install dev readme clean
 
 quickstart: install
 	$(BIN)/harness run suites/quickstart.yaml --results $(RESULTS)
@@ -15,6 +16,12 @@ test: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Numeric tests as on other processors: old instructions, half old ones, this machine's own.
+processors: dev
+	ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE DNNL_MAX_CPU_ISA=SSE41 $(NUMERIC)
+	ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=AVX2 DNNL_MAX_CPU_ISA=AVX2 $(NUMERIC)
+	$(NUMERIC)
 
 # Everything that is computed from the committed result files; the same files give the same bytes.
 results: install
