@@ -250,13 +250,13 @@ def _show_plan(
     """Say what will run; about how many seconds each stage takes. ``workers`` is None on a cluster."""
     from harness.planning import REFERENCE, estimate, summary
     from harness.stage_store import StageStore
-    from harness.wording import duration
+    from harness.wording import count, duration
 
     text = "; ".join(summary(plan.graph, plan))
     console.print(f"[bold]{suite.name}[/bold]: {text}", highlight=False, soft_wrap=True)
     if plan.damaged:
         console.print(
-            f"{len(plan.damaged)} stages are run again, as their files are damaged or of an older version: "
+            f"{count(len(plan.damaged), 'stage')} to be run again, damaged or of an older version: "
             f"{', '.join(map(str, plan.damaged[:3]))}{' ...' if len(plan.damaged) > 3 else ''}",
             markup=False,
             highlight=False,

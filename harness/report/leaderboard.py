@@ -70,9 +70,14 @@ def write_leaderboards(store: ResultStore, suites: Iterable[str] | None = None) 
 
 
 def terminal_tables(store: ResultStore, suite: str, console: Console) -> None:
-    """Print the tables of a suite, as wide as the console allows."""
-    for board in boards(*load(store, [suite])):
+    """Print the tables of a suite, as wide as the console allows, and the cells that lack a score in them."""
+    frame, left = load(store, [suite])
+    for board in boards(frame, left):
         print_table(board.primary, console, console.width)
+    counted = set(frame["cell"])
+    for item in left:
+        if item.path.stem in counted:
+            console.print(f"{item.path.stem}: {item.reason}", markup=False, highlight=False)
 
 
 def _suite_page(

@@ -331,3 +331,6 @@ def test_a_primary_score_that_is_no_number_takes_the_rank_and_not_the_other_scor
     assert f"WARNING: random at density 0.1000 has no rank: seed 2 ({reason})" in text
     assert f"random-0.1-2.json): {reason}" in text
     assert "Cells: 9 counted, 0 failed, 0 not finished" in text
+    console = Console(file=io.StringIO(), width=200)
+    terminal_tables(store, "small", console)
+    assert f"random-0.1-2: {reason}" in console.file.getvalue()
