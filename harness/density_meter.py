@@ -58,4 +58,4 @@ class DensityMeter:
         self._until = state["steps"]
 
     def _stacked(self, counts: Sequence[Tensor]) -> Tensor:
-        return torch.stack([count.to(self._sum.device, torch.float64) for count in counts]) if counts else self._sum
+        return torch.stack(list(counts)).to(self._sum.device, torch.float64) if counts else self._sum
