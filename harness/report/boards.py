@@ -235,10 +235,7 @@ def _warnings(table: Sequence[Row], baseline: str | None, equal: bool) -> Iterat
         yield f"WARNING: training budgets differ{span} (column budget): rows are ranked within equal budgets only."
     if any(row["density_high"] > 1.05 * row["density_low"] for row in table):
         yield "WARNING: the mask density of some rows differs between seeds: its span stands in parentheses."
-    if len(made := {text for row in table for text in row["made_with"]}) > 1:
-        methods = {text: sorted({row["method"] for row in table if text in row["made_with"]}) for text in sorted(made)}
-        parts = "; ".join(f"{text or 'not recorded'}: {', '.join(names)}" for text, names in methods.items())
-        yield f"WARNING: the networks were not all made with the same versions and devices. {parts}."
+    yield from mixed(table)
     if baseline is None:
         yield "No finished baseline of this protocol: there are no differences."
     for row in table:
@@ -250,6 +247,14 @@ def _warnings(table: Sequence[Row], baseline: str | None, equal: bool) -> Iterat
     ranked = [row for row in table if row["rank"] is not None]
     if ranked and all(row["rank"] == 1 for row in ranked):
         yield "No two rows of equal density and budget can be told apart with these seeds."
+
+
+def mixed(table: Sequence[Row]) -> Iterator[str]:
+    """A warning where versions or devices differ within a table."""
+    if len(made := {text for row in table for text in row["made_with"]}) > 1:
+        methods = {text: sorted({row["method"] for row in table if text in row["made_with"]}) for text in sorted(made)}
+        parts = "; ".join(f"{text or 'not recorded'}: {', '.join(names)}" for text, names in methods.items())
+        yield f"WARNING: the networks were not all made with the same versions and devices. {parts}."
 
 
 def _density(row: Row) -> str:

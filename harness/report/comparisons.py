@@ -8,7 +8,7 @@ from harness.analysis.comparison import Row
 from harness.analysis.pareto import efficient
 from harness.analysis.profiles import Tally
 from harness.errors import UserError
-from harness.report.boards import ranks
+from harness.report.boards import mixed, ranks
 from harness.report.tables import (
     BETTER,
     NONE,
@@ -81,6 +81,7 @@ def comparison(rows: Sequence[Row]) -> Table:
         "± and (a to b): 95 % t intervals over seeds; difference: minus the baseline, paired by seed.",
         "rank: among rows of equal density and budget, as far as the seeds tell; detectable: the smallest true "
         "difference found with 80 % power.",
+        *mixed(rows),
     ]
     cells: list[list[Cell]] = [list(row) for row in zip(*(column for _, column in made), strict=True)]
     return Table(title, [column for column, _ in made], cells, notes)

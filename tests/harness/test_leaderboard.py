@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from harness.analysis.comparison import selected
+from harness.analysis.frame import load
 from harness.errors import UserError
+from harness.report.comparisons import comparison
 from harness.report.leaderboard import terminal_tables, write_leaderboards
 from harness.report.tables import NONE, Column, Link, Table, decimals, escape, latex, markdown, print_table
 from harness.results import ResultStore
@@ -309,12 +312,13 @@ def test_a_table_says_when_versions_or_devices_are_mixed(tmp_path, trained, told
         write(store, "random", seed, 0.7, trained_by=trained if seed else [made()])
         write(store, "magnitude", seed, 0.8)  # of before: only the test's environment is known
     write_leaderboards(store)
-    text = (tmp_path / "small" / "leaderboard.md").read_text()
-    if told is None:
-        assert "not all made with the same versions" not in text
-    else:
-        assert re.search(rf"WARNING: the networks were not all made with the same .*{told}.*: random", text)
-        assert re.search(r"python 3.11.4, cpu: dense, magnitude, random", text)
+    compared = comparison([row for table in selected(load(store)[0]) for row in table])
+    for text in ((tmp_path / "small" / "leaderboard.md").read_text(), "\n".join(compared.notes)):
+        if told is None:
+            assert "not all made with the same versions" not in text
+        else:
+            assert re.search(rf"WARNING: the networks were not all made with the same .*{told}.*: random", text)
+            assert re.search(r"python 3.11.4, cpu: dense, magnitude, random", text)
 
 
 def test_a_primary_score_that_is_no_number_takes_the_rank_and_not_the_other_scores(tmp_path):
