@@ -22,6 +22,7 @@ import pluggy
 from harness import hookspecs
 from harness.errors import PluginError, UserError, unknown_name
 from harness.hookspecs import GROUP, Entry
+from harness.own_code import own_code
 
 Kind = Literal["architecture", "method", "benchmark"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -176,9 +177,8 @@ def load(files: Sequence[Path] = ()) -> Registry:
     """Load all installed plugins, then single-file plugins.
 
     Installed plugins that fail are listed in ``Registry.failures``; what a user named with ``--plugin``
-    must work, and is known by the content of the file and of the modules beside it that it imports.
-    ``HARNESS_PLUGINS`` (comma-separated names of entry points, empty for none) limits the
-    installed ones.
+    must work, and is known by its :func:`harness.own_code.own_code`. ``HARNESS_PLUGINS`` (comma-separated
+    names of entry points, empty for none) limits the installed ones.
 
     Raises:
         PluginError: if one of ``files`` cannot be loaded; names file and line.
@@ -252,43 +252,20 @@ def _load_file(path: Path) -> tuple[Origin, ModuleType]:
     digest = hashlib.sha256(content).hexdigest()
     unique = hashlib.sha256(f"{path}:{digest}".encode()).hexdigest()[:16]
     name = f"harness_file_{path.stem}_{unique}"
-    if name in sys.modules:
-        return Origin(path.stem, file=path, code=_code(digest, path.parent, sys.modules[name])), sys.modules[name]
-    module = ModuleType(name)
-    module.__file__ = str(path)
-    sys.modules[name] = module
-    try:
-        # Not through importlib: its bytecode cache misses edits within the clock's resolution.
-        exec(compile(content, str(path), "exec"), module.__dict__)
-    except BaseException as error:
-        del sys.modules[name]
-        if isinstance(error, (Exception, SystemExit)):
-            failure = Failure(Origin(path.stem, file=path), f"import failed: {_describe(error)}", _where(error, path))
-            raise PluginError(str(failure)) from error
-        raise
-    return Origin(path.stem, file=path, code=_code(digest, path.parent, module)), module
-
-
-def _code(digest: str, folder: Path, module: ModuleType) -> str:
-    """Digest of a file and of what it imports of its own folder, directly or not; the file's own if that is all.
-
-    Installed plugins and the harness itself, which may lie there too, have versions instead.
-    """
-    versioned = {"harness", *(point.module.partition(".")[0] for point in entry_points(group=GROUP))}
-    found: dict[str, str] = {}
-    left = [module]
-    while left:
-        for value in list(vars(left.pop()).values()):
-            name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            imported = sys.modules.get(name) if isinstance(name, str) else None
-            file = getattr(imported, "__file__", None)
-            if imported is None or imported is module or not isinstance(file, str) or file in found:
-                continue
-            beside = folder in Path(file).parents and not Path(file).is_relative_to(sys.prefix)
-            if beside and imported.__name__.partition(".")[0] not in versioned:
-                found[file] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-                left.append(imported)
-    return digest if not found else hashlib.sha256("".join([digest, *sorted(found.values())]).encode()).hexdigest()
+    if name not in sys.modules:
+        module = sys.modules[name] = ModuleType(name)
+        module.__file__ = str(path)
+        try:
+            # Not through importlib: its bytecode cache misses edits within the clock's resolution.
+            exec(compile(content, str(path), "exec"), module.__dict__)
+        except BaseException as error:
+            del sys.modules[name]
+            if isinstance(error, (Exception, SystemExit)):
+                where = _where(error, path)
+                failure = Failure(Origin(path.stem, file=path), f"import failed: {_describe(error)}", where)
+                raise PluginError(str(failure)) from error
+            raise
+    return Origin(path.stem, file=path, code=own_code(path, content)), sys.modules[name]
 
 
 def _resolve(target: str) -> object:

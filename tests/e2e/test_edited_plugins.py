@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 METHOD = """
-import helper
 from harness import Entry, Prune, SparsityMethod, Train, hookimpl
+from helper import SIGN
 
 
 class Largest(SparsityMethod):
@@ -23,7 +23,7 @@ class Largest(SparsityMethod):
         return {}
 
     def scores(self, context):
-        return {c.name: helper.SIGN * (1 * context.weight(c)) for c in context.connections}
+        return {c.name: SIGN * (1 * context.weight(c)) for c in context.connections}
 
 
 @hookimpl
