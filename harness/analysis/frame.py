@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -94,11 +95,9 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
                 if record["status"] != "done":
                     left.append(LeftOut(path, _failure(record), _identity(record, suite), _seed(record)))
                     continue
-                rows.extend(_rows(record, suite))
-                if beyond := record.get("not_finite"):
-                    ranked = any(metric["primary"] for metric in record["metrics"].values())
-                    whose = () if ranked else (_identity(record, suite), _seed(record))
-                    left.append(LeftOut(path, f"{not_finite(beyond)}; its other scores are counted", *whose))
+                found, beyond = _rows(record, suite), _beyond(record, suite, path)
+                rows.extend(found)
+                left.extend(beyond)
                 sources[record["cell"]] = _label(record)
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 left.append(LeftOut(path, f"is no complete record ({type(error).__name__}: {error})"))
@@ -179,6 +178,15 @@ def _rows(record: Record, suite: str) -> list[tuple[Any, ...]]:
     return rows
 
 
+def _beyond(record: Record, suite: str, path: Path) -> list[LeftOut]:
+    """Scores that are no numbers; without the primary one a cell has failed as far as its row's rank goes."""
+    if not (beyond := record.get("not_finite")):
+        return []
+    ranked = any(metric["primary"] for metric in record["metrics"].values())
+    whose = () if ranked else (_identity(record, suite), _seed(record))
+    return [LeftOut(path, f"{not_finite(beyond)}; its other scores are counted", *whose)]
+
+
 def _made_with(record: Record) -> str:
     """What trained a network and, if that is another, what tested it; records of before only know the latter."""
     trained = [_made(environment) for environment in record.get("trained_by") or ()]
@@ -190,7 +198,7 @@ def _made_with(record: Record) -> str:
 def _made(environment: Record) -> str:
     versions = [f"{name} {environment[name]}" for name in ("harness", "torch", "python") if environment.get(name)]
     plugins = environment.get("plugins") or {}
-    versions += [f"{name} {version:.12}" for name, version in sorted(plugins.items()) if name != DISTRIBUTION]
+    versions += [f"{name} {str(version)[:12]}" for name, version in sorted(plugins.items()) if name != DISTRIBUTION]
     device = environment.get("device") or ""
     return ", ".join(
         [*versions, *([str(environment.get("device_name") if device == "cuda" else device)] if device else [])]

@@ -303,6 +303,7 @@ def made(**changes):
             "python 3.11.4, cpu, then .* python 3.11.4, H100, tested with",
         ),
         ([made(plugins={"sparsity-harness": "0.2.0", "rigl": "1.2"})], "rigl 1.2, cpu, tested with"),
+        ([made(plugins={"unknown": None})], "unknown None, cpu, tested with"),
     ],
 )
 def test_a_table_says_when_versions_or_devices_are_mixed(tmp_path, trained, told):
@@ -319,6 +320,15 @@ def test_a_table_says_when_versions_or_devices_are_mixed(tmp_path, trained, told
         else:
             assert re.search(rf"WARNING: the networks were not all made with the same .*{told}.*: random", text)
             assert re.search(r"python 3.11.4, cpu: dense, magnitude, random", text)
+
+
+@pytest.mark.parametrize("changes", [{"not_finite": "inf"}, {"trained_by": "me"}, {"trained_by": [{"plugins": "x"}]}])
+def test_a_record_that_says_nonsense_of_these_counts_nowhere(tmp_path, changes):
+    store = ResultStore(tmp_path)
+    write(store, "dense", 0, 0.9)
+    write(store, "random", 0, 0.7, **changes)
+    frame, left = load(store)
+    assert set(frame["method"]) == {"dense"} and len(left) == 1 and "no complete record" in left[0].reason
 
 
 def test_a_primary_score_that_is_no_number_takes_the_rank_and_not_the_other_scores(tmp_path):
