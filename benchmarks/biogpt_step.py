@@ -2,8 +2,8 @@
 
 The published formulation is a module per neuron, looped over: grouped convolutions over (batch, channels,
 context) for the branches, GroupNorm over each position, one projection per neuron. Both networks hold the
-same weights; outputs are compared first. Every round times each once, in random order, in one process;
-printed are medians over rounds of the time, and of the published one's time in the same round divided by it.
+same weights; outputs are compared first. Printed are medians over rounds of the time, and of the published
+one's time in the same round divided by it.
 
     python benchmarks/biogpt_step.py                                     # 12 x 768, 1 x 256 tokens
     python benchmarks/biogpt_step.py --device cuda --compile --precision bf16 --batch 8 --context 1024
@@ -13,11 +13,14 @@ printed are medians over rounds of the time, and of the published one's time in 
 from __future__ import annotations
 
 import argparse
-import random
-import statistics
-from time import perf_counter
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
+import checkout  # noqa: F401
 import torch
+from timing import Compared, compared, side_by_side
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.profiler import profile
@@ -26,6 +29,16 @@ from harness_biogpt import load_published
 from harness_biogpt.layout import cortical_layout, feedback_pairs
 
 TAPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """What was measured: ``networks`` beside the published one, and how far their logits differ."""
+
+    networks: dict[str, Compared]
+    tokens: int
+    difference: float
+    largest: float
 
 
 class PublishedNeuron(nn.Module):
@@ -104,21 +117,15 @@ class Published(nn.Module):
         return logits if targets is None else F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
 
-def step(network: nn.Module, inputs: Tensor, targets: Tensor, bf16: bool) -> float:
-    """Seconds of one forward and backward pass."""
-    network.zero_grad(set_to_none=True)
-    wait = torch.cuda.synchronize if inputs.is_cuda else lambda: None
-    wait()
-    start = perf_counter()
+def step(network: nn.Module, inputs: Tensor, targets: Tensor, bf16: bool) -> None:
+    """One forward and backward pass."""
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bf16):
         loss = network(inputs, targets)
     loss.backward()
-    wait()
-    return perf_counter() - start
 
 
-def main() -> None:
-    """Compare outputs, then times."""
+def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--width", type=int, default=768)
@@ -126,45 +133,54 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no further round after so long")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--compile", action="store_true", help="both networks")
     parser.add_argument("--profile", action="store_true", help="print the harness's most expensive operations")
-    arguments = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def measure(arguments: argparse.Namespace) -> Passes:
+    """Compare outputs, then times."""
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    bf16 = arguments.precision == "bf16"
     published = Published(arguments.layers, arguments.width, arguments.vocabulary, arguments.context)
-    networks = {"published": published, "harness": load_published(published.state_dict())}
+    networks: dict[str, nn.Module] = {"published": published, "harness": load_published(published.state_dict())}
     ids = torch.randint(arguments.vocabulary, (arguments.batch, arguments.context + 1), device=arguments.device)
     inputs, targets = ids[:, :-1], ids[:, 1:]
     with torch.no_grad():
         logits = [network.to(arguments.device)(inputs) for network in networks.values()]
-    difference, scale = (logits[0] - logits[1]).abs().max(), logits[0].abs().max()
-    print(f"largest difference of the logits {difference:.1e}, largest logit {scale:.1f}")
+    difference, scale = float((logits[0] - logits[1]).abs().max()), float(logits[0].abs().max())
     assert difference < 1e-4 or arguments.device == "cuda"
     del logits
     if arguments.compile:
         networks = {name: torch.compile(network) for name, network in networks.items()}
-    times: dict[str, list[float]] = {name: [] for name in networks}
-    for number in range(arguments.rounds + 1):
-        for name in random.Random(number).sample(list(networks), len(networks)):
-            seconds = step(networks[name], inputs, targets, bf16)
-            networks[name].zero_grad(set_to_none=True)
-            if number:  # the first round warms up
-                times[name].append(seconds)
-    for name, values in times.items():
-        ratios = [before / after for before, after in zip(times["published"], values, strict=True)]
-        seconds = statistics.median(values)
-        print(
-            f"{name:10} {seconds * 1e3:9.1f} ms   {inputs.numel() / seconds:9.0f} tokens/s   "
-            f"{statistics.median(ratios):.3f} x as fast ({min(ratios):.3f} to {max(ratios):.3f})"
-        )
+    bf16 = arguments.precision == "bf16"
+    ways = {name: partial(step, network, inputs, targets, bf16) for name, network in networks.items()}
+
+    def between() -> None:
+        for network in networks.values():
+            network.zero_grad(set_to_none=True)
+
+    times = side_by_side(ways, arguments.rounds, arguments.device, arguments.seconds, between)
     if arguments.profile:
         with profile() as seen:
-            step(networks["harness"], inputs, targets, bf16)
+            ways["harness"]()
         print(seen.key_averages().table(sort_by=f"self_{arguments.device}_time_total", row_limit=20))
+    return Passes(compared(times, "published"), inputs.numel(), difference, scale)
+
+
+def main() -> None:
+    """Print medians."""
+    found = measure(parsed())
+    print(f"largest difference of the logits {found.difference:.1e}, largest logit {found.largest:.1f}")
+    for name, one in found.networks.items():
+        print(
+            f"{name:10} {one.seconds * 1e3:9.1f} ms   {found.tokens / one.seconds:9.0f} tokens/s   "
+            f"{one.speed:.3f} x as fast (quartiles {1 / one.high:.3f} to {1 / one.low:.3f})"
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """Dense GPT-2 training: the harness's Trainer against a plain loop in the manner of nanoGPT, written out here.
 
 Both train the same network size on the same batches with fused AdamW, clipping, a cosine schedule, the same
-precision and the same compiler. Every round times each for a few steps, in random order, in one process;
-printed are medians over rounds of tokens a second, of the plain loop's time in the same round divided by
-it, and model FLOPs utilisation: 6 x parameters (without positions) + 12 x layers x width x context
-operations a token (Chowdhery et al. 2022, appendix B) over what the device can do.
+precision and the same compiler. Printed are medians over rounds of tokens a second, of the plain loop's time in
+the same round divided by it, and model FLOPs utilisation: 6 x parameters (without positions) + 12 x layers x
+width x context operations a token (Chowdhery et al. 2022, appendix B) over what the device can do.
 
     python benchmarks/language_step.py --size tiny --batch 4 --micro-batches 2 --context 256
     python benchmarks/language_step.py --device cuda --compile --precision bf16 --batch 64 --micro-batches 4
@@ -14,28 +13,72 @@ from __future__ import annotations
 
 import argparse
 import math
-import random
-import statistics
-from collections.abc import Callable
-from time import perf_counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
+from checkout import registry
+from timing import Compared, compared, side_by_side
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness import DataSpec, Finetune
-from harness.plugins import load
 from harness.sampler import Sampler
 from harness.substrate import Substrate
 from harness.suite_schema import Training
 from harness.trainer import Trainer
 from harness.weights import Weights
 
-SIZES = {"tiny": (4, 128, 4), "small": (12, 768, 12), "medium": (24, 1024, 16), "large": (36, 1280, 20)}
+SIZES = {
+    "micro": (2, 32, 2),
+    "tiny": (4, 128, 4),
+    "small": (12, 768, 12),
+    "medium": (24, 1024, 16),
+    "large": (36, 1280, 20),
+}
+"""Layers, width and heads."""
 VOCABULARY, ROWS = 50257, 50304
-PEAK = {"A100": 312, "H100": 989, "H200": 989, "B200": 2250, "4090": 165, "3090": 71, "L40S": 362, "A10": 125}
-"""Dense bf16 TFLOP/s with float32 sums, by a part of the device's name; from the makers' data sheets."""
+PEAK = {
+    "A100": 312,
+    "H100 PCIe": 756,
+    "H100 NVL": 835,
+    "H100": 989,
+    "H200": 989,
+    "B200": 2250,
+    "4090": 165,
+    "3090": 71,
+    "L40S": 362,
+    "A10": 125,
+}
+"""Dense bf16 TFLOP/s with float32 sums, by a part of the device's name, the first that fits; from data sheets."""
 STEPS = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """What was measured.
+
+    Attributes:
+        loops: seconds of a step, beside the plain loop's.
+        tokens: in a step.
+        parameters: without positions.
+        flops: operations a token.
+        peak: TFLOP/s of the device, or None where it is not known.
+    """
+
+    loops: dict[str, Compared]
+    tokens: int
+    parameters: int
+    flops: float
+    peak: float | None
+
+    def per_second(self, loop: str) -> float:
+        """Tokens a second."""
+        return self.tokens / self.loops[loop].seconds
+
+    def utilisation(self, loop: str) -> float | None:
+        """Fraction of what the device can do, or None."""
+        return self.per_second(loop) * self.flops / self.peak / 1e12 if self.peak else None
 
 
 class Block(nn.Module):
@@ -95,8 +138,8 @@ class Windows:
         return windows[:, :-1], windows[:, 1:]
 
 
-def plain_loop(arguments: argparse.Namespace, data: Windows, training: Training) -> Callable[[int], None]:
-    """Takes so many steps."""
+def plain_loop(arguments: argparse.Namespace, data: Windows, training: Training) -> Callable[[], None]:
+    """Takes ``arguments.steps`` steps."""
     model = Plain(*SIZES[arguments.size], arguments.context).to(arguments.device)
     decayed, others = [p for p in model.parameters() if p.dim() > 1], [p for p in model.parameters() if p.dim() < 2]
     groups = [{"params": decayed, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -104,9 +147,9 @@ def plain_loop(arguments: argparse.Namespace, data: Windows, training: Training)
     module = torch.compile(model) if arguments.compile else model
     size, done = training.batch_size // training.micro_batches, 0
 
-    def run(steps: int) -> None:
+    def run() -> None:
         nonlocal done
-        for _ in range(steps):
+        for _ in range(arguments.steps):
             for group in optimizer.param_groups:
                 group["lr"] = training.lr * 0.5 * (1 + math.cos(math.pi * done / STEPS))
             for _ in range(training.micro_batches):
@@ -123,10 +166,10 @@ def plain_loop(arguments: argparse.Namespace, data: Windows, training: Training)
     return run
 
 
-def harness_loop(arguments: argparse.Namespace, data: Windows, training: Training) -> tuple[Callable[[int], None], int]:
-    """Takes so many steps; and the number of parameters without positions."""
+def harness_loop(arguments: argparse.Namespace, data: Windows, training: Training) -> tuple[Callable[[], None], int]:
+    """Takes ``arguments.steps`` steps; and the number of parameters without positions."""
     layers, width, heads = SIZES[arguments.size]
-    cls = load().get("architecture", "gpt2")
+    cls = registry().get("architecture", "gpt2")
     options = {"n_layers": layers, "width": width, "heads": heads, "vocabulary_padding": 64}
     spec = DataSpec("language", (arguments.context,), VOCABULARY, len(data), arguments.context)
     module = cls(cls.Options.model_validate(options), spec).build().to(arguments.device)
@@ -141,11 +184,11 @@ def harness_loop(arguments: argparse.Namespace, data: Windows, training: Trainin
         substrate=Substrate(0, 1, torch.device(arguments.device)),
     )
     count = sum(p.numel() for p in module.parameters()) - module.positions.weight.numel()
-    return lambda steps: trainer.run(lambda _: None, until=trainer.step + steps), count
+    return lambda: trainer.run(lambda _: None, until=trainer.step + arguments.steps), count
 
 
-def main() -> None:
-    """Print tokens a second, the ratio and utilisation."""
+def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=list(SIZES), default="small")
     parser.add_argument("--context", type=int, default=1024)
@@ -153,12 +196,27 @@ def main() -> None:
     parser.add_argument("--micro-batches", type=int, default=1)
     parser.add_argument("--steps", type=int, default=5, help="timed at once")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no further round after so long")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--compile", action="store_true", help="both")
     parser.add_argument("--peak", type=float, help="TFLOP/s of the device; known for common GPUs")
-    arguments = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def device_name(device: str) -> str:
+    """What the driver calls it."""
+    return torch.cuda.get_device_name() if device == "cuda" else "CPU"
+
+
+def known_peak(name: str) -> float | None:
+    """TFLOP/s of the device of that name; None too for a part of one."""
+    return next((peak for part, peak in PEAK.items() if part in name and "MIG" not in name), None)
+
+
+def measure(arguments: argparse.Namespace) -> Speeds:
+    """Both loops' speed."""
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     training = Training(
@@ -175,24 +233,30 @@ def main() -> None:
     data = Windows(arguments.context, 8 * arguments.batch, arguments.device)
     harness, parameters = harness_loop(arguments, data, training)
     loops = {"plain": plain_loop(arguments, data, training), "harness": harness}
-    times: dict[str, list[float]] = {name: [] for name in loops}
-    for number in range(arguments.rounds + 1):
-        for name in random.Random(number).sample(list(loops), len(loops)):
-            start = perf_counter()
-            loops[name](arguments.steps)  # ends by reading the loss, which waits for the device
-            if number:  # the first round warms up and compiles
-                times[name].append((perf_counter() - start) / arguments.steps)
+    times = side_by_side(loops, arguments.rounds, arguments.device, arguments.seconds)
+    steps = {name: [value / arguments.steps for value in values] for name, values in times.items()}
     layers, width, _ = SIZES[arguments.size]
-    work = 6 * parameters + 12 * layers * width * arguments.context
-    device = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
-    peak = arguments.peak or next((peak for part, peak in PEAK.items() if part in device), None)
-    tokens = arguments.batch * arguments.context
-    print(f"{device}, gpt2 {arguments.size}, {arguments.precision}, {tokens} tokens a step, {parameters:,} parameters")
-    for name, values in times.items():
-        ratios = [before / after for before, after in zip(times["plain"], values, strict=True)]
-        speed = tokens / statistics.median(values)
-        used = f"   MFU {speed * work / peak / 1e12:.1%} of {peak:g} TFLOP/s" if peak else ""
-        print(f"{name:8} {speed:12,.0f} tokens/s   {statistics.median(ratios):.3f} x as fast{used}")
+    return Speeds(
+        loops=compared(steps, "plain"),
+        tokens=arguments.batch * arguments.context,
+        parameters=parameters,
+        flops=6 * parameters + 12 * layers * width * arguments.context,
+        peak=arguments.peak or known_peak(device_name(arguments.device)),
+    )
+
+
+def main() -> None:
+    """Print tokens a second, the ratio and utilisation."""
+    arguments = parsed()
+    found = measure(arguments)
+    print(
+        f"{device_name(arguments.device)}, gpt2 {arguments.size}, {arguments.precision}, {found.tokens} tokens a step, "
+        f"{found.parameters:,} parameters"
+    )
+    for name, one in found.loops.items():
+        used = found.utilisation(name)
+        share = f"   MFU {used:.1%} of {found.peak:g} TFLOP/s" if used is not None else ""
+        print(f"{name:8} {found.per_second(name):12,.0f} tokens/s   {one.speed:.3f} x as fast{share}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -173,24 +173,26 @@ class Registry:
                     self.failures.append(Failure(origin, _duplicate(found)))
 
 
-def load(files: Sequence[Path] = ()) -> Registry:
+def load(files: Sequence[Path] = (), installed: Iterable[EntryPoint] | None = None) -> Registry:
     """Load all installed plugins, then single-file plugins.
 
     Installed plugins that fail are listed in ``Registry.failures``; what a user named with ``--plugin``
     must work, and is known by its :func:`harness.own_code.own_code`. ``HARNESS_PLUGINS`` (comma-separated
-    names of entry points, empty for none) limits the installed ones.
+    names of entry points, empty for none) limits the installed ones. ``installed`` stands for them where nothing
+    is: in a bare checkout.
 
     Raises:
         PluginError: if one of ``files`` cannot be loaded; names file and line.
         UserError: if ``HARNESS_PLUGINS`` names a plugin that is not installed.
     """
-    points = {(point.name, point.value): point for point in entry_points(group=GROUP)}
+    found = entry_points(group=GROUP) if installed is None else installed
+    points = {(point.name, point.value): point for point in found}
     registry = Registry()
     if (variable := os.environ.get(VARIABLE)) is not None:
         registry.only = frozenset(word.strip() for word in variable.split(",") if word.strip())
-        installed = {point.name for point in points.values()}
-        for name in sorted(registry.only - installed):
-            raise UserError(f"{VARIABLE}: {unknown_name('plugin', name, installed)}")
+        names = {point.name for point in points.values()}
+        for name in sorted(registry.only - names):
+            raise UserError(f"{VARIABLE}: {unknown_name('plugin', name, names)}")
     for point in sorted(points.values(), key=lambda point: (point.name, point.value)):
         if registry.only is None or point.name in registry.only:
             origin = _origin(point)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from textwrap import dedent
 from uuid import uuid4
@@ -144,6 +145,15 @@ def test_the_variable_limits_plugins(install, monkeypatch):
     assert names(load(), "method") == []
     monkeypatch.setenv("HARNESS_PLUGINS", "secnd")
     assert "HARNESS_PLUGINS: unknown plugin 'secnd'. Did you mean 'second'?" in _raised(UserError, load)
+
+
+def test_a_checkout_that_is_not_installed_names_its_plugins_itself(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv("HARNESS_PLUGINS", raising=False)
+    (tmp_path / "bare_plugin.py").write_text(HEAD + register("method", "Entry('bare', 'x:Y')"))
+    registry = load(installed=[EntryPoint("bare", "bare_plugin", "harness")])
+    assert names(registry, "method") == ["bare"]
+    assert not registry.failures
 
 
 def test_an_unknown_name_shows_the_nearest_and_plugins_that_failed(install):
