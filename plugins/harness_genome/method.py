@@ -110,8 +110,6 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
             for name, value in sorted(load_genome(self.options.initial).items()):
                 digest.update(f"{name}{tuple(value.shape)}".encode() + value.double().numpy().tobytes())
             options["initial"] = digest.hexdigest()
-        if self.options.hard:
-            options["densities"] = "of every step"  # before, FLOPs were those of a few steps
         return options
 
     def attach(self, context: MethodContext) -> None:
