@@ -208,6 +208,7 @@ def test_what_goes_wrong_is_told_with_slurms_reason(cluster: Any, tmp_path: Path
     assert re.search(r"1 SLURM job waiting: PartitionNodeLimit", text)
     assert "1 done, 3 failed, 1 queued" in text
     assert run.poll() is None, "one job is still queued"
+    until(60, "the end of the others", lambda: len(queue(cluster, "RUNNING", "PENDING", "COMPLETING")) == 1)
     assert "cancelled: 1 SLURM job" in harness("cancel", "small", "--results", results).stdout
     _, told = run.communicate(timeout=60)
     assert run.returncode == 1 and "boom at step 5" in told and "was cancelled" in told
