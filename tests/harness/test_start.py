@@ -106,10 +106,10 @@ def test_weights_that_do_not_fit_name_what_differs(tmp_path: Path, registry: Reg
 
 def test_only_five_of_many_differences_are_told(tmp_path: Path, registry: Registry) -> None:
     weights = dict(net(registry, 0, norm=False).state_dict())
-    weights["out.offset"] = weights.pop("out.bias")
-    folder = written(tmp_path / "weights", weights)  # five of the norm and one of the output are missing, one is new
+    weights |= {"out.offset": weights.pop("out.bias"), "out.matrix": weights.pop("out.weight")}
+    folder = written(tmp_path / "weights", weights)  # five of the norm and two of the output are missing, two are new
     text = HEAD.replace("{net: {}}", f"{{net: {{weights: {folder}}}}}") + "methods: {a: {use: programmed}}\n"
-    with pytest.raises(UserError, match=r"network: norm\.bias is missing(; [^;]*){4} and 2 more\. Give the options"):
+    with pytest.raises(UserError, match=r"network: norm\.bias is missing(; [^;]*){4} and 4 more\. Give the options"):
         run(tmp_path, registry, graph_of(tmp_path, registry, text))
 
 
