@@ -125,7 +125,7 @@ def seeds_needed(mean: Array, std: Array) -> Array:
     wanted = np.divide(np.abs(mean), std, out=np.zeros_like(mean), where=std > 0)
     first = len(effects) - np.searchsorted(effects[::-1], wanted, side="right")
     found = np.where(first < len(effects), first + 2.0, np.nan)
-    return np.where((wanted > 0) & (std > 0), found, np.nan)
+    return np.where(wanted > 0, found, np.nan)
 
 
 def _effect(n: NDArray[np.int64]) -> Array:

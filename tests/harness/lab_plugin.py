@@ -186,7 +186,7 @@ class Ramp(Benchmark[FaultOptions]):
         super().__init__(options)
         self.values = {"validation": [3.0, 1.0, 2.0], "test": [5.0, 6.0, 4.0]}
         if self.options.fault == "infinite":
-            self.values = {"validation": [math.nan, math.inf, 2.0], "test": [5.0]}
+            self.values = {split: [math.nan, math.inf, 2.0] for split in self.values}
         self.asked: list[str] = []
 
     def spec(self) -> DataSpec:

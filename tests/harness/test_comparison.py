@@ -34,7 +34,7 @@ def write(store, method, seed, value, density=0.1, **changes):
         "density": {
             "requested": asked,
             "match": changes.pop("match", None),
-            "scope": "maskable",
+            "scope": changes.pop("scope", "maskable"),
             "mask": mask,
             "true_zeros": 1 - mask,
             "total": mask,
@@ -169,6 +169,27 @@ def test_a_sparse_baseline_is_taken_at_the_same_density(store):
     assert [row["difference"] for row in found] == pytest.approx([0.055, 0.055])
 
 
+@pytest.mark.parametrize("nearest, other", [(0.101, 0.095), (0.097, 0.106)])
+def test_the_nearest_density_of_a_sparse_baseline_is_taken(store, nearest, other):
+    for density, value in ((nearest, 0.2), (other, 0.3)):
+        write(store, "random", 0, value, density)
+    write(store, "magnitude", 0, 0.6, 0.1)
+    (row,) = (row for row in compare(load(store)[0], Selection(baseline="random")) if row["method"] == "magnitude")
+    assert row["difference"] == pytest.approx(0.4)
+
+
+def test_only_what_is_selected_is_compared(store):
+    for label in ("first", "second"):
+        part = {"label": label, "plugin": "x", "version": "1", "options": {}}
+        write(store, "dense", 0, 0.9, architecture={**part, "parameters": 1}, cell=f"architecture-{label}")
+        write(store, "dense", 0, 0.9, benchmark={**part, "protocol": "test"}, cell=f"benchmark-{label}")
+        write(store, "dense", 0, 0.9, suite=f"{label} suite", cell=f"suite-{label}")
+    frame, _ = load(store)
+    for chosen in ({"architecture": "first"}, {"benchmark": "second"}, {"suite": "first suite"}):
+        (row,) = compare(frame, Selection(**chosen))
+        assert row.items() >= chosen.items()
+
+
 def test_at_density_goes_by_the_mask(store):
     write(store, "dense", 0, 0.9)
     for density, mask in ((0.1, 0.1), (0.11, 0.1101), (0.12, 0.095), (0.5, 0.5)):
@@ -246,12 +267,13 @@ def test_ranks_count_the_rows_that_are_surely_better(store):
 def test_a_metric_that_does_not_judge_ranks_nobody(store):
     unit = {"n": 100, "stderr": None, "unit": "fraction", "split": "test"}
     for seed in range(3):
-        for method, value in (("worse", 0.1), ("better", 0.9)):
+        for method, value in (("a", 0.5), ("b", 0.9), ("c", 0.1)):
             metrics = {"variety": {"value": value + seed / 1000, "direction": "none", "primary": True, **unit}}
             write(store, method, seed, 0.0, metrics=metrics)
     table = rows(load(store)[0])
     rank(table)
-    assert [(row["method"], row["rank"]) for row in table] == [("better", None), ("worse", None)], "in order of name"
+    assert [row["method"] for row in table] == ["a", "b", "c"], "in order of name"
+    assert {row["rank"] for row in table} == {None}
 
 
 def test_densities_beyond_the_tolerance_are_not_ranked_together(store):
@@ -259,6 +281,13 @@ def test_densities_beyond_the_tolerance_are_not_ranked_together(store):
         write(store, "a", seed, 0.9 + seed / 100, density=0.1)
         write(store, "b", seed, 0.8 + seed / 90, density=0.094)
     assert set(ranked(store).values()) == {None}
+
+
+def test_densities_of_other_scopes_are_not_ranked_together(store):
+    for seed in range(2):
+        for method, scope in (("a", "maskable"), ("b", "maskable[skip]"), ("c", "maskable[skip]")):
+            write(store, method, seed, 0.5 + seed * (ord(method) - 90) / 100, scope=scope)
+    assert {method: place for (method, _), place in ranked(store).items()} == {"a": None, "b": 1, "c": 1}
 
 
 def test_equal_differences_are_no_evidence_for_a_rank(store):
@@ -279,6 +308,15 @@ def test_other_budgets_are_not_ranked_together(store):
     assert {method for (method, _), place in ranked(store).items() if place} == {"a", "b"}
 
 
+def test_densities_are_cut_before_budgets_are_told_apart(store):
+    """From 0.1 down to 0.095 is one density, whoever stands in it: 0.094 is the next, near as 0.097 is."""
+    for seed in range(2):
+        for method, mask, examples in (("a", 0.1, 100), ("b", 0.097, 200), ("c", 0.094, 200)):
+            spent = {"steps": 10, "examples": examples, "tokens": 100, "seconds": 1.0, "flops": {"training": 1.0}}
+            write(store, method, seed, 0.5, spent=spent, mask=mask)
+    assert [row["group"] for row in rows(load(store)[0].query("primary"))] == [0, 1, 2]
+
+
 def test_equal_mean_densities_of_other_spans_are_not_ranked_together(store):
     for seed, mask in enumerate((0.05, 0.1, 0.15)):
         write(store, "fixed", seed, 0.5 + seed / 10, match={"cell": "x", "by": "hard"})
@@ -287,6 +325,15 @@ def test_equal_mean_densities_of_other_spans_are_not_ranked_together(store):
     found = {row["method"]: row for row in rows(load(store)[0].query("primary"))}
     assert (found["varied"]["density_low"], found["varied"]["density_high"]) == (0.05, 0.15)
     assert found["varied"]["group"] == found["as_varied"]["group"] != found["fixed"]["group"]
+
+
+def test_equal_spans_of_other_mean_densities_are_not_ranked_together(store):
+    """0.05 to 0.15 both, 0.12 and 0.08 on average."""
+    for seed, (high, low) in enumerate(((0.05, 0.05), (0.15, 0.05), (0.15, 0.15))):
+        for method, mask in (("high", high), ("low", low)):
+            write(store, method, seed, 0.5 + seed / 10, match={"cell": "x", "by": "hard"}, mask=mask)
+    assert [row["density_low"] for row in rows(load(store)[0].query("primary"))] == [0.05, 0.05]
+    assert set(ranked(store).values()) == {None}
 
 
 def test_the_baseline_of_the_same_budget_is_taken(store):

@@ -81,8 +81,9 @@ def test_uniform_by_hand_with_remainders() -> None:
 
 def test_allocation_refuses_what_it_cannot_do() -> None:
     connections = network([(2, 2)])
-    with pytest.raises(ValueError, match="global"):
-        allocate(1, connections, "global")
+    for distribution in ("global", "ERK", "uniformly"):
+        with pytest.raises(ValueError, match=distribution):
+            allocate(1, connections, distribution)  # type: ignore[arg-type]
     for keep in (-1, 5):
         with pytest.raises(ValueError, match="of 4 weights"):
             allocate(keep, connections, "uniform")

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from harness import Masks, MethodContext
-from harness.discrete import prune, reinitialise, set_back
-from harness.network import Network, NetworkBuilder, initial_module
+from harness.discrete import _budget, inherit, prune, reinitialise, set_back
+from harness.method import Source
+from harness.network import Network, NetworkBuilder, Spent, initial_module
 from harness.phases import Prune, Reinitialize
 from harness.plugins import load
 from harness.stage_store import StageStore
@@ -19,12 +20,12 @@ REGISTRY = load([Path(__file__).with_name("toy_plugin.py")])
 SIZES = {"first": 60, "second": 80, "out.first": 30, "out.second": 24}
 
 
-def network(folder: Path, density: str = "density: 0.4") -> Network:
+def network(folder: Path, density: str = "density: 0.4", use: str = "programmed, program: prune") -> Network:
     """A network as it is after a training: every tensor differs from its initial value."""
     path = folder / "suite.yaml"
     path.write_text(
         "architectures: {net: {}}\nbenchmarks: blobs\nseeds: [3]\ntraining: {steps: 5}\n"
-        f"methods: {{m: {{use: programmed, program: prune, {density}}}}}\n"
+        f"methods: {{m: {{use: {use}, {density}}}}}\n"
     )
     suite = load_suite(path, REGISTRY)
     (cell,) = compile_graph(suite.cells, REGISTRY).cells
@@ -100,6 +101,17 @@ def test_a_fraction_is_of_what_remains(tmp_path: Path) -> None:
     assert net.masks is not None
     # 60 - 12 - 10, 80 - 16 - 13, 30 - 6 - 5, 24 - 5 - 4
     assert net.masks.kept == {"first": 38, "second": 51, "out.first": 19, "out.second": 15}
+
+
+def test_what_a_fraction_asks_for_is_a_density_of_all_weights(tmp_path: Path) -> None:
+    net = network(tmp_path)
+    prune(net, Prune(density=0.5))
+    assert net.masks is not None
+    whole = _budget(net, Prune(fraction=0.2), net.masks)
+    assert (whole.keep, whole.requested, whole.per_connection) == (97 - 19, 78 / 194, None)
+    each = _budget(net, Prune(fraction=0.2, distribution="uniform"), net.masks)
+    assert each.per_connection is not None
+    assert each.keep == sum(each.per_connection.values()) and each.requested == each.keep / 194
 
 
 def test_pruning_again_only_removes(tmp_path: Path) -> None:
@@ -237,3 +249,27 @@ def test_fresh_weights_are_another_draw_under_the_same_mask(tmp_path: Path, othe
     expected = fresh if others == "initial" else before
     assert torch.equal(net.module.state_dict()["first.bias"], expected["first.bias"])
     assert torch.equal(net.module.state_dict()["norm.running_var"], expected["norm.running_var"])
+
+
+def test_masks_hold_over_a_reinitialisation_within_a_composed_method(tmp_path: Path) -> None:
+    net = network(tmp_path, "note: none", use="soft, program: train")
+    assert net.attached and net.method.mode == "composed"
+    generator = torch.Generator().manual_seed(5)
+    net.masks = Masks({c.name: torch.rand(c.shape, generator=generator) < 0.5 for c in net.connections})
+    net.soft = True
+    reinitialise(net, Reinitialize("fresh"), 0)
+    fresh = initial(net, draw=1)
+    assert not net.soft
+    for c in net.connections:
+        assert torch.equal(regions(net)[c.name], c.region(fresh[c.parameter]) * net.masks[c.name])
+
+
+# --- inherit ----------------------------------------------------------------------------------
+
+
+def test_a_source_that_does_not_say_what_it_has_spent_adds_nothing(tmp_path: Path) -> None:
+    net = network(tmp_path)
+    net.context.source = Source("toy", Masks.full(net.connections), {}, {}, initial(net))
+    inherit(net)
+    assert net.spent == Spent()
+    assert all(torch.equal(tensor, initial(net)[name]) for name, tensor in net.module.state_dict().items())

@@ -128,6 +128,11 @@ def test_every_weight_costs_what_it_is_multiplied() -> None:
     assert isinstance(each, Tensor) and (each[:4] == 2).all() and not each[4:].any()
 
 
+def test_rounding_never_saves_more_than_all() -> None:
+    connection = whole("w", (10, 10))
+    assert Flops(200, {"w": 2.0000001}, []).sparse([connection], {"w": 0.0}) == 0.0
+
+
 def test_masks_save_their_share() -> None:
     architecture = OddArchitecture(OddArchitecture.Options(), IMAGES)
     found = forward_flops(architecture, IMAGES)

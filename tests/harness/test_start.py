@@ -55,8 +55,12 @@ def net(registry: Registry, seed: int, **options: object) -> torch.nn.Module:
 
 
 def folder_of(path: Path, module: torch.nn.Module) -> Path:
+    return written(path, dict(module.state_dict()))
+
+
+def written(path: Path, weights: dict[str, torch.Tensor]) -> Path:
     source = imported.Origin(importer="test", path="-", sha256="0" * 64)
-    imported.write(path, imported.Bundle(weights=dict(module.state_dict())), source)
+    imported.write(path, imported.Bundle(weights=weights), source)
     return path
 
 
@@ -96,7 +100,25 @@ def test_other_weights_are_another_stage(tmp_path: Path, registry: Registry) -> 
 def test_weights_that_do_not_fit_name_what_differs(tmp_path: Path, registry: Registry) -> None:
     folder = folder_of(tmp_path / "weights", net(registry, 0, norm=False))
     text = HEAD.replace("{net: {}}", f"{{net: {{weights: {folder}}}}}") + "methods: {a: {use: programmed}}\n"
-    with pytest.raises(UserError, match=r"do not fit the network: norm.bias is missing"):
+    with pytest.raises(UserError, match=r"do not fit the network: norm.bias is missing(; [^;]*){4}\. Give the options"):
+        run(tmp_path, registry, graph_of(tmp_path, registry, text))
+
+
+def test_only_five_of_many_differences_are_told(tmp_path: Path, registry: Registry) -> None:
+    weights = dict(net(registry, 0, norm=False).state_dict())
+    weights |= {"out.offset": weights.pop("out.bias"), "out.matrix": weights.pop("out.weight")}
+    folder = written(tmp_path / "weights", weights)  # five of the norm and two of the output are missing, two are new
+    text = HEAD.replace("{net: {}}", f"{{net: {{weights: {folder}}}}}") + "methods: {a: {use: programmed}}\n"
+    with pytest.raises(UserError, match=r"network: norm\.bias is missing(; [^;]*){4} and 4 more\. Give the options"):
+        run(tmp_path, registry, graph_of(tmp_path, registry, text))
+
+
+def test_weights_of_another_shape_do_not_fit_though_they_could_be_repeated(tmp_path: Path, registry: Registry) -> None:
+    weights = dict(net(registry, 0).state_dict())
+    weights["out.bias"] = weights["out.bias"][:1].clone()
+    folder = written(tmp_path / "weights", weights)
+    text = HEAD.replace("{net: {}}", f"{{net: {{weights: {folder}}}}}") + "methods: {a: {use: programmed}}\n"
+    with pytest.raises(UserError, match=r"network: out.bias is \(1,\), the network's is \(3,\)\. Give the options"):
         run(tmp_path, registry, graph_of(tmp_path, registry, text))
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.analysis.statistics import better, detectable, holm, paired, seeds_needed, summarise
+from harness.analysis.statistics import MOST_SEEDS, better, detectable, holm, paired, seeds_needed, summarise
 
 Array = NDArray[np.float64]
 RUNS = 2_000
@@ -105,3 +105,9 @@ def test_where_no_number_of_seeds_can_be_named() -> None:
     found = seeds_needed(np.array([0.0, 1.0, 1e-9, math.nan, 1.0]), np.array([1.0, 0.0, 1.0, 1.0, math.nan]))
     assert np.isnan(found).all()
     assert math.isnan(float(detectable(np.array(1.0), np.array(1))))
+
+
+def test_more_than_ten_thousand_seeds_are_not_named() -> None:
+    last = float(detectable(np.array(1.0), np.array(MOST_SEEDS)))
+    found = seeds_needed(np.array([1.00001, 0.99999]) * last, np.ones(2))
+    np.testing.assert_equal(found, [10_000, math.nan])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import resource
+from typing import Any
+
 import pytest
 import torch
 
 from harness.errors import BadScore
+from harness.trainer import StepReport
 
 SCORED = {"benchmarks": "{ramp: {}}", "training": "{steps: 30, batch_size: 16, lr: 0.05}"}
 METHOD = "{m: {use: programmed, program: short}}"
@@ -57,16 +61,17 @@ def test_the_last_weights_are_kept_where_nothing_is_selected(lab) -> None:
 
 
 def test_scores_that_are_no_number_are_never_the_best_and_end_nothing(lab) -> None:
-    """Validation: nan, inf, 2."""
+    """Nan, inf, 2."""
     broken = {**SCORED, "benchmarks": "{ramp: {fault: infinite}}"}
     here = lab()
     planned = here.run(here.cells(METHOD, **broken, evaluation="{checks: 3, select: validation}")["m"])
     rows = here.store.series(planned.stages[-1].hash)["evaluations"]
     assert [row[3] for row in rows] == [{}, {}, {"loss": 2.0}, {}]
     assert rows[-1][1:3] == [30, "chosen"]
-    with pytest.raises(BadScore, match="'ramp' had no finite score to choose by at any check"):
-        here = lab()
-        here.run(here.cells(METHOD, **broken, evaluation="{checks: 2, select: validation}")["m"])
+    for select in ("validation", "best_test"):
+        with pytest.raises(BadScore, match=f"{select}.*'ramp' had no finite score to choose by at any check"):
+            here = lab()
+            here.run(here.cells(METHOD, **broken, evaluation=f"{{checks: 2, select: {select}}}")["m"])
 
 
 def test_what_a_stage_says_of_its_training(lab) -> None:
@@ -78,3 +83,47 @@ def test_what_a_stage_says_of_its_training(lab) -> None:
     sizes = {"first": 60, "second": 80, "out.first": 30, "out.second": 24}
     kept = sum(density * sizes[name] for name, density in manifest["trained"]["densities"].items())
     assert kept == pytest.approx(97)
+
+
+def test_a_long_phase_keeps_some_points_of_its_loss_and_the_last_one(lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """150 steps are 7 windows of 20: for two points, every third of them."""
+    monkeypatch.setattr("harness.training_run.POINTS", 2)
+    here = lab()
+    training = "{steps: 150, batch_size: 16, lr: 0.02}"
+    planned = here.run(here.cells("{m: {use: random, density: 0.5}}", training=training, evaluation="{checks: 1}")["m"])
+    loss = here.store.series(planned.stages[-1].hash)["loss"]
+    assert [(phase, step) for phase, step, *_ in loss] == [(1, 60), (1, 120), (1, 150)]
+
+
+def reports_of(lab, methods: str, **keys: str) -> tuple[list[StepReport], list[list[Any]]]:
+    """What was reported while the stages of a cell ran, and the evaluations that its series holds in the end."""
+    here = lab()
+    planned = here.cells(methods, **keys)["m"]
+    seen: list[StepReport] = []
+    for stage in planned.stages:
+        here.runner.run(stage, seen.append)
+    return seen, here.store.series(planned.stages[-1].hash)["evaluations"]
+
+
+def test_reports_show_the_newest_scores_and_density(lab) -> None:
+    """Looked at just before the checks at 10, 20, 30 and 40; half of the weights is masked between 10 and 20."""
+    seen, evaluations = reports_of(lab, "{m: {use: alternating, interval: 10}}")
+    assert [(report.step, report.density) for report in seen] == [(10, 1.0), (20, 0.5), (30, 1.0), (40, 0.5)]
+    assert [report.validation for report in seen] == [{}, *(scores for *_, scores in evaluations[:3])]
+    assert len({scores["loss"] for *_, scores in evaluations}) == 4
+
+
+def test_reports_show_no_scores_of_another_phase_and_none_of_the_test(lab) -> None:
+    checks = "{checks: 1}"
+    seen, _ = reports_of(lab, "{m: {use: programmed, program: prune, density: 0.5}}", evaluation=checks)
+    assert {report.step for report in seen} == {20, 25, 40, 45}
+    assert all(report.validation == {} and report.density is None for report in seen)
+    seen, evaluations = reports_of(lab, METHOD, **SCORED, evaluation="{checks: 3, select: best_test}")
+    assert evaluations[0][2:] == ["test", {"loss": 5.0}] and all(report.validation == {} for report in seen)
+
+
+def test_peak_memory_is_what_the_system_says_in_bytes(lab) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    record = lab().records(METHOD)["m"]
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert before * 1024 <= record["spent"]["peak_memory_bytes"] <= after * 1024  # Linux counts in KiB

@@ -321,6 +321,18 @@ def test_holding_over_a_dense_start_resets_what_closes() -> None:
     assert weights.zeros() == dict.fromkeys([c.name for c in CONNECTIONS], 0)
 
 
+def test_what_opens_and_what_closes_is_reset() -> None:
+    net, seen = Net(), dict[int, Tensor]()
+    first, second = some_masks(3), some_masks(4)
+    weights = Weights(net, CONNECTIONS, first)
+    weights.hold(second, lambda parameter, changed: seen.update({id(parameter): changed}))
+    old, new = whole(first, net), whole(second, net)
+    for name in ("a.weight", "b.weight", "turned"):
+        changed = seen[id(net.get_parameter(name))]
+        assert torch.equal(changed, old[name] != new[name])
+        assert (changed & new[name]).any() and (changed & old[name]).any()
+
+
 def test_dense_weights_are_left_alone() -> None:
     net = Net()
     before = parameter_state(net)
