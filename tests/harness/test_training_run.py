@@ -74,6 +74,15 @@ def test_scores_that_are_no_number_are_never_the_best_and_end_nothing(lab) -> No
             here.run(here.cells(METHOD, **broken, evaluation=f"{{checks: 2, select: {select}}}")["m"])
 
 
+def test_a_phase_without_steps_has_densities_at_its_start_and_no_checks(lab) -> None:
+    here = lab()
+    planned = here.run(here.cells("{m: {use: alternating}}", training="{steps: 0, batch_size: 16}")["m"])
+    series = here.store.series(planned.stages[-1].hash)
+    (row,) = series["densities"]
+    assert row[:2] == [0, 0] and len(row[2]) == 4 and all(pair == [1.0, None] for pair in row[2].values())
+    assert series["evaluations"] == series["loss"] == []
+
+
 def test_what_a_stage_says_of_its_training(lab) -> None:
     here = lab()
     planned = here.run(here.cells("{m: {use: programmed, program: dynamic, density: 0.5}}")["m"])
