@@ -80,6 +80,7 @@ def test_a_method_owns_the_function_of_its_final_network(lab, owns: bool) -> Non
     soft = lab().records(methods, evaluation="{checks: 4, masks: soft}")["m"]
     assert (hard["metrics"]["loss"]["value"] == soft["metrics"]["loss"]["value"]) is owns
     assert hard["method"].get("final_differs") == (None if owns else "thresholds are left out")
+    assert "final_differs" not in soft["method"]
     assert 0 < hard["density"]["kept"] < 194
     assert hard["density"]["true_zeros"] == pytest.approx(1 - hard["density"]["mask"])
 

@@ -178,6 +178,14 @@ def test_the_nearest_density_of_a_sparse_baseline_is_taken(store, nearest, other
     assert row["difference"] == pytest.approx(0.4)
 
 
+def test_a_sparse_baseline_that_was_asked_for_the_same_goes_before_a_nearer_one(store):
+    write(store, "random", 0, 0.2, 0.1)
+    write(store, "random", 0, 0.3, 0.11, mask=0.103)
+    write(store, "magnitude", 0, 0.6, 0.1, mask=0.103)
+    (row,) = (row for row in compare(load(store)[0], Selection(baseline="random")) if row["method"] == "magnitude")
+    assert row["difference"] == pytest.approx(0.4)
+
+
 def test_only_what_is_selected_is_compared(store):
     for label in ("first", "second"):
         part = {"label": label, "plugin": "x", "version": "1", "options": {}}

@@ -67,6 +67,10 @@ def test_differences_without_spread(shift, p):
     assert difference.high[0] - difference.low[0] < 1e-15
 
 
+def test_differences_between_zeros():
+    assert paired(np.zeros((1, 3)), np.zeros((1, 3))).p == [1.0]
+
+
 def test_no_pair_gives_nothing():
     difference = paired(np.array([[1.0, NAN]]), np.array([[NAN, 1.0]]))
     assert difference.n[0] == 0

@@ -74,6 +74,15 @@ def test_scores_that_are_no_number_are_never_the_best_and_end_nothing(lab) -> No
             here.run(here.cells(METHOD, **broken, evaluation=f"{{checks: 2, select: {select}}}")["m"])
 
 
+def test_a_phase_without_steps_has_densities_at_its_start_and_no_checks(lab) -> None:
+    here = lab()
+    planned = here.run(here.cells("{m: {use: alternating}}", training="{steps: 0, batch_size: 16}")["m"])
+    series = here.store.series(planned.stages[-1].hash)
+    (row,) = series["densities"]
+    assert row[:2] == [0, 0] and len(row[2]) == 4 and all(pair == [1.0, None] for pair in row[2].values())
+    assert series["evaluations"] == series["loss"] == []
+
+
 def test_what_a_stage_says_of_its_training(lab) -> None:
     here = lab()
     planned = here.run(here.cells("{m: {use: programmed, program: dynamic, density: 0.5}}")["m"])
@@ -86,13 +95,13 @@ def test_what_a_stage_says_of_its_training(lab) -> None:
 
 
 def test_a_long_phase_keeps_some_points_of_its_loss_and_the_last_one(lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """150 steps are 7 windows of 20: for two points, every third of them."""
+    """190 steps are 9 windows of 20: for two points, every fourth of them."""
     monkeypatch.setattr("harness.training_run.POINTS", 2)
     here = lab()
-    training = "{steps: 150, batch_size: 16, lr: 0.02}"
+    training = "{steps: 190, batch_size: 16, lr: 0.02}"
     planned = here.run(here.cells("{m: {use: random, density: 0.5}}", training=training, evaluation="{checks: 1}")["m"])
     loss = here.store.series(planned.stages[-1].hash)["loss"]
-    assert [(phase, step) for phase, step, *_ in loss] == [(1, 60), (1, 120), (1, 150)]
+    assert [(phase, step) for phase, step, *_ in loss] == [(1, 80), (1, 160), (1, 190)]
 
 
 def reports_of(lab, methods: str, **keys: str) -> tuple[list[StepReport], list[list[Any]]]:
