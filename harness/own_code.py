@@ -36,8 +36,12 @@ def own_code(path: Path, content: bytes) -> str:
 
 
 def _imported(content: bytes) -> Iterator[str]:
-    """Names of the modules that a file may import, and of the packages around them."""
-    for node in ast.walk(ast.parse(content)):
+    """Names of the modules that a file may import, and of the packages around them; none of what is no Python."""
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError):  # a module that is never imported, or whose failure is caught
+        return
+    for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
         if isinstance(node, ast.ImportFrom):
             names = [node.module or "", *(f"{node.module}.{name}" for name in names)]

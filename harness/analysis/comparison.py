@@ -140,10 +140,10 @@ def rows(frame: pd.DataFrame, baseline: str | None = None) -> list[Row]:
     """Every row of a frame: ``KEYS``, the averages of what the cells spent, and ``values``.
 
     ``made_with`` are the versions and devices of its cells. ``values`` is (seeds of the whole frame,), nan where a
-    seed is missing; ``reference`` is the ``id`` of
-    the row that this one is compared with, or None. ``group`` counts the table's densities from high to low, and
-    training budgets within them: rows of one group are within 5 % of its highest mask density, mean and extremes over
-    seeds, and within 1 % in examples, tokens and dense-equivalent FLOPs. Sorted by table, group, then best first.
+    seed is missing; ``reference`` is the ``id`` of the row that this one is compared with, or None. ``group`` counts
+    the table's densities from high to low, and training budgets within them: rows of one group are within 5 % of its
+    highest mask density, mean and extremes over seeds, and within 1 % in examples, tokens and dense-equivalent FLOPs.
+    Sorted by table, group, then best first.
     """
     if frame.empty:
         return []

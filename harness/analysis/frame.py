@@ -199,10 +199,9 @@ def _made(environment: Record) -> str:
     versions = [f"{name} {environment[name]}" for name in ("harness", "torch", "python") if environment.get(name)]
     plugins = environment.get("plugins") or {}
     versions += [f"{name} {str(version)[:12]}" for name, version in sorted(plugins.items()) if name != DISTRIBUTION]
-    device = environment.get("device") or ""
-    return ", ".join(
-        [*versions, *([str(environment.get("device_name") if device == "cuda" else device)] if device else [])]
-    )
+    if device := environment.get("device"):
+        versions.append(str(environment.get("device_name") if device == "cuda" else device))
+    return ", ".join(versions)
 
 
 def _text(value: Any) -> str:

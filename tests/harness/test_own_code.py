@@ -56,6 +56,14 @@ def test_modules_beside_it_count_however_they_are_imported(tmp_path: Path, impor
     assert code(tmp_path, imports) != before
 
 
+@pytest.mark.parametrize("content", [b"def (", b"\0", b"\xff\xfe", b"(" * 5000])
+def test_a_module_that_is_no_python_counts_by_its_content(tmp_path: Path, content: bytes) -> None:
+    text = "try:\n    import constant\nexcept Exception:\n    pass\n"
+    before = code(tmp_path, text)
+    (tmp_path / "constant.py").write_bytes(content)
+    assert before != code(tmp_path, text) != hashlib.sha256(text.encode()).hexdigest()
+
+
 def test_imports_in_a_circle_and_of_nothing(tmp_path: Path) -> None:
     (tmp_path / "constant.py").write_text("import lazy, plugin\n")
     (tmp_path / "lazy.py").write_text("import constant, no_such_module\nfrom . import anything\n")
