@@ -64,6 +64,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,8 @@ class ResultStore:
         """Write what was found on each example, if anything; the record's entry about it."""
         if not samples:
             return None
-        text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in samples).encode()
+        rows = (json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n" for row in samples)
+        text = "".join(rows).encode()
         path = self.root / suite / "samples" / f"{cell}.jsonl.gz"
         packed = gzip.compress(text, mtime=0)
         write_atomic(path, lambda temporary: temporary.write_bytes(packed))
@@ -167,6 +169,15 @@ class ResultStore:
                 yield LeftOut(path, "not part of the suite as last planned (its configuration has changed)")
             else:
                 yield load_record(path)
+
+
+def _finite(value: Any) -> Any:
+    """The same with ``"inf"``, ``"-inf"`` and ``"nan"`` in place of numbers that JSON cannot hold."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def load_record(path: Path) -> Record | LeftOut:

@@ -77,4 +77,7 @@ def _number(what: str, value: object) -> float:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, Real):
         raise BadScore(f"{what} is {value!r:.40}, a {type(value).__name__}; it must be a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond all floats
+        return math.inf if value > 0 else -math.inf

@@ -151,6 +151,7 @@ class Faulty(Benchmark[FaultOptions]):
         "negative_error": {"accuracy": Measurement(0.5, 60, -0.1), "loss": Measurement(1.0, 60)},
         "all_nan": {"accuracy": Measurement(math.nan, 60), "loss": Measurement(math.inf, 60)},
         "infinite": {"accuracy": Measurement(0.5, 60), "loss": Measurement(math.inf, 60)},
+        "huge": {"accuracy": Measurement(0.5, 60), "loss": Measurement(-(10**400), 60)},
         "nan": {"accuracy": Measurement(math.nan, 60), "loss": Measurement(1.0, 60)},
         "nan_error": {"accuracy": Measurement(0.5, 60, math.nan), "loss": Measurement(1.0, 60)},
         "others_numbers": {

@@ -36,6 +36,7 @@ def test_what_is_no_score_fails_the_cell(lab, fault: str, message: str) -> None:
     [
         ("none", {"accuracy": 0.5, "loss": 1.0}, {}),
         ("infinite", {"accuracy": 0.5}, {"loss": "inf"}),
+        ("huge", {"accuracy": 0.5}, {"loss": "-inf"}),
         ("nan", {"loss": 1.0}, {"accuracy": "nan"}),
         ("nan_error", {"accuracy": 0.5, "loss": 1.0}, {}),
         ("others_numbers", {"accuracy": 0.5, "loss": 1.0}, {}),

@@ -219,3 +219,13 @@ def test_a_budget_sets_what_it_names_and_enters_the_suites_name(tmp_path: Path, 
     path.write_text(text.replace("training.steps: 5", "training.stepz: 5"))
     with pytest.raises(UserError, match=r"suite.yaml: budgets.small.training.stepz: unknown key 'stepz'"):
         load_suite(path, registry, ["budget=small"])
+
+
+def test_what_was_found_on_an_example_may_be_no_number(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    entry = store.write_samples(
+        "s", "cell", [{"loss": float("inf"), "parts": (1.5, float("nan"), {"x": float("-inf")})}]
+    )
+    assert entry is not None
+    text = gzip.decompress((tmp_path / "s" / "samples" / entry["file"]).read_bytes())
+    assert json.loads(text) == {"loss": "inf", "parts": [1.5, "nan", {"x": "-inf"}]}
