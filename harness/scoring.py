@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -80,4 +80,4 @@ def _number(what: str, value: object) -> float:
     try:
         return float(value)
     except OverflowError:  # a whole number beyond all floats
-        return math.inf if value > 0 else -math.inf
+        return math.inf if cast("int", value) > 0 else -math.inf
