@@ -155,6 +155,8 @@ def rows(frame: pd.DataFrame, baseline: str | None = None) -> list[Row]:
     index = groups.ngroup().to_numpy()
     numbers = groups[list(_AVERAGED)]
     averages = numbers.mean().clip(numbers.min(), numbers.max())  # rounding must not move the mean of equal numbers
+    spent = list(SPENT)  # of all seeds or of none: what some lack must not be the others' mean
+    averages[spent] = averages[spent].where(numbers.count()[spent].eq(groups.size(), axis=0))
     mask = groups["density_mask"]
     noise = groups["variance"].mean() ** 0.5
     spans = pd.DataFrame({"density_low": mask.min(), "density_high": mask.max(), "stderr": noise})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from math import isfinite
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.benchmark import Benchmark, DataSpec, Model, Split
-from harness.testing.checks import CPU, Options, maker, require
+from harness.testing.checks import CPU, Options, maker, require, require_json
 
 
 def check_benchmark(cls: type[Benchmark[Any]], options: Options = None, model: Model | None = None) -> None:
@@ -32,7 +31,7 @@ def check_benchmark(cls: type[Benchmark[Any]], options: Options = None, model: M
     require(benchmark.fingerprint() == again.fingerprint(), f"{name}.fingerprint() differs between two instances")
     source = benchmark.data_source()
     require(source == again.data_source(), f"{name}.data_source() differs between two instances")
-    require(source is None or _is_json(dict(source)), f"{name}.data_source() is not JSON: {source!r:.200}")
+    require_json(f"{name}.data_source()", source and dict(source))
     if trains:
         _check_training_data(benchmark, again)
     if evaluates:
@@ -92,13 +91,6 @@ def _check_evaluation(benchmark: Benchmark[Any], model: Model) -> None:
             require(m.n >= 1, f"{name}: {metric} on {split} counts {m.n} examples")
             require(m.stderr is None or m.stderr >= 0, f"{name}: {metric} on {split} has stderr {m.stderr}")
     require(seen["validation"] != seen["test"], f"{name}: validation and test data are the same")
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
-    except (TypeError, ValueError):
-        return False
 
 
 def _linear_model(spec: DataSpec) -> Model:

@@ -25,9 +25,9 @@ def require(condition: bool, text: str) -> None:
 def require_json(what: str, value: Any) -> None:
     """Raise AssertionError unless the value can be written as JSON."""
     try:
-        json.dumps(value)
+        json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise AssertionError(f"{what} cannot be written as JSON, so it cannot be hashed: {error}") from error
+        raise AssertionError(f"{what} cannot be written as JSON: {error}") from error
 
 
 def maker(kind: Kind, cls: type[Any], options: Options) -> Callable[..., Any]:

@@ -90,6 +90,15 @@ def test_references_that_mask_nothing_have_no_rank_however_different(store):
     assert {row["method"]: row["rank"] for row in table} == {"dense": None, "longer": None, "random": 2, "magnitude": 1}
 
 
+def test_what_some_seeds_do_not_know_they_have_spent_is_not_the_mean_of_the_others(store):
+    for seed in range(3):
+        flops = {"training": 1.0, "training_sparse": None if seed == 2 else 0.5}
+        spent = {"steps": 10, "examples": 100, "tokens": 100, "seconds": 1.0, "flops": flops}
+        write(store, "random", seed, 0.7, spent=spent)
+    row = rows(load(store)[0])[0]
+    assert row["flops_sparse"] is None and row["flops"] == 1.0 and row["steps"] == 10
+
+
 def test_chosen_methods_keep_the_baseline_and_form_the_family(store):
     fill(store)
     found = compare(load(store)[0], Selection(methods=["random"]))

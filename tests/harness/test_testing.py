@@ -496,7 +496,7 @@ def test_a_sound_benchmark_passes():
         (Unexplained, "protocol is empty"),
         (Damaged, "file a is damaged"),
         (NothingToTest, r"examples\('test'\) says 0, but evaluate\(\) scores 20"),
-        (Unwritable, "data_source.. is not JSON"),
+        (Unwritable, "data_source.. cannot be written as JSON"),
         (ManySources, "data_source.. differs between two instances"),
         (Nothing, "offers neither"),
         (Optional, "refuses options"),
