@@ -13,13 +13,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
 
 if TYPE_CHECKING:
-    from harness.plugins import Registry
+    from harness.registry.plugins import Registry
 
 
 def registry(files: Sequence[Path] = ()) -> Registry:
     """The plugins that pyproject.toml names, then single-file plugins."""
-    from harness.hookspecs import GROUP
-    from harness.plugins import load
+    from harness.registry.hookspecs import GROUP
+    from harness.registry.plugins import load
 
     points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][GROUP]
     return load(files, [EntryPoint(name, value, GROUP) for name, value in points.items()])

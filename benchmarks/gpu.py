@@ -42,8 +42,8 @@ from gpu_correctness import FULL, TINY, Checks
 from gpu_report import Finding, Record, Section
 from timing import Compared
 
-from harness.environment import git_revision
-from harness.trainer import StepReport
+from harness.training.environment import git_revision
+from harness.training.trainer import StepReport
 
 RESERVE = 5.0
 """Seconds left at the end, to write down what there is."""

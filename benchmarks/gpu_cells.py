@@ -18,12 +18,12 @@ from checkout import registry
 from torch import Tensor
 
 from harness import Masks
-from harness.stage_runner import StageRunner
-from harness.stage_store import StageStore
-from harness.stages import compile_graph
-from harness.substrate import Substrate
-from harness.suite import load_suite
-from harness.trainer import StepReport
+from harness.stages.graph import compile_graph
+from harness.stages.runner import StageRunner
+from harness.stages.store import StageStore
+from harness.suites.suite import load_suite
+from harness.training.distributed import Substrate
+from harness.training.trainer import StepReport
 
 TOKENS = Path(__file__).with_name("gpu_tokens.py")
 

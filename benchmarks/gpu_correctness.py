@@ -20,7 +20,7 @@ from head_loss import Way, ours, tensors
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from harness.stage_store import StageStore
+from harness.stages.store import StageStore
 from harness_genome.genome import Genome
 
 GROWN = ("genome", "genome_hard", "random_as_genome")

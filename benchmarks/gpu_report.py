@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import checkout  # noqa: F401
 
-from harness.files import write_text
+from harness.storage.atomic_files import write_text
 
 Status = Literal["passed", "failed", "measured", "error", "left out"]
 

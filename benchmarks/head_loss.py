@@ -25,7 +25,7 @@ from timing import Compared, compared, side_by_side
 from torch import Tensor
 from torch.nn import functional as F
 
-import harness.head
+import harness.core.head_loss
 from harness import head_loss
 
 SHAPES = ["2048x128x50257", "1024x192x50257", "256x768x50257", "2048x64x4096", "2048x64x256", "512x64x65"]
@@ -41,12 +41,12 @@ def plain(features: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 def ours(features: Tensor, weight: Tensor, targets: Tensor, rows: int | None = None) -> Tensor:
     """The harness's, with its own number of rows or another."""
     device = features.device.type
-    before = harness.head.ROWS[device]
-    harness.head.ROWS[device] = rows or before
+    before = harness.core.head_loss.ROWS[device]
+    harness.core.head_loss.ROWS[device] = rows or before
     try:
         return head_loss(features, weight, targets, len(weight))
     finally:
-        harness.head.ROWS[device] = before
+        harness.core.head_loss.ROWS[device] = before
 
 
 def torchs(features: Tensor, weight: Tensor, targets: Tensor, rows: int) -> Tensor:
@@ -62,7 +62,7 @@ def ways(arguments: argparse.Namespace) -> dict[str, Way]:
     found: dict[str, Way] = {"plain": plain, "harness": ours}
     found |= {f"{rows} rows": partial(ours, rows=rows) for rows in arguments.chunks}
     if hasattr(torch.nn, "LinearCrossEntropyOptions") and not arguments.without_torchs:
-        rows = harness.head.ROWS[arguments.device]
+        rows = harness.core.head_loss.ROWS[arguments.device]
         found[f"torch, {rows}"] = partial(torchs, rows=rows)
     if arguments.compile:
         found = {name: torch.compile(way, dynamic=False) for name, way in found.items()}

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness import DataSpec, Finetune
-from harness.sampler import Sampler
-from harness.substrate import Substrate
-from harness.suite_schema import Training
-from harness.trainer import Trainer
-from harness.weights import Weights
+from harness.suites.schema import Training
+from harness.training.distributed import Substrate
+from harness.training.sampler import Sampler
+from harness.training.trainer import Trainer
+from harness.training.weights import Weights
 
 SIZES = {
     "micro": (2, 32, 2),

@@ -34,11 +34,11 @@ methods:
 
 def seconds_of_planning(folder: Path) -> dict[str, float]:
     """Seconds of each part."""
-    from harness.planning import make_plan
-    from harness.plugins import load
-    from harness.results import ResultStore
-    from harness.stages import compile_graph
-    from harness.suite import load_suite
+    from harness.executors.planning import make_plan
+    from harness.registry.plugins import load
+    from harness.results.store import ResultStore
+    from harness.stages.graph import compile_graph
+    from harness.suites.suite import load_suite
 
     marks = [perf_counter()]
     registry = load()

@@ -23,13 +23,13 @@ from language_step import SIZES
 from timing import Compared, compared, side_by_side
 
 from harness import DataSpec, Finetune, Masks, MethodContext, Train
-from harness.densities import DensityBudget, select
-from harness.memory import keep_freed_memory
-from harness.sampler import Sampler
-from harness.substrate import Substrate
-from harness.suite_schema import Training
-from harness.trainer import Trainer
-from harness.weights import Weights
+from harness.core.densities import DensityBudget, select
+from harness.suites.schema import Training
+from harness.training.allocator import keep_freed_memory
+from harness.training.distributed import Substrate
+from harness.training.sampler import Sampler
+from harness.training.trainer import Trainer
+from harness.training.weights import Weights
 
 STEPS = 10**9
 VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = {

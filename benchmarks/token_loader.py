@@ -18,7 +18,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from harness.sampler import Sampler
+from harness.training.sampler import Sampler
 from harness_language.corpora.windows import ShardWindows
 
 CONTEXT = 1024

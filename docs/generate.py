@@ -18,10 +18,10 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from harness import suite_schema
 from harness.cli import cli
 from harness.cli.describe import describe_options
-from harness.slurm_options import SlurmOptions
+from harness.suites import schema
+from harness.suites.slurm_options import SlurmOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 LEADERBOARD = Path("results/quickstart/leaderboard.md")
@@ -46,7 +46,7 @@ def documents() -> dict[Path, str]:
     """Each document as it should be, for the suite schema and command line as they are."""
     commands = ROOT / "docs/commands.md"
     made: dict[Path, str] = {}
-    for name, model in [*((name, getattr(suite_schema, name)) for name in TABLES), ("SlurmOptions", SlurmOptions)]:
+    for name, model in [*((name, getattr(schema, name)) for name in TABLES), ("SlurmOptions", SlurmOptions)]:
         path = ROOT / ("docs/clusters.md" if model is SlurmOptions else "docs/suites.md")
         text = made.get(path) or path.read_text(encoding="utf8")
         made[path] = filled(text, f"keys: {name}", key_table(model, meanings(inside(text, name))))

@@ -8,49 +8,49 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from harness.version import __version__ as __version__
 
 _PUBLIC = {
-    "Architecture": "architecture",
-    "Band": "connections",
-    "Benchmark": "benchmark",
-    "Connection": "connections",
+    "Architecture": "core.architecture",
+    "Band": "core.connections",
+    "Benchmark": "core.benchmark",
+    "Connection": "core.connections",
     "DataMissing": "errors",
-    "DataSpec": "benchmark",
-    "DensityBudget": "densities",
-    "Entry": "hookspecs",
-    "Finetune": "phases",
+    "DataSpec": "core.data",
+    "DensityBudget": "core.densities",
+    "Entry": "registry.hookspecs",
+    "Finetune": "core.phases",
     "HarnessError": "errors",
     "CorruptFile": "errors",
-    "Inherit": "phases",
-    "LanguageNetwork": "language_network",
-    "Masks": "masks",
-    "Model": "benchmark",
-    "Split": "benchmark",
-    "Measurement": "benchmark",
-    "MethodContext": "method",
-    "Metric": "benchmark",
-    "ParameterGroup": "method",
-    "NoOptions": "architecture",
-    "Phase": "phases",
-    "Prune": "phases",
-    "Reinitialize": "phases",
-    "Rewind": "phases",
-    "Scores": "benchmark",
-    "Source": "method",
-    "SparsityMethod": "method",
-    "Train": "phases",
-    "TrainingBudget": "method",
-    "TrainingData": "benchmark",
+    "Inherit": "core.phases",
+    "LanguageNetwork": "core.language_network",
+    "Masks": "core.masks",
+    "Model": "core.benchmark",
+    "Split": "core.data",
+    "Measurement": "core.benchmark",
+    "MethodContext": "core.method",
+    "Metric": "core.benchmark",
+    "ParameterGroup": "core.method",
+    "NoOptions": "core.architecture",
+    "Phase": "core.phases",
+    "Prune": "core.phases",
+    "Reinitialize": "core.phases",
+    "Rewind": "core.phases",
+    "Scores": "core.benchmark",
+    "Source": "core.method",
+    "SparsityMethod": "core.method",
+    "Train": "core.phases",
+    "TrainingBudget": "core.method",
+    "TrainingData": "core.data",
     "Unsupported": "errors",
     "UserError": "errors",
-    "allocate": "densities",
-    "data_directory": "data",
+    "allocate": "core.densities",
+    "data_directory": "storage.data_directory",
     "derived_seed": "seeds",
-    "head_loss": "head",
-    "hookimpl": "hookspecs",
-    "select": "densities",
-    "top_k": "densities",
+    "head_loss": "core.head_loss",
+    "hookimpl": "registry.hookspecs",
+    "select": "core.densities",
+    "top_k": "core.densities",
 }
 
 __all__ = sorted(_PUBLIC)
@@ -67,43 +67,43 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from harness.architecture import Architecture as Architecture
-    from harness.architecture import NoOptions as NoOptions
-    from harness.benchmark import Benchmark as Benchmark
-    from harness.benchmark import DataSpec as DataSpec
-    from harness.benchmark import Measurement as Measurement
-    from harness.benchmark import Metric as Metric
-    from harness.benchmark import Model as Model
-    from harness.benchmark import Scores as Scores
-    from harness.benchmark import Split as Split
-    from harness.benchmark import TrainingData as TrainingData
-    from harness.connections import Band as Band
-    from harness.connections import Connection as Connection
-    from harness.data import data_directory as data_directory
-    from harness.densities import DensityBudget as DensityBudget
-    from harness.densities import allocate as allocate
-    from harness.densities import select as select
-    from harness.densities import top_k as top_k
+    from harness.core.architecture import Architecture as Architecture
+    from harness.core.architecture import NoOptions as NoOptions
+    from harness.core.benchmark import Benchmark as Benchmark
+    from harness.core.benchmark import Measurement as Measurement
+    from harness.core.benchmark import Metric as Metric
+    from harness.core.benchmark import Model as Model
+    from harness.core.benchmark import Scores as Scores
+    from harness.core.connections import Band as Band
+    from harness.core.connections import Connection as Connection
+    from harness.core.data import DataSpec as DataSpec
+    from harness.core.data import Split as Split
+    from harness.core.data import TrainingData as TrainingData
+    from harness.core.densities import DensityBudget as DensityBudget
+    from harness.core.densities import allocate as allocate
+    from harness.core.densities import select as select
+    from harness.core.densities import top_k as top_k
+    from harness.core.head_loss import head_loss as head_loss
+    from harness.core.language_network import LanguageNetwork as LanguageNetwork
+    from harness.core.masks import Masks as Masks
+    from harness.core.method import MethodContext as MethodContext
+    from harness.core.method import ParameterGroup as ParameterGroup
+    from harness.core.method import Source as Source
+    from harness.core.method import SparsityMethod as SparsityMethod
+    from harness.core.method import TrainingBudget as TrainingBudget
+    from harness.core.phases import Finetune as Finetune
+    from harness.core.phases import Inherit as Inherit
+    from harness.core.phases import Phase as Phase
+    from harness.core.phases import Prune as Prune
+    from harness.core.phases import Reinitialize as Reinitialize
+    from harness.core.phases import Rewind as Rewind
+    from harness.core.phases import Train as Train
     from harness.errors import CorruptFile as CorruptFile
     from harness.errors import DataMissing as DataMissing
     from harness.errors import HarnessError as HarnessError
     from harness.errors import Unsupported as Unsupported
     from harness.errors import UserError as UserError
-    from harness.head import head_loss as head_loss
-    from harness.hookspecs import Entry as Entry
-    from harness.hookspecs import hookimpl as hookimpl
-    from harness.language_network import LanguageNetwork as LanguageNetwork
-    from harness.masks import Masks as Masks
-    from harness.method import MethodContext as MethodContext
-    from harness.method import ParameterGroup as ParameterGroup
-    from harness.method import Source as Source
-    from harness.method import SparsityMethod as SparsityMethod
-    from harness.method import TrainingBudget as TrainingBudget
-    from harness.phases import Finetune as Finetune
-    from harness.phases import Inherit as Inherit
-    from harness.phases import Phase as Phase
-    from harness.phases import Prune as Prune
-    from harness.phases import Reinitialize as Reinitialize
-    from harness.phases import Rewind as Rewind
-    from harness.phases import Train as Train
+    from harness.registry.hookspecs import Entry as Entry
+    from harness.registry.hookspecs import hookimpl as hookimpl
     from harness.seeds import derived_seed as derived_seed
+    from harness.storage.data_directory import data_directory as data_directory

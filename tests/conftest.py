@@ -193,7 +193,7 @@ def _texts(folder, names):
 
 
 def _masks(folder, stages):
-    """Four sound files, as harness.mask_pictures describes them, and four unusable ones."""
+    """Four sound files, as harness.results.mask_pictures describes them, and four unusable ones."""
     for at, stage in enumerate(stages):
         path = folder / f"{stage}.safetensors"
         bits = np.random.RandomState(at).rand(80) < (1.0, 1.0, 0.5, 0.5)[min(at, 3)]

@@ -14,7 +14,7 @@ import pandas as pd
 from harness.analysis.frame import SPENT, TABLE, asked
 from harness.analysis.statistics import Array, better, detectable, holm, paired, seeds_needed, summarise
 from harness.errors import UserError, unknown_name
-from harness.results import LeftOut
+from harness.results.store import LeftOut
 
 ROW = (*TABLE, "method", "density_scope", "match", "asked")
 DENSITY_TOLERANCE = 0.1  # relative; how near a density must be to count as the one asked for

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import UserError, unknown_name
-from harness.results import LeftOut, Record, ResultStore
-from harness.wording import not_finite
+from harness.formatting import not_finite
+from harness.results.store import LeftOut, Record, ResultStore
 
 DEFAULT_BASELINE = "dense"
 DISTRIBUTION = "sparsity-harness"

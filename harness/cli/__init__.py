@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 import click
 
-from harness import __version__
 from harness.errors import HarnessError
+from harness.version import __version__
 
 COMMANDS = {
     "run": ("harness.cli.run", "Run a suite: everything that has no result yet."),

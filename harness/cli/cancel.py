@@ -25,8 +25,8 @@ def command(what: str, results: Path) -> None:
     from harness.cli.find import find_cell
     from harness.executors import slurm_queue
     from harness.executors.submissions import Submissions
-    from harness.results import ResultStore
-    from harness.wording import count
+    from harness.formatting import count
+    from harness.results.store import ResultStore
 
     store = ResultStore(results)
     whole = Path(what).stem if what.endswith((".yaml", ".yml")) else what

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from harness.published.findings import Finding
-    from harness.published.schema import Paper
+    from harness.claims.findings import Finding
+    from harness.claims.schema import Paper
 
 FORMATS = ("table", "markdown", "csv", "json")
 VERDICTS = ("reproduced", "not-reproduced", "inconclusive", "differs", "not-run")
@@ -44,12 +44,12 @@ def command(
     The claims are the files in --claims, one a paper; names in them are checked against --suites. Without PAPER all
     are judged and CLAIMS.md is written into the results folder. The rules are in docs/claims.md.
     """
-    from harness.files import write_text
-    from harness.published.findings import find
-    from harness.published.loading import choose, load_papers
-    from harness.published.measuring import Measuring
+    from harness.claims.findings import find
+    from harness.claims.loading import choose, load_papers
+    from harness.claims.measuring import Measuring
     from harness.report.claims_page import claims_page
-    from harness.results import ResultStore
+    from harness.results.store import ResultStore
+    from harness.storage.atomic_files import write_text
 
     chosen = choose(load_papers(folder, suites), papers)
     found = find(chosen, Measuring(ResultStore(results)))
@@ -71,7 +71,7 @@ def command(
 
 
 def _csv(shown: Sequence[Finding]) -> None:
-    from harness.published.findings import KEYS
+    from harness.claims.findings import KEYS
 
     writer = csv.DictWriter(sys.stdout, KEYS, lineterminator="\n")
     writer.writeheader()

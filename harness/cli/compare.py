@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from harness.analysis.comparison import Row
     from harness.report.tables import Table
-    from harness.results import LeftOut
+    from harness.results.store import LeftOut
 
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 DATA = ("csv", "json")
@@ -103,7 +103,7 @@ def command(
     from harness.analysis.comparison import KEYS, Selection, selected
     from harness.analysis.frame import load
     from harness.errors import UserError
-    from harness.results import ResultStore
+    from harness.results.store import ResultStore
 
     views = [name for name, asked in (("--pareto", pareto), ("--wins", wins), ("--profile", profile)) if asked]
     if len(views) > 1:
@@ -152,9 +152,9 @@ def _draw(tables: Sequence[list[Row]], frame: pd.DataFrame, pareto: str | None, 
     """Write one figure; of several tables nothing but a profile can be drawn in one."""
     from harness.analysis import profiles
     from harness.errors import UserError
-    from harness.files import write_text
     from harness.report.figures import frontier, performance_profile, pruning_curve
     from harness.report.palette import palette
+    from harness.storage.atomic_files import write_text
 
     steps = profiles.profile(tables)[0] if profile else {}
     names = {*frame["method"].unique(), *steps}

@@ -11,14 +11,14 @@ import click
 from tabulate import tabulate
 
 from harness.cli import data_option, plugin_option
-from harness.data import data_directory
 from harness.errors import HarnessError, UserError
-from harness.plugins import Registry, load
+from harness.registry.plugins import Registry, load
+from harness.storage.data_directory import data_directory
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from harness.benchmark import Benchmark
+    from harness.core.benchmark import Benchmark
 
 
 @click.group(
@@ -113,8 +113,8 @@ def _lacking(benchmark: Benchmark[Any]) -> str:
 
 def _benchmarks(names: Sequence[str], registry: Registry) -> Iterator[tuple[str, Benchmark[Any]]]:
     """Label and benchmark for each name, in order, equal ones once; all of them where no name is given."""
-    from harness.suite import Suite
-    from harness.yaml_source import YamlSource
+    from harness.suites.suite import Suite
+    from harness.suites.yaml_source import YamlSource
 
     if not names:
         yield from registered_benchmarks(registry)

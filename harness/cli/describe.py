@@ -11,10 +11,11 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from harness.architecture import Architecture
-from harness.benchmark import Benchmark, DataSpec
+from harness.core.architecture import Architecture
+from harness.core.benchmark import Benchmark
+from harness.core.data import DataSpec
 from harness.errors import DataMissing, HarnessError, Unsupported, UserError
-from harness.plugins import Origin, Registered, Registry
+from harness.registry.plugins import Origin, Registered, Registry
 
 GENERIC = {
     "classification": DataSpec("classification", inputs=(1, 8, 8), outputs=10, examples=1000),

@@ -15,11 +15,11 @@ from typing import Any, Literal, NamedTuple
 import click
 from tabulate import tabulate
 
-from harness import __version__
 from harness.cli import data_option, plugin_option
-from harness.data import data_directory
 from harness.errors import HarnessError
-from harness.plugins import KINDS, Registry, load
+from harness.registry.plugins import KINDS, Registry, load
+from harness.storage.data_directory import data_directory
+from harness.version import __version__
 
 State = Literal["ok", "note", "BROKEN"]
 

@@ -14,11 +14,11 @@ from harness.cli import data_option
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.imported import Bundle
-    from harness.network import Network
-    from harness.plugins import Registry
-    from harness.results import Record
-    from harness.stages import PlannedCell
+    from harness.interchange.bundle import Bundle
+    from harness.registry.plugins import Registry
+    from harness.results.store import Record
+    from harness.stages.graph import PlannedCell
+    from harness.stages.network import Network
 
 EXAMPLES = """\b
 Examples:
@@ -55,11 +55,11 @@ def command(
 
     from harness.cli.find import find_cell
     from harness.errors import UserError, unknown_name
-    from harness.plugins import load
-    from harness.results import LeftOut, ResultStore, load_record
-    from harness.stage_runner import StageRunner
-    from harness.stage_store import StageStore
-    from harness.substrate import Substrate
+    from harness.registry.plugins import load
+    from harness.results.store import LeftOut, ResultStore, load_record
+    from harness.stages.runner import StageRunner
+    from harness.stages.store import StageStore
+    from harness.training.distributed import Substrate
 
     registry = load(plugins)
     formats = [*OWN, *(registered.entry.name for registered in registry.entries("exporter"))]
@@ -100,9 +100,9 @@ def _planned(
         UserError: if the suite is not there, or no longer has this very cell.
     """
     from harness.errors import UserError
-    from harness.results import ResultStore
-    from harness.stages import compile_graph
-    from harness.suite import load_suite
+    from harness.results.store import ResultStore
+    from harness.stages.graph import compile_graph
+    from harness.suites.suite import load_suite
 
     plan = ResultStore(results).plan(record["suite"]) or {}
     path = suite or Path(plan.get("path", f"{record['suite']}.yaml"))
@@ -124,7 +124,7 @@ def _selector(planned: PlannedCell) -> str:
 
 def _bundle(planned: PlannedCell, network: Network) -> Bundle:
     """What the cell's evaluation computes with."""
-    from harness.imported import Bundle, Data, Plug, own_state
+    from harness.interchange.bundle import Bundle, Data, Plug, own_state
 
     cell, spec = planned.cell, network.architecture.data
     form = cell.evaluation.masks
@@ -168,7 +168,7 @@ def _write(
     state: Path,
     registry: Registry,
 ) -> None:
-    from harness.imported import MASKS, WEIGHTS, Origin, file_sha256, new_folder, save_tensors, write
+    from harness.interchange.bundle import MASKS, WEIGHTS, Origin, file_sha256, new_folder, save_tensors, write
 
     assert bundle.architecture is not None and bundle.data is not None
     config = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.results import ResultStore
+    from harness.results.store import ResultStore
 
 _CANDIDATES = 20
 

@@ -13,9 +13,9 @@ from harness.cli import data_option, plugin_option
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from harness.imported import Bundle, Imported
-    from harness.importer import Importer
-    from harness.plugins import Registry
+    from harness.interchange.bundle import Bundle, Imported
+    from harness.interchange.formats import Importer
+    from harness.registry.plugins import Registry
 
 EXAMPLES = """\b
 Examples:
@@ -51,9 +51,9 @@ def command(
     from pydantic import ValidationError
 
     from harness.errors import UserError
-    from harness.files import write_text
-    from harness.imported import MANIFEST, Origin, file_sha256, models_directory, read, write
-    from harness.plugins import NAME, load
+    from harness.interchange.bundle import MANIFEST, Origin, file_sha256, models_directory, read, write
+    from harness.registry.plugins import NAME, load
+    from harness.storage.atomic_files import write_text
 
     registry = load(plugin_files)
     cls = registry.get("importer", importer)
@@ -117,9 +117,9 @@ def _check(bundle: Bundle, registry: Registry) -> None:
     """
     import torch
 
-    from harness.benchmark import DataSpec
+    from harness.core.data import DataSpec
     from harness.errors import PluginError
-    from harness.imported import own_state
+    from harness.interchange.bundle import own_state
 
     if bundle.architecture is None or bundle.data is None:
         return

@@ -20,7 +20,7 @@ def command(suites: tuple[str, ...], results: Path) -> None:
     """
     from harness.errors import UserError
     from harness.report.leaderboard import write_leaderboards
-    from harness.results import ResultStore
+    from harness.results.store import ResultStore
 
     store = ResultStore(results)
     if not store.suites():

@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from harness.cli.standing import Bar, Standing
+from harness.cli.progress_display import Bar, Standing
 from harness.executors.base import Job
 from harness.executors.progress import Progress
-from harness.heartbeat import Heartbeat
-from harness.wording import duration
+from harness.executors.run_status import Heartbeat
+from harness.formatting import duration
 
 PLAIN_SECONDS = 15.0
 EVALUATION_SECONDS = 0.3

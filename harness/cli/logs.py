@@ -24,7 +24,7 @@ def command(cell: str, follow: bool, results: Path) -> None:
     from harness.cli.find import find_cell
     from harness.errors import UserError
     from harness.executors.submissions import Submissions
-    from harness.results import ResultStore
+    from harness.results.store import ResultStore
 
     store = ResultStore(results)
     suite, name = find_cell(store, cell)

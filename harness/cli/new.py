@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,10 +11,9 @@ from string import Template
 
 import click
 
-import harness
 from harness.errors import UserError
-from harness.files import write_text
-from harness.plugins import KINDS, NAME, Kind, load
+from harness.registry.plugins import KINDS, NAME, Kind, load
+from harness.storage.atomic_files import write_text
 
 
 @click.command(
@@ -35,9 +35,10 @@ def command(kind: Kind, name: str, output: Path) -> None:
         if path.exists():
             raise UserError(f"{path} exists and is not overwritten: choose another name, or a folder with --output")
     _check_free(kind, name)
-    texts = {"title": _title(kind, name), "name": name, "kind": kind}
-    for path, template in targets.items():
-        text = (files("harness") / "templates" / template).read_text(encoding="utf8")
+    folder = files("harness.registry") / "templates"
+    templates = {path: (folder / template).read_text(encoding="utf8") for path, template in targets.items()}
+    texts = {"title": _title(kind, name, "".join(templates.values())), "name": name, "kind": kind}
+    for path, text in templates.items():
         write_text(path, Template(text).substitute(texts))
         click.echo(f"wrote {path}")
     plugin, test = targets
@@ -62,7 +63,8 @@ def _check_free(kind: Kind, name: str) -> None:
         raise UserError(f"{name}.py would hide the Python module '{name}': choose another name")
 
 
-def _title(kind: Kind, name: str) -> str:
-    """The class's name; it must not be one that the templates import."""
+def _title(kind: Kind, name: str, template: str) -> str:
+    """The class's name; it must not be one that the template imports."""
     title = "".join(word.capitalize() for word in name.split("_"))
-    return title + kind.capitalize() if title in {*harness.__all__, "Callable", "Field", "Mapping", "Tensor"} else title
+    taken = re.findall(r"^(?:from \S+ )?import (.*)$", template, re.MULTILINE)
+    return title + kind.capitalize() if title in re.findall(r"\w+", " ".join(taken)) else title

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from harness.cli import plugin_option
 from harness.errors import UserError, unknown_name
-from harness.plugins import KINDS, TOOLS, Registered, Registry, load
+from harness.registry.plugins import KINDS, TOOLS, Registered, Registry, load
 
 
 @click.command(

@@ -32,10 +32,10 @@ def command(suites: tuple[str, ...], output: Path, results: Path, serve: bool, p
     With --serve the page is made anew whenever it is loaded.
     """
     from harness.errors import UserError
-    from harness.files import write_text
     from harness.report.html.page import page
     from harness.report.html.server import ReportServer
-    from harness.results import ResultStore
+    from harness.results.store import ResultStore
+    from harness.storage.atomic_files import write_text
 
     store = ResultStore(results)
     if not store.suites():

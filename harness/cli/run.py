@@ -13,13 +13,13 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.cell import Cell
     from harness.executors.base import Executor, Outcome
-    from harness.executors.batches import Batch
-    from harness.planning import Plan
-    from harness.plugins import Registry
-    from harness.results import ResultStore
-    from harness.suite import Suite
+    from harness.executors.job_batches import Batch
+    from harness.executors.planning import Plan
+    from harness.registry.plugins import Registry
+    from harness.results.store import ResultStore
+    from harness.suites.cell import Cell
+    from harness.suites.suite import Suite
 
 EXAMPLES = """\b
 Examples:
@@ -91,14 +91,15 @@ def command(
     from rich.console import Console
 
     from harness.executors.local import LocalExecutor
+    from harness.executors.planning import forget, make_plan
     from harness.executors.slurm import SlurmExecutor
-    from harness.planning import forget, make_plan
-    from harness.plugins import load
-    from harness.results import ResultStore
-    from harness.run_log import choose
-    from harness.slurm_options import resolve
-    from harness.stages import compile_graph
-    from harness.suite import load_suite
+    from harness.executors.submitter import Submitter
+    from harness.registry.plugins import load
+    from harness.results.run_log import choose
+    from harness.results.store import ResultStore
+    from harness.stages.graph import compile_graph
+    from harness.suites.slurm_options import resolve
+    from harness.suites.suite import load_suite
 
     console = Console(stderr=True)
     on_cluster = executor == "slurm"
@@ -121,7 +122,7 @@ def command(
                 err=True,
             )
         if options:
-            _show_batches(SlurmExecutor(results.resolve(), loaded.name, options, seconds).batches(plan.jobs, {}))
+            _show_batches(Submitter(results.resolve(), loaded.name, options, seconds).batches(plan.jobs, {}))
             return
         for job in plan.jobs:
             click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
@@ -134,9 +135,8 @@ def command(
     interrupted = False
     if plan.jobs:
         if options:
-            runs: Executor = SlurmExecutor(
-                results.resolve(), loaded.name, options, seconds, plugins, checkpoint_minutes * 60, detach
-            )
+            submitter = Submitter(results.resolve(), loaded.name, options, seconds, plugins, checkpoint_minutes * 60)
+            runs: Executor = SlurmExecutor(submitter, detach)
         else:
             runs = LocalExecutor(results.resolve(), count, _gpus(), plugins, checkpoint_minutes * 60)
         outcome = _execute(runs, console, plan, store, registry, seconds, max_failures, beats=not options)
@@ -166,10 +166,10 @@ def _execute(
     beats: bool,
 ) -> Outcome:
     """Run the plan's jobs; where nobody else does, this process ``beats`` to tell other terminals what runs."""
-    from harness.cell_record import failed
     from harness.cli.live import RunView
     from harness.executors.base import Job
-    from harness.stages import PlannedCell
+    from harness.results.record import failed
+    from harness.stages.graph import PlannedCell
 
     class RecordingView(RunView):
         """Also writes the record of each failed cell at once."""
@@ -203,7 +203,7 @@ def _show_batches(batches: Sequence[Batch]) -> None:
     """The SLURM jobs that would be handed in, those that ask for the same in one line, and what they add up to."""
     from tabulate import tabulate
 
-    from harness.wording import duration
+    from harness.formatting import duration
 
     groups: dict[str, list[Batch]] = {}
     if not batches:
@@ -248,9 +248,9 @@ def _show_plan(
     console: Console, suite: Suite, plan: Plan, store: ResultStore, workers: int | None
 ) -> Mapping[str, float]:
     """Say what will run; about how many seconds each stage takes. ``workers`` is None on a cluster."""
-    from harness.planning import REFERENCE, estimate, summary
-    from harness.stage_store import StageStore
-    from harness.wording import count, duration
+    from harness.executors.planning import REFERENCE, estimate, summary
+    from harness.formatting import count, duration
+    from harness.stages.store import StageStore
 
     text = "; ".join(summary(plan.graph, plan))
     console.print(f"[bold]{suite.name}[/bold]: {text}", highlight=False, soft_wrap=True)
@@ -311,9 +311,9 @@ def _plan_record(suite: Suite, plan: Plan, overrides: Sequence[str], plugins: Se
 
 def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell], bool]:
     """Whether a cell matches any of the selectors; all cells if there are none."""
-    from harness.cell import Key
     from harness.errors import UserError, unknown_name
-    from harness.suite_schema import Selector
+    from harness.suites.cell import Key
+    from harness.suites.schema import Selector
 
     try:
         selectors = [Selector.parse(text) for text in only]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from harness.results import Record
+    from harness.results.store import Record
 
 
 @click.command(
@@ -24,7 +24,7 @@ def command(cell: str, form: str, results: Path) -> None:
     """Show the record of CELL: its name, SUITE/NAME, or any part of it that fits one cell only."""
     from harness.cli.find import find_cell
     from harness.errors import HarnessError, UserError
-    from harness.results import LeftOut, ResultStore, load_record
+    from harness.results.store import LeftOut, ResultStore, load_record
 
     store = ResultStore(results)
     path = store.cell_path(*find_cell(store, cell))

@@ -11,8 +11,8 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.executors.survey import Survey
-    from harness.results import ResultStore
+    from harness.executors.cluster_status import Survey
+    from harness.results.store import ResultStore
 
 STATES = ("done", "failed", "diverged", "blocked", "cancelled", "lost", "running", "requeued", "queued", "to do")
 RUNNING = 20
@@ -34,7 +34,7 @@ def command(suites: tuple[str, ...], results: Path) -> None:
     from rich.console import Console
 
     from harness.errors import UserError, unknown_name
-    from harness.results import ResultStore
+    from harness.results.store import ResultStore
 
     store = ResultStore(results)
     known = store.suites()
@@ -51,10 +51,10 @@ def command(suites: tuple[str, ...], results: Path) -> None:
 def _show(console: Console, store: ResultStore, suite: str) -> None:
     from rich.table import Table
 
-    from harness.cli.standing import stage_line
-    from harness.executors.survey import survey
-    from harness.heartbeat import running
-    from harness.wording import duration
+    from harness.cli.progress_display import stage_line
+    from harness.executors.cluster_status import survey
+    from harness.executors.run_status import running
+    from harness.formatting import duration
 
     plan = store.plan(suite)
     names = plan["cells"] if plan else sorted(p.stem for p in (store.root / suite / "cells").glob("*.json"))
@@ -94,8 +94,8 @@ def _show(console: Console, store: ResultStore, suite: str) -> None:
 
 def _show_cluster(console: Console, cluster: Survey) -> None:
     """The SLURM jobs behind what is not finished."""
-    from harness.cli.standing import stage_line
-    from harness.wording import count
+    from harness.cli.progress_display import stage_line
+    from harness.formatting import count
 
     if cluster.unknown:
         console.print(f"SLURM cannot be asked from here: {cluster.unknown}", markup=False, soft_wrap=True)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from harness.cli.standing import Standing
-    from harness.executors.survey import Survey
-    from harness.results import ResultStore
+    from harness.cli.progress_display import Standing
+    from harness.executors.cluster_status import Survey
+    from harness.results.store import ResultStore
 
 ASK_SECONDS = 30.0
 """Time between two questions to SLURM; what its jobs write is read every time."""
@@ -68,7 +68,7 @@ def command(what: str, results: Path, interval: float | None, once: bool) -> Non
 def _find(what: str, results: Path) -> tuple[ResultStore, list[str]]:
     """The suites that are meant: a name is looked for before a folder."""
     from harness.errors import UserError, unknown_name
-    from harness.results import ResultStore
+    from harness.results.store import ResultStore
 
     store, path = ResultStore(results), Path(what)
     known = store.suites()
@@ -129,7 +129,7 @@ class SuiteWatch:
     """
 
     def __init__(self, store: ResultStore, name: str) -> None:
-        from harness.cli.standing import Standing
+        from harness.cli.progress_display import Standing
 
         self.store, self.name = store, name
         self.standing = Standing([])
@@ -144,8 +144,8 @@ class SuiteWatch:
 
     def look(self) -> None:
         """Bring everything up to date."""
-        from harness.cli.standing import Bar, Standing
-        from harness.heartbeat import running
+        from harness.cli.progress_display import Bar, Standing
+        from harness.executors.run_status import running
 
         plan = self.store.plan(self.name)
         states = self._cells()
@@ -195,8 +195,8 @@ class SuiteWatch:
 
     def _cluster(self, left: Sequence[str]) -> Survey:
         """What SLURM's jobs do."""
+        from harness.executors.cluster_status import survey
         from harness.executors.submissions import Submissions
-        from harness.executors.survey import survey
 
         if self._survey is None or time.monotonic() - self._asked >= ASK_SECONDS:
             self._survey, self._asked = survey(self.store.work, self.name, left), time.monotonic()
@@ -219,7 +219,7 @@ class SuiteWatch:
         return max((row["left"] for row in stages if row.get("left") is not None), default=None), True
 
     def _notes(self, left: Sequence[str], cluster: Survey, live: bool) -> list[str]:
-        from harness.wording import count
+        from harness.formatting import count
 
         notes = []
         if cluster.unknown:

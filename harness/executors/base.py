@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from harness.stages import PlannedCell, Stage
+from harness.stages.graph import PlannedCell, Stage
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,23 +6,21 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import HarnessError
 from harness.executors import slurm_queue
 from harness.executors.base import Job, Outcome, View
-from harness.executors.batches import Batch
+from harness.executors.job_batches import Batch
 from harness.executors.slurm_job import blocked
 from harness.executors.slurm_queue import State
 from harness.executors.submissions import Element, Submissions
-from harness.leases import Leases
-from harness.results import ResultStore
-from harness.stage_store import StageStore
-from harness.stages import PlannedCell, Stage
-from harness.wording import count
-
-if TYPE_CHECKING:
-    from harness.executors.slurm import SlurmExecutor
+from harness.executors.submitter import Submitter
+from harness.formatting import count
+from harness.results.store import ResultStore
+from harness.stages.graph import PlannedCell, Stage
+from harness.stages.store import StageStore
+from harness.storage.leases import Leases
 
 LOOK = 1.0
 """Seconds between two looks at the files of running jobs."""
@@ -44,14 +42,17 @@ class Dispatch:
         HarnessError: if it does not answer.
     """
 
-    def __init__(self, executor: SlurmExecutor, jobs: Sequence[Job], view: View, max_failures: int | None) -> None:
+    def __init__(
+        self, submitter: Submitter, jobs: Sequence[Job], view: View, max_failures: int | None, detach: bool = False
+    ) -> None:
         self.outcome = Outcome()
-        self._executor = executor
+        self._submitter = submitter
+        self._detach = detach
         self._view = view
         self._max_failures = max_failures
-        self._results = ResultStore(executor.results)
+        self._results = ResultStore(submitter.results)
         self._stages = StageStore(self._results.work)
-        self._submissions = Submissions(self._results.work, executor.suite)
+        self._submissions = Submissions(self._results.work, submitter.suite)
         self._jobs = {job.id: job for job in jobs}
         self._open = dict.fromkeys(self._jobs)
         self._dependents: dict[str, list[str]] = {}
@@ -81,7 +82,7 @@ class Dispatch:
         asked = 0.0
         while self._open:
             self._look()
-            if time.monotonic() - asked >= self._executor.options.poll_seconds:
+            if time.monotonic() - asked >= self._submitter.options.poll_seconds:
                 asked = time.monotonic()
                 try:
                     self._ask()
@@ -114,7 +115,7 @@ class Dispatch:
                 told = True
                 self._view.note("another harness run is handing in jobs of this suite; waiting for it")
 
-        with Leases(self._results.work / "leases").hold(f"submit-{self._executor.suite}", waiting):
+        with Leases(self._results.work / "leases").hold(f"submit-{self._submitter.suite}", waiting):
             self._attach_to_others()
             if anew and self._live:
                 self._view.note(f"queued or running already: {count(len(self._live), 'SLURM job')} of this suite")
@@ -159,7 +160,7 @@ class Dispatch:
         """As arrays: batches that ask for the same and wait for the same."""
         outside = {name: slurm for name, slurm in self._of.items() if name in self._open}
         groups: dict[tuple[Any, ...], list[Batch]] = {}
-        for batch in self._executor.batches(jobs, outside):
+        for batch in self._submitter.batches(jobs, outside):
             key = (batch.request.model_dump_json(), tuple(map(id, batch.after)), batch.outside)
             groups.setdefault(key, []).append(batch)
         size = self._array_size
@@ -173,7 +174,7 @@ class Dispatch:
                     continue
                 after = [*some[0].outside, *(name for name in parents if name)]
                 try:
-                    elements = self._executor.submit(some[0].request, some, after)
+                    elements = self._submitter.submit(some[0].request, some, after)
                 except HarnessError as error:
                     self._refuse(some, str(error))
                     continue
@@ -191,7 +192,7 @@ class Dispatch:
         if any(part in message for part in FULL):
             if message != self._refused:
                 self._refused = message
-                when = "run the suite again later" if self._executor.detach else "trying again"
+                when = "run the suite again later" if self._detach else "trying again"
                 self._view.note(f"SLURM takes no more jobs now ({message}); {when}")
             return
         if not re.search(r"submission failed|invalid|violates", message, re.IGNORECASE):
@@ -295,7 +296,7 @@ class Dispatch:
             self._told.add(reason)
             self._view.note(
                 f"waiting in the queue: {reason} ({', '.join(waiting[reason][:5])}); if the cluster cannot do what is "
-                f"asked for: harness cancel {self._executor.suite}"
+                f"asked for: harness cancel {self._submitter.suite}"
             )
 
     def _lost(self, element: Element, left: Sequence[str], state: State) -> None:
@@ -320,7 +321,7 @@ class Dispatch:
             if hungry:
                 said += f": it needs more than it asked for; raise slurm.mem ({self._log(element)})"
                 self._fail(name, {"type": "OutOfMemory", "message": said})
-            elif self._losses[name] > self._executor.options.retries:
+            elif self._losses[name] > self._submitter.options.retries:
                 said += f", the last of {self._losses[name]} times ({self._log(element)})"
                 self._fail(name, {"type": "JobLost", "message": said})
             else:

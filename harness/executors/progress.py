@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any
 
 from harness.executors.base import Job
-from harness.stages import Stage
+from harness.stages.graph import Stage
 
 POINTS = 32
 """Most points of the loss curve that travel."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.executors.submissions import Submissions
-from harness.leases import slurm_job
+from harness.storage.leases import slurm_job
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.executors.base import Job
     from harness.executors.local import LocalExecutor
     from harness.executors.progress import Progress
-    from harness.plugins import Registry
+    from harness.registry.plugins import Registry
 
 BEAT = 5.0
 """Seconds between two writings of the progress file."""
@@ -69,7 +69,7 @@ class SlurmJob:
         Exits with 1 if nothing of it could be done, so that what depends on it does not start.
         """
         from harness.executors.local import LocalExecutor
-        from harness.plugins import load
+        from harness.registry.plugins import load
 
         if self.processes > 1:
             from submitit.helpers import TorchDistributedEnvironment
@@ -119,8 +119,8 @@ class JobView:
     """
 
     def __init__(self, results: Path, suite: str, registry: Registry, rank: int | None) -> None:
-        from harness.results import ResultStore
-        from harness.stage_store import StageStore
+        from harness.results.store import ResultStore
+        from harness.stages.store import StageStore
 
         self._results = ResultStore(results)
         self._stages = StageStore(self._results.work)
@@ -141,7 +141,7 @@ class JobView:
         made is left for a later run.
         """
         from harness.executors.base import Job as Ready
-        from harness.stages import Stage
+        from harness.stages.graph import Stage
 
         todo: list[Job] = []
         here = {job.id for job in jobs}
@@ -199,8 +199,8 @@ class JobView:
 
     def failed(self, job: Job, failure: Mapping[str, Any]) -> None:
         """A job has failed, or cannot run because one that it needs has."""
-        from harness.cell_record import failed
-        from harness.stages import PlannedCell
+        from harness.results.record import failed
+        from harness.stages.graph import PlannedCell
 
         self._bad += 1
         self._running.pop(job.id, None)

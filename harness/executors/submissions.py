@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.files import write_json, write_text
+from harness.storage.atomic_files import write_json, write_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from harness.memory import keep_freed_memory
+from harness.training.allocator import keep_freed_memory
 
 REPORT_SECONDS = 0.2
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
@@ -45,7 +45,7 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
     """Serve jobs until the pipe closes; ``stop`` (a shared bool) asks the running one to end with a checkpoint.
 
     Messages out: ("ready",), ("note", text), ("progress", step, loss, more); and to end a job ("done",), ("stopped",),
-    ("failed", what :func:`harness.cell_record.describe_failure` says), or ("fatal", text) where no other job would
+    ("failed", what :func:`harness.results.record.describe_failure` says), or ("fatal", text) where no other job would
     do better: a full disk, say.
     """
     for number in SIGNALS:
@@ -54,20 +54,20 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
     keep_freed_memory()
     os.environ.update(settings.environment)
 
-    from harness import mask_pictures
-    from harness.as_planned import require_as_planned
-    from harness.cell_record import describe_failure, evaluated
     from harness.errors import HarnessError, StorageError
-    from harness.leases import Lease, Leases
-    from harness.plugins import load
-    from harness.results import ResultStore
-    from harness.run_log import RunLog, chosen
-    from harness.stage_runner import StageRunner
-    from harness.stage_store import StageStore
-    from harness.stages import PlannedCell, Stage
-    from harness.substrate import Substrate
-    from harness.trainer import StepReport
-    from harness.training_run import Interrupted
+    from harness.executors.as_planned import require_as_planned
+    from harness.registry.plugins import load
+    from harness.results import mask_pictures
+    from harness.results.record import describe_failure, evaluated
+    from harness.results.run_log import RunLog, chosen
+    from harness.results.store import ResultStore
+    from harness.stages.graph import PlannedCell, Stage
+    from harness.stages.runner import StageRunner
+    from harness.stages.store import StageStore
+    from harness.stages.training_run import Interrupted
+    from harness.storage.leases import Lease, Leases
+    from harness.training.distributed import Substrate
+    from harness.training.trainer import StepReport
 
     def tell(*message: Any) -> None:
         with suppress(OSError):  # whoever listened has gone; ``stop`` or the next ``recv`` says so

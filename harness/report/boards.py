@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from harness.analysis.comparison import Row, adjust, rank, rows, tables
+from harness.formatting import duration, size
 from harness.report.tables import (
     BETTER,
     NONE,
@@ -22,8 +23,7 @@ from harness.report.tables import (
     interval,
     probability,
 )
-from harness.results import LeftOut
-from harness.wording import duration, size
+from harness.results.store import LeftOut
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from urllib.parse import quote
 
-from harness.published.findings import Finding, needs_text
-from harness.published.schema import Claim, Needs, Paper
-from harness.published.verdicts import VERDICTS
+from harness.claims.findings import Finding, needs_text
+from harness.claims.schema import Claim, Needs, Paper
+from harness.claims.verdicts import VERDICTS
 from harness.report.tables import NONE, Cell, Column, Link, Table, decimals, escape, interval, markdown
 
 _PLACES = 4  # decimals of what was measured, at most

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.architecture import Architecture
-from harness.benchmark import DataSpec
-from harness.connections import Band
+from harness.core.architecture import Architecture
+from harness.core.connections import Band
+from harness.core.data import DataSpec
 from harness.testing.checks import Options, equal, maker, require
 
 SMALL = {

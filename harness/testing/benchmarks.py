@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.benchmark import Benchmark, DataSpec, Model, Split
+from harness.core.benchmark import Benchmark, Model
+from harness.core.data import DataSpec, Split
 from harness.testing.checks import CPU, Options, maker, require, require_json
 
 

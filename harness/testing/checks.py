@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
-from harness.plugins import Kind, contract_problem
+from harness.registry.plugins import Kind, contract_problem
 
 Options = Mapping[str, Any] | BaseModel | None
 CPU = torch.device("cpu")

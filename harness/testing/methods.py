@@ -10,26 +10,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.architecture import Architecture, NoOptions
-from harness.benchmark import DataSpec
-from harness.connections import Connection
-from harness.densities import DensityBudget, select
-from harness.discrete import inherit, prune
-from harness.masks import Masks
-from harness.method import MethodContext, Source, SparsityMethod, TrainingBudget
-from harness.network import Network, initial_module
-from harness.phases import Inherit, Phase, Prune, Rewind, Train
-from harness.sampler import Sampler
+from harness.core.architecture import Architecture, NoOptions
+from harness.core.connections import Connection
+from harness.core.data import DataSpec
+from harness.core.densities import DensityBudget, select
+from harness.core.masks import Masks
+from harness.core.method import MethodContext, Source, SparsityMethod, TrainingBudget
+from harness.core.phases import Inherit, Phase, Prune, Rewind, Train
 from harness.seeds import derived_seed
-from harness.substrate import Substrate
-from harness.suite_schema import Training
+from harness.stages.discrete_phases import inherit, prune
+from harness.stages.network import Network, initial_module
+from harness.suites.schema import Training
 from harness.testing.checks import CPU, Options, equal, maker, require, require_json
 from harness.testing.toy import ToyArchitecture, ToyData
-from harness.trainer import Trainer
-from harness.weights import Weights
+from harness.training.distributed import Substrate
+from harness.training.sampler import Sampler
+from harness.training.trainer import Trainer
+from harness.training.weights import Weights
 
 if TYPE_CHECKING:
-    from harness.cell import Cell
+    from harness.suites.cell import Cell
 
 TRAINING = Training(steps=20, batch_size=8, optimizer="sgd", lr=0.05)
 Method = SparsityMethod[Any]

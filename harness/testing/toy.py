@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.architecture import Architecture, NoOptions
-from harness.benchmark import DataSpec
-from harness.connections import Band, Connection
+from harness.core.architecture import Architecture, NoOptions
+from harness.core.connections import Band, Connection
+from harness.core.data import DataSpec
 
 
 class ToyArchitecture(Architecture[NoOptions]):

@@ -24,7 +24,7 @@ from harness import (
     Unsupported,
     data_directory,
 )
-from harness.digests import described, digest, digest_now
+from harness.storage.digests import described, digest, digest_now
 from harness_alignment.download import download
 from harness_language.scoring import network
 from harness_language.tokenizers import ENCODINGS, TokenizerName, encoding, tokenizer, tokenizer_files

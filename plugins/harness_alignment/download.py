@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from harness import CorruptFile
-from harness.digests import digest_now
+from harness.storage.digests import digest_now
 
 SECONDS = 30
 

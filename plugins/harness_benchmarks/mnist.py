@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from harness import CorruptFile, DataMissing, data_directory
-from harness.digests import described
+from harness.storage.digests import described
 from harness_benchmarks.idx import read_idx
 from harness_benchmarks.images import Bytes, ImageBenchmark, ImageOptions
 from harness_benchmarks.splits import stratified_order

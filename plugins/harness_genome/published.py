@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from harness import UserError
-from harness.imported import read
+from harness.interchange.bundle import read
 from harness_genome.genome import Genome
 
 

@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from harness import UserError
-from harness.imported import Bundle, Plug
-from harness.importer import Importer
+from harness.interchange.bundle import Bundle, Plug
+from harness.interchange.formats import Importer
 from harness_biogpt import load_published
 from harness_biogpt.architecture import Biogpt, BiogptOptions
 from harness_imports.bundles import NEOX, NEOX_VOCABULARY, bundled, nonzero_masks

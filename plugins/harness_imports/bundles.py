@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from harness import Architecture
-from harness.imported import Bundle, Data, Plug
+from harness.interchange.bundle import Bundle, Data, Plug
 
 GPT2 = "tiktoken:gpt2"
 NEOX = "tokenizers:56ac4821e129d2c5"

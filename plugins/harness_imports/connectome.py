@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch import Tensor
 
 from harness import UserError
-from harness.imported import Bundle, Plug
-from harness.importer import Importer
+from harness.interchange.bundle import Bundle, Plug
+from harness.interchange.formats import Importer
 from harness_architectures.gpt_rope import GptRope, GptRopeOptions
 from harness_imports.bundles import GPT2, GPT2_VOCABULARY, bundled, nonzero_masks
 from harness_imports.mapping import language, layers, mapped, multiple, sizes

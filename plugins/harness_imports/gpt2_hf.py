@@ -8,8 +8,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from harness import UserError
-from harness.imported import Bundle
-from harness.importer import Importer
+from harness.interchange.bundle import Bundle
+from harness.interchange.formats import Importer
 from harness_architectures.gpt2 import Gpt2, Gpt2Options, load_hf
 from harness_imports.bundles import GPT2, GPT2_VOCABULARY, bundled
 from harness_imports.mapping import language, layers, multiple, sizes

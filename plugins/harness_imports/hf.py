@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from harness import Architecture
-from harness.imported import MASKS, WEIGHTS, save_tensors
-from harness.importer import Exporter
+from harness.interchange.bundle import MASKS, WEIGHTS, save_tensors
+from harness.interchange.formats import Exporter
 from harness_architectures.gpt2 import Gpt2
 from harness_architectures.gpt2_checkpoint import BLOCK, TOP
 from harness_imports.bundles import GPT2_VOCABULARY

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from harness.imported import Bundle, Plug
-from harness.importer import Importer
+from harness.interchange.bundle import Bundle, Plug
+from harness.interchange.formats import Importer
 from harness_genome.published import load_genome
 
 

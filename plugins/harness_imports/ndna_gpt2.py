@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
 from harness import UserError
-from harness.imported import Bundle, Plug
-from harness.importer import Importer
+from harness.interchange.bundle import Bundle, Plug
+from harness.interchange.formats import Importer
 from harness_architectures.gpt2 import Gpt2, Gpt2Options
 from harness_genome import Genome
 from harness_genome.published import check_genome

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from harness import DataMissing, Metric, UserError, data_directory
-from harness.digests import described
+from harness.storage.digests import described
 from harness_language.language import LanguageBenchmark, LanguageOptions, Tokens
 from harness_language.splits import share
 from harness_language.tokenizers import (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from harness import LanguageNetwork, Scores, Split, UserError
-from harness.digests import described, digest
+from harness.storage.digests import described, digest
 from harness_language.evaluations.evaluation import EvaluationOptions, LanguageEvaluation
 from harness_language.tokenizers import tokenizer
 from harness_lm_eval import evaluation

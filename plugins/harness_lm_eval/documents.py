@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import CorruptFile, DataMissing, UserError, data_directory
-from harness.files import write_atomic
+from harness.storage.atomic_files import write_atomic
 from harness_language.corpora.hub import answers, endpoint
 from harness_language.evaluations.json_lines import read_json_lines
 from harness_lm_eval.catalogue import Function, Task

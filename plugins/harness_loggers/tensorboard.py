@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from harness.logger import Logged, Logger
+from harness.core.logger import Logged, Logger
 from harness_loggers.package import require
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ class TensorBoard(Logger):
     """
 
     def check(self) -> None:
-        """See :class:`harness.logger.Logger`."""
+        """See :class:`harness.core.logger.Logger`."""
         require("tensorboard", "tensorboard")
 
     def start(self, run: Logged) -> None:
-        """See :class:`harness.logger.Logger`."""
+        """See :class:`harness.core.logger.Logger`."""
         from torch.utils.tensorboard import SummaryWriter
 
         folder = run.folder / "tensorboard" / f"{run.kind}s" / run.name
@@ -35,10 +35,10 @@ class TensorBoard(Logger):
             self._writer.add_text("config", f"    {text}", run.first_step)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """See :class:`harness.logger.Logger`."""
+        """See :class:`harness.core.logger.Logger`."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
     def finish(self) -> None:
-        """See :class:`harness.logger.Logger`."""
+        """See :class:`harness.core.logger.Logger`."""
         self._writer.close()

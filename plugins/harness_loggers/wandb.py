@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from harness.logger import Logged, Logger
+from harness.core.logger import Logged, Logger
 from harness_loggers.package import require
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ class Wandb(Logger):
     """
 
     def check(self) -> None:
-        """See :class:`harness.logger.Logger`."""
+        """See :class:`harness.core.logger.Logger`."""
         require("wandb", "wandb")
         # Workers start services of their own, which end with them; an inherited one holds on to runs that were killed.
         os.environ.pop("WANDB_SERVICE", None)
 
     def start(self, run: Logged) -> None:
-        """See :class:`harness.logger.Logger`."""
+        """See :class:`harness.core.logger.Logger`."""
         import wandb
 
         identity = run.id[-64:]
@@ -59,12 +59,12 @@ class Wandb(Logger):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """See :class:`harness.logger.Logger`."""
+        """See :class:`harness.core.logger.Logger`."""
         if step >= self._first:
             self._run.log(dict(values), step=step)
 
     def finish(self) -> None:
-        """See :class:`harness.logger.Logger`."""
+        """See :class:`harness.core.logger.Logger`."""
         ending = Thread(target=self._run.finish, daemon=True)
         ending.start()
         ending.join(PATIENCE)

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from harness import CorruptFile, DataMissing, UserError, data_directory
-from harness.digests import digest as file_digest
+from harness.storage.digests import digest as file_digest
 
 FILES = ("*.json", "*.safetensors")
 """What of a model is used: never pickled weights, never code."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness import checkpoint
+from harness.storage import checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from harness import UserError
-from harness.as_planned import require_as_planned
 from harness.cli import main
-from harness.plugins import load
-from harness.suite import load_suite
+from harness.executors.as_planned import require_as_planned
+from harness.registry.plugins import load
+from harness.suites.suite import load_suite
 
 SUITE = """\
 architectures: {{tiny: {{use: gpt2, n_layers: 1, width: 16, heads: 2, context: 16}}}}

@@ -171,9 +171,9 @@ def test_what_is_edited_after_planning_is_not_run(
     """A job that waited in a queue, say: here the file changes when the worker is about to load it."""
     from harness.executors.base import Job, View
     from harness.executors.local import LocalExecutor
-    from harness.plugins import load
-    from harness.stages import compile_graph
-    from harness.suite import load_suite
+    from harness.registry.plugins import load
+    from harness.stages.graph import compile_graph
+    from harness.suites.suite import load_suite
 
     class Told(View):
         def __init__(self) -> None:

@@ -22,13 +22,14 @@ import yaml
 
 import harness
 import harness.testing
-from harness import hookspecs, phases
-from harness.architecture import Architecture
-from harness.benchmark import Benchmark
 from harness.cli import cli
-from harness.method import MethodContext, SparsityMethod
-from harness.plugins import KINDS, RESERVED, load
-from harness.suite import load_suite
+from harness.core import phases
+from harness.core.architecture import Architecture
+from harness.core.benchmark import Benchmark
+from harness.core.method import MethodContext, SparsityMethod
+from harness.registry import hookspecs
+from harness.registry.plugins import KINDS, RESERVED, load
+from harness.suites.suite import load_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf8")

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 
-from harness import checkpoint
 from harness.cli import main
+from harness.storage import checkpoint
 
 HERE = Path(__file__).parent
 PLUGINS = ("--plugin", str(HERE.parent / "harness" / "toy_plugin.py"), "--plugin", str(HERE / "fates.py"))

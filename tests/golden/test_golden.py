@@ -18,13 +18,13 @@ import pytest
 import torch
 
 from harness import Masks
-from harness.plugins import load
-from harness.stage_runner import StageRunner
-from harness.stage_store import StageStore
-from harness.stages import compile_graph
-from harness.substrate import Substrate
-from harness.suite import load_suite
-from harness.trainer import StepReport
+from harness.registry.plugins import load
+from harness.stages.graph import compile_graph
+from harness.stages.runner import StageRunner
+from harness.stages.store import StageStore
+from harness.suites.suite import load_suite
+from harness.training.distributed import Substrate
+from harness.training.trainer import StepReport
 
 HERE = Path(__file__).parent
 RECORD = HERE / "phases.json"

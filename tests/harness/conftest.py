@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from harness.cell_record import evaluated
-from harness.network import Network
-from harness.plugins import load
-from harness.stage_runner import StageRunner
-from harness.stage_store import StageStore
-from harness.stages import Graph, PlannedCell, compile_graph
-from harness.substrate import Substrate
-from harness.suite import load_suite
+from harness.registry.plugins import load
+from harness.results.record import evaluated
+from harness.stages.graph import Graph, PlannedCell, compile_graph
+from harness.stages.network import Network
+from harness.stages.runner import StageRunner
+from harness.stages.store import StageStore
+from harness.suites.suite import load_suite
+from harness.training.distributed import Substrate
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")

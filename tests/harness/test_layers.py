@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-from harness.plugins import KINDS, load
+from harness.registry.plugins import KINDS, load
 
 ROOT = Path(__file__).parents[2]
-ABOVE = {
-    "core": {"executors.base"},  # of the executors only what a job is
-    "executors": {"core"},
-    "analysis": {"core"},
-    "published": {"core", "analysis"},
-    "report": {"core", "analysis", "published"},
-    "testing": {"core"},
-    "cli": {"core", "executors", "analysis", "published", "report"},
-}
-"""Part of the core -> what it may import besides itself."""
+LAYERS = (
+    "root",
+    "core",
+    "storage",
+    "interchange",
+    "registry",
+    "suites",
+    "training",
+    "stages",
+    "results",
+    "executors",
+    "analysis",
+    "claims",
+    "report",
+    "testing",
+    "cli",
+)
+"""Folders of the core, from the ground up: each may import from itself and from those before it."""
+ROOTS = {"harness", "harness.__main__", "harness.errors", "harness.formatting", "harness.seeds", "harness.version"}
+"""The modules that lie in no folder."""
+FACADE = "harness"
+"""For plugins and users: it knows everything below it, and nothing below it may know it."""
 ENTRY = "harness.__main__"
 WORDS = {"dense", "random", "text", "lm_eval"}
 """Names that mean something else too: the default baseline, a generator's state, an SVG element, a distribution."""
@@ -42,40 +54,82 @@ PLUGINS = {
 
 
 def imports(path: Path, known: dict[str, Path]) -> Iterator[str]:
-    """Modules of ``known`` that a file imports at run time, early or late."""
-
-    def walk(node: ast.AST) -> Iterator[str]:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
-                continue
-            if isinstance(child, ast.ImportFrom) and child.module:
-                for alias in child.names:
-                    longer = f"{child.module}.{alias.name}"
-                    yield longer if longer in known else child.module
-            elif isinstance(child, ast.Import):
-                yield from (alias.name for alias in child.names)
-            yield from walk(child)
-
-    return (name for name in walk(ast.parse(path.read_text())) if name in known)
+    """Modules of ``known`` that a file imports: early, late, or only for its types."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                longer = f"{node.module}.{alias.name}"
+                name = longer if longer in known else node.module
+                if name in known:
+                    yield name
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
 
 
-def part(module: str) -> str:
-    names = module.split(".")
-    return names[1] if len(names) > 1 and (ROOT / "harness" / names[1]).is_dir() else "core"
+def layer(module: str) -> str:
+    return "root" if module in ROOTS else module.split(".")[1]
+
+
+def upward(files: dict[str, Path]) -> list[str]:
+    """What imports from a folder above its own, or the facade."""
+    return [
+        f"{module} imports {other}"
+        for module, path in files.items()
+        if module not in {FACADE, ENTRY}
+        for other in imports(path, files)
+        if other == FACADE or LAYERS.index(layer(other)) > LAYERS.index(layer(module))
+    ]
+
+
+def circle(files: dict[str, Path]) -> list[str]:
+    """Modules that need each other, if there are any."""
+    graph = {name: set(imports(path, files)) - {name} for name, path in files.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_every_module_lies_in_a_layer() -> None:
+    assert {layer(module) for module in HARNESS} == set(LAYERS)
+    flat = {
+        "harness" if path.stem == "__init__" else f"harness.{path.stem}" for path in (ROOT / "harness").glob("*.py")
+    }
+    assert flat == ROOTS
+
+
+def test_nothing_imports_upward() -> None:
+    assert upward(HARNESS) == []
 
 
 def test_no_module_needs_itself() -> None:
-    graph = {name: set(imports(path, HARNESS)) - {name} for name, path in HARNESS.items()}
-    assert len(list(TopologicalSorter(graph).static_order())) == len(HARNESS)  # raises CycleError
+    assert circle(HARNESS) == []
 
 
-@pytest.mark.parametrize("name", sorted(ABOVE))
-def test_parts_import_from_lower_ones(name: str) -> None:
-    for module, path in HARNESS.items():
-        if part(module) == name and module != ENTRY:
-            for other in imports(path, HARNESS):
-                allowed = {name, *ABOVE[name]}
-                assert part(other) in allowed or other.removeprefix("harness.") in allowed, f"{module} imports {other}"
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from harness.cli import cli",
+        "def late():\n    from harness.stages.graph import Stage",
+        "if TYPE_CHECKING:\n    from harness.stages.graph import Stage",
+        "import harness.stages.runner",
+        "from harness.stages import runner",
+        "from harness import Masks",
+    ],
+)
+def test_an_upward_import_is_found(tmp_path: Path, line: str) -> None:
+    planted = tmp_path / "optimizers.py"
+    planted.write_text(f"{HARNESS['harness.training.optimizers'].read_text()}\n{line}\n")
+    found = upward({**HARNESS, "harness.training.optimizers": planted})
+    assert [text.partition(" imports ")[0] for text in found] == ["harness.training.optimizers"]
+
+
+def test_a_circle_of_types_is_found(tmp_path: Path) -> None:
+    planted = tmp_path / "connections.py"
+    code = HARNESS["harness.core.connections"].read_text()
+    planted.write_text(f"{code}\nif TYPE_CHECKING:\n    from harness.core.method import SparsityMethod\n")
+    assert "harness.core.connections" in circle({**HARNESS, "harness.core.connections": planted})
 
 
 def test_the_harness_imports_no_plugin() -> None:

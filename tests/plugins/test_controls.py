@@ -21,7 +21,7 @@ from harness import (
     Unsupported,
     UserError,
 )
-from harness.architecture import Architecture, NoOptions
+from harness.core.architecture import Architecture, NoOptions
 from harness_controls import harness_register_methods
 from harness_controls.continued import Continued
 from harness_controls.reinit import Reinit

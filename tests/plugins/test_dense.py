@@ -1,5 +1,5 @@
 from harness import Finetune, Prune, Train, TrainingBudget
-from harness.architecture import NoOptions
+from harness.core.architecture import NoOptions
 from harness_dense import harness_register_methods
 from harness_dense.method import Dense
 

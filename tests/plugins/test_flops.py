@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness import Architecture, DataSpec
-from harness.flops import forward_flops
+from harness.results.flops import forward_flops
 from harness_architectures.gpt2 import Gpt2, Gpt2Options
 from harness_architectures.gpt_rope import GptRope, GptRopeOptions
 from harness_architectures.mlp import Mlp, MlpOptions

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness import Band, Connection, DataSpec, Masks, MethodContext, NoOptions, Source, TrainingBudget, UserError
-from harness.phases import Train
+from harness.core.phases import Train
 from harness.testing.methods import check_method
 from harness.testing.toy import ToyArchitecture
 from harness_genome import Genome

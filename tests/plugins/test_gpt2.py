@@ -10,8 +10,8 @@ import torch
 from pydantic import ValidationError
 
 from harness import Connection, DataSpec, Unsupported, UserError
-from harness.plugins import load
-from harness.suite import load_suite
+from harness.registry.plugins import load
+from harness.suites.suite import load_suite
 from harness_architectures.gpt2 import Gpt2, Gpt2Options, load_hf
 from harness_architectures.scaling import parameter_count
 

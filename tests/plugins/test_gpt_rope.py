@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from harness import DataSpec, Masks, Unsupported
 from harness.testing import check_architecture
-from harness.weights import Weights
+from harness.training.weights import Weights
 from harness_architectures.gpt_rope import GptRope, GptRopeOptions
 from harness_architectures.gpt_rope_network import GptRopeNetwork, rotated, rotation
 from harness_architectures.scaling import parameter_count

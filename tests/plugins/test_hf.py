@@ -16,9 +16,9 @@ import torch
 from pydantic import ValidationError
 
 from harness import CorruptFile, DataMissing, DataSpec, Masks, Unsupported, UserError
-from harness.flops import forward_flops
+from harness.results.flops import forward_flops
 from harness.testing import check_architecture
-from harness.weights import Weights
+from harness.training.weights import Weights
 from harness_architectures.gpt2 import Gpt2, Gpt2Options, load_hf
 
 pytest.importorskip("transformers", reason="transformers is not installed")

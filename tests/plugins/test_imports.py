@@ -14,8 +14,8 @@ from torch import Tensor
 
 from harness import DataMissing, DataSpec, UserError
 from harness.cli import cli
-from harness.imported import Imported, read
-from harness.plugins import load
+from harness.interchange.bundle import Imported, read
+from harness.registry.plugins import load
 from harness_genome.published import load_genome
 
 VOCABULARY, CONTEXT, WIDTH, HEADS, LAYERS = 13, 7, 8, 2, 3

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from harness import UserError
 from harness.cli import cli
-from harness.imported import read
-from harness.results import load_record
-from harness.stage_store import StageStore
+from harness.interchange.bundle import read
+from harness.results.store import load_record
+from harness.stages.store import StageStore
 
 SUITE = """
 name: made

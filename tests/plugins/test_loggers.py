@@ -17,20 +17,20 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from harness import checkpoint
-from harness.cell_record import evaluated
 from harness.cli import main
+from harness.core.logger import Logged, Logger
 from harness.errors import UserError
-from harness.logger import Logged, Logger
-from harness.plugins import Registry, load
-from harness.run_log import VARIABLE, RunLog, choose, chosen
-from harness.stage_runner import StageRunner
-from harness.stage_store import StageStore
-from harness.stages import PlannedCell, compile_graph
-from harness.substrate import Substrate
-from harness.suite import load_suite
-from harness.trainer import StepReport
-from harness.training_run import Interrupted
+from harness.registry.plugins import Registry, load
+from harness.results.record import evaluated
+from harness.results.run_log import VARIABLE, RunLog, choose, chosen
+from harness.stages.graph import PlannedCell, compile_graph
+from harness.stages.runner import StageRunner
+from harness.stages.store import StageStore
+from harness.stages.training_run import Interrupted
+from harness.storage import checkpoint
+from harness.suites.suite import load_suite
+from harness.training.distributed import Substrate
+from harness.training.trainer import StepReport
 from harness_loggers.tensorboard import TensorBoard
 from harness_loggers.wandb import Wandb
 

@@ -18,7 +18,7 @@ from harness import (
     TrainingBudget,
     select,
 )
-from harness.architecture import Architecture, NoOptions
+from harness.core.architecture import Architecture, NoOptions
 from harness_magnitude.dead_neurons import without_dead_neurons
 from harness_magnitude.method import Magnitude, MagnitudeOptions
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.report.svg import Point, drawable
-from harness.results import ResultStore
+from harness.results.store import ResultStore
 
 LOSS = "training loss"
 

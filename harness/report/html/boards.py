@@ -11,10 +11,10 @@ import pandas as pd
 
 from harness.analysis.comparison import Row, rows
 from harness.analysis.frame import TABLE
+from harness.formatting import duration, size
 from harness.report.boards import boards, budget, fraction, identity, ranks
 from harness.report.tables import NONE, count, decimals, difference, interval, probability
-from harness.results import LeftOut
-from harness.wording import duration, size
+from harness.results.store import LeftOut
 
 _MORE = (
     ("std", "metric", "seed noise", "standard deviation over seeds"),

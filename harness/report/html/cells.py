@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.results import Record
+from harness.results.store import Record
 
 _HASH = re.compile(r"[0-9a-f]{8,64}")
 

@@ -22,7 +22,7 @@ from harness.report.html.section import Section, fill
 from harness.report.html.training import LIMIT as TRAINING_LIMIT
 from harness.report.html.training import densities
 from harness.report.leaderboard import reproduce
-from harness.results import LeftOut, ResultStore
+from harness.results.store import LeftOut, ResultStore
 
 
 @dataclass(frozen=True, slots=True)

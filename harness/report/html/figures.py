@@ -15,7 +15,7 @@ from harness.report.figures.series import training_series
 from harness.report.html.cells import Cell, title
 from harness.report.palette import palette
 from harness.report.svg import MARKERS
-from harness.results import Record, ResultStore
+from harness.results.store import Record, ResultStore
 
 _ROWS = 24  # of one figure of connections; more would be taller than any screen
 _SHEET = re.compile(r"<style>(.*?)</style>", re.DOTALL)

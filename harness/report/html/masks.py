@@ -8,11 +8,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from harness.mask_pictures import MaskPicture, overlap, read
 from harness.report.html.cells import Cell
 from harness.report.html.png import png
 from harness.report.html.section import DAMAGED, Section, fill
-from harness.results import ResultStore
+from harness.results.mask_pictures import MaskPicture, overlap, read
+from harness.results.store import ResultStore
 
 LIMIT = 8_000_000
 """Bytes of packed pictures in a page."""

@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from harness.report.html.data import page_data
 from harness.report.leaderboard import READING
-from harness.results import ResultStore
+from harness.results.store import ResultStore
 
 SCRIPTS = ("tools", "theme", "suites", "records", "leaderboard", "chooser", "training", "masks", "samples", "start")
 """The page's program, in the order in which its parts stand in one script element."""

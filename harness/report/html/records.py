@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.report.html.packing import packed
-from harness.results import Record
+from harness.results.store import Record
 
 _TOGETHER = 64  # records in a chunk: they are alike, so that together they take a tenth of the room
 _LARGEST = 2_000_000

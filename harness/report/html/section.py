@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import CorruptFile
+from harness.formatting import count
 from harness.report.html.cells import Cell
 from harness.report.html.packing import packed
-from harness.results import LeftOut
-from harness.wording import count
+from harness.results.store import LeftOut
 
 
 @dataclass(slots=True)

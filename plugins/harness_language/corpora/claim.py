@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import sleep
 
-from harness.files import storage_error
+from harness.storage.atomic_files import storage_error
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import harness
 from harness import CorruptFile
-from harness.files import write_text
+from harness.storage.atomic_files import write_text
 
 FILE = "manifest.json"
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from harness import UserError
-from harness.digests import digest, digest_now, place, whole
+from harness.storage.digests import digest, digest_now, place, whole
 
 
 class OriginFile(BaseModel):
@@ -35,7 +35,7 @@ class Origin(BaseModel):
     """What was read, for a manifest.
 
     Attributes:
-        path: what the suite gave, see :func:`harness.digests.place`; empty in old manifests.
+        path: what the suite gave, see :func:`harness.storage.digests.place`; empty in old manifests.
         files: in the order in which they were read.
     """
 
@@ -45,7 +45,7 @@ class Origin(BaseModel):
     files: tuple[OriginFile, ...]
 
     def summary(self) -> dict[str, Any]:
-        """For a record, like :func:`harness.digests.described`; no digest where one is not known."""
+        """For a record, like :func:`harness.storage.digests.described`; no digest where one is not known."""
         known = [file.sha256 for file in self.files if file.sha256]
         return {
             "path": self.path or self.files[0].name,

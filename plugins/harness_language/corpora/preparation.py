@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness import DataMissing
-from harness.files import write_atomic
+from harness.storage.atomic_files import write_atomic
 from harness_language.corpora.claim import claim
 from harness_language.corpora.encoders import Encoders
 from harness_language.corpora.manifest import Manifest, token_type

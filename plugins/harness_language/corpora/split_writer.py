@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.files import write_atomic
+from harness.storage.atomic_files import write_atomic
 from harness_language.corpora.manifest import Shard, SplitShards
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness import CorruptFile, DataMissing, UserError
-from harness.digests import digest
+from harness.storage.digests import digest
 from harness_language.corpora.local_files import find_files
 from harness_language.corpora.manifest import Manifest, Shard, SplitShards
 from harness_language.corpora.origin import Files

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from harness import DataMissing, Split, UserError, data_directory
-from harness.digests import described, digest, digest_now
+from harness.storage.digests import described, digest, digest_now
 from harness_language.evaluations.evaluation import EvaluationOptions, LanguageEvaluation
 from harness_language.evaluations.source import Source
 from harness_language.tokenizers import tokenizer

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from harness.report.html.page import page
-from harness.results import ResultStore
+from harness.results.store import ResultStore
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 ActionChains, Keys = webdriver.ActionChains, webdriver.Keys

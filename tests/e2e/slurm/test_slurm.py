@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness import checkpoint
+from harness.storage import checkpoint
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,138 @@
+"""Reading files of claims: every error with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from harness.claims.schema import (
+    Against,
+    Cells,
+    Claim,
+    Count,
+    DataShape,
+    Needs,
+    Paper,
+    Section,
+    Tolerance,
+)
+from harness.errors import UserError, unknown_name
+from harness.suites.schema import Experiment, SuiteFile
+from harness.suites.yaml_source import Loc, YamlSource
+
+Suites = Mapping[str, Mapping[str, Experiment]]
+_NESTED: Mapping[str, Sequence[type[BaseModel]]] = {
+    "sections": (Section,),
+    "claims": (Claim,),
+    "measure": (Cells, Count),
+    "against": (Against,),
+    "needs": (Needs,),
+    "tolerance": (Tolerance,),
+    "data": (DataShape,),
+}
+"""Key -> what may stand below it."""
+_LABELS = ("architecture", "method", "benchmark")
+
+
+def load_papers(folder: Path, suites: Path | None = None) -> dict[str, Paper]:
+    """Name of the file (without ending) -> paper, sorted; ids are unique over all of them.
+
+    Args:
+        folder: where the ``*.yaml`` are.
+        suites: folder of suite files; the names that the claims take from suites are looked up there. None, or a
+            folder that is not there, looks up nothing.
+
+    Raises:
+        UserError: if there is none, or one is wrong, with file, line and column, and the nearest right name.
+    """
+    paths = sorted(folder.glob("*.yaml"))
+    if not paths:
+        raise UserError(f"no claims in {folder}: there is no .yaml file. Name the folder with --claims")
+    known = _suites(suites) if suites is not None and suites.is_dir() else None
+    papers: dict[str, Paper] = {}
+    owners: dict[str, Path] = {}
+    for path in paths:
+        source = YamlSource(path)
+        try:
+            paper = Paper.model_validate(source.content)
+        except ValidationError as error:
+            raise source.validation_error(error, lambda loc: loc, _known) from error
+        for i, section in enumerate(paper.sections):
+            for j, claim in enumerate(section.claims):
+                where = ("sections", i, "claims", j)
+                if claim.id in owners:
+                    raise source.error((*where, "id"), f"the id '{claim.id}' is taken already, in {owners[claim.id]}")
+                owners[claim.id] = path
+                for k, measurement in enumerate(claim.measure):
+                    if known is not None and isinstance(measurement, Cells):
+                        _check_names(source, (*where, "measure", k), measurement, known)
+        papers[path.stem] = paper
+    return papers
+
+
+def choose(papers: Mapping[str, Paper], names: Sequence[str]) -> dict[str, Paper]:
+    """The papers of these names; all without names.
+
+    Raises:
+        UserError: for a name that no file has, with the nearest one.
+    """
+    for name in names:
+        if name not in papers:
+            raise UserError(unknown_name("paper", name, papers))
+    return {name: paper for name, paper in papers.items() if not names or name in names}
+
+
+def _suites(folder: Path) -> Suites:
+    """Suite -> experiment -> its labels; read without the plugins, which would take seconds."""
+    found: dict[str, dict[str, Experiment]] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        content = YamlSource(path).content
+        try:
+            top = SuiteFile.model_validate(content)
+            shared = {key: value for key, value in content.items() if key in Experiment.model_fields}
+            experiments = {
+                label: Experiment.model_validate({**shared, **own})
+                for label, own in (top.experiments or {"main": {}}).items()
+            }
+        except ValidationError as error:
+            raise UserError(f"{path} is no valid suite: `harness run {path} --dry-run` says what is wrong") from error
+        found[top.name or path.stem] = experiments
+    return found
+
+
+def _check_names(source: YamlSource, where: Loc, cells: Cells, suites: Suites) -> None:
+    """Every label of a measurement is one of its suite's.
+
+    Raises:
+        UserError: at the label's place.
+    """
+    if cells.suite not in suites:
+        raise source.error((*where, "suite"), unknown_name("suite", cells.suite, suites))
+    experiments = suites[cells.suite]
+    for selected, inner in ((cells, where), *([(cells.other(), (*where, "against"))] if cells.against else [])):
+        if selected.experiment not in experiments:
+            text = unknown_name(f"experiment of suite '{cells.suite}'", selected.experiment, experiments)
+            raise source.error((*inner, "experiment"), text)
+        experiment = experiments[selected.experiment]
+        for key in _LABELS:
+            labels, label = getattr(experiment, f"{key}s"), getattr(selected, key)
+            if label not in labels:
+                raise source.error(
+                    (*inner, key), unknown_name(f"{key} of experiment '{selected.experiment}'", label, labels)
+                )
+        asked = experiment.methods[selected.method].density
+        if selected.density is None and isinstance(asked, list):
+            raise source.error((*inner, "method"), f"'{selected.method}' has the densities {asked}: give density")
+        if selected.density is not None and selected.density not in (asked if isinstance(asked, list) else [asked]):
+            text = f"'{selected.method}' is not asked for density {selected.density:g} but for {asked}"
+            raise source.error((*inner, "density"), text)
+
+
+def _known(loc: Loc) -> Sequence[str]:
+    """The keys that are allowed beside the last step of ``loc``."""
+    for step in reversed(loc[:-1]):
+        if step in _NESTED:
+            return [name for model in _NESTED[str(step)] for name in model.model_fields]
+    return tuple(Paper.model_fields)

@@ -1,0 +1,82 @@
+"""The Architecture interface: a dense network, and which of its weights can be masked."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from harness.core.connections import Connection
+from harness.core.data import DataSpec
+from harness.errors import Unsupported
+
+
+class NoOptions(BaseModel):
+    """Options of a plugin that has none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
+
+
+class Architecture(ABC, Generic[OptionsT]):
+    """Describes and builds one network for one kind of data.
+
+    An instance is cheap: it holds options and the data's shape, no weights.
+
+    Attributes:
+        Options: pydantic model of what a suite may set; unknown keys are errors.
+        version: raise it whenever the same options would give another network or other initial weights.
+        kinds: the ``DataSpec.kind`` values it can take.
+    """
+
+    Options: ClassVar[type[BaseModel]] = NoOptions
+    version: ClassVar[str] = "1"
+    kinds: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, options: OptionsT, data: DataSpec) -> None:
+        self.options = options
+        self.data = data
+
+    @classmethod
+    def content(cls, options: OptionsT) -> str | None:
+        """Digest of files that the options point to, or None; enters every hash, so that new content is a new cell."""
+        return None
+
+    def unsupported(self) -> str | None:
+        """Why this architecture cannot take this data, or None if it can."""
+        if self.data.kind not in self.kinds:
+            return f"takes {' or '.join(self.kinds)} data, not {self.data.kind}"
+        if self.data.kind == "language" and self.context < self.data.inputs[0]:
+            return f"its context of {self.context} is shorter than the data's {self.data.inputs[0]} tokens"
+        return None
+
+    @property
+    def context(self) -> int:
+        """The longest input in tokens, for language; by default as long as the data's."""
+        return self.data.inputs[0]
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """A new module, initialised from torch's current random state.
+
+        ``module(inputs)`` returns logits; ``module(inputs, targets)`` returns the mean loss as a scalar.
+        Inputs are (batch, *data.inputs); targets are (batch,) for classification and (batch, context)
+        for language, whose logits are (batch, context, data.outputs).
+        """
+
+    @abstractmethod
+    def connections(self) -> Sequence[Connection]:
+        """Every region that could be masked, in network order, whatever the suite's scope is."""
+
+    def scaled(self, parameters: int) -> Architecture[OptionsT]:
+        """The same kind of network, narrower, with as many parameters as fit into ``parameters``.
+
+        Raises:
+            Unsupported: if this architecture has no width to scale.
+        """
+        raise Unsupported(f"{type(self).__name__} has no width to scale: it cannot be made smaller")

@@ -1,0 +1,203 @@
+"""The Benchmark interface: training data, an evaluation, or both."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.core.data import DataSpec, Split, TrainingData
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from harness.core.architecture import Architecture
+
+
+class NoBenchmarkOptions(BaseModel):
+    """Options of a benchmark that has none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a number is: its name, unit, and whether more is better.
+
+    Attributes:
+        name: for example ``"accuracy"`` or ``"loss"``.
+        unit: for example ``"fraction"``, ``"nats/byte"``.
+        direction: ``"max"`` if higher is better, ``"min"`` if lower is, ``"none"`` if the number describes and does
+            not judge: rows are then not ranked by it.
+    """
+
+    name: str
+    unit: str
+    direction: Literal["max", "min", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One metric's value on ``n`` examples, with its standard error over examples where there is one."""
+
+    value: float
+    n: int
+    stderr: float | None = None
+
+    @classmethod
+    def mean(cls, values: Tensor) -> Measurement:
+        """Mean of ``values`` (n,), in float64, with standard error s / sqrt(n), s with n - 1 in the denominator.
+
+        For zeros and ones with mean p the standard error is sqrt(p (1 - p) / (n - 1)); for n = 1 it is None.
+        """
+        values = values.double()
+        n = len(values)
+        stderr = float(values.std(correction=1)) / sqrt(n) if n > 1 else None
+        return cls(float(values.mean()), n, stderr)
+
+    @classmethod
+    def ratio(cls, sums: Tensor, sizes: Tensor, unit: float = 1.0) -> Measurement:
+        """Sum of ``sums`` over sum of ``sizes``, divided by ``unit``, in float64; n is the sum of ``sizes``.
+
+        The standard error is that of a ratio over w windows, sqrt(w / (w - 1) sum_i (s_i - r m_i)^2) / sum_i m_i
+        with r the ratio (Cochran 1977, Sampling Techniques, section 6.4; no finite-population correction). For
+        windows of equal size it is that of the windows' means. It is None for one window.
+
+        Args:
+            sums: (w,) total loss of each window.
+            sizes: (w,) number of scored tokens or bytes in each window.
+        """
+        sums, sizes = sums.double(), sizes.double()
+        total, windows = float(sizes.sum()), len(sums)
+        value = float(sums.sum()) / total
+        stderr = None
+        if windows > 1:
+            squares = float((sums - value * sizes).square().sum())
+            stderr = sqrt(windows / (windows - 1) * squares) / total / unit
+        return cls(value / unit, int(total), stderr)
+
+
+class Scores(dict[str, Measurement]):
+    """Measurements by metric, with what was found on each example.
+
+    ``samples`` has one JSON-able mapping per example (or text sample); they are kept in a file beside the
+    cell's record.
+    """
+
+    def __init__(self, measurements: Mapping[str, Measurement], samples: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(measurements)
+        self.samples = samples
+
+
+Model = Callable[["Tensor"], "Tensor"]
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
+
+
+class Benchmark(ABC, Generic[OptionsT]):
+    """Training data, an evaluation, or both.
+
+    Attributes:
+        Options: pydantic model of what a suite may set.
+        version: raise it whenever the same options would give other data or other scores.
+        metrics: what :meth:`evaluate` returns; the first one is the primary, used for selection.
+        protocol: one line that says how the score is taken (split, masks aside); rows of different
+            protocols are never ranked together. Both may depend on the options.
+        allow_repeat: whether programs may train on more examples than there are. Where it is False, a suite
+            that does so is refused, with the number of passes.
+    """
+
+    Options: ClassVar[type[BaseModel]] = NoBenchmarkOptions
+    version: ClassVar[str] = "1"
+    metrics: tuple[Metric, ...] = ()
+    protocol: str = ""
+    allow_repeat: bool = True
+
+    def __init__(self, options: OptionsT) -> None:
+        self.options = options
+
+    def spec(self) -> DataSpec:
+        """Shape of the training data.
+
+        Raises:
+            DataMissing: if it cannot be known without data that is not on this machine.
+            Unsupported: if this benchmark only evaluates.
+        """
+        raise NotImplementedError(f"{type(self).__name__} offers no training data")
+
+    def expected(self) -> DataSpec:
+        """What :meth:`spec` will be once the data is here, as far as options tell: for the cost of a suite.
+
+        Raises:
+            DataMissing: as :meth:`spec`, where nothing can be said.
+        """
+        return self.spec()
+
+    def unsupported(self, architecture: Architecture[Any]) -> str | None:
+        """Why a network of ``architecture`` (with ``architecture.data``, what it is trained on) cannot be scored here.
+
+        None if it can. Asked when a suite is planned, only where the network is trained on another benchmark.
+        """
+        return None
+
+    def examples(self, split: Split) -> int | None:
+        """How many examples :meth:`evaluate` scores on a split: the primary metric's n, 0 where it returns nothing.
+
+        None where that is not known without running. Asked when a suite is planned: what cannot be scored, or has
+        nothing to choose a checkpoint by, is then an error before anything is trained.
+
+        Raises:
+            UserError: instead of 0 for the test split, where it can say what to do about it.
+            DataMissing: as :meth:`spec`.
+        """
+        return None
+
+    def fingerprint(self) -> str:
+        """Identifies the data's content; part of every stage's hash. Fixed data sets need only ``version``."""
+        return self.version
+
+    def data_source(self) -> Mapping[str, Any] | None:
+        """Where the data came from, in short, as JSON, for the record; part of no hash. None has nothing to say.
+
+        For files, :func:`harness.storage.digests.described`. Asked when a cell has been evaluated.
+        """
+        return None
+
+    def training_data(self, device: torch.device) -> TrainingData:
+        """The training split on ``device``.
+
+        Raises:
+            DataMissing: with the command that gets it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} offers no training data")
+
+    def evaluate(self, model: Model, split: Split, device: torch.device) -> Mapping[str, Measurement]:
+        """Scores on a split: metric name -> measurement, one per entry of ``metrics``.
+
+        Empty if it has no such split; a :class:`Scores` if there is something to keep of each example.
+
+        ``model`` maps a batch of inputs on ``device`` to logits, in evaluation mode, without gradients.
+        For language data it is a :class:`harness.LanguageNetwork` in all of the harness's architectures.
+        The batch size is this benchmark's own, fixed, so that scores do not depend on the machine.
+        """
+        raise NotImplementedError(f"{type(self).__name__} offers no evaluation")
+
+    def files(self) -> Sequence[Path]:
+        """The files it needs, for ``harness data list``; none for data that comes with a package."""
+        return ()
+
+    def prepare(self, download: bool = True) -> None:
+        """Fetch or build what :meth:`files` names; does nothing when it is there.
+
+        Raises:
+            DataMissing: if it cannot be had, with what to do.
+        """
+
+    def verify(self) -> Sequence[str]:
+        """Checks the files' checksums; returns one line per problem, none if all is well."""
+        return ()

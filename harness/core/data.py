@@ -1,0 +1,45 @@
+"""What networks are trained on: the shape of the data, and its examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Split = Literal["validation", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """Shape of a benchmark's training data.
+
+    Attributes:
+        kind: ``"classification"`` or ``"language"``.
+        inputs: shape of one example without the batch: (1, 8, 8) for images, (context,) for language.
+        outputs: number of classes, or size of the vocabulary.
+        examples: number of training examples (windows for language).
+        tokens: tokens in one example; 1 where an example is no sequence.
+        tokenizer: what turned text into these tokens, with its version; empty where there is no text.
+    """
+
+    kind: str
+    inputs: tuple[int, ...]
+    outputs: int
+    examples: int
+    tokens: int = 1
+    tokenizer: str = ""
+
+
+class TrainingData(Protocol):
+    """Indexable training examples on one device."""
+
+    def __len__(self) -> int:
+        """Number of training examples."""
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """(inputs, targets) of the examples ``indices``, an int64 tensor (batch,) on the CPU.
+
+        One gather: no Python loop per example.
+        """

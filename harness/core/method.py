@@ -1,0 +1,280 @@
+"""The SparsityMethod interface: what a method may decide, and when it is asked."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from harness.core.architecture import Architecture, NoOptions
+from harness.core.connections import Connection
+from harness.core.densities import DensityBudget
+from harness.core.masks import Masks
+
+if TYPE_CHECKING:
+    from harness.core.phases import Phase
+
+Use = Literal["required", "optional", "never"]
+Schedule = Literal["same", "constant"]
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBudget:
+    """What a suite grants one training: ``steps`` optimizer steps of ``batch_size`` examples.
+
+    ``density`` is the cell's density in [0, 1] where the suite gives a number. ``matched`` says that it is
+    another cell's, known only when that has run. Neither: the method determines it.
+    """
+
+    steps: int
+    batch_size: int
+    density: float | None = None
+    matched: bool = False
+
+
+@dataclass(slots=True)
+class ParameterGroup:
+    """A method's own parameters, and how they are trained (Adam, its own rate, no clipping).
+
+    Attributes:
+        parameters: leaf tensors with ``requires_grad``.
+        lr: learning rate at the peak of the schedule.
+        weight_decay: decoupled, 0 by default.
+        schedule: ``same`` follows the weights' schedule, ``constant`` stays at ``lr``.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    lr: float
+    weight_decay: float = 0.0
+    schedule: Schedule = "constant"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What another finished cell of the same seed left behind.
+
+    Attributes:
+        cell: its id, for messages.
+        masks: its final hard masks.
+        method_state: the ``state_dict`` of its method (tensors only as a method put them in).
+        densities: connection -> (kept, soft density): the hard count, and the soft density in [0, 1].
+        weights: its final raw weights and buffers, masked entries as its training left them.
+        spent: steps, examples and seconds of its program.
+        trained_by: the environments in which its weights came about.
+    """
+
+    cell: str
+    masks: Masks
+    method_state: Mapping[str, Any]
+    densities: Mapping[str, tuple[int, float]]
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    spent: Mapping[str, float] = field(default_factory=dict)
+    trained_by: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(slots=True)
+class MethodContext:
+    """What a method can see while a stage runs.
+
+    Attributes:
+        model: the network; its parameters are *effective* weights: read them, never write.
+        connections: the connections in scope, in network order; a method may mask no others.
+        raw: parameter name -> raw weight (the very parameter in projected mode).
+        masks: the current hard masks.
+        budget: what the cell may keep, or None when the method determines its density.
+        source: what the cell named under ``source`` left, or None.
+        seed: derived from the cell's seed, the same for every method; use :meth:`generator`.
+        step, steps: optimizer steps done and to do in this phase.
+        device: where tensors live.
+        bands: number of depths of the architecture, connections out of scope included.
+        dense_gradients: parameter name -> gradient, only in ``on_gradients``; see :meth:`gradient`.
+    """
+
+    model: nn.Module
+    connections: tuple[Connection, ...]
+    raw: Mapping[str, Tensor]
+    masks: Masks
+    budget: DensityBudget | None
+    source: Source | None
+    seed: int
+    device: torch.device
+    bands: int = 0
+    step: int = 0
+    steps: int = 0
+    dense_gradients: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def weight(self, connection: Connection) -> Tensor:
+        """Raw weights of a connection, (out, in, *kernel); a view, detached."""
+        return connection.region(self.raw[connection.parameter].detach())
+
+    def gradient(self, connection: Connection) -> Tensor:
+        """Dense gradient of a connection, masked entries included; only valid in ``on_gradients``."""
+        return connection.region(self.dense_gradients[connection.parameter])
+
+    def generator(self, name: str) -> torch.Generator:
+        """A fresh CPU generator for one purpose: equal names give equal streams within a cell's seed."""
+        from harness.seeds import derived_seed
+
+        return torch.Generator().manual_seed(derived_seed(self.seed, name))
+
+
+class SparsityMethod(ABC, Generic[OptionsT]):
+    """One way to decide which weights exist. Every hook has a default: override what the method needs.
+
+    The order within an optimizer step: effective weights are materialised, micro-batches run,
+    :meth:`on_gradients`, gradients go back through :meth:`effective` (composed) or the mask (projected),
+    :meth:`regularizers`, clipping, optimizer step, :meth:`after_step`.
+
+    Attributes:
+        Options: pydantic model of what a suite may set.
+        version: raise it whenever the same options would give another result.
+        mode: ``projected`` for hard masks that carry no gradient; ``composed`` for methods whose
+            effective weights are a differentiable function of raw weights and own parameters.
+        takes_density: whether a suite must, may or must not give a density.
+        takes_source: whether a suite must, may or must not name a cell to start from.
+    """
+
+    Options: ClassVar[type[BaseModel]] = NoOptions
+    version: ClassVar[str] = "1"
+    mode: ClassVar[Literal["projected", "composed"]] = "projected"
+    takes_density: ClassVar[Use] = "required"
+    takes_source: ClassVar[Use] = "never"
+
+    def __init__(self, options: OptionsT) -> None:
+        self.options = options
+
+    # --- when a suite is planned -------------------------------------------------------------
+
+    @classmethod
+    def content(cls, options: OptionsT) -> str | None:
+        """Digest of files that the options point to, or None; enters every hash, so that new content is a new cell."""
+        return None
+
+    def unsupported(self, architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
+        """Why the method cannot work on these connections, or None if it can."""
+        return None
+
+    def program(self, budget: TrainingBudget) -> Sequence[Phase]:
+        """The phases of a cell, in order. Default: one training with the hooks below."""
+        from harness.core.phases import Train
+
+        return [Train(budget.steps)]
+
+    def influences(self, phase: Phase) -> Mapping[str, Any]:
+        """The options that determine what ``phase`` does; stages with equal values are shared.
+
+        Default: all of them. Leave out only what the phase itself already carries as data.
+        """
+        return self.options.model_dump(mode="json")
+
+    # --- when a cell runs --------------------------------------------------------------------
+
+    def adapt(
+        self, architecture: Architecture[Any], connections: Sequence[Connection], budget: DensityBudget | None
+    ) -> Architecture[Any]:
+        """The architecture to build; only controls that change the network itself override this.
+
+        ``connections`` are those in scope on the architecture as given; ``budget.keep`` counts their weights.
+        """
+        return architecture
+
+    @property
+    def dense_gradients(self) -> float:
+        """Fraction of the steps with hooks that need the gradients of masked weights too; counts operations only.
+
+        Default: 1 in composed mode, else 0, as for masks that stand. For RigL 1 / (interval + 1).
+        """
+        return 1.0 if self.mode == "composed" else 0.0
+
+    def attach(self, context: MethodContext) -> None:
+        """Make the method's own parameters. Called once per stage, before any other hook below."""
+
+    def scores(self, context: MethodContext) -> Mapping[str, Tensor]:
+        """Importance per weight for a ``Prune`` phase: connection -> tensor of the region's shape.
+
+        The highest are kept. Weights pruned earlier are left out by the phase, whatever their score.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has a Prune phase but no scores()")
+
+    def refine(self, masks: Masks, context: MethodContext) -> Masks:
+        """Last word on the masks of a ``Prune`` phase (a structural rule, say). Default: unchanged."""
+        return masks
+
+    def compose(self, connection: Connection, raw: Tensor) -> Tensor:
+        """Effective weights of one connection, differentiable, same shape as ``raw`` (composed mode)."""
+        raise NotImplementedError(f"{type(self).__name__} is in composed mode but has no compose()")
+
+    def effective(self, raw: Mapping[str, Tensor], connections: Sequence[Connection]) -> Mapping[str, Tensor]:
+        """Effective weights of whole parameters (composed mode); evaluated once per optimizer step.
+
+        Default: :meth:`compose` on each connection's region. Override to share work between them.
+        """
+        whole: dict[str, Tensor] = {}
+        for connection in connections:
+            name = connection.parameter
+            if name not in whole:
+                whole[name] = raw[name].clone()
+            region = connection.region(whole[name])
+            region.copy_(self.compose(connection, connection.region(raw[name])))
+        return whole
+
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """The method's own trainable parameters. Default: none."""
+        return ()
+
+    def regularizers(self, context: MethodContext) -> Mapping[str, Tensor]:
+        """Named scalars added to the loss once per optimizer step, already weighted. Default: none."""
+        return {}
+
+    def on_gradients(self, context: MethodContext) -> None:
+        """Look at the dense gradients (``context.gradient``) before masks are applied to them."""
+
+    def after_step(self, context: MethodContext) -> Masks | None:
+        """New hard masks, or None to keep them (projected mode).
+
+        Weights that open start at zero with fresh optimizer state; weights that close become zero.
+        """
+        return None
+
+    def final_masks(self, context: MethodContext) -> Masks:
+        """Hard masks for evaluation and for the next phase. Default: the current ones."""
+        return context.masks
+
+    def final(self, connection: Connection, raw: Tensor) -> Tensor:
+        """Weights of one connection in the final network, same shape as ``raw`` (composed mode); final masks go on top.
+
+        What hard evaluation and export compute with. Default: ``raw``; for soft thresholds or gates with values
+        between 0 and 1, the effective weights.
+        """
+        return raw
+
+    def final_differs(self) -> str | None:
+        """Why the final network computes something else than the trained one, or None if it does not.
+
+        Told beside its scores; without it, conformance refuses a difference.
+        """
+        return None
+
+    def other_count(self, asked: int, kept: int, connections: Sequence[Connection]) -> str | None:
+        """Why the final masks may keep ``kept`` weights where ``asked`` were asked for, or None: the cell then fails.
+
+        Asked only where the two differ, for each connection whose count is given as well as for all of them.
+        """
+        return None
+
+    def soft_densities(self) -> Mapping[str, float] | None:
+        """Mean of the soft mask per connection as the network runs, or None if masks are hard."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must survive between stages: nested dicts, lists, numbers, strings, tensors."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`; called after :meth:`attach`."""

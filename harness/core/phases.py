@@ -1,0 +1,109 @@
+"""The phases that a method's program is made of: data, no behaviour of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.core.densities import Distribution, Granularity
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One step of a program. Its fields determine its outcome together with what came before.
+
+    Every subclass has ``hooks``: whether the method takes part. Where it is False the method's name and
+    options do not enter the stage's hash, so that methods which train alike share the training.
+    """
+
+    hooks: bool = field(default=True, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Train(Phase):
+    """Train for ``steps`` optimizer steps; a fresh optimizer and a whole learning-rate schedule.
+
+    Attributes:
+        steps: optimizer steps; 0 trains nothing, and the method still takes part.
+        hooks: whether the method's hooks run; if False the current masks are simply held.
+        lr: peak learning rate, or None for the suite's.
+        schedule: ``cosine``, ``linear``, ``constant``, or None for the suite's.
+        weight_decay: or None for the suite's.
+        restart_data: begin the data order anew instead of going on where the last phase stopped.
+    """
+
+    steps: int
+    lr: float | None = None
+    schedule: Literal["cosine", "linear", "constant"] | None = None
+    weight_decay: float | None = None
+    restart_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finetune(Train):
+    """Recovery after pruning: like ``Train``, by default without hooks and at a constant rate."""
+
+    hooks: bool = field(default=False, kw_only=True)
+    schedule: Literal["cosine", "linear", "constant"] | None = "constant"
+
+
+@dataclass(frozen=True, slots=True)
+class Prune(Phase):
+    """Keep the weights with the highest ``method.scores()``.
+
+    Attributes:
+        fraction: remove this fraction of what *remains*, in (0, 1); None prunes to the cell's density.
+        density: keep this fraction of all maskable weights, in [0, 1]; overrides the cell's density.
+        exponent: prune to the cell's density to this power, in (0, 1]; for several prunings that remove
+            equal fractions on the way to a density, which may be matched and not yet known.
+        distribution: ``global`` ranks all weights together; ``uniform`` and ``erk`` give each connection
+            its count. With ``fraction``, ``uniform`` removes the fraction from each connection.
+        granularity: ``weight``, or ``kernel`` for whole (out, in) pairs.
+    """
+
+    fraction: float | None = None
+    density: float | None = None
+    exponent: float = 1.0
+    distribution: Distribution = "global"
+    granularity: Granularity = "weight"
+
+
+@dataclass(frozen=True, slots=True)
+class Inherit(Phase):
+    """Take the final weights and hard masks of the cell named under ``source``, trained on whatever it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind(Phase):
+    """Set surviving weights, and all unmasked parameters, back to an earlier point of the program.
+
+    Attributes:
+        phase: index into the program of the phase whose end is meant; -1 is the initial weights.
+    """
+
+    phase: int = -1
+    hooks: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Reinitialize(Phase):
+    """Give surviving weights new values.
+
+    Attributes:
+        weights: ``sign`` sets +-``value`` by the sign of the weight, ``random_sign`` by a coin,
+            ``fresh`` draws new initial weights from another random stream than the first ones.
+        value: magnitude for the sign rules; 0 stays 0.
+        others: parameters out of scope (norms, biases): ``initial`` sets them back to the seed's initial
+            weights (``fresh``: to the new draw), ``keep`` leaves them trained.
+    """
+
+    weights: Literal["sign", "random_sign", "fresh"]
+    value: float = 0.02
+    others: Literal["initial", "keep"] = "initial"
+    hooks: bool = field(default=False, kw_only=True)
+
+
+def total_steps(program: Sequence[Phase]) -> int:
+    """Optimizer steps of all training phases together."""
+    return sum(phase.steps for phase in program if isinstance(phase, Train))

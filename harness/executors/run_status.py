@@ -1,0 +1,79 @@
+"""What a run is doing now, in a file, so that other terminals and machines can say so."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from harness.errors import StorageError
+from harness.storage.atomic_files import write_text
+from harness.storage.leases import machine
+
+EVERY = 1.0
+STALE = 60.0
+"""Seconds after which a heartbeat's writer is taken for dead."""
+
+
+class Heartbeat:
+    """Writes ``.work/running/<suite>.<host>.<pid>.json`` every few seconds; removed by :meth:`close`.
+
+    Content: {"suite", "host", "machine", "pid", "time", "total", "done", "failed": numbers of jobs, "left": seconds or
+    null, "jobs": rows of :class:`harness.executors.progress.Progress`}.
+
+    Args:
+        work: the results folder's folder of work.
+        suite: its name.
+        content: gives what changes; called in a thread, because an evaluation may be silent for an hour.
+    """
+
+    def __init__(self, work: Path, suite: str, content: Callable[[], Mapping[str, Any]]) -> None:
+        host = socket.gethostname()
+        self._head = {"suite": suite, "host": host, "machine": machine(), "pid": os.getpid()}
+        self._path = work / "running" / f"{suite}.{host}.{os.getpid()}.json"
+        self._content = content
+        self._closed = Event()
+        self._thread = Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def _beat(self) -> None:
+        while True:
+            with suppress(StorageError):  # a disk that is full does not end a run here
+                write_text(self._path, json.dumps({**self._head, "time": time.time(), **self._content()}))
+            if self._closed.wait(EVERY):
+                return
+
+    def close(self) -> None:
+        """The run has ended."""
+        self._closed.set()
+        self._thread.join(EVERY)
+        self._path.unlink(missing_ok=True)
+
+
+def running(work: Path, suite: str) -> Iterator[dict[str, Any]]:
+    """Live heartbeats of a suite, in order of file name."""
+    for path in sorted((work / "running").glob(f"{suite}.*.json")):
+        try:
+            beat = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(beat, dict) and beat.get("suite") == suite and _alive(beat):
+            yield beat
+
+
+def _alive(beat: Mapping[str, Any]) -> bool:
+    """Of this machine's processes it is known, of others' by the time."""
+    if beat.get("machine") == machine():
+        try:
+            os.kill(int(beat["pid"]), 0)
+        except ProcessLookupError:
+            return False
+        except (OSError, ValueError):
+            pass
+    return time.time() - float(beat.get("time", 0)) < STALE

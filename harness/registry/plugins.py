@@ -1,0 +1,336 @@
+"""Finding and loading plugins: entry points of installed distributions, and single files."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.metadata
+import inspect
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, get_args
+
+import pluggy
+
+from harness.errors import PluginError, UserError, unknown_name
+from harness.registry import hookspecs
+from harness.registry.hookspecs import GROUP, Entry
+from harness.registry.own_code import own_code
+
+Kind = Literal["architecture", "method", "benchmark"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Tool = Literal["importer", "exporter", "logger"]
+TOOLS: tuple[Tool, ...] = get_args(Tool)
+"""What no suite names, but a command does."""
+VARIABLE = "HARNESS_PLUGINS"
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+RESERVED = frozenset(
+    {"use", "density", "source", "budget", "scope", "training", "evaluation", "published", "note", "weights"}
+)
+"""Keys that a suite gives a meaning of its own beside a plugin's options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a plugin comes from: an installed distribution, or a file with the SHA-256 of its code."""
+
+    plugin: str
+    distribution: str | None = None
+    version: str | None = None
+    file: Path | None = None
+    code: str | None = None
+
+    def __str__(self) -> str:
+        if self.file is not None:
+            return str(self.file)
+        return (
+            f"plugin '{self.plugin}' of {self.distribution or 'an unknown distribution'} {self.version or ''}".strip()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An entry together with what it is and who brought it."""
+
+    kind: Kind | Tool
+    entry: Entry
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something of a plugin that cannot be used; ``location`` is ``file:line`` where that is known."""
+
+    origin: Origin
+    message: str
+    location: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.origin}: {self.message}" + (f" (at {self.location})" if self.location else "")
+
+
+@dataclass(slots=True)
+class Registry:
+    """Everything that plugins registered, and what of it failed.
+
+    Attributes:
+        failures: what could not be loaded; everything else keeps working.
+        only: the entry points that ``HARNESS_PLUGINS`` allows, or None where all are loaded.
+    """
+
+    failures: list[Failure] = field(default_factory=list)
+    only: frozenset[str] | None = None
+    _entries: dict[tuple[Kind | Tool, str], list[Registered]] = field(default_factory=dict)
+
+    def entries(self, kind: Kind | Tool) -> list[Registered]:
+        """What can be used of one kind, sorted by name."""
+        usable = (found[0] for (of, _), found in self._entries.items() if of == kind and len(found) == 1)
+        return sorted(usable, key=lambda registered: registered.entry.name)
+
+    def kinds_of(self, name: str) -> list[Kind]:
+        """The kinds in which some plugin brings that name."""
+        return [kind for kind in KINDS if (kind, name) in self._entries]
+
+    def find(self, kind: Kind | Tool, name: str) -> Registered:
+        """The entry of that name, not imported.
+
+        Raises:
+            PluginError: if two plugins bring the name.
+            UserError: if none does; the text names plugins that failed, as one of them may have meant to.
+        """
+        found = self._entries.get((kind, name), [])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise PluginError(_duplicate(found))
+        text = unknown_name(kind, name, [registered.entry.name for registered in self.entries(kind)])
+        if self.only is not None:
+            text += f" {VARIABLE} limits plugins to: {', '.join(sorted(self.only)) or 'none'}."
+        if self.failures:
+            text += "\nIt may belong to a plugin that failed:\n" + "\n".join(
+                f"  {failure}" for failure in self.failures
+            )
+        raise UserError(text)
+
+    def get(self, kind: Kind | Tool, name: str) -> type[Any]:
+        """The class of that name, imported now and checked against its contract.
+
+        Raises:
+            PluginError: if it cannot be imported or breaks the contract; names plugin and cause.
+            UserError: if nothing has that name.
+        """
+        registered = self.find(kind, name)
+        target = registered.entry.target
+        try:
+            found = _resolve(target) if isinstance(target, str) else target
+        except (Exception, SystemExit) as error:
+            cause = Failure(registered.origin, f"{kind} '{name}' cannot be imported: {_describe(error)}", _where(error))
+            raise PluginError(str(cause)) from error
+        if problem := contract_problem(kind, found):
+            raise PluginError(f"{registered.origin}: {kind} '{name}' {problem}")
+        assert isinstance(found, type)
+        return found
+
+    def identity(self, kind: Kind, name: str) -> dict[str, str]:
+        """What enters a stage's hash: name and version, and the code of a single-file plugin."""
+        identity = {"plugin": name, "version": self.get(kind, name).version}
+        if code := self.find(kind, name).origin.code:
+            identity["code"] = code
+        return identity
+
+    def _register(self, origin: Origin, plugin: ModuleType) -> None:
+        """Take in one plugin; whatever is wrong with it becomes a failure."""
+        manager = pluggy.PluginManager(GROUP)
+        manager.add_hookspecs(hookspecs)
+        try:
+            manager.register(plugin, name=origin.plugin)
+        except pluggy.PluginValidationError as error:
+            self.failures.append(Failure(origin, str(error)))
+            return
+        self.failures += [Failure(origin, problem) for problem in _hook_problems(manager, plugin)]
+        for kind in (*KINDS, *TOOLS):
+            try:
+                lists = getattr(manager.hook, f"harness_register_{kind}s")()
+                entries = [entry for brought in lists for entry in brought]
+            except (Exception, SystemExit) as error:
+                message = f"harness_register_{kind}s() raised {_describe(error)}"
+                self.failures.append(Failure(origin, message, _where(error)))
+                continue
+            for entry in entries:
+                if problem := _entry_problem(entry):
+                    self.failures.append(Failure(origin, f"harness_register_{kind}s(): {problem}"))
+                    continue
+                found = self._entries.setdefault((kind, entry.name), [])
+                found.append(Registered(kind, entry, origin))
+                if len(found) > 1:
+                    self.failures.append(Failure(origin, _duplicate(found)))
+
+
+def load(files: Sequence[Path] = (), installed: Iterable[EntryPoint] | None = None) -> Registry:
+    """Load all installed plugins, then single-file plugins.
+
+    Installed plugins that fail are listed in ``Registry.failures``; what a user named with ``--plugin``
+    must work, and is known by its :func:`harness.registry.own_code.own_code`. ``HARNESS_PLUGINS`` (comma-separated
+    names of entry points, empty for none) limits the installed ones. ``installed`` stands for them where nothing
+    is: in a bare checkout.
+
+    Raises:
+        PluginError: if one of ``files`` cannot be loaded; names file and line.
+        UserError: if ``HARNESS_PLUGINS`` names a plugin that is not installed.
+    """
+    found = entry_points(group=GROUP) if installed is None else installed
+    points = {(point.name, point.value): point for point in found}
+    registry = Registry()
+    if (variable := os.environ.get(VARIABLE)) is not None:
+        registry.only = frozenset(word.strip() for word in variable.split(",") if word.strip())
+        names = {point.name for point in points.values()}
+        for name in sorted(registry.only - names):
+            raise UserError(f"{VARIABLE}: {unknown_name('plugin', name, names)}")
+    for point in sorted(points.values(), key=lambda point: (point.name, point.value)):
+        if registry.only is None or point.name in registry.only:
+            origin = _origin(point)
+            try:
+                plugin = point.load()
+            except (Exception, SystemExit) as error:
+                registry.failures.append(Failure(origin, f"import failed: {_describe(error)}", _where(error)))
+            else:
+                registry._register(origin, plugin)
+    for path in dict.fromkeys(file.resolve() for file in files):
+        before = len(registry.failures)
+        registry._register(*_load_file(path))
+        if len(registry.failures) > before:
+            raise PluginError("\n".join(str(failure) for failure in registry.failures[before:]))
+    return registry
+
+
+def contract_problem(kind: Kind | Tool, found: object) -> str | None:
+    """What is wrong with a plugin's class, as the end of a sentence, or None if nothing is."""
+    from pydantic import BaseModel
+
+    from harness.core.architecture import Architecture
+    from harness.core.benchmark import Benchmark
+    from harness.core.logger import Logger
+    from harness.core.method import SparsityMethod
+    from harness.interchange.formats import Exporter, Importer
+
+    base: type = {
+        "architecture": Architecture,
+        "method": SparsityMethod,
+        "benchmark": Benchmark,
+        "importer": Importer,
+        "exporter": Exporter,
+        "logger": Logger,
+    }[kind]
+    if not (isinstance(found, type) and issubclass(found, base)):
+        return f"is {found!r}: it must be a subclass of harness.{base.__name__}"
+    if abstract := sorted(getattr(found, "__abstractmethods__", ())):
+        return f"lacks {'(), '.join(abstract)}(): every abstract method must be defined"
+    if not (isinstance(version := getattr(found, "version", None), str) and version):
+        return f'has version {version!r}: it must be a string, for example version = "1"'
+    options = getattr(found, "Options", None)
+    if not (isinstance(options, type) and issubclass(options, BaseModel)):
+        return f"has Options {options!r}: it must be a pydantic model"
+    if options.model_config.get("extra") != "forbid":
+        return 'has Options that accept unknown keys: add model_config = ConfigDict(extra="forbid")'
+    keys = {key for name, info in options.model_fields.items() for key in (name, info.alias) if key}
+    if taken := sorted(keys & RESERVED):
+        return f"has options named {', '.join(taken)}, which suites reserve: rename them"
+    return None
+
+
+def _load_file(path: Path) -> tuple[Origin, ModuleType]:
+    """Import a single-file plugin; its module's name holds its content, so an edited file is a new module."""
+    if path.suffix != ".py":
+        raise PluginError(f"{path}: a single-file plugin is a Python file (.py); install packages with pip instead")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PluginError(f"{path}: cannot be read: {error.strerror}. Check the path given to --plugin") from error
+    digest = hashlib.sha256(content).hexdigest()
+    unique = hashlib.sha256(f"{path}:{digest}".encode()).hexdigest()[:16]
+    name = f"harness_file_{path.stem}_{unique}"
+    if name not in sys.modules:
+        module = sys.modules[name] = ModuleType(name)
+        module.__file__ = str(path)
+        try:
+            # Not through importlib: its bytecode cache misses edits within the clock's resolution.
+            exec(compile(content, str(path), "exec"), module.__dict__)
+        except BaseException as error:
+            del sys.modules[name]
+            if isinstance(error, (Exception, SystemExit)):
+                where = _where(error, path)
+                failure = Failure(Origin(path.stem, file=path), f"import failed: {_describe(error)}", where)
+                raise PluginError(str(failure)) from error
+            raise
+    return Origin(path.stem, file=path, code=own_code(path, content)), sys.modules[name]
+
+
+def _resolve(target: str) -> object:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _origin(point: EntryPoint) -> Origin:
+    if point.dist is None:
+        return Origin(point.name)
+    return Origin(point.name, point.dist.name, point.dist.version)
+
+
+def _hook_problems(manager: pluggy.PluginManager, plugin: ModuleType) -> list[str]:
+    """Hooks that no one will ever call, each with the nearest right name."""
+    known = [f"harness_register_{kind}s" for kind in (*KINDS, *TOOLS)]
+    callers = manager.get_hookcallers(plugin) or []
+    problems = [unknown_name("hook", caller.name, known) for caller in callers if not caller.has_spec()]
+    hooked = {caller.name for caller in callers}
+    functions: Mapping[str, Callable[..., Any]] = dict(inspect.getmembers(plugin, inspect.isroutine))
+    for name in functions:
+        if name not in hooked and difflib.get_close_matches(name, known, n=1, cutoff=0.8):
+            problems.append(f"{name}() is not marked as a hook: put @hookimpl above it")
+    if not callers and not problems:
+        problems.append(f"registers nothing: define one of {', '.join(known)} with @hookimpl")
+    return problems
+
+
+def _entry_problem(entry: object) -> str | None:
+    if not isinstance(entry, Entry):
+        return f"returned {entry!r}: it must return a list of harness.Entry"
+    if not (isinstance(entry.name, str) and NAME.fullmatch(entry.name)):
+        return f"name {entry.name!r} must be lower-case letters, digits and underscores, starting with a letter"
+    if isinstance(entry.target, str):
+        if not re.fullmatch(r"[\w.]+:\w+", entry.target):
+            return f"target {entry.target!r} of '{entry.name}' must be \"package.module:Class\" or the class itself"
+    elif not isinstance(entry.target, type):
+        return f"target {entry.target!r} of '{entry.name}' must be \"package.module:Class\" or the class itself"
+    return None
+
+
+def _duplicate(found: Sequence[Registered]) -> str:
+    name = f"{found[0].kind} '{found[0].entry.name}'"
+    return (
+        f"{name} is registered by {' and by '.join(str(registered.origin) for registered in found)}: neither can "
+        f"be used. Rename one, uninstall one, or list the plugins to load in {VARIABLE}"
+    )
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _where(error: BaseException, path: Path | None = None) -> str | None:
+    """``file:line`` of the failure: the innermost frame, within ``path`` where one is given."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames: list[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
+    machinery = (__file__, importlib.__file__, importlib.metadata.__file__)
+    if path is not None:
+        frames = [f for f in frames if f.filename == str(path)]
+    else:
+        frames = [f for f in frames if f.filename not in machinery and not f.filename.startswith("<frozen")]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None

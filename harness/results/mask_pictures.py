@@ -1,0 +1,144 @@
+"""Masks as they are kept beside the results: small enough to commit, enough to look at and to compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from harness.errors import CorruptFile
+from harness.storage.atomic_files import write_atomic
+
+if TYPE_CHECKING:
+    from harness.core.connections import Connection, Kind
+    from harness.core.masks import Masks
+
+SAMPLE = 65_536
+"""Connections with more weights than this keep the bits of so many of them, drawn without replacement."""
+EDGE = 64
+"""A picture has at most so many rows and columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskPicture:
+    """One connection's hard mask, seen from afar.
+
+    Attributes:
+        shape: of the connection's region, (out, in) or (out, in, *kernel).
+        kept: number of weights kept.
+        kind: ``weight`` or ``attention``.
+        bits: (size,) bool, row by row; (``SAMPLE``,) at the same positions for every mask of that size if there
+            are more.
+        picture: (rows, columns) uint8, at most ``EDGE`` each: fraction kept in a block, times 255. Rows are out,
+            columns in; kernels are averaged over.
+    """
+
+    shape: tuple[int, ...]
+    kept: int
+    kind: Kind
+    bits: NDArray[np.bool_]
+    picture: NDArray[np.uint8]
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return prod(self.shape)
+
+
+def write(path: Path, masks: Masks, connections: Iterable[Connection]) -> None:
+    """Write one network's masks atomically; equal masks give equal bytes.
+
+    Raises:
+        StorageError: if the file cannot be written.
+    """
+    tensors: dict[str, NDArray[np.uint8]] = {}
+    described = {}
+    for connection in connections:
+        mask = masks[connection.name].cpu().numpy()
+        described[connection.name] = {"shape": mask.shape, "kept": int(mask.sum()), "kind": connection.kind}
+        bits = mask.reshape(-1)
+        if bits.size > SAMPLE:
+            tensors[f"{connection.name}/picture"] = _picture(mask)
+            bits = bits[_positions(bits.size)]
+        tensors[f"{connection.name}/bits"] = np.packbits(bits)
+    about = {"connections": json.dumps(described)}
+    write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata=about))
+
+
+def read(path: Path) -> dict[str, MaskPicture]:
+    """Connection name -> its mask, in the network's order.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CorruptFile: if it is not one of :func:`write`'s.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            described = json.loads((file.metadata() or {})["connections"])
+            return {name: _read(file, name, about) for name, about in described.items()}
+    except FileNotFoundError:
+        raise
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptFile(
+            f"{path} holds no masks that can be read ({error}): delete it and run the suite again"
+        ) from error
+
+
+def overlap(a: Mapping[str, MaskPicture], b: Mapping[str, MaskPicture]) -> dict[str, float]:
+    """Jaccard index (weights kept by both / by either) of each connection that both networks have.
+
+    Connections of more than ``SAMPLE`` weights: estimated from the sample. Two empty masks overlap by 1.
+    """
+    found = {}
+    for name in a.keys() & b.keys():
+        if a[name].shape == b[name].shape:
+            either = int((a[name].bits | b[name].bits).sum())
+            found[name] = int((a[name].bits & b[name].bits).sum()) / either if either else 1.0
+    return {name: found[name] for name in a if name in found}
+
+
+def chance(a: float, b: float) -> float:
+    """The overlap expected of two independent uniform masks with densities ``a`` and ``b``, for many weights."""
+    return a * b / (a + b - a * b) if a + b else 1.0
+
+
+def _read(file: Any, name: str, about: Mapping[str, Any]) -> MaskPicture:
+    shape, kept, kind = tuple(int(n) for n in about["shape"]), int(about["kept"]), about["kind"]
+    size = prod(shape)
+    if kind not in ("weight", "attention") or len(shape) < 2 or not 0 <= kept <= size:
+        raise ValueError(f"{name} has shape {shape}, {kept} weights kept, kind {kind!r}")
+    packed = file.get_tensor(f"{name}/bits")
+    count = min(size, SAMPLE)
+    if packed.dtype != np.uint8 or packed.shape != (-(-count // 8),):
+        raise ValueError(f"{name} has {packed.shape} bytes of bits")
+    bits = np.unpackbits(packed, count=count).astype(bool)
+    picture = _picture(bits.reshape(shape)) if size <= SAMPLE else file.get_tensor(f"{name}/picture")
+    if picture.dtype != np.uint8 or picture.ndim != 2 or not 1 <= max(picture.shape) <= EDGE:
+        raise ValueError(f"{name} has a picture of shape {picture.shape}")
+    return MaskPicture(shape, kept, kind, bits, picture)
+
+
+def _picture(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    plane = mask.reshape(*mask.shape[:2], -1).mean(axis=2, dtype=np.float64)
+    for axis in (0, 1):
+        length = plane.shape[axis]
+        edges = np.linspace(0, length, min(length, EDGE) + 1).astype(int)
+        sums = np.add.reduceat(plane, edges[:-1], axis=axis)
+        plane = sums / np.expand_dims(np.diff(edges), 1 - axis)
+    rounded: NDArray[np.uint8] = np.rint(255 * plane).astype(np.uint8)
+    return rounded
+
+
+@cache
+def _positions(size: int) -> NDArray[np.int64]:
+    """Where the sample of a mask is: the same for ever, because NumPy keeps this generator's stream as it is."""
+    return np.sort(np.random.RandomState(0).permutation(size)[:SAMPLE])

@@ -1,0 +1,47 @@
+"""What a cell's program computed: dense-equivalent operations, and those that sparse kernels would be left with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness.results.flops import CONVENTION, SPARSE_CONVENTION, Flops, Trained, sparse_training_flops
+
+if TYPE_CHECKING:
+    from harness.stages.graph import PlannedCell
+    from harness.stages.network import Network
+    from harness.stages.store import StageStore
+
+
+def program_flops(
+    planned: PlannedCell, store: StageStore, network: Network, forward: Flops, inference: Mapping[str, float]
+) -> dict[str, Any]:
+    """The record's ``flops``; ``inference`` is the density of each connection in evaluation.
+
+    What is left in sparse kernels is None where it is not known.
+    """
+    phases = list(_trained(planned, store, network))
+    training = 3 * forward.total * network.spent.examples
+    inherited = training - 3 * forward.total * sum(phase.examples for phase in phases)
+    sparse = sparse_training_flops(forward, network.connections, phases)
+    return {
+        "convention": CONVENTION,
+        "training": training,
+        "inference": forward.total,
+        "sparse_convention": SPARSE_CONVENTION,
+        "training_sparse": None if sparse is None else inherited + sparse,
+        "inference_sparse": forward.sparse(network.connections, inference),
+    }
+
+
+def _trained(planned: PlannedCell, store: StageStore, network: Network) -> Iterator[Trained]:
+    """Every training phase.
+
+    A stage that cells of different scopes share tells of the first one's connections: it has masked no others.
+    """
+    unmasked = {connection.name: 1.0 for connection in network.connections}
+    for stage in planned.stages:
+        manifest = store.manifest(stage.hash)
+        assert manifest is not None, "a cell is evaluated when its stages are finished"
+        if (trained := manifest["trained"]) is not None:
+            yield Trained(**{**trained, "densities": unmasked | trained["densities"]})

@@ -1,0 +1,1 @@
+"""One program: its graph of stages, and the running of one."""

@@ -1,0 +1,110 @@
+"""What the discrete phases do: prune, rewind, reinitialise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from harness.core.densities import DensityBudget, select
+from harness.core.masks import Masks
+from harness.core.phases import Prune, Reinitialize
+from harness.errors import Unsupported
+from harness.seeds import derived_seed
+from harness.stages.network import Network
+
+
+def prune(network: Network, phase: Prune) -> None:
+    """Score, select exactly, let the method refine, and zero what is pruned."""
+    weights = network.weights(hooks=False)
+    context = network.context
+    current = weights.full_masks()
+    budget = _budget(network, phase, current)
+    scores = {}
+    for name, score in network.method.scores(context).items():
+        scores[name] = score.detach().float().masked_fill(~current[name], float("-inf"))
+    chosen = select(scores, budget, network.connections, phase.distribution, phase.granularity)
+    masks = network.method.refine(chosen, context)
+    weights.hold(masks)
+    network.masks = context.masks = masks
+    network.soft = False
+
+
+def _budget(network: Network, phase: Prune, current: Masks) -> DensityBudget:
+    """How many weights the phase keeps; see :class:`harness.core.phases.Prune`."""
+    if phase.density is not None:
+        return DensityBudget.of(phase.density, network.connections)
+    if phase.fraction is not None:
+        kept = current.kept
+        size = sum(c.size for c in network.connections)
+        if phase.distribution == "global":
+            left = sum(kept.values()) - round(phase.fraction * sum(kept.values()))
+            return DensityBudget(left, left / size)
+        counts = {name: count - round(phase.fraction * count) for name, count in kept.items()}
+        return DensityBudget(sum(counts.values()), sum(counts.values()) / size, counts)
+    if network.context.budget is None:
+        raise ValueError("a Prune phase without fraction or density needs a density in the suite")
+    whole = network.context.budget
+    return whole if phase.exponent == 1 else DensityBudget.of(whole.requested**phase.exponent, network.connections)
+
+
+@torch.no_grad()
+def set_back(network: Network, target: Mapping[str, Tensor]) -> None:
+    """Rewind: raw weights and buffers as in ``target``, masked entries at zero."""
+    network.module.load_state_dict(dict(target))
+    network.weights(hooks=False)
+    network.soft = False
+
+
+@torch.no_grad()
+def inherit(network: Network) -> None:
+    """Weights and masks of the source cell, whose network must be the same.
+
+    Raises:
+        Unsupported: if it is not.
+    """
+    source = network.context.source
+    if source is None:
+        raise ValueError("an Inherit phase needs a method with takes_source")
+    own = {name: tuple(tensor.shape) for name, tensor in network.module.state_dict().items()}
+    theirs = {name: tuple(tensor.shape) for name, tensor in source.weights.items()}
+    regions = {c.name: c.shape for c in network.connections}
+    if own != theirs or regions != {name: tuple(mask.shape) for name, mask in source.masks.items()}:
+        raise Unsupported(
+            f"the weights of cell {source.cell} do not fit this cell; give both the same architecture, the same "
+            "tokens or classes, and the same scope"
+        )
+    network.masks = network.context.masks = source.masks
+    set_back(network, source.weights)
+    # What the weights have cost goes with them: an heir is never compared as if it had started from nothing.
+    network.spent.steps += int(source.spent.get("steps", 0))
+    network.spent.examples += int(source.spent.get("examples", 0))
+    network.spent.seconds += source.spent.get("seconds", 0.0)
+    network.trained_by = [dict(environment) for environment in source.trained_by] + network.trained_by
+
+
+@torch.no_grad()
+def reinitialise(network: Network, phase: Reinitialize, index: int) -> None:
+    """New values for surviving weights; see :class:`harness.core.phases.Reinitialize`.
+
+    ``index`` is the phase's place in the program: each one draws numbers of its own.
+    """
+    draw = index + 1 if phase.weights == "fresh" else 0
+    fresh = network.initial(draw).state_dict()
+    trained = {name: tensor.clone() for name, tensor in network.module.state_dict().items()}
+    parameters = dict(network.module.named_parameters())
+    if phase.others == "initial":
+        network.module.load_state_dict(fresh)
+    for connection in network.connections:
+        region = connection.region(parameters[connection.parameter].detach())
+        if phase.weights == "fresh":
+            region.copy_(connection.region(fresh[connection.parameter]))
+            continue
+        signs = torch.sign(connection.region(trained[connection.parameter]))
+        if phase.weights == "random_sign":
+            generator = torch.Generator().manual_seed(derived_seed(network.cell.seed, "signs", index, connection.name))
+            signs = torch.randint(0, 2, connection.shape, generator=generator).to(region) * 2 - 1
+        region.copy_(signs * phase.value)
+    network.weights(hooks=False)
+    network.soft = False

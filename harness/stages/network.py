@@ -1,0 +1,251 @@
+"""The network of one stage, and what passes from stage to stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.core.connections import Connection
+from harness.core.densities import DensityBudget
+from harness.core.masks import Masks
+from harness.core.method import MethodContext, Source, SparsityMethod
+from harness.errors import HarnessError, Unsupported, UserError
+from harness.interchange import bundle
+from harness.seeds import derived_seed
+from harness.training.weights import Weights
+
+if TYPE_CHECKING:
+    from harness.core.architecture import Architecture
+    from harness.core.data import DataSpec
+    from harness.registry.plugins import Registry
+    from harness.stages.graph import Stage
+    from harness.stages.store import StageStore
+    from harness.suites.cell import Cell
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a program has used so far."""
+
+    steps: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Network:
+    """A built module with its masks and method, between phases.
+
+    Between phases the module's parameters hold raw weights, with masked entries at zero where masks are
+    held. ``soft`` says that the last training was composed: the network then computes with the method's
+    effective weights, not with the raw ones. ``attached`` says that the method takes part in this stage;
+    where it does not, its state is only ``carried`` on. ``trained`` is what this stage's training phase computed,
+    for its FLOPs, and ``trained_by`` the environments in which the weights came about, in order.
+    """
+
+    cell: Cell
+    architecture: Architecture[Any]
+    module: nn.Module
+    connections: tuple[Connection, ...]
+    method: SparsityMethod[Any]
+    context: MethodContext
+    attached: bool = True
+    carried: Mapping[str, Any] = field(default_factory=dict)
+    masks: Masks | None = None
+    soft: bool = False
+    position: int = 0
+    spent: Spent = field(default_factory=Spent)
+    trained: dict[str, Any] | None = None
+    trained_by: list[dict[str, Any]] = field(default_factory=list)
+
+    def state(self, weights: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+        """Everything the next stage needs; ``weights`` overrides the module's own."""
+        return {
+            "weights": dict(weights) if weights is not None else dict(self.module.state_dict()),
+            "masks": self.masks.packed() if self.masks is not None else None,
+            "method": self.method_state(),
+            "soft": self.soft,
+            "position": self.position,
+            "trained_by": self.trained_by,
+            "spent": {
+                "steps": self.spent.steps,
+                "examples": self.spent.examples,
+                "seconds": self.spent.seconds,
+                "peak_memory_bytes": self.spent.peak_memory_bytes,
+            },
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        self.module.load_state_dict(state["weights"])
+        shapes = {c.name: c.shape for c in self.connections}
+        self.masks = None
+        if state["masks"] is not None:
+            self.masks = Masks.unpacked(state["masks"], shapes).to(self.context.device)
+        self.load_method(state["method"])
+        self.soft = state["soft"]
+        self.position = state["position"]
+        self.trained_by = list(state["trained_by"])
+        self.spent = Spent(**state["spent"])
+
+    def method_state(self) -> Mapping[str, Any]:
+        """The method's state, whether or not it takes part in this stage."""
+        return self.method.state_dict() if self.attached else self.carried
+
+    def load_method(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`method_state`; an empty state leaves the method as attached."""
+        self.carried = state
+        if self.attached and state:
+            self.method.load_state_dict(state)
+
+    def weights(self, hooks: bool) -> Weights:
+        """The weights for a phase with or without the method's hooks; masks are applied at once.
+
+        A projected method and a phase without hooks hold the current masks; a composed method starts
+        from raw weights and makes its own.
+        """
+        method = self.method if hooks else None
+        composed = method is not None and method.mode == "composed"
+        weights = Weights(self.module, self.connections, None if composed else self.masks, method)
+        self.context.raw = weights.raw
+        self.context.masks = self.masks if self.masks is not None else weights.full_masks()
+        return weights
+
+    def initial(self, draw: int = 0) -> nn.Module:
+        """A module with the cell's initial weights, or with another random ``draw`` of them."""
+        return initial_module(self.architecture, self.cell.seed, draw, self.cell.architecture_part.weights)
+
+    def hard_masks(self) -> Masks | None:
+        """The masks that hard evaluation applies; None for a dense network."""
+        if self.soft or self.masks is not None:
+            return self.method.final_masks(self.context) if self.soft else self.masks
+        return None
+
+
+class NetworkBuilder:
+    """Builds networks, the same one for every stage of a cell."""
+
+    def __init__(self, registry: Registry, store: StageStore, device: torch.device) -> None:
+        self._registry = registry
+        self._store = store
+        self._device = device
+
+    def build(self, stage: Stage, spec: DataSpec, draw: int = 0) -> Network:
+        """The network of a stage with its initial weights; ``draw`` > 0 gives other ones."""
+        cell = stage.cell
+        architecture = self._registry.get("architecture", cell.architecture_part.plugin)(
+            cell.architecture_part.options, spec
+        )
+        method = self._registry.get("method", cell.method_part.plugin)(cell.method_part.options)
+        scope = cell.in_scope(architecture.connections())
+        budget = self._budget(stage, scope)
+        adapted = method.adapt(architecture, scope, budget)
+        if adapted is not architecture and cell.architecture_part.weights is not None:
+            raise Unsupported(f"method '{cell.method}' changes the network, so it cannot start from imported weights")
+        architecture = adapted
+        module = initial_module(architecture, cell.seed, draw, cell.architecture_part.weights).to(self._device)
+        everything = architecture.connections()
+        connections = cell.in_scope(everything)
+        parameters = dict(module.named_parameters())
+        context = MethodContext(
+            model=module,
+            connections=connections,
+            raw={c.parameter: parameters[c.parameter] for c in connections},
+            masks=Masks.full(connections, self._device),
+            budget=budget,
+            source=self._source(stage, connections),
+            seed=derived_seed(cell.seed, "method"),
+            device=self._device,
+            bands=1 + max((band.depth for c in everything for band in (c.source, c.target)), default=-1),
+        )
+        attached = any(phase.hooks for phase in stage.phases)
+        if attached:
+            method.attach(context)
+        return Network(cell, architecture, module, connections, method, context, attached)
+
+    def _budget(self, stage: Stage, connections: tuple[Connection, ...]) -> DensityBudget | None:
+        cell = stage.cell
+        if stage.density_from is None:
+            return (
+                DensityBudget.of(cell.density, connections) if cell.match is None and cell.density is not None else None
+            )
+        manifest = self._store.manifest(stage.density_from)
+        if manifest is None:
+            raise HarnessError(f"the stage that gives the density, {stage.density_from}, is not finished")
+        theirs = manifest["densities"]
+        kept = sum(d["kept"] for d in theirs.values())
+        size = sum(d["size"] for d in theirs.values())
+        own = sum(c.size for c in connections)
+        if cell.match_by == "soft":
+            soft = sum(d["soft"] * d["size"] for d in theirs.values()) / size
+            return DensityBudget(round(soft * own), soft)
+        if cell.match_by == "per_layer":
+            if {c.name: c.size for c in connections} != {name: d["size"] for name, d in theirs.items()}:
+                raise HarnessError("densities per layer can only be taken from a cell with the same connections")
+            counts = {name: int(d["kept"]) for name, d in theirs.items()}
+            return DensityBudget(kept, kept / size, counts)
+        return DensityBudget(kept if own == size else round(kept / size * own), kept / size)
+
+    def _source(self, stage: Stage, connections: tuple[Connection, ...]) -> Source | None:
+        if stage.source_from is None:
+            return None
+        manifest = self._store.manifest(stage.source_from)
+        if manifest is None:
+            raise HarnessError(f"the stage that the method starts from, {stage.source_from}, is not finished")
+        state = self._store.state(stage.source_from)
+        theirs = manifest["densities"]
+        shapes = {name: tuple(d["shape"]) for name, d in theirs.items()}
+        packed = state["masks"]
+        masks = Masks.unpacked(packed, shapes) if packed is not None else Masks.full(connections)
+        return Source(
+            cell=".".join(str(part) for part in stage.cell.source or ()),
+            masks=masks.to(self._device),
+            method_state=state["method"],
+            weights=state["weights"],
+            spent=state["spent"],
+            densities={name: (int(d["kept"]), float(d["soft"])) for name, d in theirs.items()},
+            trained_by=state["trained_by"],
+        )
+
+
+def initial_module(architecture: Architecture[Any], seed: int, draw: int = 0, weights: str | None = None) -> nn.Module:
+    """A module with the initial weights of a seed: equal for every method; leaves torch's random state alone.
+
+    Draw 0 takes imported ``weights`` where they are named; other draws are always random.
+
+    Raises:
+        UserError: if the imported weights do not fit the network.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, "weights", draw))
+        module = architecture.build()
+    if weights is not None and draw == 0:
+        _load_imported(module, weights)
+    return module
+
+
+@torch.no_grad()
+def _load_imported(module: nn.Module, name: str) -> None:
+    """Copy imported weights into a module, strictly; a tied parameter is given once, under its first name."""
+    given = bundle.read(name).weights()
+    own = dict(module.state_dict())
+    canonical = {n for n, _ in module.named_parameters()}
+    tied = {n for n, _ in module.named_parameters(remove_duplicate=False)} - canonical
+    problems = [f"{n} is missing" for n in own if n not in given and n not in tied]
+    problems += [f"{n} is not in the network" for n in given if n not in own]
+    for n in own.keys() & given.keys():
+        if own[n].shape != given[n].shape:
+            problems.append(f"{n} is {tuple(given[n].shape)}, the network's is {tuple(own[n].shape)}")
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise UserError(
+            f"the weights '{name}' do not fit the network: {'; '.join(sorted(problems)[:5])}{more}. Give the options "
+            "of the architecture that they were imported for (harness import prints them)"
+        )
+    for n in own.keys() & given.keys():
+        own[n].copy_(given[n])

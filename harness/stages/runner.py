@@ -1,0 +1,226 @@
+"""Runs one stage to its end, from its newest checkpoint where there is one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from harness.core.benchmark import Benchmark
+from harness.core.data import Split, TrainingData
+from harness.core.masks import Masks
+from harness.core.phases import Inherit, Phase, Prune, Reinitialize, Rewind, Train
+from harness.errors import BadScore, HarnessError
+from harness.seeds import derived_seed
+from harness.stages.discrete_phases import inherit, prune, reinitialise, set_back
+from harness.stages.network import Network, NetworkBuilder
+from harness.stages.scoring import Checked, checked
+from harness.stages.store import StageStore
+from harness.stages.training_run import CHECKPOINT, Report, TrainingRun
+from harness.training.distributed import Substrate
+from harness.training.environment import describe
+
+if TYPE_CHECKING:
+    from harness.registry.plugins import Kind, Registry
+    from harness.stages.graph import Stage
+    from harness.suites.cell import Cell, Part
+    from harness.training.weights import Weights
+
+
+class StageRunner:
+    """Runs stages in this process.
+
+    Attributes (and arguments):
+        registry: where plugins come from.
+        store: where outcomes and checkpoints go.
+        substrate: the processes that share a stage.
+        checkpoint_seconds: time between checkpoints.
+        warn: called with one line about something that went wrong but was repaired.
+        stopping: asked between steps; True ends the stage with a checkpoint and ``Interrupted``.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: StageStore,
+        substrate: Substrate,
+        *,
+        checkpoint_seconds: float = 300.0,
+        warn: Callable[[str], None] = lambda text: print(text, file=sys.stderr),  # noqa: T201
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._registry = registry
+        self.store = store
+        self.substrate = substrate
+        self._builder = NetworkBuilder(registry, store, substrate.device)
+        self.checkpoint_seconds = checkpoint_seconds
+        self._warn = warn
+        self.stopping = stopping
+        self._benchmark = lru_cache(maxsize=4)(self._load_benchmark)
+        self._data = lru_cache(maxsize=2)(self._load_data)
+
+    def run(self, stage: Stage, report: Report = lambda _: None) -> None:
+        """Bring a stage to its end; does nothing if it is finished.
+
+        Raises:
+            Diverged: if the loss was not finite.
+            Interrupted: if asked to stop.
+        """
+        if self.substrate.first(self.store.manifest(stage.hash) is not None):
+            return
+        torch.set_num_threads(stage.cell.training.threads)
+        torch.manual_seed(derived_seed(stage.cell.seed, "stage", stage.offset))
+        network = self._builder.build(stage, self._benchmark_of(stage.cell.training_part).spec())
+        series: dict[str, Any] = {"loss": [], "evaluations": [], "densities": []}
+        if stage.parent is not None:
+            network.load(self.store.state(stage.parent.hash))
+            series = {**series, **self.store.series(stage.parent.hash)}
+        resumed = self._resumed(stage)
+        first = 0
+        if resumed is not None and resumed.get("format") != CHECKPOINT:
+            self._warn("its checkpoint is of another version of the harness; the stage begins anew")
+            resumed = None
+        if resumed is not None:
+            network.load(resumed["network"])
+            series, first = resumed["series"], resumed["phase"]
+        here = self.environment(stage.cell, stage.cell.training_part)
+        if here not in network.trained_by and (stage.steps or len(stage.phases) > 1):
+            network.trained_by.append(here)
+        for index in range(first, len(stage.phases)):
+            phase = stage.phases[index]
+            if isinstance(phase, Train):
+                run = TrainingRun(self, stage, network, series, index, phase, report)
+                run.go(resumed["training"] if resumed is not None else None)
+                resumed = None
+            else:
+                self._discrete(stage, network, phase, stage.offset + index)
+        if network.soft:
+            network.masks = network.method.final_masks(network.context)
+        manifest = {
+            "densities": densities(network),
+            "trained": network.trained,
+            "trained_by": network.trained_by,
+            "seconds_per_step": round(network.spent.seconds / max(1, network.spent.steps), 9),
+        }
+        if self.substrate.rank == 0:
+            self.store.finish(stage.hash, network.state(), series, manifest)
+        self.substrate.any(False)  # no process goes on before the stage is on disk
+
+    def environment(self, cell: Cell, benchmark: Part) -> dict[str, Any]:
+        """Where and with what this process works on a cell: machine, versions, and the plugins that take part."""
+        parts: dict[Kind, Part] = {
+            "architecture": cell.architecture_part,
+            "method": cell.method_part,
+            "benchmark": benchmark,
+        }
+        plugins = [self._registry.find(kind, part.plugin).origin for kind, part in parts.items()]
+        brought = {origin.distribution or str(origin.plugin): origin.version or origin.code for origin in plugins}
+        return {**describe(self.substrate.device), "processes": self.substrate.world, "plugins": brought}
+
+    def _resumed(self, stage: Stage) -> dict[str, Any] | None:
+        """The newest checkpoint; the first process says which one that is."""
+        found = self.store.newest_checkpoint(stage.hash, self._warn) if self.substrate.rank == 0 else None
+        name = self.substrate.first(self.store.reached(stage.hash))
+        return found if self.substrate.rank == 0 or name is None else self.store.checkpoint(stage.hash, name)
+
+    def _discrete(self, stage: Stage, network: Network, phase: Phase, index: int) -> None:
+        if isinstance(phase, Prune):
+            prune(network, phase)
+        elif isinstance(phase, Reinitialize):
+            reinitialise(network, phase, index)
+        elif isinstance(phase, Inherit):
+            inherit(network)
+        elif isinstance(phase, Rewind):
+            if phase.phase < 0:
+                target: Mapping[str, Any] = network.initial().state_dict()
+            else:
+                target = self.store.state(stage.ancestor(phase.phase).hash)["weights"]
+            set_back(network, target)
+        else:
+            raise HarnessError(f"phase {type(phase).__name__} is unknown to this version")
+
+    def restored(self, stage: Stage, cell: Cell) -> Network:
+        """The network at the end of a finished stage, as ``cell`` sees it: scope and density are its own."""
+        stage = replace(stage, cell=cell)
+        torch.set_num_threads(stage.cell.training.threads)
+        network = self._builder.build(stage, self._benchmark_of(stage.cell.training_part).spec())
+        network.load(self.store.state(stage.hash))
+        return network
+
+    @contextmanager
+    def evaluating(self, network: Network, weights: Weights, masks: str) -> Iterator[nn.Module]:
+        """The module as it is scored; random state and weights are afterwards as they were."""
+        hard = network.hard_masks() if masks == "hard" else None
+        device = self.substrate.device
+        forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+        with forked, weights.evaluating("hard" if masks == "hard" else "soft", hard) as model:
+            yield model
+
+    def score(self, model: nn.Module, cell: Cell, benchmark: Benchmark[Any], split: Split) -> Checked:
+        """Scores of a module within :meth:`evaluating`.
+
+        Raises:
+            BadScore: if the benchmark returned none, or changed the network.
+        """
+        torch.manual_seed(derived_seed(cell.seed, "evaluation"))
+        before = _content(model)
+        found = checked(benchmark, split, benchmark.evaluate(model, split, self.substrate.device))
+        if _content(model) != before:
+            raise BadScore(f"{type(benchmark).__name__}.evaluate('{split}') changed the network that it was to score")
+        return found
+
+    def evaluate(
+        self, network: Network, weights: Weights, benchmark: Benchmark[Any], split: Split, masks: str
+    ) -> Checked:
+        """Scores of a network; leaves random state and weights as they were."""
+        with self.evaluating(network, weights, masks) as model:
+            return self.score(model, network.cell, benchmark, split)
+
+    def benchmark(self, part: Part) -> Benchmark[Any]:
+        """The benchmark behind a part; a few are kept."""
+        return self._benchmark_of(part)
+
+    def _benchmark_of(self, part: Part) -> Benchmark[Any]:
+        return self._benchmark(part.plugin, part.options.model_dump_json())
+
+    def _load_benchmark(self, plugin: str, options: str) -> Benchmark[Any]:
+        cls = self._registry.get("benchmark", plugin)
+        loaded: Benchmark[Any] = cls(cls.Options.model_validate_json(options))
+        return loaded
+
+    def training_data(self, part: Part) -> TrainingData:
+        """Training examples on this process's device; a few are kept."""
+        return self._data(part.plugin, part.options.model_dump_json())
+
+    def _load_data(self, plugin: str, options: str) -> TrainingData:
+        return self._benchmark(plugin, options).training_data(self.substrate.device)
+
+
+def _content(module: nn.Module) -> list[int]:
+    """A sum over the bits of every parameter and persistent buffer: which one changes shows, in one pass."""
+    kinds = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
+    tensors = [tensor.detach() for tensor in module.state_dict().values() if not tensor.is_complex()]
+    sums = [tensor.view(kinds[tensor.element_size()]).sum(dtype=torch.int64) for tensor in tensors]
+    return torch.stack(sums).tolist() if sums else []
+
+
+def densities(network: Network) -> dict[str, dict[str, Any]]:
+    """Per connection: shape, size, weights kept by the hard mask, and the soft density (equal where masks are hard)."""
+    masks = network.masks if network.masks is not None else Masks.full(network.connections)
+    soft = network.method.soft_densities() if network.soft else None
+    found = {}
+    for connection in network.connections:
+        kept = int(masks[connection.name].sum())
+        found[connection.name] = {
+            "shape": list(connection.shape),
+            "size": connection.size,
+            "kept": kept,
+            "soft": soft[connection.name] if soft else kept / connection.size,
+        }
+    return found

@@ -1,0 +1,1 @@
+"""The disk: files that are written whole, leases, checkpoints, folders of data."""

@@ -1,0 +1,114 @@
+"""A cell of the comparison matrix, fully resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import BaseModel
+
+from harness.suites.schema import Evaluation, Training
+
+if TYPE_CHECKING:
+    from harness.core.connections import Connection
+
+Scope = tuple[str, ...] | Literal["default", "all"]
+"""Roles of the connections that a method controls, or ``default``, or ``all``."""
+
+
+class Key(NamedTuple):
+    """What names a cell within a suite: labels, and the density as a number where one was asked for."""
+
+    experiment: str
+    architecture: str
+    benchmark: str
+    method: str
+    density: float | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One plugin with its options: what a label in a suite stands for.
+
+    ``identity`` holds plugin, version, hashed options (and a single-file plugin's source digest).
+    ``weights`` is the folder of imported weights that an architecture starts from, by name or path.
+    """
+
+    label: str
+    plugin: str
+    options: BaseModel
+    identity: Mapping[str, Any]
+    weights: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """For result files: label, plugin, version, options."""
+        record = {
+            "label": self.label,
+            "plugin": self.plugin,
+            "version": self.identity["version"],
+            "options": self.options.model_dump(mode="json"),
+        }
+        return {**record, **{key: self.identity[key] for key in ("weights", "content") if key in self.identity}}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """One fully resolved combination; what a leaderboard row averages over seeds.
+
+    ``density`` is the number that the suite asks for. Where another cell decides (``match``, ``source``) it
+    is the number that was asked of that one, and None where the method decides.
+    ``match`` and ``source`` name other cells of the same suite by key.
+    """
+
+    suite: str
+    experiment: str
+    architecture: str
+    benchmark: str
+    method: str
+    density: float | None
+    seed: int
+    architecture_part: Part
+    benchmark_part: Part
+    training_part: Part
+    method_part: Part
+    fingerprint: str
+    benchmark_fingerprint: str
+    scope: Scope
+    training: Training
+    evaluation: Evaluation
+    match: Key | None
+    match_by: Literal["hard", "soft", "per_layer"]
+    source: Key | None
+    published: float | None
+    note: str | None
+
+    @property
+    def key(self) -> Key:
+        """What names this cell within its suite."""
+        return Key(self.experiment, self.architecture, self.benchmark, self.method, self.density, self.seed)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of one training."""
+        assert self.training.steps is not None
+        return self.training.steps
+
+    @property
+    def scope_name(self) -> str:
+        """For reports: ``maskable``, or with the roles it is limited to."""
+        if self.scope == "default":
+            return "maskable"
+        return f"maskable[{self.scope if isinstance(self.scope, str) else ','.join(self.scope)}]"
+
+    def in_scope(self, connections: Iterable[Connection]) -> tuple[Connection, ...]:
+        """The connections that the cell's method controls."""
+        return in_scope(self.scope, connections)
+
+
+def in_scope(scope: Scope, connections: Iterable[Connection]) -> tuple[Connection, ...]:
+    """The connections that belong to a scope, in order."""
+    if scope == "default":
+        return tuple(c for c in connections if c.default)
+    return tuple(c for c in connections if scope == "all" or c.role in scope)

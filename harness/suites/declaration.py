@@ -1,0 +1,258 @@
+"""What a suite file says, read and validated: every error with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import DataMissing, SuiteError, UserError, unknown_name
+from harness.interchange import bundle
+from harness.suites.cell import Part
+from harness.suites.schema import (
+    BudgetMatch,
+    CellRef,
+    Evaluation,
+    Experiment,
+    Match,
+    Named,
+    Selector,
+    SuiteFile,
+    Training,
+    layered,
+)
+from harness.suites.slurm_options import SlurmOptions, known_keys
+from harness.suites.yaml_source import Loc, YamlSource
+
+if TYPE_CHECKING:
+    from harness.core.benchmark import Benchmark
+    from harness.core.data import DataSpec, Split
+    from harness.registry.plugins import Registry
+
+NESTED: Mapping[str | int, type[BaseModel]] = {
+    "training": Training,
+    "evaluation": Evaluation,
+    "include": Selector,
+    "exclude": Selector,
+    "source": CellRef,
+    "match": CellRef,
+    "density": Match,
+    "budget": BudgetMatch,
+}
+"""Key of an experiment or a method -> what may stand below it."""
+
+
+class Declaration:
+    """What a suite declares: its experiments, and the plugins' instances behind them; not expanded into cells.
+
+    Attributes:
+        dry: only to see what it would do: data that are not here are taken as their options describe them, and
+            noted in ``missing`` (what -> why). Cells then have other names than they will have; those of which
+            nothing can be said are left out.
+    """
+
+    def __init__(self, source: YamlSource, registry: Registry, dry: bool = False) -> None:
+        self.registry = registry
+        self.dry = dry
+        self.missing: dict[str, str] = {}
+        self.path = source.path
+        self._yaml = source
+        try:
+            top = SuiteFile.model_validate(source.content)
+        except ValidationError as error:
+            raise source.validation_error(error, lambda loc: loc, lambda _: tuple(SuiteFile.model_fields)) from error
+        self.name = top.name or _name_of(source.path)
+        if top.budget is not None:
+            self._apply(top.budget, top.budgets)
+            self.name = f"{self.name}-{top.budget}"
+            top = SuiteFile.model_validate(source.content)
+        self.description = top.description.strip()
+        self.slurm = self._slurm(top.slurm)
+        self._own: dict[str, dict[str, Any]] = top.experiments or {"main": {}}
+        self._in_file = bool(top.experiments)
+        self._benchmarks: dict[tuple[str, str], Benchmark[Any]] = {}
+        self._parts: dict[tuple[str, str, str], Part] = {}
+        self.experiments = {label: self._experiment(label) for label in self._own}
+
+    def spec(self, part: Part) -> DataSpec:
+        """Shape of a benchmark's training data."""
+        benchmark = self.benchmark(part)
+        try:
+            return benchmark.spec()
+        except DataMissing as error:
+            if not self.dry:
+                raise
+            self.missing[part.label] = str(error)
+            return benchmark.expected()
+
+    def examples(self, part: Part, split: Split) -> int | None:
+        """How many examples of a split a benchmark scores, as far as that is known."""
+        try:
+            return self.benchmark(part).examples(split)
+        except DataMissing as error:
+            if not self.dry:
+                raise
+            self.missing[part.label] = str(error)
+            return None
+
+    def fingerprint(self, part: Part) -> str:
+        """What identifies a benchmark's data."""
+        try:
+            return self.benchmark(part).fingerprint()
+        except DataMissing as error:
+            if not self.dry:
+                raise
+            self.missing[part.label] = str(error)
+            return "missing"
+
+    def benchmark(self, part: Part) -> Benchmark[Any]:
+        """The benchmark behind a part; one instance per plugin and options."""
+        key = (part.plugin, part.options.model_dump_json())
+        if key not in self._benchmarks:
+            self._benchmarks[key] = self.registry.get("benchmark", part.plugin)(part.options)
+        return self._benchmarks[key]
+
+    def benchmarks(self) -> Iterator[tuple[str, Benchmark[Any]]]:
+        """Every benchmark that the suite names, with its label."""
+        for name, experiment in self.experiments.items():
+            for label in experiment.benchmarks:
+                yield label, self.benchmark(self.part("benchmark", name, label))
+
+    def part(self, kind: Literal["architecture", "method", "benchmark"], experiment: str, label: str) -> Part:
+        """The plugin behind a label, with its options validated.
+
+        Raises:
+            SuiteError: if there is no such plugin, or it does not take these options.
+        """
+        if (kind, experiment, label) in self._parts:
+            return self._parts[kind, experiment, label]
+        section = f"{kind}s"
+        entry: Named = getattr(self.experiments[experiment], section)[label]
+        plugin = entry.use or label
+        try:
+            cls = self.registry.get(kind, plugin)
+        except UserError as error:
+            raise self.error(experiment, (section, label, *(["use"] if entry.use else [])), str(error)) from error
+        try:
+            options = cls.Options.model_validate(entry.options)
+        except ValidationError as error:
+            keys = (*cls.Options.model_fields, *type(entry).model_fields)
+            raise self._yaml.validation_error(
+                error,
+                lambda loc: self._locate(experiment, (section, label, *loc)),
+                lambda loc: keys if len(loc) == 1 else (),
+            ) from error
+        identity = {**self.registry.identity(kind, plugin), "options": _hashed(options)}
+        weights: str | None = getattr(entry, "weights", None)
+        try:
+            if content := cls.content(options) if kind != "benchmark" else None:
+                identity["content"] = content
+            if weights is not None:
+                identity["weights"] = bundle.read(weights).digest
+        except UserError as error:
+            if self.dry and isinstance(error, DataMissing):
+                raise
+            where = (section, label, "weights") if weights is not None else (section, label)
+            raise self.error(experiment, where, str(error)) from error
+        part = Part(label, plugin, options, identity, weights)
+        self._parts[kind, experiment, label] = part
+        return part
+
+    def error(self, experiment: str, loc: Loc, message: str, at_key: bool = False) -> UserError:
+        """An error about a key of an experiment, pointing to its value, or to the key itself."""
+        return self._yaml.error(self._locate(experiment, loc), message, at_key)
+
+    def validation_error(self, experiment: str, base: Loc, error: ValidationError) -> UserError:
+        """The error for what pydantic found below ``base`` in an experiment."""
+        return self._yaml.validation_error(
+            error, lambda loc: self._locate(experiment, (*base, *loc)), lambda loc: _known((*base, *loc))
+        )
+
+    def _apply(self, budget: str, budgets: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put a budget's settings in place, except where ``--set`` has a say."""
+        if budget not in budgets:
+            raise self._yaml.error(("budget",), unknown_name("budget", budget, budgets))
+        given = list(self._yaml.overridden())
+        for path, value in budgets[budget].items():
+            steps = tuple(path.split("."))
+            if not any(other[: len(steps)] == steps or steps[: len(other)] == other for other in given):
+                self._yaml.replace(path, value, f"{self.path}: budgets.{budget}.{path}")
+
+    def _slurm(self, section: Any) -> SlurmOptions | None:
+        """What the suite wants of a cluster, if it says so."""
+        if section is None:
+            return None
+        try:
+            return SlurmOptions.model_validate(section)
+        except ValidationError as error:
+            raise self._yaml.validation_error(error, lambda loc: ("slurm", *loc), known_keys) from error
+
+    def _experiment(self, label: str) -> Experiment:
+        """The experiment's own keys over the shared ones; a ``--set`` of a shared key goes over both."""
+        own = self._own[label]
+        shared = {key: value for key, value in self._yaml.content.items() if key in Experiment.model_fields}
+        merged = {**shared, **own}
+        for key in ("training", "evaluation"):
+            if isinstance(shared.get(key), dict) and isinstance(own.get(key), dict):
+                merged[key] = layered(shared[key], own[key])
+        for path, value in self._yaml.overridden().items():
+            key = str(path[0])
+            if key in own and key in ("architectures", "methods", "benchmarks"):
+                text = f"it has {key} of its own, write --set experiments.{label}.{'.'.join(map(str, path))}=..."
+                raise self._yaml.error(path, f"this does not reach experiment '{label}': {text}")
+            if key in own:
+                merged[key] = layered(merged[key], {str(path[1]): value}) if len(path) > 1 else value
+        try:
+            return Experiment.model_validate(merged)
+        except ValidationError as error:
+            raise self.validation_error(label, (), error) from error
+
+    def _locate(self, experiment: str, loc: Loc) -> Loc:
+        """Where a key of an experiment stands: in a ``--set``, under the experiment, or among the shared keys."""
+        shared = self._yaml.content
+        if not self._in_file or any(loc[: len(path)] == path for path in self._yaml.overridden()):
+            return loc
+        key, inner = (*loc, None, None)[:2]
+        own = self._own[experiment]
+        mine = key in own and not (
+            key in ("training", "evaluation")
+            and isinstance(shared.get(key), dict)
+            and isinstance(own[key], dict)
+            and inner in shared[key]
+            and inner not in own[key]
+        )
+        return loc if key in shared and not mine else ("experiments", experiment, *loc)
+
+
+def _hashed(options: BaseModel) -> dict[str, Any]:
+    """The options that enter hashes: all, unless a field's ``json_schema_extra`` says otherwise.
+
+    ``{"hashed": False}`` leaves a field out, ``{"hashed": "unless_none"}`` while it is None: a new option that
+    does nothing by default then leaves older results valid.
+    """
+    hashed = options.model_dump(mode="json")
+    for name, field in type(options).model_fields.items():
+        rule = field.json_schema_extra.get("hashed", True) if isinstance(field.json_schema_extra, dict) else True
+        if rule is False or (rule == "unless_none" and hashed[name] is None):
+            hashed.pop(name)
+    return hashed
+
+
+def _known(loc: Loc) -> Sequence[str]:
+    """The keys that are allowed beside the last step of ``loc``."""
+    for step in reversed(loc[:-1]):
+        if step in NESTED:
+            return tuple(NESTED[step].model_fields)
+    return tuple(Experiment.model_fields)
+
+
+def _name_of(path: Path) -> str:
+    try:
+        return str(SuiteFile(name=path.stem).name)
+    except ValidationError:
+        raise SuiteError(
+            f"{path}: results go into a folder named after the suite, and '{path.stem}' does not do as its name: give "
+            "the key 'name' (letters, digits, _ and -), or rename the file"
+        ) from None

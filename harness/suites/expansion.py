@@ -1,0 +1,360 @@
+"""From a suite to its cells: every combination fully resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from harness.core.method import TrainingBudget
+from harness.core.phases import total_steps
+from harness.errors import DataMissing, Unsupported, UserError, unknown_name
+from harness.suites.cell import Cell, Key, Part, Scope, in_scope
+from harness.suites.schema import CellRef, Evaluation, Experiment, Match, MethodEntry, Schema, Training, layered
+from harness.suites.yaml_source import Loc
+
+if TYPE_CHECKING:
+    from harness.core.architecture import Architecture
+    from harness.core.data import DataSpec, Split
+    from harness.core.method import SparsityMethod
+    from harness.suites.declaration import Declaration
+
+SchemaT = TypeVar("SchemaT", bound=Schema)
+
+
+class Expansion:
+    """Expands a suite.
+
+    Raises (all of it):
+        SuiteError: for whatever does not go together, with its line.
+    """
+
+    def __init__(self, suite: Declaration) -> None:
+        self._suite = suite
+        self._registry = suite.registry
+
+    def cells(self) -> list[Cell]:
+        """Every cell, in order of the file; seeds innermost."""
+        cells: list[Cell] = []
+        for name, experiment in self._suite.experiments.items():
+            self._check_names(name, experiment)
+            for arch in experiment.architectures:
+                for bench in experiment.benchmarks:
+                    for method in experiment.methods:
+                        try:
+                            cells += self._cells(name, arch, bench, method)
+                        except DataMissing as error:
+                            if not self._suite.dry:
+                                raise
+                            self._suite.missing[f"{arch} on {bench}"] = str(error)
+        keys = {cell.key for cell in cells}
+        for cell in cells:
+            for key, target in (("density", cell.match), ("source", cell.source)):
+                if target is not None and target not in keys:
+                    density = f", density {target.density:g}" if target.density is not None else ""
+                    raise self._suite.error(
+                        cell.experiment,
+                        _where(cell.method, key),
+                        f"method '{cell.method}' refers to '{target.method}' ({target.architecture}, "
+                        f"{target.benchmark}{density}, seed {target.seed}), which include and exclude leave out",
+                    )
+        return cells
+
+    def _cells(self, name: str, arch: str, bench: str, label: str) -> Iterator[Cell]:
+        """The cells of one method on one architecture and benchmark."""
+        suite, experiment = self._suite, self._suite.experiments[name]
+        entry = experiment.methods[label]
+        keys = [
+            key
+            for density in self._densities(name, label)
+            for seed in experiment.seeds
+            if _chosen(experiment, key := Key(name, arch, bench, label, density, seed))
+        ]
+        if not keys:
+            return
+        architecture = suite.part("architecture", name, arch)
+        benchmark = suite.part("benchmark", name, bench)
+        trained = suite.part("benchmark", name, experiment.train_on or bench)
+        method = suite.part("method", name, label)
+        if not suite.benchmark(benchmark).metrics:
+            if bench == experiment.train_on:
+                return
+            raise suite.error(name, ("benchmarks", bench), f"benchmark '{bench}' has no scores: give it to train_on")
+        training = self._training(name, label, bench)
+        evaluation = self._merged(name, label, "evaluation", experiment.evaluation, entry.evaluation)
+        scope = entry.scope if entry.scope is not None else experiment.scope
+        roles: Scope = tuple(scope) if isinstance(scope, list) else scope
+        spec = self._spec(name, trained)
+        self._check_support(name, architecture, method, spec, roles)
+        if benchmark is not trained:
+            network = self._registry.get("architecture", architecture.plugin)(architecture.options, spec)
+            if reason := suite.benchmark(benchmark).unsupported(network):
+                raise suite.error(name, ("benchmarks", bench), f"benchmark '{bench}' cannot score '{arch}': {reason}")
+        if evaluation.select != "final" and not suite.benchmark(trained).metrics:
+            text = (
+                f"select is '{evaluation.select}', but '{trained.label}' has no scores to select by: give select: final"
+            )
+            raise suite.error(name, ("evaluation", "select"), text)
+        self._check_examples(name, benchmark, trained, evaluation)
+        match = entry.density if isinstance(entry.density, Match) else None
+        for density in dict.fromkeys(key.density for key in keys):
+            budget = TrainingBudget(training.steps or 0, training.batch_size, density, match is not None)
+            self._check_repeat(name, label, trained, spec, self._steps(name, label, method, budget) * budget.batch_size)
+        fingerprints = suite.fingerprint(trained), suite.fingerprint(benchmark)
+        published = entry.published
+        if isinstance(published, Mapping):
+            published = published.get(bench, published.get(arch))
+        for key in keys:
+            yield Cell(
+                suite.name,
+                *key,
+                architecture_part=architecture,
+                benchmark_part=benchmark,
+                training_part=trained,
+                method_part=method,
+                fingerprint=fingerprints[0],
+                benchmark_fingerprint=fingerprints[1],
+                scope=roles,
+                training=training,
+                evaluation=evaluation,
+                match=self._target_key(key, "density", match.match) if match else None,
+                match_by=match.by if match else "hard",
+                source=self._target_key(key, "source", entry.source) if entry.source else None,
+                published=published,
+                note=entry.note,
+            )
+
+    # --- checks ------------------------------------------------------------------------------
+
+    def _check_names(self, name: str, experiment: Experiment) -> None:
+        """What refers to a label refers to one that exists, and methods get what they take."""
+        for method, entry in experiment.methods.items():
+            self._check_uses(name, method, entry)
+            self._check_cycle(name, method)
+        if experiment.baseline not in experiment.methods and "baseline" in experiment.model_fields_set:
+            raise self._suite.error(
+                name, ("baseline",), unknown_name("method", experiment.baseline, experiment.methods)
+            )
+        if experiment.train_on is not None and experiment.train_on not in experiment.benchmarks:
+            raise self._suite.error(
+                name, ("train_on",), unknown_name("benchmark", experiment.train_on, experiment.benchmarks)
+            )
+        others = self._suite.experiments.values()
+        known = {
+            "experiment": set(self._suite.experiments),
+            **{key: {label for e in others for label in getattr(e, f"{key}s")} for key in _LABELLED},
+        }
+        for section in ("include", "exclude"):
+            for index, selector in enumerate(getattr(experiment, section)):
+                for key, labels in known.items():
+                    for label in selector.values(key):
+                        if label not in labels:
+                            raise self._suite.error(name, (section, index, key), unknown_name(key, label, labels))
+
+    def _check_uses(self, name: str, label: str, entry: MethodEntry) -> None:
+        """Density and source are given exactly where the method takes them."""
+        cls: type[SparsityMethod[Any]] = self._registry.get("method", self._suite.part("method", name, label).plugin)
+        for key, given, use in (
+            ("density", entry.density is not None, cls.takes_density),
+            ("source", entry.source is not None, cls.takes_source),
+        ):
+            if use == "required" and not given:
+                example = "0.1, [0.3, 0.1] or {match: METHOD, by: hard}" if key == "density" else "METHOD"
+                raise self._suite.error(name, ("methods", label), f"method '{label}' needs a {key}: {key}: {example}")
+            if use == "never" and given:
+                raise self._suite.error(
+                    name, ("methods", label, key), f"method '{label}' takes no {key}: remove it", at_key=True
+                )
+        experiment = self._suite.experiments[name]
+        labels = {*experiment.benchmarks, *experiment.architectures}
+        for of in entry.published if isinstance(entry.published, Mapping) else ():
+            if of not in labels:
+                text = unknown_name("benchmark or architecture", of, labels)
+                raise self._suite.error(name, ("methods", label, "published", of), text, at_key=True)
+
+    def _check_support(self, name: str, arch: Part, method: Part, spec: DataSpec, scope: Scope) -> None:
+        """The architecture takes the data, and the method works on the architecture."""
+        architecture: Architecture[Any] = self._registry.get("architecture", arch.plugin)(arch.options, spec)
+        if reason := architecture.unsupported():
+            raise self._suite.error(name, ("architectures", arch.label), f"architecture '{arch.label}' {reason}")
+        connections = architecture.connections()
+        roles = {c.role for c in connections}
+        for role in () if isinstance(scope, str) else scope:
+            if role not in roles:
+                own = self._suite.experiments[name].methods[method.label].scope is not None
+                where: Loc = ("methods", method.label, "scope") if own else ("scope",)
+                raise self._suite.error(name, where, unknown_name(f"role of '{arch.label}'", role, roles))
+        instance: SparsityMethod[Any] = self._registry.get("method", method.plugin)(method.options)
+        if reason := instance.unsupported(architecture, in_scope(scope, connections)):
+            raise self._suite.error(
+                name, ("methods", method.label), f"method '{method.label}' on '{arch.label}': {reason}"
+            )
+
+    def _check_examples(self, name: str, scored: Part, trained: Part, evaluation: Evaluation) -> None:
+        """There is something to score, and something to choose a checkpoint by where one is chosen."""
+        if self._examples(name, scored, "test") == 0:
+            text = f"benchmark '{scored.label}' has no test examples to score: give it some, or leave it out"
+            raise self._suite.error(name, ("benchmarks", scored.label), text)
+        split: Split = "test" if evaluation.select == "best_test" else "validation"
+        if evaluation.select != "final" and self._examples(name, trained, split) == 0:
+            text = f"select is '{evaluation.select}', but '{trained.label}' has no {split} examples to choose by: "
+            raise self._suite.error(name, ("evaluation", "select"), f"{text}give it some, or select: final")
+
+    def _examples(self, name: str, part: Part, split: Split) -> int | None:
+        try:
+            return self._suite.examples(part, split)
+        except DataMissing:
+            raise
+        except UserError as error:
+            text = f"benchmark '{part.label}': {error}"
+            raise self._suite.error(name, ("benchmarks", part.label), text) from error
+
+    def _check_repeat(self, name: str, label: str, trained: Part, spec: DataSpec, examples: int) -> None:
+        """There are training examples; and where they are not meant to be repeated, enough for the whole program."""
+        if examples and spec.examples < 1:
+            text = f"benchmark '{trained.label}' has no training examples: give it some, or training.steps: 0"
+            raise self._suite.error(name, ("benchmarks", trained.label), text)
+        if examples > spec.examples and not self._suite.benchmark(trained).allow_repeat:
+            passes = examples / max(1, spec.examples)
+            text = (
+                f"method '{label}' trains on {examples * spec.tokens:,} tokens, and '{trained.label}' has "
+                f"{spec.examples * spec.tokens:,}: {passes:.1f} epochs. Prepare more, train less, or give "
+                f"allow_repeat: true to '{trained.label}'"
+            )
+            raise self._suite.error(name, ("benchmarks", trained.label), text)
+
+    def _check_cycle(self, name: str, label: str, above: tuple[tuple[str, str], ...] = ()) -> None:
+        step = (name, label)
+        if step in above:
+            chain = " -> ".join(method for _, method in (*above[above.index(step) :], step))
+            key, _ = self._references(name, label)[0]
+            text = f"cyclic match: {chain}; a cell cannot wait for itself"
+            raise self._suite.error(name, ("methods", label, key), text)
+        for key, ref in self._references(name, label):
+            self._check_cycle(*self._target(name, label, key, ref), above=(*above, step))
+
+    # --- training ----------------------------------------------------------------------------
+
+    def _training(self, name: str, label: str, bench: str, above: tuple[str, ...] = ()) -> Training:
+        """The training of a method on a benchmark, with its number of steps resolved."""
+        experiment = self._suite.experiments[name]
+        entry = experiment.methods[label]
+        training = self._merged(name, label, "training", experiment.training, entry.training)
+        if entry.budget is not None:
+            steps = self._matched_steps(name, label, bench, entry.budget.match, above)
+        elif training.epochs is not None:
+            spec = self._spec(name, self._suite.part("benchmark", name, experiment.train_on or bench))
+            steps = max(1, -(-round(training.epochs * spec.examples) // training.batch_size))
+        elif training.steps is not None:
+            steps = training.steps
+        else:
+            raise self._suite.error(name, ("training",), "training needs a budget: epochs or steps")
+        return training.model_copy(update={"steps": steps, "epochs": None})
+
+    def _matched_steps(self, name: str, label: str, bench: str, other: str, above: tuple[str, ...]) -> int:
+        """Optimizer steps of another method's whole program, the longest where it has several densities."""
+        experiment = self._suite.experiments[name]
+        where: Loc = ("methods", label, "budget", "match")
+        if other not in experiment.methods:
+            raise self._suite.error(name, where, unknown_name("method", other, experiment.methods))
+        if other in (*above, label):
+            raise self._suite.error(name, where, f"cyclic budget: {' -> '.join((*above, label, other))}")
+        if {"epochs", "steps"} & experiment.methods[label].training.keys():
+            raise self._suite.error(name, where, f"method '{label}' has a budget and training steps: give one of them")
+        theirs = self._training(name, other, bench, (*above, label))
+        matched = isinstance(experiment.methods[other].density, Match)
+        part = self._suite.part("method", name, other)
+        return max(
+            self._steps(name, other, part, TrainingBudget(theirs.steps or 0, theirs.batch_size, density, matched))
+            for density in self._densities(name, other)
+        )
+
+    def _steps(self, name: str, label: str, part: Part, budget: TrainingBudget) -> int:
+        """Optimizer steps of a method's program, which must exist."""
+        method: SparsityMethod[Any] = self._registry.get("method", part.plugin)(part.options)
+        try:
+            return total_steps(method.program(budget))
+        except UserError as error:
+            raise self._suite.error(name, ("methods", label), str(error)) from error
+
+    def _merged(self, name: str, label: str, key: str, shared: SchemaT, own: Mapping[str, Any]) -> SchemaT:
+        """A method's own settings over the experiment's."""
+        if not own:
+            return shared
+        try:
+            return type(shared).model_validate(layered(shared.model_dump(exclude_unset=True), own))
+        except ValidationError as error:
+            raise self._suite.validation_error(name, ("methods", label, key), error) from error
+
+    def _spec(self, name: str, part: Part) -> DataSpec:
+        try:
+            return self._suite.spec(part)
+        except (NotImplementedError, Unsupported) as error:
+            text = f"benchmark '{part.label}' cannot be trained on ({error}): name one that can under train_on"
+            raise self._suite.error(name, ("benchmarks", part.label), text) from error
+
+    # --- references --------------------------------------------------------------------------
+
+    def _references(self, name: str, label: str) -> list[tuple[str, CellRef]]:
+        """The cells that a method names, with the key under which it does."""
+        entry = self._suite.experiments[name].methods[label]
+        match = [("density", entry.density.match)] if isinstance(entry.density, Match) else []
+        return match + ([("source", entry.source)] if entry.source is not None else [])
+
+    def _densities(self, name: str, label: str) -> list[float | None]:
+        """The densities over which a method's cells are spread: its own, or those of the cell it refers to."""
+        density = self._suite.experiments[name].methods[label].density
+        if isinstance(density, list):
+            return list(density)
+        if isinstance(density, float):
+            return [density]
+        references = self._references(name, label)
+        return self._densities(*self._target(name, label, *references[0])) if references else [None]
+
+    def _target(self, name: str, label: str, key: str, ref: CellRef) -> tuple[str, str]:
+        """(experiment, method) that a reference means, checked to exist."""
+        target = ref.experiment or name
+        for kind, value, known in (
+            ("experiment", target, self._suite.experiments),
+            ("method", ref.method, getattr(self._suite.experiments.get(target), "methods", ())),
+        ):
+            if value not in known:
+                raise self._suite.error(name, (*_where(label, key), kind), unknown_name(kind, value, known))
+        return target, ref.method
+
+    def _target_key(self, own: Key, key: str, ref: CellRef) -> Key:
+        """The key of the cell that a reference means; what it does not name is as in the cell that refers."""
+        target, method = self._target(own.experiment, own.method, key, ref)
+        experiment = self._suite.experiments[target]
+        where = _where(own.method, key)
+        labels: dict[str, str] = {}
+        for kind in ("architecture", "benchmark"):
+            known = getattr(experiment, f"{kind}s")
+            mine = getattr(own, kind)
+            labels[kind] = getattr(ref, kind) or (mine if mine in known or len(known) > 1 else next(iter(known)))
+            if labels[kind] not in known:
+                text = unknown_name(f"{kind} of experiment '{target}'", labels[kind], known)
+                raise self._suite.error(own.experiment, where, text)
+        if own.seed not in experiment.seeds:
+            text = f"experiment '{target}' has no seed {own.seed} to refer to; it has {experiment.seeds}"
+            raise self._suite.error(own.experiment, where, text)
+        densities = self._densities(target, method)
+        density = own.density if own.density in densities else densities[0]
+        if len(densities) > 1 and density != own.density:
+            text = f"'{method}' has the densities {densities}, and none is {own.density}: which one is meant?"
+            raise self._suite.error(own.experiment, where, text)
+        return Key(target, labels["architecture"], labels["benchmark"], method, density, own.seed)
+
+
+_LABELLED = ("architecture", "method", "benchmark")
+
+
+def _where(label: str, key: str) -> Loc:
+    return ("methods", label, "density", "match") if key == "density" else ("methods", label, key)
+
+
+def _chosen(experiment: Experiment, key: Key) -> bool:
+    """Whether ``include`` and ``exclude`` leave a cell in."""
+    included = not experiment.include or any(s.matches(key) for s in experiment.include)
+    return included and not any(s.matches(key) for s in experiment.exclude)

@@ -1,0 +1,211 @@
+"""What is asked of a SLURM cluster: the ``slurm`` section of a suite, cluster profiles, ``--slurm``."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from harness.errors import UserError, unknown_name
+from harness.suites.schema import Label, Schema
+from harness.suites.yaml_source import Loader, YamlSource
+
+
+def _minutes(value: Any) -> int:
+    """Minutes from a number of them, or from H:MM:SS, D-H, D-H:MM, D-H:MM:SS; rounded up."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
+        return math.ceil(value)
+    text = str(value)
+    if re.fullmatch(r"[1-9]\d*", text):
+        return int(text)
+    if found := re.fullmatch(r"(\d+):(\d\d):(\d\d)", text):
+        hours, minutes, seconds = map(int, found.groups())
+        total = hours * 3600 + minutes * 60 + seconds
+    elif found := re.fullmatch(r"(\d+)-(\d+)(?::(\d\d))?(?::(\d\d))?", text):
+        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+        total = days * 86400 + hours * 3600 + minutes * 60 + seconds
+    else:
+        total = 0
+    if total <= 0:
+        raise ValueError("time is a number of minutes, or text like 2:30:00 (hours) or 1-12:00:00 (days-hours)")
+    return -(-total // 60)
+
+
+def _memory(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[1-9]\d*[KMGT]?", value):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return f"{value}M"
+    raise ValueError("mem is memory per node like 16G or 800M")
+
+
+Minutes = Annotated[int, BeforeValidator(_minutes)]
+Memory = Annotated[str, BeforeValidator(_memory)]
+
+
+class Request(Schema):
+    """What one job asks for. What is None is not asked for: the cluster's own default holds."""
+
+    partition: str | None = Field(None, description="as of sbatch, like the next three")
+    account: str | None = Field(None, description="who pays")
+    qos: str | None = Field(None, description="quality of service")
+    constraint: str | None = Field(None, description="features of nodes, like a100")
+    time: Minutes | None = Field(None, description="limit of a job; a longer stage goes on in the next one  [4:00:00]")
+    nodes: int | None = Field(None, ge=1, description="nodes of one cell, for data-parallel training  [1]")
+    gpus_per_node: int | None = Field(None, ge=0, description="GPUs of one cell on each node; also called gpus  [0]")
+    tasks_per_node: int | None = Field(
+        None, ge=1, description="processes of one cell on each node  [one per GPU, at least one]"
+    )
+    cpus: int | None = Field(None, ge=1, description="cores of each process  [threads of a cell x cells_per_gpu]")
+    mem: Memory | None = Field(None, description="memory per node, like 16G")
+    cells_per_gpu: int | None = Field(
+        None, ge=1, description="stages that run side by side in a job, on one GPU or on the job's cores  [1]"
+    )
+    setup: list[str] | None = Field(None, description="shell commands before the job, like 'module load cuda'")
+    sbatch: dict[str, str | int | bool] | None = Field(None, description="any other option of sbatch, without dashes")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alias(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "gpus" in value:
+            if "gpus_per_node" in value:
+                raise ValueError("gpus is another name of gpus_per_node: give one of them")
+            value = {("gpus_per_node" if key == "gpus" else key): item for key, item in value.items()}
+        return value
+
+    @property
+    def processes(self) -> int:
+        """Processes that train one cell together."""
+        return (self.nodes or 1) * self.processes_per_node
+
+    @property
+    def processes_per_node(self) -> int:
+        """One per GPU, unless said otherwise."""
+        return self.tasks_per_node or max(1, self.gpus_per_node or 0)
+
+    @property
+    def minutes(self) -> int:
+        """Time limit of a job."""
+        return self.time or 240
+
+
+class SlurmOptions(Request):
+    """A whole ``slurm`` section: what jobs ask for, exceptions by label, and how they are handed in."""
+
+    array_parallelism: int = Field(256, ge=1, description="jobs of one array that may run at the same time")
+    min_job_minutes: float = Field(10.0, ge=0, description="stages expected to be shorter share a job")
+    retries: int = Field(
+        3, ge=0, description="times a stage is begun again after its job was lost, since it last got further"
+    )
+    signal_seconds: int = Field(120, ge=10, description="warning before the time limit: enough to save a checkpoint")
+    poll_seconds: float = Field(10.0, gt=0, description="time between two questions to SLURM")
+    architectures: dict[Label, Request] = Field({}, description="exceptions by label")
+    methods: dict[Label, Request] = Field({}, description="exceptions by label, over those of the architecture")
+
+    def request(self, architecture: str, method: str) -> Request:
+        """What a job of an architecture and a method asks for; the method's exceptions go over the architecture's."""
+        merged = _given(self, Request.model_fields)
+        for exceptions in (self.architectures.get(architecture), self.methods.get(method)):
+            if exceptions is not None:
+                merged = _merge(merged, _given(exceptions, Request.model_fields))
+        request = Request.model_validate(merged)
+        if request.processes > 1 and (request.cells_per_gpu or 1) > 1:
+            raise UserError(
+                f"slurm: {architecture} {method} has {request.processes} processes for one cell and cells_per_gpu "
+                f"{request.cells_per_gpu} cells for one process: give one of the two"
+            )
+        return request
+
+
+def resolve(
+    suite: SlurmOptions | None = None, cluster: str | None = None, overrides: Sequence[str] = ()
+) -> SlurmOptions:
+    """The options of a run: those of the cluster's profile, over them the suite's, over them ``overrides``.
+
+    Args:
+        suite: the suite's section, if it has one.
+        cluster: a profile's name; None is ``$HARNESS_CLUSTER``, else ``default`` if there is such a profile.
+        overrides: ``key=value`` each, as given to ``--slurm``; ``methods.NAME.time=2:00:00`` for one method.
+
+    Raises:
+        UserError: for an unknown profile or key, or a value out of range.
+    """
+    layers = [_profile(cluster), suite]
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        if layer is not None:
+            merged = _merge(merged, _given(layer, type(layer).model_fields))
+    for text in overrides:
+        merged = _merge(merged, _override(text))
+    return SlurmOptions.model_validate(merged)
+
+
+def profiles() -> Path:
+    """Folder of the clusters' profiles."""
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "harness" / "clusters"
+
+
+def _profile(name: str | None) -> SlurmOptions | None:
+    name = name or os.environ.get("HARNESS_CLUSTER") or None
+    path = profiles() / f"{name or 'default'}.yaml"
+    if not path.is_file():
+        if name is None:
+            return None
+        known = [p.stem for p in profiles().glob("*.yaml")]
+        if known:
+            raise UserError(unknown_name("cluster", name, known) + f" (profiles are in {profiles()})")
+        raise UserError(f"there is no profile for cluster '{name}': write {path}, with keys like partition: gpu")
+    source = YamlSource(path)
+    try:
+        return SlurmOptions.model_validate(source.content)
+    except ValidationError as error:
+        raise source.validation_error(error, lambda loc: loc, known_keys) from error
+
+
+def known_keys(loc: Sequence[str | int]) -> tuple[str, ...]:
+    """The keys that are allowed beside the last step of a location within a section."""
+    return tuple(Request.model_fields if len(loc) > 1 else SlurmOptions.model_fields)
+
+
+def _override(text: str) -> dict[str, Any]:
+    """A section with one key, from ``a.b=value``."""
+    path, equals, value = text.partition("=")
+    if not equals or not all(path.split(".")):
+        raise UserError(f"--slurm takes key=value, for example --slurm partition=gpu, not '{text}'")
+    try:
+        section: Any = yaml.load(value, Loader)  # noqa: S506 (a safe loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"--slurm {text}: '{value}' is not a YAML value") from error
+    for step in reversed(path.split(".")):
+        section = {step: section}
+    try:
+        given = SlurmOptions.model_validate(section)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        loc = tuple(step for step in problem["loc"] if not str(step).startswith("["))
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = unknown_name("key", str(loc[-1]), known_keys(loc[1:]))
+        raise UserError(f"--slurm {text}: {message}") from error
+    return _given(given, SlurmOptions.model_fields)
+
+
+def _given(model: Schema, fields: Iterable[str]) -> dict[str, Any]:
+    """What was written, not what follows from defaults."""
+    return {name: value for name, value in model.model_dump(exclude_unset=True).items() if name in fields}
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings are merged, everything else replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        inner = merged.get(key)
+        merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged

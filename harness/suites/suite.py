@@ -1,0 +1,41 @@
+"""A suite file as its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import DataMissing, SuiteError
+from harness.suites.cell import Cell
+from harness.suites.declaration import Declaration
+from harness.suites.expansion import Expansion
+from harness.suites.yaml_source import YamlSource
+
+if TYPE_CHECKING:
+    from harness.registry.plugins import Registry
+
+
+class Suite(Declaration):
+    """A loaded suite. Use :func:`load_suite`, or this where the expansion into cells is not wanted."""
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """Every cell, in order of the file; seeds innermost."""
+        return Expansion(self).cells()
+
+
+def load_suite(path: Path, registry: Registry, overrides: Sequence[str] = (), dry: bool = False) -> Suite:
+    """Read, validate and expand a suite file; ``dry`` as in :class:`Declaration`.
+
+    Raises:
+        SuiteError: with file, line and column, what is allowed, and the nearest right name.
+        DataMissing: if the number of training examples is not known without data that is missing.
+    """
+    suite = Suite(YamlSource(path, overrides), registry, dry)
+    if not suite.cells:
+        if suite.missing:
+            raise DataMissing(next(iter(suite.missing.values())))
+        raise SuiteError(f"{path}: include and exclude leave no cells")
+    return suite

@@ -1,0 +1,218 @@
+"""The training loop and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.core.data import TrainingData
+from harness.core.method import MethodContext, SparsityMethod
+from harness.core.phases import Train
+from harness.errors import Diverged
+from harness.training.density_meter import DensityMeter
+from harness.training.distributed import Substrate
+from harness.training.optimizers import Optimizers
+from harness.training.sampler import Sampler
+from harness.training.weights import Weights
+
+if TYPE_CHECKING:
+    from harness.suites.schema import Training
+
+WINDOW = 20
+"""Optimizer steps between two looks at the losses: a look waits for the device."""
+PATIENCE = 2.0
+"""Seconds after which to look even within a window."""
+
+
+@dataclass(slots=True)
+class StepReport:
+    """What a look at the losses found: the mean over the window, the rate, and where training stands.
+
+    Whoever runs the phase may add the newest ``validation`` scores, the mean hard ``density``, and the ``series`` of
+    the program so far, which are not to be changed.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    lr: float
+    validation: Mapping[str, float] = field(default_factory=dict)
+    density: float | None = None
+    series: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Trainer:
+    """Trains one phase.
+
+    Args:
+        weights: of the network; in composed mode with the phase's method.
+        method: the method whose hooks run, or None to hold the current masks.
+        context: what the method sees; its ``step``, ``steps`` and ``masks`` are kept current here.
+        data: the training examples.
+        sampler: which examples make up which batch.
+        training: batch size, precision, clipping.
+        phase: how long, at which rate.
+        substrate: the processes that share each batch.
+        position: examples that the program consumed before this phase.
+
+    Attributes:
+        density: mean density of each connection over the steps done; soft masks, which zero nothing, are not looked at.
+    """
+
+    def __init__(
+        self,
+        *,
+        weights: Weights,
+        method: SparsityMethod[Any] | None,
+        context: MethodContext | None,
+        data: TrainingData,
+        sampler: Sampler,
+        training: Training,
+        phase: Train,
+        substrate: Substrate,
+        position: int = 0,
+    ) -> None:
+        self.weights = weights
+        self.method = method
+        self.context = context
+        self.phase = phase
+        self.step = 0
+        self._data = data
+        self._sampler = sampler
+        self._training = training
+        self._substrate = substrate
+        self._position = position
+        self._lr = 0.0
+        self.losses: list[Tensor] = []
+        groups = method.parameter_groups() if method is not None else ()
+        self._updates_masks = _overrides(method, "after_step")
+        self.density = DensityMeter(weights.connections, substrate.device)
+        self.density.change(weights.masks, 0)
+        self._hard = method is not None and method.mode == "composed" and method.soft_densities() is None
+        # A clipping norm sums in another order over the kept entries alone, which rounds differently.
+        lasting = not self._updates_masks and training.clip_norm is None
+        self.optimizers = Optimizers(weights.owned(lasting), groups, training, phase)
+        unused = substrate.world > 1 and self._leaves_some_unused()
+        module = torch.compile(weights.module) if training.compile else weights.module
+        self._module: nn.Module = substrate.wrap(module, unused)  # type: ignore[arg-type]
+        self._looks_at_gradients = _overrides(method, "on_gradients")
+        self._regularizes = _overrides(method, "regularizers")
+
+    def run(
+        self,
+        on_window: Callable[[StepReport], None],
+        on_look: Callable[[StepReport], None] | None = None,
+        until: int | None = None,
+    ) -> None:
+        """Train from ``self.step`` to ``until`` (default: the phase's end).
+
+        ``on_window`` is called every ``WINDOW`` steps and at the end, with the window's mean loss; ``on_look``
+        in between where steps are slow. Both are called between steps, when the state may be saved.
+
+        Raises:
+            Diverged: with the first step at which the loss was not finite.
+        """
+        end = self.phase.steps if until is None else until
+        self._module.train()
+        looked = monotonic()
+        while self.step < end:
+            self.losses.append(self._one_step())
+            self.step += 1
+            if self.step % WINDOW == 0 or self.step == end:
+                values = self._substrate.mean(torch.stack(self.losses)).tolist()
+                self.losses = []
+                for offset, value in enumerate(values):
+                    if not math.isfinite(value):
+                        raise Diverged(self.step - len(values) + offset + 1, value)
+                on_window(StepReport(self.step, self.phase.steps, sum(values) / len(values), self._lr))
+                looked = monotonic()
+            elif on_look is not None and self._substrate.world == 1 and monotonic() - looked > PATIENCE:
+                # One process only: clocks differ, and what follows may wait for all processes.
+                on_look(StepReport(self.step, self.phase.steps, float(self.losses[-1]), self._lr))
+                looked = monotonic()
+
+    def _one_step(self) -> Tensor:
+        """One optimizer step; returns the batch's mean loss, detached."""
+        if self.context is not None:
+            self.context.step, self.context.steps = self.step, self.phase.steps
+        self.weights.materialise()
+        if self._hard:
+            self.density.composed(self.weights.parameters, self.step)
+        self.optimizers.zero_grad()
+        loss = self._gradients(self._position + self.step * self._training.batch_size)
+        if self.method is not None and self.context is not None:
+            if self._looks_at_gradients:
+                self.context.dense_gradients = {
+                    name: gradient
+                    for name, parameter in self.weights.parameters.items()
+                    if (gradient := parameter.grad) is not None
+                }
+                self.method.on_gradients(self.context)
+                self.context.dense_gradients = {}
+            terms: Mapping[str, Tensor] = self.method.regularizers(self.context) if self._regularizes else {}
+            self.weights.pull_back(sum(terms.values(), torch.zeros(())) if terms else None)
+        else:
+            self.weights.pull_back()
+        self._lr = self.optimizers.step(self.step)
+        self.weights.stepped()
+        if self.method is not None and self.context is not None and self._updates_masks:
+            masks = self.method.after_step(self.context)
+            if masks is not None:
+                self.weights.hold(masks, self.optimizers.reset)
+                self.context.masks = masks
+                self.density.change(masks, self.step + 1)
+        return loss
+
+    def _leaves_some_unused(self) -> bool:
+        """Whether some parameter takes no part in the loss; changes nothing."""
+        module = self.weights.module
+        training = module.training
+        module.eval()  # no random numbers, no running statistics
+        inputs, targets = self._data.batch(self._sampler.indices(0, 1))
+        with torch.autocast(self._substrate.device.type, torch.bfloat16, enabled=self._training.precision == "bf16"):
+            module(inputs, targets).backward()
+        unused = any(p.requires_grad and p.grad is None for p in self.weights.parameters.values())
+        module.zero_grad(set_to_none=True)
+        module.train(training)
+        return unused
+
+    def _gradients(self, position: int) -> Tensor:
+        """Accumulate the batch's mean gradient over its micro-batches."""
+        count = self._training.micro_batches
+        size = self._training.batch_size // count
+        total = torch.zeros((), device=self._substrate.device)
+        for micro in range(count):
+            indices = self._substrate.share(self._sampler.indices(position + micro * size, size))
+            inputs, targets = self._data.batch(indices)
+            with self._substrate.accumulating(self._module, last=micro == count - 1):
+                # Entered per forward: autocast caches weight casts, which go stale when weights change.
+                with torch.autocast(
+                    self._substrate.device.type, torch.bfloat16, enabled=self._training.precision == "bf16"
+                ):
+                    loss = self._module(inputs, targets) / count
+                loss.backward()
+            total += loss.detach()
+        return total
+
+
+class Clock:
+    """Seconds spent, over restarts."""
+
+    def __init__(self, before: float = 0.0) -> None:
+        self._before = before
+        self._start = monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the first start, pauses not counted."""
+        return self._before + monotonic() - self._start
+
+
+def _overrides(method: SparsityMethod[Any] | None, hook: str) -> bool:
+    return method is not None and getattr(type(method), hook) is not getattr(SparsityMethod, hook)

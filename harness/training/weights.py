@@ -1,0 +1,241 @@
+"""Raw and effective weights: the only place that writes parameters and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from harness.core.connections import Connection
+from harness.core.masks import Masks
+from harness.core.method import SparsityMethod
+from harness.training.compact_parameters import Kept, fits
+
+_INTEGER = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
+
+
+class Weights:
+    """Keeps a module's parameters equal to the effective weights.
+
+    *Projected* (``method`` is None or in projected mode): the parameter is the raw weight. Masked entries
+    are zero and stay zero because their gradient is cleared before every optimizer step: momentum,
+    clipping norm and decay then never see them. The gradient is cleared by AND-ing its bits with a mask
+    of ones and zeros, which costs what a multiplication costs and also turns inf and NaN into zero.
+
+    *Composed*: raw weights live beside the module; :meth:`materialise` evaluates
+    ``method.effective(raw)`` under autograd and copies it into the module, :meth:`pull_back` carries the
+    module's gradients through it.
+
+    Args:
+        module: its parameters must not be replaced afterwards.
+        connections: those in scope.
+        masks: hard masks to hold, or None for a dense network (no cost at all).
+        method: the method whose hooks run, or None.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        connections: Sequence[Connection],
+        masks: Masks | None = None,
+        method: SparsityMethod[Any] | None = None,
+    ) -> None:
+        self.module = module
+        self.connections = tuple(connections)
+        self.method = method if method is not None and method.mode == "composed" else None
+        self.parameters: dict[str, nn.Parameter] = dict(module.named_parameters())
+        names = {id(parameter): name for name, parameter in self.parameters.items()}
+        self._canonical = {alias: names[id(p)] for alias, p in module.named_parameters(remove_duplicate=False)}
+        self.masks = masks
+        self._keep_bits: list[tuple[nn.Parameter, Tensor]] = []
+        self._kept: Kept | None = None
+        self._effective: dict[str, Tensor] = {}
+        maskable = dict.fromkeys(c.parameter for c in connections)
+        self.raw: dict[str, nn.Parameter] = {name: self.parameters[name] for name in maskable}
+        if self.method is not None:
+            self.raw = {
+                name: nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
+                for name, parameter in self.raw.items()
+            }
+        elif masks is not None:
+            self.hold(masks)
+
+    @property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Every parameter of the module, composed ones in their raw form."""
+        return {**self.parameters, **self.raw}
+
+    def owned(self, lasting: bool) -> list[nn.Parameter]:
+        """What the optimizer owns: :attr:`trained`, or only the kept entries of what is masked most.
+
+        The latter where masks are ``lasting``: not changed by :meth:`hold` as long as the optimizer lives.
+        """
+        sparse = [entry for entry in self._keep_bits if lasting and fits(*entry)]
+        if not sparse:
+            return list(self.trained.values())
+        self._kept = Kept(sparse)
+        replaced = {id(parameter) for parameter, _ in sparse}
+        self._keep_bits = [entry for entry in self._keep_bits if id(entry[0]) not in replaced]
+        return [*(p for p in self.trained.values() if id(p) not in replaced), self._kept.vector]
+
+    def full_masks(self) -> Masks:
+        """The current hard masks; all True where nothing is masked."""
+        if self.masks is not None:
+            return self.masks
+        device = next(iter(self.parameters.values())).device
+        return Masks.full(self.connections, device)
+
+    # --- once per optimizer step -------------------------------------------------------------
+
+    def materialise(self) -> None:
+        """Composed mode: evaluate the effective weights with their graph and copy them into the module."""
+        if self.method is None:
+            return
+        self._effective = dict(self.method.effective(self.raw, self.connections))
+        self._write(self._effective)
+
+    def pull_back(self, regularizer: Tensor | None = None) -> None:
+        """Turn the module's accumulated gradients into gradients of what the optimizer owns.
+
+        ``regularizer`` is a scalar to add to the loss; its graph may share nodes with the effective
+        weights' and is traversed together with it.
+        """
+        if self.method is None:
+            if regularizer is not None and regularizer.requires_grad:
+                regularizer.backward()  # type: ignore[no-untyped-call]
+            for parameter, bits in self._keep_bits:
+                if parameter.grad is not None:
+                    parameter.grad.view(bits.dtype).bitwise_and_(bits)
+            if self._kept is not None:
+                self._kept.collect()
+            return
+        outputs: list[Tensor] = []
+        gradients: list[Tensor | None] = []
+        for name, effective in self._effective.items():
+            gradient = self.parameters[name].grad
+            if gradient is not None and effective.requires_grad:
+                outputs.append(effective)
+                gradients.append(gradient)
+        if regularizer is not None and regularizer.requires_grad:
+            outputs.append(regularizer)
+            gradients.append(None)
+        torch.autograd.backward(outputs, gradients)
+        self._effective = {}
+        for name in self.raw:
+            self.parameters[name].grad = None
+
+    def stepped(self) -> None:
+        """After the optimizer's step: what it owns in another form goes into the parameters."""
+        if self._kept is not None:
+            self._kept.spread()
+
+    # --- masks -------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def hold(self, masks: Masks, reset: Callable[[nn.Parameter, Tensor], None] | None = None) -> None:
+        """Projected mode: set new hard masks and zero what they close.
+
+        Weights that open are zero already. ``reset(parameter, changed)`` is called with the entries that
+        opened or closed, so that no optimizer state survives a change.
+        """
+        assert self.method is None, "composed methods own their masks"
+        assert reset is None or self._kept is None, "these masks were said to last"
+        before = {id(parameter): bits for parameter, bits in self._keep_bits}
+        self.masks, self._kept = masks, None
+        self._keep_bits = []
+        bits_of: dict[str, Tensor] = {}
+        for connection in self.connections:
+            parameter = self.parameters[connection.parameter]
+            if connection.parameter not in bits_of:
+                kind = _INTEGER[parameter.element_size()]
+                bits_of[connection.parameter] = torch.full_like(parameter, -1, dtype=kind)
+            region = connection.region(bits_of[connection.parameter])
+            region.copy_(masks[connection.name].to(region.dtype).neg_())
+        for name, bits in bits_of.items():
+            parameter = self.parameters[name]
+            if reset is not None:
+                old = before.get(id(parameter))
+                changed = bits != old if old is not None else bits == 0
+                reset(parameter, changed)
+            parameter.detach().view(bits.dtype).bitwise_and_(bits)
+            if not bool(bits.all()):
+                self._keep_bits.append((parameter, bits))
+
+    # --- evaluation and state ----------------------------------------------------------------
+
+    @contextmanager
+    def evaluating(self, masks: Literal["hard", "soft"], hard: Masks | None = None) -> Iterator[nn.Module]:
+        """The module in evaluation mode with its effective weights, or for ``hard`` with its :meth:`final` ones.
+
+        Mode and parameters are afterwards as they were before.
+        """
+        training = self.module.training
+        before: dict[str, Tensor] = {}
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                if self.method is not None:
+                    before = {name: self.parameters[name].detach().clone() for name in self.raw}
+                    self._write(self.final(hard) if masks == "hard" and hard is not None else self._composed())
+                yield self.module
+        finally:
+            self.module.train(training)
+            self._write(before)
+
+    @torch.no_grad()
+    def final(self, masks: Masks) -> dict[str, Tensor]:
+        """The method's final weights where masks are True, 0 elsewhere, as whole parameters."""
+        whole = {name: raw.detach().clone() for name, raw in self.raw.items()}
+        for connection in self.connections:
+            region = connection.region(whole[connection.parameter])
+            if self.method is not None:
+                region.copy_(self.method.final(connection, region.clone()))
+            region.masked_fill_(~masks[connection.name], 0)
+        return whole
+
+    def zeros(self) -> dict[str, int]:
+        """Zero entries per connection, recounted from the module's parameters as they are now."""
+        return {c.name: int((c.region(self.parameters[c.parameter].detach()) == 0).sum()) for c in self.connections}
+
+    def nonzero_total(self) -> int:
+        """Non-zero entries over all parameters of the module, as they are now."""
+        return sum(int(torch.count_nonzero(p.detach())) for p in self.parameters.values())
+
+    def state(self) -> dict[str, Tensor]:
+        """Raw parameters and persistent buffers, under the names of the module's own ``state_dict``.
+
+        A tied parameter stands under each of its names, raw under all of them.
+        """
+        trained = self.trained
+        return {
+            name: trained[self._canonical[name]].detach() if name in self._canonical else tensor
+            for name, tensor in self.module.state_dict().items()
+        }
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of :meth:`state`.
+
+        Raises:
+            ValueError: on a missing or unexpected name; a bug or a changed plugin without a new version.
+        """
+        own = self.state()
+        if own.keys() != state.keys():
+            raise ValueError(f"saved weights do not fit the network: {sorted(own.keys() ^ state.keys())}")
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+        if self.method is None and self.masks is not None:
+            self.hold(self.masks)
+
+    @torch.no_grad()
+    def _composed(self) -> Mapping[str, Tensor]:
+        assert self.method is not None
+        return self.method.effective(self.raw, self.connections)
+
+    @torch.no_grad()
+    def _write(self, effective: Mapping[str, Tensor]) -> None:
+        if effective:
+            torch._foreach_copy_([self.parameters[name] for name in effective], list(effective.values()))

@@ -1,0 +1,436 @@
+import json
+
+import pytest
+from scipy import stats
+
+from harness.analysis.comparison import KEYS, Selection, compare, rank, rows, selected, tables
+from harness.analysis.frame import load
+from harness.errors import UserError
+from harness.results.store import ResultStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ResultStore(tmp_path)
+
+
+def write(store, method, seed, value, density=0.1, **changes):
+    """One record; ``changes`` replace its parts."""
+    mask = 1.0 if method == "dense" else changes.pop("mask", density)
+    asked = None if method == "dense" else density
+    cell = changes.pop("cell", f"{changes.get('experiment', 'main')}-{method}-{asked}-{seed}")
+    unit = {"n": 100, "stderr": None, "unit": "fraction", "split": "test"}
+    record = {
+        "schema": 1,
+        "status": "done",
+        "cell": cell,
+        "suite": "small",
+        "experiment": "main",
+        "architecture": {"label": "mlp", "plugin": "mlp", "version": "1", "options": {}, "parameters": 1000},
+        "method": {"label": method, "plugin": method, "version": "1", "options": {}},
+        "benchmark": {"label": "digits", "plugin": "digits", "version": "1", "options": {}, "protocol": "test"},
+        "trained_on": "digits",
+        "seed": seed,
+        "density": {
+            "requested": asked,
+            "match": changes.pop("match", None),
+            "scope": changes.pop("scope", "maskable"),
+            "mask": mask,
+            "true_zeros": 1 - mask,
+            "total": mask,
+        },
+        "metrics": {
+            "accuracy": {"value": value, "direction": "max", "primary": True, **unit},
+            "loss": {"value": 1 - value, "direction": "min", "primary": False, **unit},
+        },
+        "spent": {"steps": 10, "examples": 100, "tokens": 100, "seconds": 1.0, "flops": {"training": 1.0}},
+        **changes,
+    }
+    store.write(record)
+    return record
+
+
+def fill(store):
+    for seed, (dense, random, magnitude) in enumerate([(0.90, 0.70, 0.80), (0.92, 0.75, 0.81), (0.91, 0.68, 0.85)]):
+        write(store, "dense", seed, dense)
+        write(store, "random", seed, random)
+        write(store, "magnitude", seed, magnitude)
+
+
+def test_rows_have_exactly_the_keys_and_the_right_numbers(store):
+    fill(store)
+    frame, left = load(store)
+    assert not left
+    found = compare(frame)
+    assert [row["method"] for row in found] == ["dense", "magnitude", "random"]
+    assert all(tuple(row) == KEYS for row in found)
+    json.dumps(found, allow_nan=False)
+    dense, magnitude, random = found
+    assert dense["baseline"] == "dense" and dense["difference"] is None and dense["p_value"] is None
+    test = stats.ttest_rel([0.70, 0.75, 0.68], [0.90, 0.92, 0.91])
+    assert random["mean"] == pytest.approx(0.71)
+    assert random["difference"] == pytest.approx(-0.2)
+    assert random["p_value"] == pytest.approx(test.pvalue)
+    assert random["difference_ci_low"] == pytest.approx(test.confidence_interval(0.95).low)
+    smaller, larger = sorted([magnitude["p_value"], random["p_value"]])
+    assert sorted([magnitude["p_adjusted"], random["p_adjusted"]]) == pytest.approx(
+        [2 * smaller, max(2 * smaller, larger)]
+    )
+    assert random["seeds"] == [0, 1, 2]
+    assert random["cells"] == [f"main-random-0.1-{seed}" for seed in range(3)]
+
+
+def test_references_that_mask_nothing_have_no_rank_however_different(store):
+    for seed in range(5):
+        write(store, "dense", seed, 0.9 + 0.001 * seed)
+        write(store, "longer", seed, 0.5 + 0.001 * seed, mask=1.0)
+        write(store, "random", seed, 0.3 + 0.001 * seed, mask=0.5)
+        write(store, "magnitude", seed, 0.6 + 0.0013 * seed, mask=0.5)
+    (table,) = selected(load(store)[0])
+    assert {row["method"]: row["rank"] for row in table} == {"dense": None, "longer": None, "random": 2, "magnitude": 1}
+
+
+def test_what_some_seeds_do_not_know_they_have_spent_is_not_the_mean_of_the_others(store):
+    for seed in range(3):
+        flops = {"training": 1.0, "training_sparse": None if seed == 2 else 0.5}
+        spent = {"steps": 10, "examples": 100, "tokens": 100, "seconds": 1.0, "flops": flops}
+        write(store, "random", seed, 0.7, spent=spent)
+    row = rows(load(store)[0])[0]
+    assert row["flops_sparse"] is None and row["flops"] == 1.0 and row["steps"] == 10
+
+
+def test_chosen_methods_keep_the_baseline_and_form_the_family(store):
+    fill(store)
+    found = compare(load(store)[0], Selection(methods=["random"]))
+    assert [row["method"] for row in found] == ["dense", "random"]
+    assert found[1]["p_adjusted"] == found[1]["p_value"]
+
+
+def test_secondary_metric_reverses_the_order(store):
+    fill(store)
+    found = compare(load(store)[0], Selection(metric="loss"))
+    assert [(row["method"], row["direction"]) for row in found] == [
+        ("dense", "min"),
+        ("magnitude", "min"),
+        ("random", "min"),
+    ]
+    assert found[2]["difference"] == pytest.approx(0.2)
+
+
+def test_one_seed_has_neither_interval_nor_p(store):
+    write(store, "dense", 0, 0.9)
+    write(store, "random", 0, 0.7)
+    row = compare(load(store)[0])[1]
+    assert row["difference"] == pytest.approx(-0.2)
+    for key in ("std", "ci_low", "ci_high", "difference_ci_low", "difference_ci_high", "p_value", "p_adjusted"):
+        assert row[key] is None
+
+
+def test_failed_and_damaged_cells_are_listed_not_averaged(store):
+    fill(store)
+    write(store, "random", 3, 0.0, status="diverged", failure={"type": "Diverged", "message": "nan", "step": 7})
+    record = write(store, "random", 4, 0.0)
+    del record["metrics"]["accuracy"]["value"]
+    store.write(record)
+    record = write(store, "random", 5, 0.5)
+    del record["density"]["mask"]
+    store.write(record)
+    store.cell_path("small", "half").write_text('{"schema": 1, ')
+    frame, left = load(store)
+    assert compare(frame, Selection(methods=["random"]))[1]["n"] == 3
+    reasons = {item.path.stem: item.reason for item in left}
+    assert reasons["main-random-0.1-3"] == "diverged at step 7: Diverged: nan"
+    assert "value" in reasons["main-random-0.1-4"]
+    assert "mask" in reasons["main-random-0.1-5"]
+    assert "JSON" in reasons["half"]
+
+
+def test_another_protocol_or_experiment_is_not_compared(store):
+    write(store, "dense", 0, 0.9)
+    other = {"label": "digits", "plugin": "digits", "version": "1", "options": {}, "protocol": "test, soft masks"}
+    write(store, "genome", 0, 0.8, benchmark=other)
+    write(store, "random", 0, 0.7, experiment="second")
+    found = {row["method"]: row for row in compare(load(store)[0])}
+    assert len(found) == 3
+    for method in ("genome", "random"):
+        assert found[method]["baseline"] is None and found[method]["difference"] is None
+
+
+def test_the_plan_names_the_baseline_and_an_option_overrides_it(store):
+    fill(store)
+    cells = [f"main-{m}-{d}-{s}" for m, d in (("dense", None), ("random", 0.1), ("magnitude", 0.1)) for s in range(3)]
+    store.write_plan("small", {"suite": "small", "cells": cells, "baselines": {"main": "random"}})
+    frame, _ = load(store)
+    found = {row["method"]: row for row in compare(frame)}
+    assert found["magnitude"]["baseline"] == "random"
+    assert found["magnitude"]["difference"] == pytest.approx(0.11)
+    assert found["dense"]["baseline"] is None  # a sparse baseline is compared at its own density only
+    assert {row["baseline"] for row in compare(frame, Selection(baseline="dense"))} == {"dense"}
+
+
+def test_a_sparse_baseline_is_taken_at_the_same_density(store):
+    for density, value in ((0.1, 0.7), (0.5, 0.8)):
+        for seed in range(2):
+            write(store, "random", seed, value + seed / 100, density)
+            write(store, "magnitude", seed, value + 0.05 + seed / 50, density)
+    found = [row for row in compare(load(store)[0], Selection(baseline="random")) if row["method"] == "magnitude"]
+    assert [row["density_mask"] for row in found] == [0.5, 0.1]
+    assert [row["difference"] for row in found] == pytest.approx([0.055, 0.055])
+
+
+@pytest.mark.parametrize("nearest, other", [(0.101, 0.095), (0.097, 0.106)])
+def test_the_nearest_density_of_a_sparse_baseline_is_taken(store, nearest, other):
+    for density, value in ((nearest, 0.2), (other, 0.3)):
+        write(store, "random", 0, value, density)
+    write(store, "magnitude", 0, 0.6, 0.1)
+    (row,) = (row for row in compare(load(store)[0], Selection(baseline="random")) if row["method"] == "magnitude")
+    assert row["difference"] == pytest.approx(0.4)
+
+
+def test_a_sparse_baseline_that_was_asked_for_the_same_goes_before_a_nearer_one(store):
+    write(store, "random", 0, 0.2, 0.1)
+    write(store, "random", 0, 0.3, 0.11, mask=0.103)
+    write(store, "magnitude", 0, 0.6, 0.1, mask=0.103)
+    (row,) = (row for row in compare(load(store)[0], Selection(baseline="random")) if row["method"] == "magnitude")
+    assert row["difference"] == pytest.approx(0.4)
+
+
+def test_only_what_is_selected_is_compared(store):
+    for label in ("first", "second"):
+        part = {"label": label, "plugin": "x", "version": "1", "options": {}}
+        write(store, "dense", 0, 0.9, architecture={**part, "parameters": 1}, cell=f"architecture-{label}")
+        write(store, "dense", 0, 0.9, benchmark={**part, "protocol": "test"}, cell=f"benchmark-{label}")
+        write(store, "dense", 0, 0.9, suite=f"{label} suite", cell=f"suite-{label}")
+    frame, _ = load(store)
+    for chosen in ({"architecture": "first"}, {"benchmark": "second"}, {"suite": "first suite"}):
+        (row,) = compare(frame, Selection(**chosen))
+        assert row.items() >= chosen.items()
+
+
+def test_at_density_goes_by_the_mask(store):
+    write(store, "dense", 0, 0.9)
+    for density, mask in ((0.1, 0.1), (0.11, 0.1101), (0.12, 0.095), (0.5, 0.5)):
+        write(store, "genome", 0, 0.8, density, mask=mask)
+    found = compare(load(store)[0], Selection(at_density=0.1))
+    assert sorted(row["density_mask"] for row in found) == [0.095, 0.1, 1.0]
+    with pytest.raises(UserError, match="fraction"):
+        compare(load(store)[0], Selection(at_density=10))
+
+
+def test_densities_matched_to_other_cells_stay_apart_and_join_over_seeds(store):
+    for seed in range(2):
+        for source, mask in (("genome", 0.2), ("rigl", 0.3)):
+            record = write(store, source, seed, 0.8, density=mask)
+            match = {"cell": record["cell"], "by": "hard"}
+            own = mask + seed / 1000  # a genome's density differs between seeds
+            write(store, "random", seed, 0.7, own, cell=f"random-as-{source}-{seed}", match=match)
+    found = [row for row in rows(load(store)[0].query("primary")) if row["method"] == "random"]
+    assert [(row["match"], row["n"]) for row in found] == [("rigl 0.3, hard", 2), ("genome 0.2, hard", 2)]
+    assert [row["density_requested"] for row in found] == pytest.approx([0.3005, 0.2005])
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ({"methods": ["randon"]}, "Did you mean 'random'"),
+        ({"baseline": "dens"}, "Did you mean 'dense'"),
+        ({"metric": "acuracy"}, "Did you mean 'accuracy'"),
+        ({"benchmark": "digit"}, "Did you mean 'digits'"),
+        ({"architecture": "mpl"}, "Did you mean 'mlp'"),
+        ({"suite": "smal"}, "Did you mean 'small'"),
+    ],
+)
+def test_unknown_names_are_errors(store, option, text):
+    fill(store)
+    with pytest.raises(UserError, match=text):
+        compare(load(store)[0], Selection(**option))
+
+
+def test_unknown_suite_and_empty_folder(store):
+    frame, left = load(store)
+    assert frame.empty and not left and compare(frame) == []
+    with pytest.raises(UserError, match="unknown suite"):
+        load(store, ["nothing"])
+
+
+def ranked(store):
+    found = rows(load(store)[0].query("primary"))
+    for _, table in tables(found):
+        rank(table)
+    return {(row["method"], row["density_mask"]): row["rank"] for row in found}
+
+
+def test_ranks_count_the_rows_that_are_surely_better(store):
+    noise = [0.000, 0.010, 0.020]
+    for seed in range(3):
+        write(store, "dense", seed, 0.95 + noise[seed])
+        write(store, "best", seed, 0.90 + noise[seed])
+        write(store, "close", seed, 0.90 + noise[2 - seed] - 0.001)  # as good, the other way round
+        write(store, "worse", seed, 0.80 + noise[seed] + 0.001 * seed)
+        write(store, "alone", seed, 0.99, density=0.5)
+        write(store, "near", seed, 0.70 + 2 * noise[seed], density=0.097)
+    write(store, "once", 0, 0.99)
+    assert ranked(store) == {
+        ("dense", 1.0): None,
+        ("alone", 0.5): None,
+        ("once", 0.1): None,
+        ("best", 0.1): 1,
+        ("close", 0.1): 1,
+        ("worse", 0.1): 3,
+        ("near", 0.097): 4,
+    }
+
+
+def test_a_metric_that_does_not_judge_ranks_nobody(store):
+    unit = {"n": 100, "stderr": None, "unit": "fraction", "split": "test"}
+    for seed in range(3):
+        for method, value in (("a", 0.5), ("b", 0.9), ("c", 0.1)):
+            metrics = {"variety": {"value": value + seed / 1000, "direction": "none", "primary": True, **unit}}
+            write(store, method, seed, 0.0, metrics=metrics)
+    table = rows(load(store)[0])
+    rank(table)
+    assert [row["method"] for row in table] == ["a", "b", "c"], "in order of name"
+    assert {row["rank"] for row in table} == {None}
+
+
+def test_densities_beyond_the_tolerance_are_not_ranked_together(store):
+    for seed in range(2):
+        write(store, "a", seed, 0.9 + seed / 100, density=0.1)
+        write(store, "b", seed, 0.8 + seed / 90, density=0.094)
+    assert set(ranked(store).values()) == {None}
+
+
+def test_densities_of_other_scopes_are_not_ranked_together(store):
+    for seed in range(2):
+        for method, scope in (("a", "maskable"), ("b", "maskable[skip]"), ("c", "maskable[skip]")):
+            write(store, method, seed, 0.5 + seed * (ord(method) - 90) / 100, scope=scope)
+    assert {method: place for (method, _), place in ranked(store).items()} == {"a": None, "b": 1, "c": 1}
+
+
+def test_equal_differences_are_no_evidence_for_a_rank(store):
+    for seed in range(3):
+        write(store, "a", seed, 0.5)
+        write(store, "b", seed, 0.4)  # the same number in every seed: no spread, no test
+    assert set(ranked(store).values()) == {1}
+
+
+def test_other_budgets_are_not_ranked_together(store):
+    for seed in range(3):
+        for method, examples, flops in (("a", 100, 1.0), ("b", 100.5, 1.0), ("c", 200, 2.0), ("d", 100, 2.0)):
+            spent = {"steps": 10, "examples": examples, "tokens": 100, "seconds": 1.0, "flops": {"training": flops}}
+            write(store, method, seed, 0.5 + seed / 10 + ord(method) / 1000, spent=spent)
+    found = {row["method"]: row["group"] for row in rows(load(store)[0].query("primary"))}
+    assert found["a"] == found["b"]
+    assert len(set(found.values())) == 3
+    assert {method for (method, _), place in ranked(store).items() if place} == {"a", "b"}
+
+
+def test_densities_are_cut_before_budgets_are_told_apart(store):
+    """From 0.1 down to 0.095 is one density, whoever stands in it: 0.094 is the next, near as 0.097 is."""
+    for seed in range(2):
+        for method, mask, examples in (("a", 0.1, 100), ("b", 0.097, 200), ("c", 0.094, 200)):
+            spent = {"steps": 10, "examples": examples, "tokens": 100, "seconds": 1.0, "flops": {"training": 1.0}}
+            write(store, method, seed, 0.5, spent=spent, mask=mask)
+    assert [row["group"] for row in rows(load(store)[0].query("primary"))] == [0, 1, 2]
+
+
+def test_equal_mean_densities_of_other_spans_are_not_ranked_together(store):
+    for seed, mask in enumerate((0.05, 0.1, 0.15)):
+        write(store, "fixed", seed, 0.5 + seed / 10, match={"cell": "x", "by": "hard"})
+        write(store, "varied", seed, 0.6 + seed / 10, match={"cell": "x", "by": "hard"}, mask=mask)
+        write(store, "as_varied", seed, 0.7 + seed / 10, match={"cell": "x", "by": "hard"}, mask=mask)
+    found = {row["method"]: row for row in rows(load(store)[0].query("primary"))}
+    assert (found["varied"]["density_low"], found["varied"]["density_high"]) == (0.05, 0.15)
+    assert found["varied"]["group"] == found["as_varied"]["group"] != found["fixed"]["group"]
+
+
+def test_equal_spans_of_other_mean_densities_are_not_ranked_together(store):
+    """0.05 to 0.15 both, 0.12 and 0.08 on average."""
+    for seed, (high, low) in enumerate(((0.05, 0.05), (0.15, 0.05), (0.15, 0.15))):
+        for method, mask in (("high", high), ("low", low)):
+            write(store, method, seed, 0.5 + seed / 10, match={"cell": "x", "by": "hard"}, mask=mask)
+    assert [row["density_low"] for row in rows(load(store)[0].query("primary"))] == [0.05, 0.05]
+    assert set(ranked(store).values()) == {None}
+
+
+def test_the_baseline_of_the_same_budget_is_taken(store):
+    double = {"steps": 20, "examples": 200, "tokens": 200, "seconds": 2.0, "flops": {"training": 2.0}}
+    for seed in range(2):
+        write(store, "dense", seed, 0.5, match={"cell": "a", "by": "hard"}, cell=f"short-{seed}")
+        write(store, "dense", seed, 0.9, match={"cell": "a", "by": "soft"}, cell=f"long-{seed}", spent=double)
+        write(store, "random", seed, 0.6 + seed / 10, spent=double)
+    (row,) = (row for row in compare(load(store)[0]) if row["method"] == "random")
+    assert row["difference"] == pytest.approx(-0.25)
+
+
+def test_evaluation_noise_is_averaged_not_divided_by_seeds(store):
+    for seed, stderr in enumerate((0.03, 0.04)):
+        unit = {"n": 100, "stderr": stderr, "unit": "fraction", "split": "test"}
+        write(store, "a", seed, 0.5, metrics={"accuracy": {"value": 0.5, "direction": "max", "primary": True, **unit}})
+    assert rows(load(store)[0])[0]["stderr"] == pytest.approx(((0.03**2 + 0.04**2) / 2) ** 0.5)
+
+
+def test_failed_seeds_take_the_rank_of_their_row_only(store):
+    for seed in range(3):
+        for method, density in (("a", 0.1), ("b", 0.1), ("a", 0.2), ("b", 0.2)):
+            write(store, method, seed, 0.5 + seed / 10, density=density)
+    failure = {"type": "Diverged", "message": "nan", "step": 7}
+    write(store, "a", 3, 0.0, density=0.1, status="diverged", metrics={}, failure=failure)
+    frame, left = load(store)
+    table = rows(frame.query("primary"))
+    rank(table, left)
+    found = {(row["method"], row["density_mask"]): (row["rank"], row["failed"]) for row in table}
+    assert found["a", 0.1] == (None, {3: "diverged at step 7: Diverged: nan"})
+    assert found["a", 0.2] == (1, {}) and found["b", 0.2] == (1, {})
+    assert found["b", 0.1] == (None, {})  # no rival is left
+
+
+def test_no_seed_counts_twice(store):
+    fill(store)
+    write(store, "random", 1, 0.99, cell="zz-random-again")
+    frame, left = load(store)
+    assert [(item.path.stem, item.reason) for item in left] == [
+        ("zz-random-again", "is of the same row and seed as another cell, counted already")
+    ]
+    (row,) = (row for row in compare(frame) if row["method"] == "random")
+    assert (row["n"], row["mean"]) == (3, pytest.approx(0.71))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"seed": 1.5},
+        {"seed": True},
+        {"seed": 2**70},
+        {"method": {"label": ["a"]}},
+        {"architecture": {"label": None}},
+        {"benchmark": {"label": 5}},
+        {"experiment": [1]},
+        {"density": {"mask": 2.0}},
+        {"density": {"mask": -0.1}},
+        {"density": {"mask": None}},
+        {"density": {"mask": 10**400}},
+        {"density": {"mask": 0.1, "scope": [1]}},
+        {"density": {"mask": 0.1, "match": {"cell": [1]}}},
+        {"spent": [1]},
+        {"metrics": [1]},
+        {"metrics": {"accuracy": {"value": 0.5, "direction": ["max"]}}},
+        {"cell": "another"},
+        {"method": {"label": "\ud800"}},
+    ],
+    ids=str,
+)
+def test_damaged_records_are_left_out_with_a_reason(store, damage):
+    fill(store)
+    record = write(store, "bad", 0, 0.5)
+    path = store.cell_path("small", record["cell"])
+    path.write_text(json.dumps(record | damage))
+    frame, left = load(store)
+    assert [item.path.stem for item in left] == [path.stem] and left[0].reason
+    assert "bad" not in set(frame["method"])
+
+
+def test_json_that_is_too_deep_is_left_out(store):
+    fill(store)
+    store.cell_path("small", "deep").write_text("[" * 200_000)
+    assert [item.path.stem for item in load(store)[1]] == ["deep"]

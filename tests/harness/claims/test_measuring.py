@@ -1,0 +1,282 @@
+"""From selectors to numbers: small results folders, counts, and the project's own claims and results."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.claims.findings import find, judge
+from harness.claims.loading import load_papers
+from harness.claims.measuring import Measuring
+from harness.claims.schema import Cells, Claim, Count, Section
+from harness.errors import UserError
+from harness.registry.plugins import load
+from harness.results.store import ResultStore
+from harness.suites.suite import Suite
+from harness.suites.yaml_source import YamlSource
+
+ROOT = Path(__file__).resolve().parents[3]
+CELLS = {
+    "suite": "small",
+    "experiment": "main",
+    "architecture": "mlp",
+    "benchmark": "digits",
+    "method": "grown",
+    "metric": "accuracy",
+}
+
+
+def record(method, seed, value, **changes):
+    connections = {
+        "block0.up": {"size": 100, "kept": 10, "zeros": 90, "soft": 0.2},
+        "block1.up": {"size": 300, "kept": 150, "zeros": 150, "soft": 0.6},
+    }
+    metric = {"value": value, "n": 10, "stderr": 0.01, "unit": "fraction", "direction": "max", "primary": True}
+    return {
+        "schema": 1,
+        "status": "done",
+        "cell": f"main.mlp.digits.{method}.s{seed}.abc",
+        "suite": "small",
+        "experiment": "main",
+        "architecture": {"label": "mlp", "parameters": 1000},
+        "method": {"label": method},
+        "benchmark": {"label": "digits", "protocol": "test"},
+        "seed": seed,
+        "density": {
+            "requested": None,
+            "mask": 0.4,
+            "total": 0.76,
+            "soft": 0.5,
+            "size": 400,
+            "connections": connections,
+        },
+        "metrics": {"accuracy": metric, "loss": metric | {"value": 2.0, "direction": "min"}},
+        "spent": {"tokens": 600, "seconds": 3.0},
+    } | changes
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = ResultStore(tmp_path)
+    for seed in range(3):
+        store.write(record("grown", seed, (80 + seed) / 100))
+        store.write(record("random", seed, 0.7 + seed / 50))
+    return store
+
+
+def claim(measure, **given):
+    return Claim.model_validate({"id": "a", "quantity": "b", "measure": measure, **(given or {"value": 0.8})})
+
+
+def measured(store, measure, **given):
+    return Measuring(store).find(claim(measure, **given))
+
+
+def test_a_metric_over_seeds(store):
+    found = measured(store, [CELLS])
+    assert found.values == {0: 0.8, 1: 0.81, 2: 0.82} and found.unit == "fraction" and not found.missing
+    assert found.cells[1] == ("small", 1, "main.mlp.digits.grown.s1.abc")
+
+
+def test_an_order_is_paired_by_seed_and_signed(store):
+    found = measured(store, [CELLS | {"against": {"method": "random"}}], order="better")
+    assert [round(v, 9) for v in found.values.values()] == [0.1, 0.09, 0.08]
+    lower = measured(store, [CELLS | {"metric": "loss", "against": {"method": "random"}}], order="better")
+    assert list(lower.values.values()) == [0.0, 0.0, 0.0]
+    store.write(record("random", 2, 0.9, metrics={"loss": {"value": 3.0, "direction": "min"}}))
+    lower = measured(store, [CELLS | {"metric": "loss", "against": {"method": "random"}}], order="better")
+    assert list(lower.values.values()) == [0.0, 0.0, 1.0]  # less loss is better
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"record": "hard_density"}, 0.4),
+        ({"record": "soft_density"}, 0.5),  # (100 x 0.2 + 300 x 0.6) / 400
+        ({"record": "hard_density", "connections": r"^block1\."}, 0.5),
+        ({"record": "parameters"}, 1000),
+        ({"record": "parameters_left"}, 760),
+        ({"record": "connections"}, 400),
+        ({"record": "tokens_per_second"}, 200),
+    ],
+)
+def test_what_else_records_hold(store, changes, expected):
+    found = measured(store, [CELLS | {"metric": None} | changes])
+    assert list(found.values.values()) == [pytest.approx(expected)] * 3
+
+
+def test_perplexity_of_a_loss(store):
+    assert measured(store, [CELLS | {"metric": "loss", "exponential": True}]).values[0] == pytest.approx(7.38905609893)
+
+
+def test_densities_and_losses_at_a_step(store):
+    densities = [[0, step, {"block0.up": [step / 1000, 0.5], "block1.up": [0.0, 0.5]}] for step in (0, 100, 200)]
+    series = {"loss": [[0, 100, 7.9, 0.1], [1, 200, 1.0, 0.1]], "densities": densities}
+    for seed in range(3):
+        store.write_series("small", f"main.mlp.digits.grown.s{seed}.abc", series)
+    at = CELLS | {"metric": None, "record": "hard_density"}
+    assert measured(store, [at | {"step": 195, "connections": "block0"}]).values[0] == pytest.approx(0.2)
+    assert measured(store, [at | {"step": 200}]).values[0] == pytest.approx(0.05)  # 100 of 400 weights at 0.2
+    assert measured(store, [at | {"step": 150}]) is None
+    assert measured(store, [at | {"step": 0}]).values[0] == 0
+    loss = CELLS | {"metric": None, "record": "training_loss"}
+    assert measured(store, [loss | {"step": 100}]).values[0] == 7.9
+    assert measured(store, [loss | {"step": 200}]) is None  # of another phase
+
+
+def test_the_first_measurement_that_exists_is_taken(store):
+    other = CELLS | {"suite": "elsewhere"}
+    found = measured(store, [other, CELLS | {"differs": ["smaller"]}])
+    assert found.differs == ("smaller",)
+    assert measured(store, [other]) is None and measured(store, []) is None
+    assert measured(store, [CELLS, CELLS | {"differs": ["smaller"]}]).differs == ()
+
+
+def test_seeds_that_are_missing_are_named(store):
+    store.write(record("grown", 1, 0.8, status="diverged", metrics={}))
+    path = store.cell_path("small", "main.mlp.digits.grown.s2.abc")
+    path.write_text(path.read_text().replace("0.82,", "NaN,", 1))
+    planned = [f"main.mlp.digits.{method}.s{seed}.abc" for method in ("grown", "random") for seed in range(4)]
+    store.write_plan("small", {"suite": "small", "cells": [*planned, "main.mlp.digits.grown_more.s0.abc"]})
+    found = measured(store, [CELLS])
+    assert found.values == {0: 0.8}
+    assert "seed 1 diverged" in found.missing and "seed 3 not finished" in found.missing
+    assert any("seed 2 cannot be read" in text for text in found.missing) and len(found.missing) == 3
+    pair = measured(store, [CELLS | {"against": {"method": "random"}}], order="better")
+    assert "random: seed 3 not finished" in pair.missing and "seed 1 has no partner" in pair.missing
+
+
+def test_broken_files_are_no_numbers(store):
+    folder = store.root / "small" / "cells"
+    (folder / "main.mlp.digits.grown.s7.abc.json").write_text("")
+    (folder / "main.mlp.digits.grown.s8.abc.json").write_text('{"schema": 1, "cell":')
+    (folder / "x.json").write_text(json.dumps(record("grown", 9, 1.0) | {"method": "grown"}))
+    (folder / "y.json").write_text(json.dumps(record("grown", 10, 1.0, schema=2)))
+    found = measured(store, [CELLS])
+    assert set(found.values) == {0, 1, 2}
+    assert len(found.missing) == 2 and all("complete JSON" in text for text in found.missing)
+
+
+def test_superseded_cells_are_not_counted(store):
+    store.write_plan("small", {"suite": "small", "cells": ["main.mlp.digits.grown.s0.abc"]})
+    assert measured(store, [CELLS]).values == {0: 0.8}
+
+
+def test_several_densities_need_one(store):
+    density = record("grown", 0, 0.8)["density"]
+    for asked in (0.5, 0.1):
+        for seed in range(2):
+            cell = f"main.mlp.digits.cut.d{asked:g}.s{seed}.abc"
+            store.write(record("cut", seed, asked, cell=cell, density=density | {"requested": asked}))
+    with pytest.raises(UserError, match="give density"):
+        measured(store, [CELLS | {"method": "cut"}])
+    store.write_plan("small", {"suite": "small", "cells": [f"main.mlp.digits.cut.d0.1.s{s}.abc" for s in range(3)]})
+    found = measured(store, [CELLS | {"method": "cut", "density": 0.1}])
+    assert found.values == {0: 0.1, 1: 0.1} and found.missing == ("seed 2 not finished",)
+
+
+def test_names_that_records_do_not_have(store):
+    with pytest.raises(UserError, match="Did you mean 'accuracy'"):
+        measured(store, [CELLS | {"metric": "acuracy"}])
+    with pytest.raises(UserError, match="no connection"):
+        measured(store, [CELLS | {"metric": None, "record": "hard_density", "connections": "layer"}])
+
+
+def test_rules_in_their_order(store):
+    section = Section.model_validate(
+        {
+            "title": "a",
+            "where": "b",
+            "protocol": "c",
+            "tolerance": {"value": 0.1, "because": "d"},
+            "needs": {"gpu_hours": 1480, "estimate": "e", "data": "text"},
+            "claims": [{"id": "a", "quantity": "b", "value": 0.81}],
+        }
+    )
+
+    def judged(measure, **given):
+        one = claim(measure, **given)
+        return judge(one, section, Measuring(store).find(one))
+
+    assert judged([CELLS], value=0.81).verdict == "reproduced"
+    assert judged([CELLS], value=0.5).verdict == "not reproduced"
+    assert judged([CELLS | {"differs": ["smaller"]}], value=0.81).verdict == "differs in protocol"
+    assert judged([CELLS | {"suite": "none"}], value=0.81).reason == "needs 1,480 GPU-hours; data: text"
+    assert judged([CELLS | {"against": {"method": "random"}}], order="better").verdict == "reproduced"
+    worse = CELLS | {"method": "random", "against": {"method": "grown"}}
+    assert judged([worse], order="better").verdict == "not reproduced"
+    assert judged([worse], order="not_worse").verdict == "inconclusive"  # 0.09 +- 0.025 worse, 0.1 allowed
+    counted = CELLS | {"metric": None, "record": "parameters"}
+    assert judged([counted], count=1000).verdict == "reproduced"
+    assert judged([counted], count=1001).verdict == "not reproduced"
+    store.write(record("grown", 1, 0.8, status="failed", metrics={}))
+    assert judged([CELLS], value=0.81).verdict == "inconclusive"
+
+
+# --- the project's own claims ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def papers():
+    return load_papers(ROOT / "claims", ROOT / "suites")
+
+
+@pytest.fixture(scope="module")
+def found(papers):
+    return find(papers, Measuring(ResultStore(ROOT / "results")))
+
+
+def test_every_name_is_one_of_the_suites_as_the_harness_reads_them(papers):
+    registry = load([])
+    suites = {path.stem: Suite(YamlSource(path), registry, dry=True) for path in (ROOT / "suites").glob("*.yaml")}
+    selectors = [m for paper in papers.values() for c in paper.claims() for m in c.measure if isinstance(m, Cells)]
+    assert len(selectors) > 80
+    for cells in [*selectors, *(cells.other() for cells in selectors if cells.against)]:
+        experiment = suites[cells.suite].experiments[cells.experiment]
+        assert cells.architecture in experiment.architectures
+        assert cells.method in experiment.methods
+        assert cells.benchmark in experiment.benchmarks
+        part = suites[cells.suite].part("benchmark", cells.experiment, cells.benchmark)
+        if cells.metric is not None and part.plugin != "corpus":
+            metrics = {metric.name for metric in registry.get("benchmark", part.plugin)(part.options).metrics}
+            assert not metrics or cells.metric in metrics
+
+
+def test_selectors_of_suites_with_results_find_rows(found):
+    available = set(ResultStore(ROOT / "results").suites())
+    for finding in found:
+        cells = [m for m in finding.claim.measure if isinstance(m, Cells)]
+        counts = [m for m in finding.claim.measure if isinstance(m, Count)]
+        wanted = bool(counts) or any(m.suite in available for m in cells)
+        assert (finding.measured is not None) == wanted, finding.claim.id
+        assert (finding.judgement.verdict == "not run") == (not wanted)
+
+
+def test_verdicts_respect_protocols_and_seeds(found):
+    for finding in found:
+        if finding.measured is None:
+            continue
+        if finding.measured.differs:
+            assert finding.judgement.verdict == "differs in protocol"
+        elif finding.claim.count is None and len(finding.measured.values) == 1:
+            assert finding.judgement.verdict == "inconclusive"
+
+
+def test_numbers_that_follow_from_the_networks(found):
+    built = {f.claim.id: next(iter(f.measured.values.values())) for f in found if f.built}
+    assert built["gpt2_parameters"] == 124_430_946
+    assert built["gpt2_connections"] == 35_389_440
+    assert built["biogpt_parameters"] == 294_532_636
+    assert built["wiring_density"] == pytest.approx(0.8**6)
+    assert built["mnist_genome_size"] == 8 * 8 + 8 * 8 + 2 + 2 * 6 * 8
+    assert built["genome_4_types"] == 74
+    assert built["biogpt_25_parameters"] == 294_532_636 - 254_803_968 // 4
+
+
+def test_tolerances_follow_the_stated_rule(papers):
+    """Half of the distance between the published genome and random rows, at most a percentage point."""
+    claims = {claim.id: claim for claim in papers["neural_dna"].claims()}
+    sections = {s.claims[0].id: s for s in papers["neural_dna"].sections}
+    for name in ("mnist", "cifar10_mlp", "cifar10_cnn", "imdb"):
+        half = abs(claims[f"{name}_genome"].value - claims[f"{name}_random"].value) / 2
+        assert sections[f"{name}_genome"].tolerance.value == pytest.approx(min(half, 0.01))

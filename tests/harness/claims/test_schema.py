@@ -1,0 +1,102 @@
+"""Files of claims: what they may say, and where errors point."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.claims.loading import choose, load_papers
+from harness.errors import UserError
+
+HEAD = """\
+title: A paper
+reference: Someone 2026.
+sections:
+  - title: Digits
+    where: table 1
+    protocol: One run.
+    tolerance: {value: 0.01, because: a point}
+    needs: {gpu_hours: 2, estimate: a guess}
+    claims:
+"""
+CELLS = "{suite: small, experiment: main, architecture: mlp, benchmark: digits, method: dense, metric: accuracy}"
+SUITE = """\
+architectures: {mlp: {hidden: [8]}}
+benchmarks: digits
+training: {steps: 10}
+methods: {dense: , random: {density: [0.5, 0.1]}}
+"""
+
+
+@pytest.fixture
+def load(tmp_path: Path):
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites/small.yaml").write_text(SUITE)
+
+    def read(claims: str, head: str = HEAD):
+        (tmp_path / "paper.yaml").write_text(head + claims)
+        return load_papers(tmp_path, tmp_path / "suites")
+
+    return read
+
+
+def claim(text: str = "value: 0.9", measure: str = CELLS) -> str:
+    return f"      - {{id: one, quantity: accuracy, {text}, measure: [{measure}]}}\n"
+
+
+def test_reads_a_claim(load):
+    paper = load(claim())["paper"]
+    found = next(paper.claims())
+    assert (found.id, found.value, found.runs) == ("one", 0.9, 1)
+    assert paper.sections[0].tolerance_of(found).value == 0.01
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        (claim().replace("value:", "valeu:"), "paper.yaml:10:39: unknown key 'valeu'. Did you mean 'value'?"),
+        (claim("value: 0.9, count: 3"), "give exactly one of value, count and order"),
+        (claim("order: better"), "an order is measured by cells with 'against'"),
+        (claim("value: 0.9", CELLS.replace("small", "smal")), "unknown suite 'smal'. Did you mean 'small'?"),
+        (claim("value: 0.9", CELLS.replace("main", "mian")), "unknown experiment of suite 'small' 'mian'"),
+        (claim("value: 0.9", CELLS.replace("dense", "densee")), "Did you mean 'dense'?"),
+        (claim("value: 0.9", CELLS.replace("metric:", "metrik:")), "Did you mean 'metric'?"),
+        (claim("value: 0.9", CELLS.replace("dense", "random")), "has the densities [0.5, 0.1]: give density"),
+        (
+            claim("value: 0.9", CELLS.replace("dense", "random, density: 0.3")),
+            "'random' is not asked for density 0.3 but for [0.5, 0.1]",
+        ),
+        (claim("value: 0.9", CELLS.replace("metric: accuracy", "record: soft")), "paper.yaml:10:"),
+        (claim("value: 0.9", CELLS.replace("}", ", record: hard_density}")), "give either metric or record"),
+        (claim("value: 0.9", CELLS.replace("}", ", step: 5}")), "step goes with record"),
+        (claim() + claim(), "the id 'one' is taken already"),
+        (claim("order: better", CELLS.replace("}", ", against: {method: dens}}")), "unknown method of experiment"),
+        (claim("value: 0.9", "{count: own_parameters, architecture: {use: mlp}, data: {kind: language}}"), "inputs"),
+        (claim("order: better, tolerance: {value: 1, because: x}", ""), "'better' has no tolerance"),
+        (claim("value: .nan"), "value"),
+    ],
+)
+def test_errors_say_where_and_what(load, claims, expected):
+    with pytest.raises(UserError) as error:
+        load(claims)
+    assert expected in str(error.value) and "paper.yaml:" in str(error.value)
+
+
+def test_hours_come_with_an_estimate(load):
+    with pytest.raises(UserError, match="gpu_hours and estimate go together"):
+        load(claim(), HEAD.replace(", estimate: a guess", ""))
+    with pytest.raises(UserError, match="needs a tolerance"):
+        load(claim(), HEAD.replace("    tolerance: {value: 0.01, because: a point}\n", ""))
+
+
+def test_names_are_not_looked_up_without_suites(tmp_path, load):
+    (tmp_path / "paper.yaml").write_text(HEAD + claim("value: 0.9", CELLS.replace("small", "elsewhere")))
+    assert load_papers(tmp_path, tmp_path / "nothing")
+
+
+def test_folder_and_paper_names(tmp_path, load):
+    with pytest.raises(UserError, match="no claims in"):
+        load_papers(tmp_path / "suites" / "none")
+    papers = load(claim())
+    assert list(choose(papers, [])) == list(choose(papers, ["paper"])) == ["paper"]
+    with pytest.raises(UserError, match="Did you mean 'paper'"):
+        choose(papers, ["papre"])

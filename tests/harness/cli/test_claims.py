@@ -1,0 +1,143 @@
+"""``harness claims`` and CLAIMS.md."""
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harness.claims.findings import KEYS
+from harness.cli import claims
+from harness.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[3]
+PAPER = """\
+title: "A <script>alert(1)</script> paper"
+reference: Someone | 2026.
+sections:
+  - title: Digits
+    where: table 1
+    protocol: One run of [a](http://example.org).
+    traps: ["<img src=x>"]
+    tolerance: {value: 0.1, because: a point}
+    needs: {gpu_hours: 2, estimate: a guess}
+    claims:
+      - id: made
+        quantity: accuracy
+        value: 0.81
+        rounding: 0.01
+        measure: [&cells {suite: small, experiment: main, architecture: mlp, benchmark: digits, method: grown,
+                          metric: accuracy}]
+      - {id: alone, quantity: accuracy, value: 0.5, measure: [{<<: *cells, method: lone}]}
+      - {id: open, quantity: accuracy, value: 0.7, measure: [{<<: *cells, method: other}]}
+"""
+
+
+@pytest.fixture
+def folders(tmp_path):
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims/paper.yaml").write_text(PAPER)
+    cells = tmp_path / "results/small/cells"
+    cells.mkdir(parents=True)
+    for method, seeds in (("grown", 3), ("lone", 1)):
+        for seed in range(seeds):
+            name = f"main.mlp.digits.{method}.s{seed}.abc"
+            value = {"value": 0.8 + seed / 100, "direction": "max", "unit": "fraction", "primary": True}
+            record = {"schema": 1, "status": "done", "cell": name, "suite": "small", "experiment": "main", "seed": seed}
+            record |= {key: {"label": label} for key, label in (("architecture", "mlp"), ("benchmark", "digits"))}
+            record |= {"method": {"label": method}, "density": {}, "metrics": {"accuracy": value}}
+            (cells / f"{name}.json").write_text(json.dumps(record))
+    return tmp_path
+
+
+def invoke(folders, *arguments, width="80"):
+    given = ["--claims", folders / "claims", "--results", folders / "results", "--suites", folders / "none"]
+    options = {"env": {"COLUMNS": width}, "catch_exceptions": False}
+    result = CliRunner().invoke(claims.command, [*map(str, [*arguments, *given])], **options)
+    assert result.exit_code == 0
+    return result
+
+
+def test_table_and_page(folders):
+    result = invoke(folders)
+    lines = result.stdout.splitlines()
+    assert any(line.split()[:2] == ["made", "0.81"] and line.endswith("reproduced") for line in lines)
+    assert any(line.startswith("open") and "not run: 2 GPU-h" in line for line in lines)
+    assert all(len(line) <= 80 for line in lines)
+    page = (folders / "results/CLAIMS.md").read_text()
+    assert "| made " in page and "small/cells/main.mlp.digits.grown.s1.abc.json" in page
+    assert "one seed: no interval" in page and "not run: needs 2 GPU-hours" in page
+
+
+def test_page_is_escaped_and_its_links_lead_somewhere(folders):
+    invoke(folders)
+    page = (folders / "results/CLAIMS.md").read_text()
+    assert "<script" not in page.replace("\\<script", "") and "<img" not in page.replace("\\<img", "")
+    assert "[a](http" not in page
+    targets = [part.partition(")")[0] for part in page.split("](")[1:]]
+    assert targets and all((folders / "results" / target).is_file() for target in targets if target.endswith("json"))
+
+
+def test_same_bytes_twice(folders):
+    invoke(folders)
+    first = (folders / "results/CLAIMS.md").read_bytes()
+    invoke(folders, width="160")
+    assert (folders / "results/CLAIMS.md").read_bytes() == first
+
+
+def test_formats_agree(folders):
+    rows = json.loads(invoke(folders, "--format", "json").stdout)
+    assert [row["claim"] for row in rows] == ["made", "alone", "open"] and tuple(rows[0]) == KEYS
+    assert rows[0]["measured"] == pytest.approx(0.81) and rows[0]["n"] == 3 and rows[0]["unit"] == "fraction"
+    assert rows[1]["ci_low"] is None and rows[1]["verdict"] == "inconclusive"
+    assert rows[2]["gpu_hours"] == 2 and rows[2]["measured"] is None
+    table = list(csv.DictReader(io.StringIO(invoke(folders, "--format", "csv").stdout)))
+    assert [row["verdict"] for row in table] == [row["verdict"] for row in rows]
+    assert invoke(folders, "--format", "markdown").stdout == (folders / "results/CLAIMS.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "ids"), [("reproduced", ["made"]), ("not-run", ["open"]), ("not-reproduced", []), ("differs", [])]
+)
+def test_filter_changes_what_is_printed_only(folders, verdict, ids):
+    rows = json.loads(invoke(folders, "--verdict", verdict, "--format", "json").stdout)
+    assert [row["claim"] for row in rows] == ids
+    assert "| open " in (folders / "results/CLAIMS.md").read_text()
+
+
+def test_named_papers_write_nothing(folders):
+    invoke(folders, "paper")
+    assert not (folders / "results/CLAIMS.md").exists()
+    with pytest.raises(UserError, match="Did you mean 'paper'"):
+        invoke(folders, "papr")
+
+
+def test_no_results_at_all(folders):
+    shutil.rmtree(folders / "results")
+    rows = json.loads(invoke(folders, "--format", "json").stdout)
+    assert {row["verdict"] for row in rows} == {"not run"}
+
+
+def test_torch_is_imported_only_where_a_network_is_built(folders):
+    code = f"""
+import sys
+from harness.cli.claims import command
+command.main(["paper", "--claims", {str(folders / "claims")!r}, "--results", {str(folders / "results")!r}],
+             standalone_mode=False)
+assert "torch" not in sys.modules and "pandas" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=folders, capture_output=True)
+
+
+def test_the_projects_own_table_fits_80_columns(tmp_path):
+    arguments = ["--claims", ROOT / "claims", "--results", ROOT / "results", "--suites", ROOT / "suites"]
+    for paper in ("neural_dna", "model_connectomes", "biogpt"):
+        result = CliRunner().invoke(claims.command, [paper, *map(str, arguments)], env={"COLUMNS": "80"})
+        assert result.exit_code == 0
+        table = result.stdout.partition("Claims by verdict")[0]
+        assert "\u2026" not in table and all(len(line) <= 80 for line in table.splitlines())

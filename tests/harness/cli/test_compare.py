@@ -1,0 +1,207 @@
+import csv
+import io
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree
+
+import pytest
+from click.testing import CliRunner
+
+from harness.analysis.comparison import KEYS
+from harness.cli import compare, leaderboard, show
+from harness.errors import HarnessError, UserError
+from harness.results.store import ResultStore
+
+
+@pytest.fixture
+def results(tmp_path):
+    store = ResultStore(tmp_path)
+    for benchmark in ("digits", "moons"):
+        for method, value in (("dense", 0.9), ("random", 0.7), ("genome", 0.8)):
+            for seed in range(2):
+                mask = 1.0 if method == "dense" else 0.1
+                metric = {"value": value + seed / 100 * value, "n": 10, "stderr": 0.01, "unit": "fraction"}
+                store.write(
+                    {
+                        "schema": 1,
+                        "status": "done",
+                        "cell": f"{benchmark}-{method}-{seed}",
+                        "suite": "small",
+                        "experiment": "main",
+                        "architecture": {"label": "mlp", "parameters": 1000},
+                        "method": {"label": method, "plugin": method, "version": "1", "options": {"a": 1}},
+                        "benchmark": {"label": benchmark, "protocol": "test"},
+                        "seed": seed,
+                        "density": {
+                            "requested": None,
+                            "scope": "maskable",
+                            "mask": mask,
+                            "true_zeros": 1 - mask,
+                            "connections": {"hidden": {"size": 900, "kept": 90, "zeros": 810, "soft": None}},
+                        },
+                        "metrics": {"accuracy": metric | {"direction": "max", "primary": True}},
+                    }
+                )
+    return tmp_path
+
+
+def invoke(command, *arguments, code=0):
+    result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=code != 0)
+    assert (result.exit_code == 0) == (code == 0)
+    return result
+
+
+@pytest.mark.parametrize(
+    "methods",
+    [
+        ["--methods", "genome", "random"],
+        ["--methods", "genome,random"],
+        ["--methods=genome", "random"],
+        ["--methods", "genome", "--methods", "random"],
+    ],
+)
+def test_methods_takes_several_values(results, methods):
+    out = invoke(compare.command, *methods, "--format", "json", "--results", results, "--benchmark", "digits").stdout
+    assert [row["method"] for row in json.loads(out)] == ["dense", "genome", "random"]
+
+
+def test_methods_takes_one_value(results):
+    out = invoke(compare.command, "--methods", "genome", "--format", "json", "--results", results).stdout
+    assert {row["method"] for row in json.loads(out)} == {"dense", "genome"}
+
+
+def test_methods_without_value_and_stray_arguments_are_errors(results):
+    assert "--methods" in invoke(compare.command, "--methods", code=2).output
+    assert "stray" in invoke(compare.command, "--results", results, "stray", code=2).output
+
+
+def test_formats_agree(results):
+    table = invoke(compare.command, "--results", results).stdout
+    assert "suite small, architecture mlp" in table and "\x1b" not in table
+    assert "Protocol of moons: test." in table
+    found = json.loads(invoke(compare.command, "--results", results, "--format", "json").stdout)
+    assert all(tuple(row) == KEYS for row in found) and len(found) == 6
+    read = list(csv.DictReader(io.StringIO(invoke(compare.command, "--results", results, "--format", "csv").stdout)))
+    assert tuple(read[0]) == KEYS
+    assert [float(row["mean"]) for row in read] == [row["mean"] for row in found]
+    assert read[0]["cells"].split() == found[0]["cells"] and read[0]["p_value"] == ""
+    markdown = invoke(compare.command, "--results", results, "--format", "markdown").stdout.splitlines()
+    assert len([line for line in markdown if line.startswith("|")]) == 2 + 6
+
+
+def test_narrow_terminals_keep_what_matters(results, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    table = invoke(compare.command, "--results", results).stdout
+    assert max(map(len, table.splitlines())) <= 60
+    assert "genome" in table and "0.8040" in table and "Not shown" in table
+
+
+def test_notes_go_to_stderr(results):
+    ResultStore(results).cell_path("small", "broken").write_text("{")
+    result = invoke(compare.command, "--results", results, "--format", "json")
+    json.loads(result.stdout)
+    assert "broken.json: is not complete JSON" in result.stderr
+
+
+def test_compare_without_results(tmp_path):
+    result = invoke(compare.command, "--results", tmp_path, code=2)
+    assert isinstance(result.exception, UserError) and "no finished cell" in str(result.exception)
+
+
+def test_leaderboard_prints_what_it_wrote(results):
+    out = invoke(leaderboard.command, "small", "--results", results).stdout.splitlines()
+    assert out == [str(results / "small" / "leaderboard.md"), str(results / "LEADERBOARD.md")]
+    assert "genome" in (results / "LEADERBOARD.md").read_text()
+    assert isinstance(invoke(leaderboard.command, "--results", results / "none", code=2).exception, UserError)
+
+
+@pytest.mark.parametrize("name", ["digits-genome-1", "small/digits-genome-1", "digits-g", "ts-genome-0", "x.json"])
+def test_show_finds_a_cell_by_any_part_that_is_unique(results, name):
+    if name == "x.json":
+        name = "digits-genome-1.json"
+    elif name == "digits-g":
+        ResultStore(results).cell_path("small", "digits-genome-0").unlink()
+    text = invoke(show.command, name, "--results", results).stdout
+    assert "digits-genome-" in text.splitlines()[0] and "accuracy  0.8" in text and "hidden" in text
+
+
+def test_show_json_is_the_record(results):
+    out = invoke(show.command, "digits-genome-1", "--format", "json", "--results", results).stdout
+    assert json.loads(out) == ResultStore(results).read("small", "digits-genome-1")
+
+
+def test_show_says_what_else_there_is(results):
+    ambiguous = invoke(show.command, "genome", "--results", results, code=2).exception
+    assert isinstance(ambiguous, UserError) and str(ambiguous).count("\n") == 4
+    unknown = invoke(show.command, "digits-genom-1", "--results", results, code=2).exception
+    assert isinstance(unknown, UserError) and "Did you mean 'digits-genome-1'" in str(unknown)
+    ResultStore(results).cell_path("small", "broken").write_text("{")
+    broken = invoke(show.command, "broken", "--results", results, code=2).exception
+    assert isinstance(broken, HarnessError) and "not complete JSON" in str(broken)
+
+
+def test_show_a_failure_with_its_traceback(results):
+    record = ResultStore(results).read("small", "digits-genome-1")
+    failure = {"type": "ValueError", "message": "no", "traceback": "Traceback\n  line 1", "step": 3}
+    ResultStore(results).write(record | {"status": "failed", "metrics": {}, "failure": failure})
+    text = invoke(show.command, "digits-genome-1", "--results", results).stdout
+    assert "failure at step 3: ValueError: no\n  Traceback\n    line 1" in text
+
+
+def test_nothing_here_imports_torch_or_scipy_stats(results):
+    code = (
+        "import sys; from harness.cli.compare import command;"
+        f"command(['--results', {str(results)!r}], standalone_mode=False);"
+        "import harness.report.leaderboard;"
+        "print(sorted({'torch', 'scipy.stats'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_pareto_marks_what_nothing_beats(results):
+    out = invoke(compare.command, "--results", results, "--benchmark", "digits", "--pareto", "density").stdout
+    efficient = [line.split()[1] for line in out.splitlines() if line.startswith("yes")]
+    assert efficient == ["genome", "dense"]
+    result = invoke(compare.command, "--results", results, "--pareto", "flops", code=2)
+    assert isinstance(result.exception, UserError) and "older than that" in str(result.exception)
+
+
+def test_wins_and_profiles(results, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    out = invoke(compare.command, "--results", results, "--wins").stdout
+    # Two seeds whose difference has no spread but for 1 %: p = 0.03 in each of two problems.
+    assert [line.split()[:5] for line in out.splitlines() if line.startswith(("genome", "random"))] == [
+        ["genome", "2", "/", "0", "/"],
+        ["random", "0", "/", "0", "/"],
+    ]
+    out = invoke(compare.command, "--results", results, "--profile").stdout
+    random = next(line.split() for line in out.splitlines() if line.startswith("random"))
+    assert random == ["random", "0.00", "0.00", "0.00", "0.00", "1.00", "1.00", "1.00"]  # 0.8 / 0.7 = 1.143
+    result = invoke(compare.command, "--results", results, "--methods", "genome", "--wins", code=2)
+    assert "nothing to count" in str(result.exception)
+
+
+@pytest.mark.parametrize("arguments", [["--wins", "--profile"], ["--pareto", "cost"], ["--wins", "--format", "csv"]])
+def test_views_that_do_not_go_together_are_errors(results, arguments):
+    assert "Error" in invoke(compare.command, "--results", results, *arguments, code=2).output
+
+
+def test_latex(results):
+    long = invoke(compare.command, "--results", results, "--latex").stdout
+    assert long == invoke(compare.command, "--results", results, "--format", "latex").stdout
+    assert all(rf"\{rule}" in long for rule in ("toprule", "midrule", "bottomrule", "begin{tabular}", "end{tabular}"))
+    assert r"0.8040 $\pm$ 0.0508" in long  # 12.706 x 0.008 / 2
+    rows = [line for line in long.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 1 + 6 and len({line.count("&") for line in rows}) == 1
+
+
+def test_figures(results, tmp_path):
+    path = tmp_path / "figure.svg"
+    for options in (["--benchmark", "digits"], ["--profile"]):
+        told = invoke(compare.command, "--results", results, *options, "--figure", path).stderr
+        assert f"written: {path}" in told
+        assert xml.etree.ElementTree.parse(path).getroot().get("role") == "img"
+    result = invoke(compare.command, "--results", results, "--figure", path, code=2)
+    assert "choose with --suite, --benchmark and --architecture" in str(result.exception)

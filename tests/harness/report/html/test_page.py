@@ -1,0 +1,160 @@
+import base64
+import hashlib
+import json
+import re
+import shlex
+import shutil
+import zlib
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.report.html.page import page
+from harness.results.store import ResultStore
+
+RESULTS = Path(__file__).parents[4] / "results"
+
+
+class Elements(HTMLParser):
+    """Every element of a page with its attributes, and the text in each script and style."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.found, self.texts = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+        if tag in ("script", "style"):
+            self.texts.append([self.found[-1], ""])
+            self.inside = True
+        else:
+            self.inside = False
+
+    def handle_endtag(self, tag):
+        self.inside = False
+
+    def handle_data(self, data):
+        if self.texts and self.inside:
+            self.texts[-1][1] += data
+
+    def data(self, name):
+        """The value in the script element ``data-NAME``, unpacked if it is packed."""
+        value = next(json.loads(text) for (_, a), text in self.texts if a.get("id") == f"data-{name}")
+        return value if name == "index" else json.loads(zlib.decompress(base64.b64decode(value)))
+
+
+@pytest.fixture(scope="module")
+def quickstart():
+    return page(ResultStore(RESULTS), ["quickstart"])
+
+
+@pytest.fixture(scope="module")
+def hostile(hostile_results):
+    return page(ResultStore(hostile_results.root))
+
+
+def test_equal_results_give_an_equal_page_wherever_they_are(quickstart, tmp_path):
+    shutil.copytree(RESULTS, tmp_path / "elsewhere", ignore=shutil.ignore_patterns(".work", "samples"))
+    assert page(ResultStore(tmp_path / "elsewhere"), ["quickstart"]) == quickstart
+
+
+def test_the_quickstart_is_small(quickstart):
+    assert len(quickstart.encode()) < 1_000_000
+
+
+@pytest.mark.parametrize("name", ["quickstart", "hostile"])
+def test_the_policy_allows_this_script_and_these_styles_and_nothing_else(name, request):
+    elements = Elements(request.getfixturevalue(name))
+    policy = next(a["content"] for tag, a in elements.found if tag == "meta" and "http-equiv" in a)
+    rules = {rule.split()[0]: set(rule.split()[1:]) for rule in policy.split("; ")}
+
+    def digest(text):
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    run = [text for (tag, a), text in elements.texts if tag == "script" and "type" not in a]
+    styles = {text for (tag, _), text in elements.texts if tag == "style"}
+    assert len(run) == 1
+    assert rules == {
+        "default-src": {"'none'"},
+        "img-src": {"data:"},
+        "script-src": {digest(run[0])},
+        "style-src": {digest(style) for style in styles},
+        "base-uri": {"'none'"},
+        "form-action": {"'none'"},
+    }
+
+
+@pytest.mark.parametrize("name", ["quickstart", "hostile"])
+def test_nothing_is_loaded_and_no_attribute_runs_or_styles(name, request):
+    for tag, attributes in Elements(request.getfixturevalue(name)).found:
+        assert tag not in ("iframe", "object", "embed", "img", "base", "foreignobject")
+        for key, value in attributes.items():
+            assert not key.startswith("on") and key not in ("style", "srcset", "action", "xlink:href")
+            if key in ("src", "href"):
+                assert value.startswith("#") or value == "data:,"
+
+
+def test_what_files_say_stands_in_the_page_as_data_only(hostile, hostile_results):
+    assert hostile_results.evil not in hostile
+    assert "__pwned=1" not in re.sub(r"<script type=.*?</script>|<template.*?</template>", "", hostile, flags=re.DOTALL)
+    assert not re.search(r"<(img|b)\b", hostile)
+
+
+def test_sound_cells_are_ranked_and_every_other_file_is_listed_with_its_reason(hostile, hostile_results):
+    elements = Elements(hostile)
+    (suite,) = elements.data("index")["suites"]
+    (board,) = elements.data("boards")
+    assert suite["counted"] == hostile_results.counted
+    assert suite["missing"] == [hostile_results.missing]
+    assert shlex.split(suite["command"]) == ["harness", "run", f"suites/{hostile_results.evil}.yaml"]
+    listed = {name: why for name, why, _ in suite["left"]}
+    for file, why in hostile_results.left.items():
+        assert why in listed.pop(f"cells/{file}")
+    assert {name.partition("/")[2] for name in listed} == set(hostile_results.damaged)
+    assert not any(str(hostile_results.root) in why for _, why, _ in suite["left"])
+    means = sorted(row["cells"][5][1] for row in board["rows"])
+    assert means == pytest.approx([0.605, 0.705, 0.805, 0.905])
+    assert [seed for row in board["rows"] for seed, _ in row["seeds"]] == [0, 1] * 4
+
+
+def test_records_are_embedded_as_they_are_on_disk(quickstart):
+    elements = Elements(quickstart)
+    names = elements.data("index")["records"]
+    (texts,) = [elements.data("records-0")]
+    assert len(names) == len(texts) == 31
+    for (suite, name), text in zip(names, texts, strict=True):
+        assert text == (RESULTS / suite / "cells" / f"{name}.json").read_text()
+    for board in elements.data("boards"):
+        for row in board["rows"]:
+            for seed, number in row["seeds"]:
+                record = json.loads(texts[number])
+                assert (record["seed"], record["method"]["label"]) == (seed, row["method"])
+
+
+def test_cells_hold_values_to_sort_by_beside_their_texts(quickstart):
+    board = next(b for b in Elements(quickstart).data("boards") if b["benchmark"] == "digits")
+    names = [column["name"] for column in board["columns"]]
+    score = names.index("accuracy (fraction)")
+    for row in board["rows"]:
+        text, value = row["cells"][score]
+        assert float(text.split()[0]) == pytest.approx(value, abs=5e-5)
+        assert isinstance(row["cells"][names.index("density")][1], float)
+    loss = names.index("loss (nats)")
+    assert board["columns"][loss]["more"] and not board["columns"][score]["more"]
+
+
+def test_a_folder_with_failed_cells_only_gives_a_page(tmp_path):
+    record = json.loads(next((RESULTS / "quickstart" / "cells").glob("*.json")).read_text())
+    record |= {"status": "failed", "metrics": {}, "failure": {"type": "X", "message": "y"}, "cell": "x", "suite": "s"}
+    ResultStore(tmp_path).write(record)
+    elements = Elements(page(ResultStore(tmp_path)))
+    assert elements.data("boards") == []
+    assert elements.data("index")["suites"][0]["left"] == [["cells/x.json", "failed: X: y", 0]]
+
+
+def test_an_unknown_suite_is_named():
+    with pytest.raises(UserError, match="quickstrat"):
+        page(ResultStore(RESULTS), ["quickstrat"])

@@ -1,0 +1,479 @@
+"""Figures: marks lie where the numbers say, names do not overlap, all is inside, and nothing hostile gets out."""
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.analysis.pareto import efficient
+from harness.report.figures import frontier, layer_densities, performance_profile, pruning_curve, training_curves
+from harness.report.figures.layer_densities import connection_densities
+from harness.report.figures.series import Series, training_series
+from harness.report.figures.training_curves import POINTS, RUNS, averaged, envelope, thinned
+from harness.report.palette import palette
+from harness.report.svg import text_width
+from harness.results.store import ResultStore
+
+SVG = "{http://www.w3.org/2000/svg}"
+EVIL = ["<script>alert(1)</script>", "a\"b'c&d;", "\u202e\x00\ud800x", "]]>", "多" * 300, "W" * 400, "", "#p .x{}"]
+METHODS = ["connectome", "genome", "magnitude", "random"]
+Row = dict[str, Any]
+
+
+def row(method: str, density: float, mean: float, half: float | None = 0.02, **others: Any) -> Row:
+    made = {
+        "suite": "s",
+        "method": method,
+        "density_mask": density,
+        "density_total": density,
+        "density_scope": "maskable",
+        "parameters": 1e6,
+        "mean": mean,
+        "ci_low": None if half is None else mean - half,
+        "ci_high": None if half is None else mean + half,
+        "n": 1 if half is None else 3,
+        "metric": "accuracy",
+        "unit": "fraction",
+        "direction": "max",
+        "architecture": "mlp",
+        "benchmark": "digits",
+        "baseline": "dense",
+        "cells": [],
+    }
+    return made | others
+
+
+def sweep() -> list[Row]:
+    """A baseline and four methods at four densities."""
+    curves = [
+        row(method, density, 0.9 - 0.01 * i - 0.2 * (1 - density) ** 3, 0.01 + 0.01 * i)
+        for i, method in enumerate(METHODS)
+        for density in (0.5, 0.25, 0.125, 0.0625)
+    ]
+    return [row("dense", 1.0, 0.95), *curves]
+
+
+def looks(table: list[Row]) -> Any:
+    return palette([row["method"] for row in table], "dense")
+
+
+def parse(svg: str | None) -> ET.Element:
+    assert svg is not None
+    root = ET.fromstring(svg.encode("utf8"))
+    check(root)
+    return root
+
+
+def check(root: ET.Element) -> None:
+    """What holds for every figure: names of texts, ids, and all marks and texts inside the viewBox."""
+    width, height = map(float, root.attrib["viewBox"].split()[2:])
+    assert (float(root.attrib["width"]), float(root.attrib["height"])) == pytest.approx((width, height), abs=1)
+    assert root.attrib["role"] == "img"
+    ids = [e.attrib["id"] for e in root.iter() if "id" in e.attrib]
+    assert len(ids) == len(set(ids))
+    for name in root.attrib["aria-labelledby"].split():
+        assert len("".join(e.text or "" for e in root.iter() if e.attrib.get("id") == name)) > 10
+    assert {e.tag.removeprefix(SVG) for e in root.iter()} <= {
+        *("svg", "title", "desc", "style", "g", "path", "text", "circle")
+    }
+    for x, y in [spot for e in root.iter(SVG + "path") for spot in spots(e.attrib["d"])]:
+        assert 0 <= x <= width
+        assert 0 <= y <= height
+    for left, right, _ in boxes(root):
+        assert left >= 0
+        assert right <= width
+
+
+def spots(path: str) -> list[tuple[float, float]]:
+    """Absolute points of path data, without the outlines of markers (which begin with a relative move)."""
+    found = []
+    for start, moves in re.findall(r"M([-\d. ]+)(?:l([-\d. ]*))?", path):
+        x, y = map(float, start.split())
+        found.append((x, y))
+        numbers = [float(n) for n in moves.replace("-", " -").split()]
+        for dx, dy in zip(numbers[::2], numbers[1::2], strict=True):
+            x, y = x + dx, y + dy
+            found.append((x, y))
+    return found
+
+
+def boxes(root: ET.Element) -> list[tuple[float, float, float]]:
+    """Left, right and baseline of each text that is not turned."""
+    found = []
+    for text in root.iter(SVG + "text"):
+        if "transform" in text.attrib:
+            continue
+        size = 11 if text.attrib.get("class") == "s" else 12
+        width, x = text_width(text.text or "", size), float(text.attrib["x"])
+        left = x - {"end": width, "middle": width / 2}.get(text.attrib.get("text-anchor", ""), 0.0)
+        found.append((left, left + width, float(text.attrib["y"])))
+    return found
+
+
+def drawn(root: ET.Element) -> dict[str, tuple[float, float]]:
+    """By tooltip: the centre of the point."""
+    return {
+        title.text or "": spots(e.attrib["d"])[0]
+        for e in root.iter(SVG + "path")
+        if e.attrib.get("class") in ("p", "h") and (title := e.find(SVG + "title")) is not None
+    }
+
+
+def axis(root: ET.Element, anchor: str) -> list[tuple[float, float]]:
+    """Pixels and numbers of the ticks of the y axis ("end") or the x axis ("middle")."""
+    units = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+    found = []
+    for text in root.iter(SVG + "text"):
+        if text.attrib.get("text-anchor") == anchor and text.attrib.get("class") == "s":
+            words = (text.text or "").replace("\N{MINUS SIGN}", "-")
+            value = float(words[:-1]) * units[words[-1]] if words[-1] in units else float(words)
+            found.append((float(text.attrib["y"]) - 4 if anchor == "end" else float(text.attrib["x"]), value))
+    return found
+
+
+def read(pixel: float, ticks: list[tuple[float, float]]) -> float:
+    """The number that an axis with two ticks or more shows at a pixel."""
+    (x0, v0), (x1, v1) = ticks[0], ticks[-1]
+    return v0 + (v1 - v0) * (pixel - x0) / (x1 - x0)
+
+
+def test_points_of_a_pruning_curve_lie_where_the_axis_says() -> None:
+    table = sweep()
+    root = parse(pruning_curve(table, looks(table)))
+    ticks = sorted(axis(root, "end"))
+    points = drawn(root)
+    assert len(points) == 16
+    for one in table[1:]:
+        place = points[
+            f"{one['method']}, density {one['density_mask']:.4g}: {one['mean']:.4f} ± {_half(one):.4f} (n = 3)"
+        ]
+        assert read(place[1], ticks) == pytest.approx(one["mean"], abs=0.002)
+        nearest = min(axis(root, "middle"), key=lambda tick: abs(tick[0] - place[0]))
+        assert nearest[1] == pytest.approx(one["density_mask"], rel=0.01)
+
+
+def _half(one: Row) -> float:
+    return (one["ci_high"] - one["ci_low"]) / 2
+
+
+@pytest.mark.parametrize("densities", [[1.0, 0.5, 0.25, 0.125], [0.8, 0.6, 0.4], [0.5]])
+def test_points_of_one_method_stand_on_their_densities(densities: list[float]) -> None:
+    table = [row("random", density, 0.9) for density in densities]
+    root = parse(pruning_curve(table, looks(table)))
+    ticks = axis(root, "middle")
+    for text, (x, _) in drawn(root).items():
+        density = float(text.split("density ")[1].split(":")[0])
+        assert any(abs(x - pixel) <= 0.15 and value == pytest.approx(density) for pixel, value in ticks)
+
+
+def test_intervals_reach_from_low_to_high() -> None:
+    table = [row("random", 0.5, 0.9, 0.05), row("genome", 0.25, 0.8, None)]
+    root = parse(pruning_curve(table, looks(table)))
+    (bar,) = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "e"]
+    values = [read(y, sorted(axis(root, "end"))) for _, y in bar[:2]]
+    assert sorted(values) == pytest.approx([0.85, 0.95], abs=0.002)
+    assert [e.attrib["class"] for e in root.iter(SVG + "path") if e.find(SVG + "title") is not None].count("h") == 1
+
+
+def test_the_baseline_is_a_level_line_with_a_band() -> None:
+    table = sweep()
+    root = parse(pruning_curve(table, looks(table)))
+    (area,) = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "a"]
+    ticks = sorted(axis(root, "end"))
+    assert read(max(y for _, y in area), ticks) == pytest.approx(0.93, abs=0.002)
+    assert read(min(y for _, y in area), ticks) == pytest.approx(0.97, abs=0.002)
+
+
+def test_points_of_one_density_stand_side_by_side() -> None:
+    table = [row("dense", 1.0, 0.95), *(row(f"m{i}", 0.4, 0.9 - 0.001 * i) for i in range(8))]
+    places = sorted(x for x, _ in drawn(parse(pruning_curve(table, looks(table)))).values())
+    assert all(b - a >= 7.9 for a, b in pairwise(places))
+
+
+def test_density_zero_has_a_place_of_its_own() -> None:
+    table = [row("random", density, 0.9) for density in (0.5, 0.1, 0.02, 0.0)]
+    root = parse(pruning_curve(table, looks(table)))
+    ticks = axis(root, "middle")
+    (zero,) = [x for x, value in ticks if value == 0]
+    assert zero == max(x for x, _ in ticks)
+    assert drawn(root)["random, density 0: 0.9000 ± 0.0200 (n = 3)"][0] == pytest.approx(zero, abs=0.2)
+
+
+def test_the_description_says_who_is_best() -> None:
+    table = sweep()
+    text = parse(pruning_curve(table, looks(table))).findtext(SVG + "desc") or ""
+    assert "Without mask dense has 0.9500 ± 0.0200 (n = 3)." in text
+    assert "At density 0.25: best mean connectome" in text
+    lowered = [one | {"direction": "min"} for one in table]
+    text = parse(pruning_curve(lowered, looks(table))).findtext(SVG + "desc") or ""
+    assert "At density 0.25: best mean random" in text
+
+
+def test_nothing_masked_is_nothing_to_draw() -> None:
+    table = [row("dense", 1.0, 0.9), row("genome", 1.0, 0.8)]
+    assert pruning_curve(table, looks(table)) is None
+    assert pruning_curve([], {}) is None
+    assert frontier([row("dense", 1.0, 0.9)], looks(table)) is None
+    assert frontier([], {}) is None
+    assert training_curves({}, {}) is None
+    assert training_curves({"a": Series("a", [[(1, math.nan)]])}, palette("a")) is None
+    assert performance_profile({"a": []}, palette("a")) is None
+    assert layer_densities({"a": {"x": [1.0]}}, palette("a")) is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 40])
+def test_names_never_overlap(count: int) -> None:
+    table = [row("dense", 1.0, 0.95)]
+    table += [row(f"method {i}", d, 0.9 - 0.1 * i / count) for i in range(count) for d in (0.5, 0.1)]
+    for figure in (pruning_curve, frontier):
+        root = parse(figure(table, looks(table)))
+        margin = [box for box in boxes(root) if box[1] - box[0] > 20]
+        assert sum(1 for e in root.iter(SVG + "text") if (e.text or "").startswith("method ")) == count
+        for a, b in combinations(margin, 2):
+            assert abs(a[2] - b[2]) >= 10.9 or a[1] < b[0] or b[1] < a[0]
+
+
+@pytest.mark.parametrize(
+    "means",
+    [[0.5], [0.5, 0.5, 0.5], [-3.0, 2.0, 0.0], [1e-9, 1e9, 1.0], [1e99, -1e99, 0.0], [0.0, 0.0], [3, 4e6, 2e12]],
+)
+@pytest.mark.parametrize("direction", ["max", "min", "none"])
+def test_any_range_of_numbers(means: list[float], direction: str) -> None:
+    table = [row("dense", 1.0, means[0], direction=direction)]
+    table += [row(f"m{i}", 0.5**i, mean, abs(mean) * 10, direction=direction) for i, mean in enumerate(means, 1)]
+    assert len(drawn(parse(pruning_curve(table, looks(table))))) >= len(means)
+    parse(frontier(table, looks(table)))
+
+
+def test_what_is_no_number_is_left_out() -> None:
+    bad = [math.nan, math.inf, None, "1"]
+    table = [row("random", 0.5, 0.9), row("genome", 0.25, 0.8, ci_low=math.nan, density_low=None)]
+    table += [row("shuffle", 0.5, 0.9) | {"mean": value} for value in bad]
+    table += [row("shuffle", 0.5, 0.9) | {"density_mask": value, "density_total": value} for value in bad]
+    for figure in (pruning_curve, frontier):
+        svg = figure(table, looks(table))
+        assert len(drawn(parse(svg))) == 2
+        assert svg is not None
+        assert not re.search(r"\b(nan|inf|None)\b", svg)
+
+
+def test_hostile_strings_stay_text() -> None:
+    table = [row("dense", 1.0, 0.95)]
+    for i, name in enumerate(EVIL):
+        table += [
+            row(name, d, 0.9 - 0.01 * i, metric=name, unit=name, benchmark=name, architecture=name) for d in (0.5, 0.1)
+        ]
+    styles = looks(table)
+    series = {name: Series(name, [[(1, 2.0), (2, 1.0)]]) for name in EVIL}
+    layers = {name: {other: [0.5] for other in EVIL} for name in EVIL}
+    svgs = [
+        pruning_curve(table[2:], styles),
+        frontier(table, styles),
+        training_curves(series, styles, what=EVIL[0], unit=EVIL[1]),
+        performance_profile({name: [(1.0, 0.5), (2.0, 1.0)] for name in EVIL}, styles),
+        layer_densities(layers, styles),
+    ]
+    for svg in svgs:
+        assert all("script" not in e.tag for e in parse(svg).iter())
+        assert svg is not None
+        assert len(svg) < 40_000
+
+
+def test_equal_input_gives_equal_bytes_whatever_the_order() -> None:
+    table = sweep()
+    for figure in (pruning_curve, frontier):
+        assert figure(table, looks(table)) == figure(table[::-1], looks(table[::-1]))
+
+
+def test_prefixes_keep_two_figures_apart() -> None:
+    table = sweep()
+    one, two = (pruning_curve(table, looks(table), prefix) or "" for prefix in ("a1", "b1"))
+    ids = [e.attrib["id"] for svg in (one, two) for e in ET.fromstring(svg).iter() if "id" in e.attrib]
+    assert len(ids) == len(set(ids))
+    style = ET.fromstring(one).findtext(SVG + "style") or ""
+    rules = re.findall(r"[^{}]+(?=\{[^{}]*\})", style.replace("@media (prefers-color-scheme:dark){", ""))
+    assert all("#a1" in rule for rule in rules)
+    with pytest.raises(ValueError, match="id"):
+        pruning_curve(table, looks(table), 'a"b')
+
+
+def test_the_theme_of_the_page_comes_after_that_of_the_system() -> None:
+    table = sweep()
+    style = parse(pruning_curve(table, looks(table), "p")).findtext(SVG + "style") or ""
+    system, light, dark = (style.index(x) for x in ("@media", "[data-theme=light] #p", "[data-theme=dark] #p"))
+    assert system < light < dark
+    assert style.count("--ink:#1f2328") == 2
+    assert style.count("--ink:#e6edf3") == 2
+
+
+def test_a_usual_figure_is_small() -> None:
+    table = sweep()
+    assert all(len(figure(table, looks(table)) or "") < 15_000 for figure in (pruning_curve, frontier))
+
+
+@pytest.mark.parametrize("direction", ["max", "min"])
+@pytest.mark.parametrize("grid", [3, 10, 1000])
+def test_efficient_rows_are_those_that_no_other_dominates(direction: str, grid: int) -> None:
+    generator = np.random.default_rng(grid)
+    for size in (1, 2, 7, 40):
+        cost, value = generator.integers(0, grid, (2, size)) / 7.0
+        value[generator.random(size) < 0.1] = math.nan
+        gain = value if direction == "max" else -value
+        better = (cost[:, None] <= cost) & (gain[:, None] >= gain) & ((cost[:, None] < cost) | (gain[:, None] > gain))
+        expected = (np.isfinite(value) & ~better.any(axis=0)).tolist()
+        assert efficient(cost, value, direction).tolist() == expected
+
+
+def test_efficient_refuses_what_makes_no_sense() -> None:
+    assert not efficient([1, 2], [1, 2], "none").any()
+    assert efficient([], [], "max").shape == (0,)
+    assert efficient([1, math.inf, math.nan], [1, 9, 9], "max").tolist() == [True, False, False]
+    with pytest.raises(ValueError, match="direction"):
+        efficient([1], [1], "up")
+    with pytest.raises(ValueError, match="length"):
+        efficient([1], [1, 2], "max")
+
+
+def test_the_frontier_joins_the_efficient_points() -> None:
+    table = [row(m, d, v) for m, d, v in [("a", 0.1, 0.5), ("b", 0.2, 0.4), ("c", 0.4, 0.8), ("d", 1.0, 0.9)]]
+    root = parse(frontier(table, looks(table)))
+    (steps,) = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "o"]
+    places = {text.split(",")[0]: place for text, place in drawn(root).items()}
+    near = {name: min(math.dist(place, corner) for corner in steps) < 0.2 for name, place in places.items()}
+    assert near == {"a": True, "b": False, "c": True, "d": True}
+    assert "parameters left" in "".join(e.text or "" for e in root.iter(SVG + "text"))
+    priced = [one | {"inference_flops_sparse": 1e9 * one["density_mask"]} for one in table]
+    assert "inference FLOPs" in (frontier(priced, looks(table)) or "")
+    priced[0]["inference_flops_sparse"] = None
+    assert "parameters left" in (frontier(priced, looks(table)) or "")
+
+
+def test_seeds_are_averaged_step_by_step() -> None:
+    seeds = [[(1, 1.0), (2, 2.0), (3, 9.0)], [(1, 3.0), (2, math.nan)], [(1, 5.0), (2, 4.0)]]
+    assert averaged(seeds) == [(1, 3.0, 1.0, 5.0), (2, 3.0, 2.0, 4.0)]
+
+
+def test_thinning_keeps_ends_and_extremes() -> None:
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=5000)
+    values[1234], values[3210] = 50, -50
+    steps = [(float(i), float(v), v - 1.0, v + 2.0) for i, v in enumerate(values)]
+    kept = thinned(steps)
+    assert len(kept) <= POINTS
+    assert {steps[0], steps[-1], steps[1234], steps[3210]} <= set(kept)
+    assert all(a[0] < b[0] for a, b in pairwise(kept))
+    outline = envelope(steps)
+    assert len(outline) <= RUNS + 1
+    assert (outline[0][0], outline[-1][0]) == (0, 4999)
+    assert min(low for _, low, _ in outline) == -51
+    assert max(high for *_, high in outline) == 52
+    assert thinned(steps[:5]) == steps[:5]
+    assert envelope(steps[:2]) == [(0.0, values[0] - 1, values[0] + 2), (1.0, values[1] - 1, values[1] + 2)]
+
+
+def test_training_curves_break_where_phases_begin() -> None:
+    seeds = [[(float(s), 2.0 + k - s / 100) for s in range(10, 101, 10)] for k in (0, 1)]
+    series = {"a": Series("a", seeds, [50.0]), "b": Series("b", seeds[:1], [])}
+    root = parse(training_curves(series, palette("ab"), what="loss", unit="nats"))
+    lines = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "l"]
+    assert sorted(map(len, lines)) == [5, 5, 10]
+    ticks = sorted(axis(root, "middle"))
+    steps = [round(read(x, ticks), 1) for x, _ in min(lines, key=lambda points: points[0][0])]
+    assert steps[0] == pytest.approx(10, abs=0.3)
+    hairlines = [
+        spots(e.attrib["d"])[0][0] for e in root.iter(SVG + "path") if "phase" in (e.findtext(SVG + "title") or "")
+    ]
+    assert [read(x, ticks) for x in hairlines] == pytest.approx([50], abs=0.3)
+    assert sum(e.attrib.get("class") == "b" for e in root.iter(SVG + "path")) == 2
+
+
+def test_series_files_become_curves(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    good = {
+        "cell": "a",
+        "loss": [[0, 10, 3.0, 0.1], [0, 20, 2.0, 0.1], [2, 10, 2.5, 0.1], [2, 15, 1.0, 0.1]],
+        "evaluations": [
+            [0, 20, "validation", {"accuracy": 0.5}],
+            [2, 15, "test", {"accuracy": 0.9}],
+            [2, 15, "validation", {"accuracy": 0.7}],
+            [2, 15, "chosen", {}],
+        ],
+    }
+    store.write_series("s", "a", good)
+    strange = {
+        "loss": [[0, 10, None, 1], [0, "x", 1.0], 7, [], [0, 20, 4.0, 1], [0, 30, 1e300, 1]],
+        "evaluations": {"a": 1},
+    }
+    store.write_series("s", "b", strange)
+    half = store.series_path("s", "c")
+    half.write_text('{"loss": [[0, 10,')
+    store.series_path("s", "d").write_text('{"loss": [[0, 10, NaN, 1], [0, 20, Infinity, 1]]}')
+    store.series_path("s", "e").write_bytes(b"")
+    store.series_path("s", "f").write_text("[1, 2]")
+    table = [
+        row("random", 0.5, 0.9, cells=["a", "b", "c", "d", "e", "f", "missing"]),
+        row("genome", 0.5, 0.9, cells=["c", "missing"]),
+        row("magnitude", 0.5, 0.9, cells=["a"]),
+        row("magnitude", 0.25, 0.9, cells=["a"]),
+    ]
+    found = training_series(store, table)
+    assert list(found) == ["random", "magnitude 0.5", "magnitude 0.25"]
+    assert found["random"] == Series("random", [[(10, 3.0), (20, 2.0), (30, 2.5), (35, 1.0)], [(20, 4.0)]], [20])
+    assert found["magnitude 0.25"].method == "magnitude"
+    accuracy = training_series(store, table, "accuracy")
+    assert accuracy["random"].seeds == [[(20, 0.5), (35, 0.7)]]
+    assert training_series(store, table, "nothing") == {}
+    parse(training_curves(found, looks(table)))
+
+
+def test_a_profile_rises_in_steps() -> None:
+    profile = {"a": [(1.0, 0.5), (2.0, 1.0)], "b": [(1.5, 0.25), (math.inf, 1.0), (3.0, 0.75)]}
+    root = parse(performance_profile(profile, palette("ab")))
+    lines = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "l"]
+    y_ticks, x_ticks = sorted(axis(root, "end")), sorted(axis(root, "middle"))
+    corners = [[(read(x, x_ticks), read(y, y_ticks)) for x, y in points] for points in lines]
+    assert [y for _, y in corners[0]] == pytest.approx([0.5, 0.5, 1, 1], abs=0.01)
+    assert [x for x, _ in corners[0]][:3] == pytest.approx([1, 2, 2], abs=0.02)
+    assert [y for _, y in corners[1]] == pytest.approx([0, 0, 0.25, 0.25, 0.75, 0.75], abs=0.01)
+    text = root.findtext(SVG + "desc") or ""
+    assert "A: best on 50%, within a ratio of 2 on 100%." in text
+    assert "B: best on 0%" in text
+
+
+def test_bars_are_as_high_as_densities() -> None:
+    records = [
+        {
+            "method": {"label": "a"},
+            "density": {"connections": {"x": {"size": 10, "kept": k}, "y": {"size": 4, "kept": 4}}},
+        }
+        for k in (2, 4)
+    ]
+    records += [{}, {"method": {"label": "a"}, "density": {"connections": {"x": None, "y": {"size": 0, "kept": 0}}}}]
+    records += [{"method": {"label": "dense"}, "density": {"connections": {"x": {"size": 10, "kept": 10}}}}]
+    records += [{"method": None, "density": {"connections": {"x": {"size": 1, "kept": 0}}}}, {"density": [1]}]
+    densities = connection_densities(records)
+    assert densities == {"a": {"x": [0.2, 0.4], "y": [1.0, 1.0]}, "dense": {"x": [1.0]}}
+    root = parse(layer_densities(densities, palette(["a", "dense"], "dense")))
+    bars = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "f"]
+    heights = [max(y for _, y in bar) - min(y for _, y in bar) for bar in bars]
+    assert heights[0] / heights[1] == pytest.approx(0.3, abs=0.01)
+    assert [e.findtext(SVG + "title") for e in root.iter(SVG + "path") if e.attrib.get("class") == "f"] == [
+        "a, x: 0.3 (0.2 to 0.4)",
+        "a, y: 1",
+    ]
+
+
+@pytest.mark.parametrize("connections", [1, 30, 1000])
+def test_many_connections_fit(connections: int) -> None:
+    by = {f"block{i}.attention.output.projection": [0.1, 0.9] for i in range(connections)}
+    svg = layer_densities({f"m{i}": by for i in range(3)}, palette([f"m{i}" for i in range(3)]))
+    root = parse(svg)
+    assert sum(e.attrib.get("class") == "f" for e in root.iter(SVG + "path")) <= 3 * 160
+    turned = [e.attrib["transform"] for e in root.iter(SVG + "text") if "transform" in e.attrib]
+    places = [float(re.findall(r"[\d.]+", text)[0]) for text in turned]
+    assert all(b - a >= 10 for a, b in pairwise(places))

@@ -1,0 +1,350 @@
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.analysis.comparison import selected
+from harness.analysis.frame import load
+from harness.errors import UserError
+from harness.report.comparisons import comparison
+from harness.report.leaderboard import terminal_tables, write_leaderboards
+from harness.report.tables import NONE, Column, Link, Table, decimals, escape, latex, markdown, print_table
+from harness.results.store import ResultStore
+
+METRIC = {"n": 100, "stderr": None, "split": "test"}
+
+
+def write(store, method, seed, value, density=0.1, **changes):
+    mask = 1.0 if method == "dense" else density
+    cell = f"{method}-{mask}-{seed}"
+    record = {
+        "schema": 1,
+        "status": "done",
+        "cell": cell,
+        "suite": "small",
+        "experiment": "main",
+        "architecture": {"label": "mlp", "plugin": "mlp", "version": "1", "options": {}, "parameters": 50_000},
+        "method": {"label": method, "plugin": method, "version": "1", "options": {}},
+        "benchmark": {"label": "digits", "plugin": "digits", "version": "1", "options": {}, "protocol": "test|split"},
+        "trained_on": "digits",
+        "seed": seed,
+        "density": {
+            "requested": None if method == "dense" else density,
+            "match": None,
+            "scope": "maskable",
+            "mask": mask,
+            "true_zeros": 1 - mask,
+            "total": mask,
+        },
+        "metrics": {
+            "accuracy": {"value": value, "unit": "fraction", "direction": "max", "primary": True, **METRIC},
+            "loss": {"value": 2 - value, "unit": "nats", "direction": "min", "primary": False, **METRIC},
+        },
+        "published": None,
+        "spent": {"steps": 10, "examples": 32_000, "tokens": 32_000, "seconds": 1.0},
+        "environment": {"harness": "0.1.0", "torch": "2.6.0", "python": "3.11.4", "git": "abc123", "device": "cpu"},
+        **changes,
+    }
+    store.write(record)
+    return cell
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = ResultStore(tmp_path / "results")
+    cells = []
+    for seed in range(3):
+        cells.append(write(store, "dense", seed, 0.90 + 0.01 * seed, published=0.983))
+        cells.append(write(store, "random", seed, 0.70 + 0.02 * seed))
+        cells.append(write(store, "magnitude", seed, 0.80 + 0.015 * seed))
+    cells.append(write(store, "rigl", 0, 0.85))
+    failure = {"type": "ValueError", "message": "<b>bad</b> | shape", "step": None}
+    cells.append(write(store, "snip", 0, 0.0, status="failed", metrics={}, failure=failure))
+    cells.append("genome-0.1-0")
+    store.write_plan(
+        "small", {"suite": "small", "description": "A *small* suite.", "cells": cells, "baselines": {"main": "dense"}}
+    )
+    write(store, "random", 9, 0.1)  # not in the plan
+    return store
+
+
+def lines(path, start):
+    return [line for line in path.read_text().splitlines() if line.startswith("|") and start in line]
+
+
+def test_suite_page(store):
+    page, overview = write_leaderboards(store)
+    assert page == store.root / "small" / "leaderboard.md" and overview == store.root / "LEADERBOARD.md"
+    text = page.read_text()
+    (dense,) = lines(page, "baseline")
+    assert re.search(
+        rf"\|\s+{NONE} \| dense\s+\| {NONE} / 1.0000 / 1.0000\s+\| 0.9100 ± 0.0248", dense
+    )  # 4.302653 * 0.01 / sqrt(3)
+    assert "0.983" in dense and "50,000 / 50,000" in dense
+    assert "[0](cells/dense-1.0-0.json) [1](cells/dense-1.0-1.json) [2](cells/dense-1.0-2.json)" in dense
+    magnitude = lines(page, "magnitude")[0]
+    assert re.search(r"\|\s+1 \| \*\*magnitude\*\*\s+\| 0.100 / 0.1000 / 0.1000 \| \*\*0.8150 ± 0.0373\*\*", magnitude)
+    assert "-0.0950 (-0.1074 to -0.0826), p 0.002" in magnitude  # 0.9 x 0.0050 / sqrt(3); Holm: times 2
+    random = lines(page, "random")[0]
+    assert re.search(r"\|\s+2 \| random", random)
+    rigl = lines(page, "rigl")[0]
+    assert re.search(rf"\|\s+{NONE} \| rigl\s+\| 0.100 / 0.1000 / 0.1000 \| 0.8500  ", rigl)
+    assert "one seed: no interval, no test, no rank" in text
+    assert "10 steps, 32,000 examples" in rigl
+    assert "accuracy (fraction): higher is better. Protocol: test\\|split." in text
+    assert "scope maskable" in text
+    assert "harness run suites/small.yaml" in text and "torch 2.6.0" in text and "abc123" in text
+    assert "loss (nats)" in text
+    assert "A \\*small\\* suite." in text
+
+
+def test_what_is_not_counted_is_listed(store):
+    text = write_leaderboards(store)[0].read_text()
+    assert "[snip-0.1-0](cells/snip-0.1-0.json): failed: ValueError: \\<b\\>bad\\</b\\> \\| shape" in text
+    assert "- genome-0.1-0: not finished yet" in text
+    assert "1 further files" in text
+    assert "10 counted, 1 failed, 1 not finished" in text
+    assert "random-0.1-9" not in text
+
+
+def test_every_link_leads_to_a_file(store):
+    for path in write_leaderboards(store):
+        targets = re.findall(r"\]\(([^)]+)\)", path.read_text())
+        assert targets
+        assert all((path.parent / target).is_file() for target in targets)
+
+
+def test_same_results_same_bytes(store, tmp_path):
+    first = [path.read_bytes() for path in write_leaderboards(store)]
+    other = ResultStore(tmp_path / "other")
+    for path in sorted((store.root / "small" / "cells").iterdir(), reverse=True):
+        copy = other.cell_path("small", path.stem)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    (other.root / "small" / "suite.json").write_bytes((store.root / "small" / "suite.json").read_bytes())
+    assert [path.read_bytes() for path in write_leaderboards(other, ["small"])] == first
+    assert [path.read_bytes() for path in write_leaderboards(store)] == first
+
+
+def test_unequal_budgets_are_warned_of(store):
+    for seed in range(3):
+        write(store, "magnitude", seed, 0.8, spent={"steps": 20, "examples": 64_000, "tokens": 2_560_000})
+    page = write_leaderboards(store)[0]
+    assert "WARNING: training budgets differ, from 32,000 to 64,000 examples" in page.read_text()
+    assert "20 steps, 64,000 examples, 2.56M tokens" in lines(page, "magnitude")[0]
+
+
+def test_architectures_on_one_benchmark_stand_side_by_side_without_ranks(store):
+    write_leaderboards(store)
+    assert "All architectures" not in (store.root / "small" / "leaderboard.md").read_text()
+    wide = {"label": "wide", "plugin": "mlp", "version": "1", "options": {}, "parameters": 90_000}
+    for seed in range(3):
+        write(store, "dense", seed, 0.75, cell=f"wide-{seed}", architecture=wide)
+    plan = store.plan("small")
+    store.write_plan("small", {**plan, "cells": [*plan["cells"], "wide-0", "wide-1", "wide-2"]})
+    write_leaderboards(store)
+    page = (store.root / "small" / "leaderboard.md").read_text()
+    section = page.partition("## All architectures on digits")[2].partition("\n## ")[0]
+    found = re.findall(r"^\| (\w+) +\| (\w+) ", section, re.MULTILINE)
+    assert found == [
+        ("architecture", "method"), ("mlp", "dense"), ("mlp", "rigl"), ("mlp", "magnitude"), ("wide", "dense"),
+        ("mlp", "random"),
+    ]  # fmt: skip
+    assert "rank" not in section.partition("Not ranked")[0] and "90,000 / 90,000" in section
+
+
+def test_without_baseline_and_without_results(store):
+    for seed in range(3):
+        store.cell_path("small", f"dense-1.0-{seed}").unlink()
+    page = write_leaderboards(store)[0]
+    assert "there are no differences" in page.read_text()
+    assert "minus" not in lines(page, "rank")[0]
+    with pytest.raises(UserError, match="Did you mean 'small'"):
+        write_leaderboards(store, ["smal"])
+
+
+def test_a_suite_where_everything_failed_has_a_page(tmp_path):
+    store = ResultStore(tmp_path)
+    write(store, "snip", 0, 0.0, status="failed", metrics={}, failure={"type": "E", "message": "m"})
+    page, _ = write_leaderboards(store)
+    assert "failed: E: m" in page.read_text() and not lines(page, "rank")
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_terminal_tables_fit(store, width):
+    console = Console(file=io.StringIO(), width=width)
+    terminal_tables(store, "small", console)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert "magnitude" in text and "0.8150 ± 0.0373" in text
+    assert ("Not shown for lack of width" in text) == (width < 200)
+    assert "\x1b" not in text
+
+
+def test_a_terminal_without_width_shows_everything():
+    table = Table("t" * 200, [Column("a"), Column("b", 1)], [["x" * 100, (Link("0", "there"),)]], ["note " * 40])
+    console = Console(file=io.StringIO(), width=80)
+    print_table(table, console, None)
+    written = console.file.getvalue().splitlines()
+    assert written[0] == "t" * 200 and written[3] == "x" * 100 + "  0" and len(written) == 6
+
+
+def test_markdown_cells_cannot_break_the_table():
+    cells = [["a|b\n[c](d) <img>", "*e*"]]
+    text = markdown(Table("", [Column("x", strong=True), Column("y")], cells, bold={0}))
+    row = text.splitlines()[2]
+    assert row == r"| **a\|b \[c\](d) \<img\>** | \*e\* |"
+    assert escape("a\\|b") == r"a\\\|b"
+
+
+@pytest.mark.parametrize(
+    ("values", "places"), [([0.97], 4), ([3.04], 4), ([36.0], 3), ([1084.0], 1), ([0.0012], 6), ([None, 0.0], 4)]
+)
+def test_decimals(values, places):
+    assert decimals(values) == places
+
+
+def test_nothing_but_pages_and_their_figures_is_written(store):
+    before = {path for path in Path(store.root).rglob("*") if path.is_file()}
+    written = set(write_leaderboards(store))
+    figures = set(Path(store.root).glob("small/figures/*.svg"))
+    assert {path.name for path in figures} == {f"main-mlp-on-digits-{kind}.svg" for kind in ("pruning", "frontier")}
+    assert {path for path in Path(store.root).rglob("*") if path.is_file()} == before | written | figures
+
+
+def test_figures_that_no_page_shows_are_deleted_and_equal_ones_left_alone(store):
+    (page, _) = write_leaderboards(store)
+    figures = page.parent / "figures"
+    (figures / "of-a-table-that-was.svg").write_text("<svg/>")
+    (figures / "main-mlp-on-digits-frontier.svg").write_text("half")
+    kept = (figures / "main-mlp-on-digits-pruning.svg").stat().st_mtime_ns
+    write_leaderboards(store)
+    assert not (figures / "of-a-table-that-was.svg").exists()
+    assert (figures / "main-mlp-on-digits-pruning.svg").stat().st_mtime_ns == kept
+    assert (figures / "main-mlp-on-digits-frontier.svg").read_text().startswith("<svg")
+
+
+def test_a_row_whose_seeds_have_failed_has_no_rank_and_says_so(store):
+    failure = {"type": "Diverged", "message": "loss is nan", "step": 7}
+    write(store, "magnitude", 2, 0.0, status="diverged", metrics={}, failure=failure)
+    page = write_leaderboards(store)[0]
+    assert re.match(rf"\|\s+{NONE} \| magnitude", lines(page, "magnitude")[0])
+    told = "WARNING: magnitude at density 0.1000 has no rank: seed 2 (diverged at step 7: Diverged: loss is nan)."
+    assert told in page.read_text()
+
+
+def test_noise_power_and_cost(store):
+    flops = {"training": 9e9, "training_sparse": 3e9, "inference": 1e6, "inference_sparse": 2.5e5}
+    spent = {"steps": 10, "examples": 32_000, "tokens": 32_000, "peak_memory_bytes": 3 * 2**20, "flops": flops}
+    metric = {"unit": "fraction", "direction": "max", "primary": True, **METRIC, "stderr": 0.02}
+    for seed, value in enumerate([0.70, 0.73, 0.79]):
+        metrics = {"accuracy": {"value": value, **metric}}
+        write(store, "random", seed, value, metrics=metrics, spent={**spent, "seconds": 120.0})
+        write(
+            store, "dense", seed, 0.90, metrics={"accuracy": {"value": 0.9, **metric}}, spent={**spent, "seconds": 90.0}
+        )
+    page = write_leaderboards(store)[0]
+    noise, cost = (re.split(r"\s*\|\s*", line.strip("| ")) for line in lines(page, " random ")[-2:])
+    # Differences -0.20, -0.17, -0.11: mean -0.16, deviation 0.045826; noncentral t: 3.264044 deviations for n = 3.
+    assert noise[2:] == ["3", "0.0458", "0.0200", "-0.1600", "0.1496", "3"]
+    assert cost[2:] == ["9.00e+09", "3.00e+09", "1.00e+06", "2.50e+05", "4.00", "2 min 0 s", "0.75", "3 MiB"]
+
+
+def test_operations_that_are_not_known_are_shown_as_absent(store):
+    flops = {"training": 9e9, "training_sparse": 3e9, "inference": 1e6, "inference_sparse": 2.5e5}
+    for method, own in (("dense", {}), ("random", {"training_sparse": None, "inference_sparse": None})):
+        for seed in range(3):
+            write(store, method, seed, 0.7 + 0.1 * seed, spent={"steps": 10, "examples": 100, "flops": flops | own})
+    page = write_leaderboards(store)[0]
+    known, unknown = (re.split(r"\s*\|\s*", lines(page, f" {name} ")[-1].strip("| ")) for name in ("dense", "random"))
+    assert known[2:7] == ["9.00e+09", "3.00e+09", "1.00e+06", "2.50e+05", "4.00"]
+    assert unknown[2:7] == ["9.00e+09", NONE, "1.00e+06", NONE, NONE]
+
+
+def test_rows_that_are_not_beaten_are_bold(store):
+    plan = store.plan("small")
+    for seed in range(3):  # as good as magnitude, the other way round
+        plan["cells"].append(write(store, "twin", seed, 0.815 + 0.015 * (1 - seed)))
+    store.write_plan("small", plan)
+    page = write_leaderboards(store)[0]
+    bold = {method for method in ("magnitude", "twin", "random") if f"**{method}**" in lines(page, method)[0]}
+    assert bold == {"magnitude", "twin"}
+    ranks = {method: lines(page, method)[0].split("|")[1].strip() for method in ("magnitude", "twin", "random")}
+    assert ranks == {"magnitude": f"1{NONE}2", "twin": f"1{NONE}3", "random": f"2{NONE}3"}  # twin and random: p > 0.05
+
+
+def test_latex_cells_say_what_they_hold():
+    table = Table(
+        "50% of _all_", [Column("a_b"), Column("x", right=True, strong=True)], [["R&D <1>", "1 ± 2"]], bold={0}
+    )
+    lines = latex(table).splitlines()
+    assert lines[0] == "% 50% of _all_"
+    assert r"a\_b" in lines[3]
+    assert re.search(r"R\\&D \\textless\{\}1\\textgreater\{\} & \\textbf\{1 \$\\pm\$ 2\}", lines[5])
+
+
+def made(**changes):
+    return {"harness": "0.1.0", "torch": "2.6.0", "python": "3.11.4", "device": "cpu", **changes}
+
+
+@pytest.mark.parametrize(
+    ("trained", "told"),
+    [
+        ([made()], None),
+        ([made(git="other", host_cores=64, device_name="another processor")], None),
+        (
+            [made(torch="2.15.0")],
+            "harness 0.1.0, torch 2.15.0, python 3.11.4, cpu, tested with harness 0.1.0, torch 2.6",
+        ),
+        (
+            [made(), made(device="cuda", device_name="H100")],
+            "python 3.11.4, cpu, then .* python 3.11.4, H100, tested with",
+        ),
+        ([made(plugins={"sparsity-harness": "0.2.0", "rigl": "1.2"})], "rigl 1.2, cpu, tested with"),
+        ([made(plugins={"unknown": None})], "unknown None, cpu, tested with"),
+    ],
+)
+def test_a_table_says_when_versions_or_devices_are_mixed(tmp_path, trained, told):
+    store = ResultStore(tmp_path)
+    for seed in range(2):
+        write(store, "dense", seed, 0.9, trained_by=[made()])
+        write(store, "random", seed, 0.7, trained_by=trained if seed else [made()])
+        write(store, "magnitude", seed, 0.8)  # of before: only the test's environment is known
+    write_leaderboards(store)
+    compared = comparison([row for table in selected(load(store)[0]) for row in table])
+    for text in ((tmp_path / "small" / "leaderboard.md").read_text(), "\n".join(compared.notes)):
+        if told is None:
+            assert "not all made with the same versions" not in text
+        else:
+            assert re.search(rf"WARNING: the networks were not all made with the same .*{told}.*: random", text)
+            assert re.search(r"python 3.11.4, cpu: dense, magnitude, random", text)
+
+
+@pytest.mark.parametrize("changes", [{"not_finite": "inf"}, {"trained_by": "me"}, {"trained_by": [{"plugins": "x"}]}])
+def test_a_record_that_says_nonsense_of_these_counts_nowhere(tmp_path, changes):
+    store = ResultStore(tmp_path)
+    write(store, "dense", 0, 0.9)
+    write(store, "random", 0, 0.7, **changes)
+    frame, left = load(store)
+    assert set(frame["method"]) == {"dense"} and len(left) == 1 and "no complete record" in left[0].reason
+
+
+def test_a_primary_score_that_is_no_number_takes_the_rank_and_not_the_other_scores(tmp_path):
+    store = ResultStore(tmp_path)
+    for seed in range(3):
+        write(store, "dense", seed, 0.9)
+        write(store, "magnitude", seed, 0.8 + 0.001 * seed)
+        metrics = {"loss": {"value": 1.0, "unit": "nats", "direction": "min", "primary": False, **METRIC}}
+        beyond = {"metrics": metrics, "not_finite": {"accuracy": "inf"}} if seed == 2 else {}
+        write(store, "random", seed, 0.7 + 0.002 * seed, **beyond)
+    write_leaderboards(store)
+    text = (tmp_path / "small" / "leaderboard.md").read_text()
+    reason = "accuracy is inf (too large to write down); its other scores are counted"
+    assert f"WARNING: random at density 0.1000 has no rank: seed 2 ({reason})" in text
+    assert f"random-0.1-2.json): {reason}" in text
+    assert "Cells: 9 counted, 0 failed, 0 not finished" in text
+    console = Console(file=io.StringIO(), width=200)
+    terminal_tables(store, "small", console)
+    assert f"random-0.1-2: {reason}" in console.file.getvalue()

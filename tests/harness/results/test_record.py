@@ -1,0 +1,132 @@
+"""The record of a cell: counted in what was scored, checked against what was asked for, with its provenance."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from harness.errors import Diverged, WrongCount
+from harness.results.record import failed
+
+
+def count_of(lab, difference: int, options: str = "", density: str = "0.5", more: str = "") -> dict:
+    methods = f"{{{more}m: {{use: other_count, difference: {difference}, {options} density: {density}}}}}"
+    return lab().records(methods)["m"]
+
+
+@pytest.mark.parametrize("difference", [-1, 1, 10])
+def test_another_count_than_asked_for_fails_with_both_numbers(lab, difference: int) -> None:
+    text = rf"asked to keep 97 of 194 weights \(density 0.5\), the final masks keep {97 + difference} .*'m' gives no"
+    with pytest.raises(WrongCount, match=text):
+        count_of(lab, difference)
+
+
+def test_everything_kept_where_a_tenth_was_asked_for_is_no_result(lab) -> None:
+    with pytest.raises(WrongCount, match=r"asked to keep 19 of 194 weights .*, the final masks keep 194 \(density 1\)"):
+        lab().records("{m: {use: programmed, program: train_held, density: 0.1}}")
+
+
+def test_a_count_that_the_method_explains_is_recorded_with_the_reason(lab) -> None:
+    density = count_of(lab, -3, "reason: three go,")["density"]
+    assert density["kept"] == 94 and density["requested"] == 0.5 and density["other_count"] == "three go"
+    assert count_of(lab, 0, "reason: three go,")["density"]["other_count"] is None
+
+
+def test_counts_by_layer_are_each_checked(lab) -> None:
+    """One more in the first and one fewer in the last leave the sum as it was."""
+    matched = {"density": "{match: wide, by: per_layer}", "more": "wide: {use: soft, program: train}, "}
+    with pytest.raises(WrongCount, match=r"asked to keep \d+ of 60 weights in first \("):
+        count_of(lab, 1, "elsewhere: -1,", **matched)
+    assert count_of(lab, 1, "elsewhere: -1,")["density"]["kept"] == 97
+    count_of(lab, 0, **matched)
+
+
+def test_zeros_are_recounted_in_the_weights_not_in_the_masks(lab) -> None:
+    here = lab()
+    planned = here.run(here.cells("{m: {use: programmed, program: prune, density: 0.5}}")["m"])
+    stage = planned.stages[-1].hash
+    before = here.record(planned)["density"]
+    assert (
+        before["true_zeros"] == 0.5
+        and before["connections"]["second"]["zeros"] == 80 - before["connections"]["second"]["kept"]
+    )
+    state, manifest = here.store.state(stage), here.store.manifest(stage)
+    weight = state["weights"]["second.weight"]
+    weight.view(-1)[weight.view(-1).nonzero()[:5]] = 0
+    here.store.finish(stage, state, here.store.series(stage), manifest)
+    after = here.record(planned)["density"]
+    assert after["kept"] == before["kept"] == 97 and after["mask"] == 0.5
+    assert after["true_zeros"] == pytest.approx((97 + 5) / 194)
+    assert after["connections"]["second"]["zeros"] == before["connections"]["second"]["zeros"] + 5
+    assert round((before["total"] - after["total"]) * here.record(planned)["architecture"]["parameters"]) == 5
+
+
+def test_what_is_tested_softly_has_no_zeros(lab) -> None:
+    methods = "{m: {use: soft, program: train}}"
+    hard = lab().records(methods)["m"]["density"]
+    soft = lab().records(methods, evaluation="{checks: 1, masks: soft}")["m"]["density"]
+    assert hard["mask"] == soft["mask"] < 1
+    assert soft["true_zeros"] == 0 and hard["true_zeros"] == pytest.approx(1 - hard["mask"])
+    assert 0 < soft["soft"] < 1 and soft["soft"] != soft["mask"]
+
+
+@pytest.mark.parametrize("owns", [True, False])
+def test_a_method_owns_the_function_of_its_final_network(lab, owns: bool) -> None:
+    """Hard evaluation of soft thresholds is that of the trained network only where the method says what it computes."""
+    methods = f"{{m: {{use: soft_threshold, owns: {str(owns).lower()}}}}}"
+    hard = lab().records(methods)["m"]
+    soft = lab().records(methods, evaluation="{checks: 4, masks: soft}")["m"]
+    assert (hard["metrics"]["loss"]["value"] == soft["metrics"]["loss"]["value"]) is owns
+    assert hard["method"].get("final_differs") == (None if owns else "thresholds are left out")
+    assert "final_differs" not in soft["method"]
+    assert 0 < hard["density"]["kept"] < 194
+    assert hard["density"]["true_zeros"] == pytest.approx(1 - hard["density"]["mask"])
+
+
+def test_trained_by_and_tested_by(lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begun with one version, ended with another, tested with a third."""
+    here = lab()
+    first, second = here.cells("{m: {use: programmed, program: prune, density: 0.5}}")["m"].stages
+    cells = here.cells("{m: {use: programmed, program: prune, density: 0.5}}")
+
+    def with_torch(version: str) -> None:
+        monkeypatch.setattr("harness.stages.runner.describe", lambda device: {"torch": version, "device": "cpu"})
+
+    with_torch("1")
+    here.runner.run(first)
+    with_torch("2")
+    here.runner.run(second)
+    with_torch("3")
+    record = here.record(cells["m"])
+    assert [environment["torch"] for environment in record["trained_by"]] == ["1", "2"]
+    assert record["environment"]["torch"] == "3"
+    assert here.store.manifest(first.hash)["trained_by"] == record["trained_by"][:1]
+    plugins = record["environment"]["plugins"]
+    assert len(plugins["toy_plugin"]) == 64 and record["trained_by"][0]["plugins"] == plugins
+    heir = here.record(here.cells("{m: {use: programmed, program: prune, density: 0.5}, heir: {source: m}}")["heir"])
+    assert [environment["torch"] for environment in heir["trained_by"]] == ["1", "2", "3"]
+
+
+def test_the_environment_names_machine_and_plugins(lab) -> None:
+    record = lab().records("{m: {use: random, density: 0.5}}")["m"]
+    here = record["environment"]
+    assert here["torch"] == torch.__version__.split("+")[0] and here["device"] == "cpu" and here["processes"] == 1
+    assert here["device_name"] and here["plugins"].keys() == {"toy_plugin", "sparsity-harness"}
+    assert record["trained_by"] == [here]
+    json.dumps(record, allow_nan=False)
+
+
+def test_what_was_not_trained_here_was_trained_by_nobody(lab) -> None:
+    assert lab().records("{m: {use: programmed, program: nothing}}")["m"]["trained_by"] == []
+
+
+def test_failures_say_why(lab) -> None:
+    here = lab()
+    planned = here.cells("{m: {use: random, density: 0.5}}")["m"]
+    diverged = failed(planned, here.registry, Diverged(7, float("nan")))
+    assert diverged["status"] == "diverged" and diverged["metrics"] == {} == diverged["spent"]
+    assert diverged["failure"]["step"] == 7 and diverged["failure"]["message"] == "the loss became nan at step 7"
+    assert failed(planned, here.registry, WrongCount("both"))["status"] == "failed"
+    assert failed(planned, here.registry, {"type": "X", "message": "m"})["failure"] == {"type": "X", "message": "m"}

@@ -1,0 +1,96 @@
+"""The network of a stage: which counts a matched cell gets, and what it finds of its source."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from harness.errors import HarnessError
+from harness.stages.network import initial_module
+
+GENERATOR = "wide: {use: soft, program: train}"
+
+
+def kept_of(lab, matched: str, **keys: str):
+    """The soft cell's network, the matched cell's, and the matched cell's record."""
+    here = lab()
+    cells = here.cells(f"{{{GENERATOR}, other: {matched}}}", **keys)
+    wide = here.network(cells["wide"])
+    record = here.record(cells["other"])
+    return wide, here.network(cells["other"]), record
+
+
+def test_a_hard_match_has_the_others_count_to_one_weight(lab) -> None:
+    wide, other, record = kept_of(lab, "{use: random, density: {match: wide, by: hard}}")
+    assert wide.masks is not None and other.masks is not None
+    assert sum(other.masks.kept.values()) == sum(wide.masks.kept.values()) == record["density"]["kept"] < 194
+    assert other.masks.kept != wide.masks.kept
+    assert record["density"]["requested"] == wide.masks.density
+
+
+def test_a_soft_match_has_the_soft_density(lab) -> None:
+    wide, other, record = kept_of(lab, "{use: random, density: {match: wide, by: soft}}")
+    soft = wide.method.soft_densities()
+    mean = sum(soft[c.name] * c.size for c in wide.connections) / 194
+    assert wide.masks is not None and other.masks is not None
+    assert sum(other.masks.kept.values()) == round(194 * mean) != sum(wide.masks.kept.values())
+    assert record["density"]["requested"] == pytest.approx(mean)
+
+
+def test_a_match_by_layer_has_every_count(lab) -> None:
+    wide, other, _ = kept_of(lab, "{use: random, density: {match: wide, by: per_layer}}")
+    assert wide.masks is not None and other.masks is not None
+    assert other.masks.kept == wide.masks.kept and other.masks.digest() != wide.masks.digest()
+
+
+def test_a_match_in_another_scope_is_scaled(lab) -> None:
+    wide, other, _ = kept_of(lab, "{use: random, density: {match: wide, by: hard}, scope: [dense]}")
+    assert wide.masks is not None and other.masks is not None
+    assert sum(other.masks.sizes.values()) == 140
+    assert sum(other.masks.kept.values()) == round(140 * sum(wide.masks.kept.values()) / 194)
+    with pytest.raises(HarnessError, match="can only be taken from a cell with the same connections"):
+        kept_of(lab, "{use: random, density: {match: wide, by: per_layer}, scope: [dense]}")
+
+
+def test_counts_come_from_a_file_that_cannot_be_changed_unseen(lab) -> None:
+    here = lab()
+    cells = here.cells(f"{{{GENERATOR}, other: {{use: random, density: {{match: wide}}}}}}")
+    here.run(cells["wide"])
+    stage = cells["wide"].stages[-1].hash
+    path = here.store.folder(stage) / "stage.json"
+    text = path.read_text()
+    for digit in "123456789":
+        changed = text.replace('"kept": ', f'"kept": {digit}', 1)
+        path.write_text(changed)
+        assert here.store.manifest(stage) is None and here.store.damaged(stage) == path
+        with pytest.raises(HarnessError, match="is not finished"):
+            here.run(cells["other"])
+    path.write_text(text)
+    assert here.store.damaged(stage) is None
+    here.run(cells["other"])
+
+
+def test_a_source_is_what_the_other_cell_left(lab) -> None:
+    here = lab()
+    cells = here.cells("{first: {use: programmed, program: prune, density: 0.5}, heir: {source: first}}")
+    first = here.network(cells["first"])
+    source = here.runner._builder._source(cells["heir"].stages[-1], first.connections)
+    assert source is not None and first.masks is not None
+    assert source.masks.digest() == first.masks.digest() and source.spent["steps"] == 70
+    assert source.densities == {name: (k, k / first.masks.sizes[name]) for name, k in first.masks.kept.items()}
+    for name, tensor in first.module.state_dict().items():
+        assert torch.equal(source.weights[name], tensor)
+
+
+def test_all_methods_of_a_seed_start_from_the_same_weights(lab) -> None:
+    here = lab()
+    for planned in here.graph("{a: {use: programmed, program: nothing}, b: {use: soft, program: train}}").cells:
+        stage = planned.stages[0]
+        network = here.runner._builder.build(stage, here.runner.benchmark(stage.cell.training_part).spec())
+        assert_equal(network.module.state_dict(), initial_module(network.architecture, 3).state_dict())
+        assert_equal(network.initial().state_dict(), network.module.state_dict())
+        assert not torch.equal(network.initial(1).state_dict()["first.weight"], network.module.first.weight)
+
+
+def assert_equal(one, other) -> None:
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

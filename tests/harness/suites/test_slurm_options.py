@@ -1,0 +1,114 @@
+"""What is asked of a cluster: layers, exceptions, errors that point at their place."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import SuiteError, UserError
+from harness.suites.slurm_options import SlurmOptions, resolve
+
+
+@pytest.fixture(autouse=True)
+def no_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("HARNESS_CLUSTER", raising=False)
+    folder = tmp_path / "harness" / "clusters"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("written", "minutes"),
+    [(90, 90), ("90", 90), (0.5, 1), ("0:00:01", 1), ("2:30:00", 150), ("2:30:01", 151), ("1-0", 1440),
+     ("1-12:00", 2160), ("2-03:04:05", 3065)],
+)  # fmt: skip
+def test_time_is_minutes_rounded_up(written: object, minutes: int) -> None:
+    assert SlurmOptions.model_validate({"time": written}).request("a", "m").minutes == minutes
+
+
+@pytest.mark.parametrize("written", ["2:30", "", "0", 0, -5, True, "1-", "x", "0:00:00", float("inf")])
+def test_time_that_could_mean_two_things_is_refused(written: object) -> None:
+    with pytest.raises(ValueError, match=r"time is a number of minutes, or text like 2:30:00"):
+        SlurmOptions.model_validate({"time": written})
+
+
+@pytest.mark.parametrize(("written", "asked"), [("16G", "16G"), (800, "800M"), ("800", "800")])
+def test_memory(written: object, asked: str) -> None:
+    assert SlurmOptions.model_validate({"mem": written}).mem == asked
+
+
+def test_exceptions_go_over_each_other() -> None:
+    options = SlurmOptions.model_validate(
+        {
+            "partition": "cpu",
+            "time": 60,
+            "sbatch": {"nice": 5, "comment": "all"},
+            "architectures": {"big": {"partition": "gpu", "gpus": 1, "time": 120}},
+            "methods": {"grown": {"time": 240, "sbatch": {"comment": "grown"}}},
+        }
+    )
+    assert options.request("small", "dense").model_dump(exclude_none=True) == {
+        "partition": "cpu", "time": 60, "sbatch": {"nice": 5, "comment": "all"}
+    }  # fmt: skip
+    both = options.request("big", "grown")
+    assert (both.partition, both.gpus_per_node, both.minutes) == ("gpu", 1, 240)
+    assert both.sbatch == {"nice": 5, "comment": "grown"}
+    assert options.request("big", "dense").minutes == 120
+
+
+def test_a_profile_lies_under_the_suite_and_the_suite_under_the_command_line(no_profiles: Path) -> None:
+    (no_profiles / "mine.yaml").write_text("partition: p\naccount: a\nqos: q\ntime: 1:00:00\n")
+    suite = SlurmOptions.model_validate({"account": "b", "qos": "r"})
+    found = resolve(suite, "mine", ["qos=s", "methods.x.time=2:00:00"])
+    assert (found.partition, found.account, found.qos, found.minutes) == ("p", "b", "s", 60)
+    assert found.request("a", "x").minutes == 120
+    assert resolve(suite).partition is None
+
+
+def test_the_default_profile_needs_no_name(no_profiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (no_profiles / "default.yaml").write_text("partition: one\n")
+    (no_profiles / "other.yaml").write_text("partition: two\n")
+    assert resolve().partition == "one"
+    monkeypatch.setenv("HARNESS_CLUSTER", "other")
+    assert resolve().partition == "two"
+    assert resolve(None, "default").partition == "one"
+
+
+def test_what_follows_from_what_is_asked() -> None:
+    plain = resolve().request("a", "m")
+    assert (plain.processes, plain.processes_per_node, plain.minutes) == (1, 1, 240)
+    wide = resolve(None, None, ["gpus=4", "nodes=2"]).request("a", "m")
+    assert (wide.processes, wide.processes_per_node) == (8, 4)
+    assert resolve(None, None, ["tasks_per_node=2"]).request("a", "m").processes == 2
+
+
+def test_bad_input_says_where_and_what_is_allowed(no_profiles: Path) -> None:
+    def told(*overrides: str) -> str:
+        with pytest.raises(UserError) as error:
+            resolve(None, None, overrides)
+        return str(error.value)
+
+    assert told("partitio=x").startswith("--slurm partitio=x: unknown key 'partitio'. Did you mean 'partition'?")
+    assert "Did you mean 'time'?" in told("methods.genome.tim=3")
+    assert told("x").startswith("--slurm takes key=value, for example")
+    assert "greater than or equal to 1" in told("nodes=0")
+    (no_profiles / "mine.yaml").write_text("partition: p\nnods: 2\n")
+    with pytest.raises(SuiteError, match=r"mine.yaml:2:1: unknown key 'nods'. Did you mean 'nodes'"):
+        resolve(None, "mine")
+    with pytest.raises(UserError, match=r"unknown cluster 'min'. Did you mean 'mine'"):
+        resolve(None, "min")
+
+
+def test_gpus_has_two_names_but_one_value() -> None:
+    with pytest.raises(ValueError, match="gpus is another name of gpus_per_node"):
+        SlurmOptions.model_validate({"gpus": 1, "gpus_per_node": 1})
+
+
+def test_many_processes_and_many_cells_do_not_go_together() -> None:
+    with pytest.raises(UserError, match="2 processes for one cell and cells_per_gpu 3"):
+        resolve(None, None, ["gpus=2", "cells_per_gpu=3"]).request("a", "m")
+
+
+def test_no_profile_says_which_file_to_write(no_profiles: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no profile for cluster 'mine': write .*mine.yaml"):
+        resolve(None, "mine")

@@ -1,0 +1,160 @@
+"""Processes: who they think they are, and that two of them train as one."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.errors import UserError
+from harness.storage import checkpoint
+from harness.training.distributed import Substrate, random_state, set_random_state
+
+PLUGIN = Path(__file__).parents[1] / "toy_plugin.py"
+CPU = {"HARNESS_DEVICE": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, (0, 1)),
+        ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}, (3, 8)),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, (0, 1)),
+        ({"RANK": "3"}, (0, 1)),
+        ({"SLURM_STEP_ID": "0", "SLURM_NTASKS": "4", "SLURM_PROCID": "2", "SLURM_LOCALID": "0"}, (2, 4)),
+        ({"SLURM_STEP_ID": "0", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}, (0, 1)),
+        ({"SLURM_STEP_ID": "0"}, (0, 1)),
+        # A batch script, and a shell of salloc: the job has four tasks, this process is none of them.
+        ({"SLURM_JOB_ID": "9", "SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}, (0, 1)),
+        # torchrun within a SLURM step: its variables are the ones meant.
+        ({"RANK": "1", "WORLD_SIZE": "2", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "4", "SLURM_PROCID": "3"}, (1, 2)),
+    ],
+)
+def test_detection(environment: dict[str, str], expected: tuple[int, int]) -> None:
+    found = Substrate.detect({**environment, **CPU})
+    assert (found.rank, found.world) == expected
+    assert found.device == torch.device("cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    assert Substrate.detect({}).device.type == "cpu"
+    with pytest.raises(UserError, match="HARNESS_DEVICE is 'cuda'"):
+        Substrate.detect({"HARNESS_DEVICE": "cuda"})
+
+
+def test_shares_make_up_the_batch() -> None:
+    indices = torch.arange(12)
+    parts = [Substrate(rank, 3, torch.device("cpu")).share(indices) for rank in range(3)]
+    assert torch.cat(parts).tolist() == list(range(12)) and [len(p) for p in parts] == [4, 4, 4]
+    with pytest.raises(ValueError, match="of 12 examples does not divide by 5"):
+        Substrate(0, 5, torch.device("cpu")).share(indices)
+
+
+def test_a_single_process_needs_nobody() -> None:
+    alone = Substrate(0, 1, torch.device("cpu"))
+    alone.start()
+    module = torch.nn.Linear(2, 2)
+    assert alone.wrap(module) is module
+    assert alone.mean(torch.tensor([1.0, 3.0])).tolist() == [1, 3]
+    assert alone.any(True) is True and alone.any(False) is False
+    assert not torch.distributed.is_initialized()
+
+
+def test_random_state_comes_back() -> None:
+    before = random_state()
+    first = torch.rand(3)
+    set_random_state(before)
+    assert torch.equal(torch.rand(3), first)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+
+import torch
+
+from harness.registry.plugins import load
+from harness.stages.runner import StageRunner
+from harness.stages.store import StageStore
+from harness.stages.graph import compile_graph
+from harness.training.distributed import Substrate
+from harness.suites.suite import load_suite
+
+plugin, suite, work = map(Path, sys.argv[1:])
+torch.set_default_dtype(torch.float64)
+torch.set_num_threads(1)
+registry = load([plugin])
+substrate = Substrate.detect()
+substrate.start()
+runner = StageRunner(registry, StageStore(work), substrate)
+graph = compile_graph(load_suite(suite, registry).cells, registry)
+for cell in graph.cells:
+    for stage in cell.stages:
+        runner.run(stage)
+if substrate.rank == 0:
+    print(*(cell.stages[-1].hash for cell in graph.cells))
+    assert substrate.any(False) is False
+else:
+    assert substrate.any(False) is False
+assert substrate.any(substrate.rank == 1) is (substrate.world == 2)
+if substrate.world > 1:
+    torch.distributed.destroy_process_group()
+"""
+SUITE = """
+architectures: {skip_mlp: {hidden: [5, 4]}}
+benchmarks: blobs
+training: {steps: 20, batch_size: 16, micro_batches: 2, lr: 0.01, weight_decay: 0.1, clip_norm: 0.5}
+evaluation: {checks: 2, select: validation}
+methods:
+  genome: {n_types: 3, type_dim: 2, cost_weight: 0.1, lr: 0.05}
+  random: {density: {match: genome}}
+"""
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """A composed method and a static mask that is matched to it, in float64."""
+    script, suite = tmp_path / "train.py", tmp_path / "suite.yaml"
+    script.write_text(SCRIPT)
+    suite.write_text(SUITE)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "RANK", "WORLD_SIZE"))}
+    environment |= {**CPU, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+
+    def start(rank: int, world: int) -> subprocess.Popen[str]:
+        own = {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank)}
+        arguments = [str(path) for path in (script, PLUGIN, suite, tmp_path / f"of{world}")]
+        command = [sys.executable, "-W", "error::FutureWarning", *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=environment | own, stdout=pipe, stderr=pipe, text=True)
+
+    processes = [start(0, 2), start(1, 2), start(0, 1)]
+    try:
+        outputs = [process.communicate(timeout=120) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert all(process.returncode == 0 for process in processes), outputs
+    stages = outputs[0][0].split()
+    assert stages == outputs[2][0].split() and len(stages) == 2
+    for stage in stages:
+        two, one = (checkpoint.load(tmp_path / f"of{n}" / "stages" / stage / "state.safetensors") for n in (2, 1))
+        assert two["weights"].keys() == one["weights"].keys()
+        for name, expected in one["weights"].items():
+            assert expected.dtype == torch.float64
+            assert torch.allclose(two["weights"][name], expected, rtol=1e-9, atol=1e-12), name
+        series = [json.loads((tmp_path / f"of{n}" / "stages" / stage / "series.json").read_text()) for n in (2, 1)]
+        losses = [[number for row in one["loss"] for number in row] for one in series]
+        assert len(losses[1]) == 2 * 4 and losses[0] == pytest.approx(losses[1], abs=2e-6)
+        assert two["masks"].keys() == one["masks"].keys()
+        assert all(torch.equal(two["masks"][name], bits) for name, bits in one["masks"].items())
+        assert two["method"].keys() == one["method"].keys()
+        for name, expected in one["method"].get("genome", {}).items():
+            assert torch.allclose(two["method"]["genome"][name], expected, rtol=1e-9, atol=1e-12), name
+    assert "genome" in checkpoint.load(tmp_path / "of1" / "stages" / stages[0] / "state.safetensors")["method"]
