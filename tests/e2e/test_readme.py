@@ -174,7 +174,7 @@ def test_the_picture_names_files_that_exist():
     named = {
         name
         for element in picture.iter("{http://www.w3.org/2000/svg}text")
-        for name in re.findall(r"[a-z_]+(?:\.py|/)", "".join(element.itertext()))
+        for name in re.findall(r"[a-z_/]+(?:\.py|/)", "".join(element.itertext()))
     }
     assert named
     assert [name for name in named if not (ROOT / "harness" / name).exists()] == []
