@@ -10,7 +10,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from harness.executors.base import Job
-from harness.results.store import Record, ResultStore
+from harness.executors.completion import Completion, recorded_failure
+from harness.results.store import ResultStore
 from harness.stages.graph import Graph, PlannedCell, Stage
 from harness.stages.store import StageStore
 
@@ -42,7 +43,7 @@ class Plan:
     graph: Graph
     selected: list[PlannedCell]
     finished: list[PlannedCell] = field(default_factory=list)
-    diverged: dict[str, Record] = field(default_factory=dict)
+    diverged: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
 
@@ -74,7 +75,7 @@ def make_plan(
     def need(stage: Stage) -> bool:
         """Add a stage and what it needs, unless it is finished; whether it was missing."""
         if stage.hash not in finished:
-            finished[stage.hash] = stage.hash not in forgotten and store.manifest(stage.hash) is not None
+            finished[stage.hash] = stage.hash not in forgotten and Completion.of(stage, results, store).settled
             if not finished[stage.hash]:
                 plan.damaged += filter(None, [store.damaged(stage.hash)])
                 missing = tuple(name for name in stage.needs if need(graph.stages[name]))
@@ -83,10 +84,11 @@ def make_plan(
 
     for planned in plan.selected:
         record = results.read(planned.cell.suite, planned.id) if planned.id in recorded[planned.cell.suite] else None
-        if record is not None and record["status"] in ("done", "diverged"):
+        completion = Completion.of_record(record)
+        if record is not None and completion.settled:
             plan.finished.append(planned)
-            if record["status"] == "diverged":
-                plan.diverged[planned.id] = record.get("failure") or {"message": "diverged"}
+            if completion is Completion.DIVERGED:
+                plan.diverged[planned.id] = recorded_failure(record)
         elif planned.id not in added:
             added.add(planned.id)
             last = planned.stages[-1]

@@ -141,18 +141,13 @@ class JobView:
         made is left for a later run.
         """
         from harness.executors.base import Job as Ready
-        from harness.stages.graph import Stage
+        from harness.executors.completion import Completion
 
         todo: list[Job] = []
         here = {job.id for job in jobs}
         left: set[str] = set()
         for job in jobs:
-            if isinstance(job.work, Stage):
-                done = self._stages.manifest(job.id) is not None
-            else:
-                record = self._results.read(job.work.cell.suite, job.id)
-                done = record is not None and record["status"] in ("done", "diverged")
-            if done:
+            if Completion.of(job.work, self._results, self._stages).settled:
                 self._done += 1
                 continue
             missing = tuple(need for need in job.needs if self._stages.manifest(need) is None)
