@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.executors.submissions import Submissions
+from harness.machine import gpus
 from harness.storage.leases import slurm_job
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class SlurmJob:
         self._executor = LocalExecutor(
             self.results,
             self.workers,
-            gpus=_gpus() if self.processes == 1 else 0,
+            gpus=gpus() if self.processes == 1 else 0,
             plugins=self.plugins,
             checkpoint_seconds=self.checkpoint_seconds,
             attempts=self.attempts,
@@ -247,14 +248,6 @@ def blocked(failure: Mapping[str, Any], same_cell: bool = False) -> dict[str, An
     by = failure.get("cause") or f"{failure.get('label')} ({failure['message']})"
     message = failure["message"] if same_cell else f"blocked by {by}"
     return {**failure, "message": message, "cause": by}
-
-
-def _gpus() -> int:
-    if os.environ.get("HARNESS_DEVICE", "cuda").startswith("cpu"):
-        return 0
-    import torch
-
-    return torch.cuda.device_count()
 
 
 def _await_end(seconds: float) -> None:
