@@ -192,7 +192,7 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         return architecture
 
     @property
-    def dense_gradients(self) -> float:
+    def dense_gradient_share(self) -> float:
         """Fraction of the steps with hooks that need the gradients of masked weights too; counts operations only.
 
         Default: 1 in composed mode, else 0, as for masks that stand. For RigL 1 / (interval + 1).

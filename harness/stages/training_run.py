@@ -262,7 +262,7 @@ class TrainingRun:
             network.trained = {
                 "examples": examples,
                 "soft": network.soft and network.method.soft_densities() is not None,
-                "dense_gradients": network.method.dense_gradients if self.phase.hooks else 0.0,
+                "dense_gradients": network.method.dense_gradient_share if self.phase.hooks else 0.0,
                 "densities": self.trainer.density.means(),
             }
         network.spent.examples += examples
