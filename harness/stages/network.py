@@ -123,8 +123,13 @@ class Network:
     def hard_masks(self) -> Masks | None:
         """The masks that hard evaluation applies; None for a dense network."""
         if self.soft or self.masks is not None:
-            return self.method.final_masks(self.context) if self.soft else self.masks
+            return self.final_masks() if self.soft else self.masks
         return None
+
+    def final_masks(self) -> Masks:
+        """The method's final masks, whole."""
+        masks = self.method.final_masks(self.context)
+        return self.context.masks.updated(masks, f"{type(self.method).__name__}.final_masks()")
 
 
 class NetworkBuilder:

@@ -242,7 +242,7 @@ class TrainingRun:
         network = self.network
         if not self.phase.hooks or not network.connections:
             return
-        masks = network.method.final_masks(network.context)
+        masks = network.final_masks()
         soft = network.method.soft_densities()
         self.series["densities"].append(
             [
