@@ -37,7 +37,7 @@ def check_restored(name: str, network: Network, fresh: Network) -> None:
 
 def _answers(network: Network) -> dict[str, Any]:
     """What a network is evaluated with, by the hook that says it."""
-    weights = network.weights(hooks=network.soft)
+    weights = network.begin_phase(hooks=network.soft)
     masks = network.final_masks()
     found: dict[str, Any] = {"final_masks()": masks}
     if network.soft:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from harness import DataSpec, DensityBudget, Masks, MethodContext, NoOptions, Train, UserError, select
+from harness import CurrentMasks, DataSpec, DensityBudget, MethodContext, NoOptions, Train, UserError, select
 from harness.stages.runner import StageRunner
 from harness.stages.store import StageStore
 from harness.stages.training_run import Interrupted
@@ -98,10 +98,11 @@ def test_it_computes_what_a_naive_loop_does(rigl: Any) -> None:
 
     parameters = dict(module.named_parameters())
     raw = {c.parameter: parameters[c.parameter] for c in connections}
-    context = MethodContext(module, connections, raw, Masks.full(connections), budget, None, 5, CPU)
+    current = CurrentMasks(connections)
+    context = MethodContext(module, connections, raw, current, budget, None, 5, CPU)
     masks = select(method.scores(context), budget, connections, "erk")
-    weights = Weights(module, connections, masks)
-    context.masks = masks
+    current.hard = masks
+    weights = Weights(module, connections, current)
     theirs = [module.get_parameter(f"layers.{i}.weight").detach().clone() for i in range(3)]
     biases = [module.get_parameter(f"layers.{i}.bias").detach().clone() for i in range(3)]
     held = [masks[f"layer{i}"].clone() for i in range(3)]
