@@ -240,8 +240,7 @@ class TrainingRun:
         network = self.network
         if not self.phase.hooks or not network.connections:
             return
-        masks = network.method.final_masks(network.context)
-        table = {name: [row.hard, row.soft] for name, row in network.densities(masks).items()}
+        table = {name: [row.hard, row.soft] for name, row in network.densities(network.final_masks()).items()}
         self.series["densities"].append([self.program_phase, step, table])
 
     def _finish(self) -> None:
