@@ -22,7 +22,7 @@ from harness import CorruptFile, DataMissing, UserError
 from harness.storage.leases import Lease, Leases
 from harness_language.corpora import hub
 from harness_language.corpora.local_files import LocalFiles
-from harness_language.corpora.preparation import LEASE, LEASES, Preparation
+from harness_language.corpora.preparation import LEASE, Preparation
 from harness_language.corpus import Corpus, CorpusOptions
 
 WORDS = {"<|endoftext|>": 2, "document": 3, "lorem": 4, "ipsum": 5, "dolor": 6}
@@ -92,7 +92,8 @@ def corpus(**options: object) -> Corpus:
 
 
 def written(data: Path, name: str = "c") -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((data / "corpora" / name).glob("*")) if path.is_file()}
+    files = sorted((data / "corpora" / name).glob("*"))
+    return {path.name: path.read_bytes() for path in files if not path.name.startswith(LEASE)}
 
 
 def start(data: Path, before: str = "", **options: Any) -> subprocess.Popen[str]:
@@ -292,7 +293,7 @@ def interrupted(made: Preparation, after: int) -> Preparation:
 
 def leases(data: Path) -> Leases:
     """Those of the corpus ``c``, as any process on any machine sees them."""
-    return Leases(data / "corpora" / "c" / LEASES)
+    return Leases(data / "corpora" / "c")
 
 
 def said_that_it_waits(process: subprocess.Popen[str]) -> str:
@@ -311,12 +312,12 @@ def test_two_processes_at_once(data: Path, texts: str) -> None:
         assert written(data) == {}
     assert [(process.communicate(timeout=600), process.returncode)[1] for process in both] == [0, 0]
     assert written(data) == written(data, "alone")
-    assert list((data / "corpora" / "c" / LEASES).iterdir()) == []
+    assert list((data / "corpora" / "c").glob(".*")) == []
 
 
 def test_whoever_waits_uses_what_another_machine_has_prepared(data: Path, texts: str) -> None:
     preparation(train=texts, size=1_000_000, name="alone").run()
-    path = data / "corpora" / "c" / LEASES / f"{LEASE}.1"
+    path = data / "corpora" / "c" / f"{LEASE}.1"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"nonce": "other", "machine": "elsewhere", "pid": 1, "started": "1", "host": "far"}))
     process = start(data, train=texts, size=1_000_000, name="c")
@@ -364,7 +365,7 @@ def test_whoever_was_taken_for_dead_waits_and_uses_the_others_work(data: Path, t
     def stand_still(*arguments: Any) -> None:
         note(*arguments)
         slow._note = note  # type: ignore[method-assign]
-        for path in (data / "corpora" / "c" / LEASES).iterdir():
+        for path in (data / "corpora" / "c").glob(f"{LEASE}.*"):
             path.unlink()
         other.run()
         held[0].lost = True  # which its thread sees a little later

@@ -18,13 +18,13 @@ from harness_language.corpora.encoders import Encoders
 from harness_language.corpora.manifest import Manifest, token_type
 from harness_language.corpora.progress import TokenProgress
 from harness_language.corpora.shards import size_problem
-from harness_language.corpora.source import Source
+from harness_language.corpora.source import DocumentSource
 from harness_language.corpora.split_writer import SplitWriter
 from harness_language.tokenizers import tokenizer
 
 SPLITS = ("train", "validation", "test")
-LEASES, LEASE = ".leases", "preparation"
-"""Folder in a corpus's, and name, of the lease of who prepares it."""
+LEASE = ".preparing"
+"""Name of the lease, in a corpus's folder, of who prepares it."""
 
 
 class _TakenOver(Exception):
@@ -41,7 +41,7 @@ class Pass:
         feeds: the splits that it is read for: it ends when these have all that they may.
     """
 
-    source: Source
+    source: DocumentSource
     validation: float
     test: float
     feeds: tuple[str, ...]
@@ -101,7 +101,7 @@ class Preparation:
 
     def _in_turn(self, progress: TokenProgress) -> bool:
         """Prepare while nobody else does; False if somebody took over meanwhile, on this machine or another."""
-        leases = Leases(self.folder / LEASES)
+        leases = Leases(self.folder)
         told = False
 
         def waiting() -> None:
@@ -115,7 +115,7 @@ class Preparation:
         with leases.hold(LEASE, waiting) as lease:
             if self._done():
                 return True
-            for left in self.folder.glob(".*.tmp"):
+            for left in self.folder.glob(".*.*.tmp"):  # those of leases have one part less
                 left.unlink(missing_ok=True)
             try:
                 self._prepare(progress, lease)

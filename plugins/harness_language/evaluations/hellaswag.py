@@ -13,7 +13,7 @@ from pydantic import Field
 
 from harness import LanguageNetwork, Measurement, Metric, Scores
 from harness_language.evaluations.json_lines_evaluation import JsonLinesEvaluation, JsonLinesOptions
-from harness_language.evaluations.source import Source
+from harness_language.evaluations.source import PublishedFile
 from harness_language.scoring import Scored, score
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Hellaswag(JsonLinesEvaluation[HellaswagOptions]):
 
     Options: ClassVar = HellaswagOptions
     name: ClassVar = "hellaswag"
-    published: ClassVar = Source(  # the authors' repository
+    published: ClassVar = PublishedFile(  # the authors' repository
         "https://github.com/rowanz/hellaswag/raw/master/data/hellaswag_val.jsonl",
         "0aa3b88843990f3f10a97b9575c94d7b71fb2205240ba04ae4884d9e9c992588",
     )

@@ -12,7 +12,7 @@ from harness import data_directory
 from harness_language.evaluations.evaluation import EvaluationOptions
 from harness_language.evaluations.file_evaluation import FileEvaluation
 from harness_language.evaluations.json_lines import read_json_lines
-from harness_language.evaluations.source import Source
+from harness_language.evaluations.source import PublishedFile
 
 
 class JsonLinesOptions(EvaluationOptions):
@@ -36,7 +36,7 @@ class JsonLinesEvaluation(FileEvaluation[OptionsT], Generic[OptionsT]):
         unit: what an example is called, in the plural.
     """
 
-    published: ClassVar[Source]
+    published: ClassVar[PublishedFile]
     unit: ClassVar[str]
 
     @property
@@ -45,7 +45,7 @@ class JsonLinesEvaluation(FileEvaluation[OptionsT], Generic[OptionsT]):
         return data_directory() / self.options.path.expanduser()
 
     @property
-    def source(self) -> Source | None:
+    def source(self) -> PublishedFile | None:
         """The published copy, unless the user names another file."""
         default = type(self.options).model_fields["path"].default
         return self.published if self.options.path == default else None

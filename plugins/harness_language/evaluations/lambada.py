@@ -11,7 +11,7 @@ from pydantic import Field
 from harness import LanguageNetwork, Measurement, Metric, Scores
 from harness_language.evaluations.json_lines_evaluation import JsonLinesEvaluation, JsonLinesOptions
 from harness_language.evaluations.losses import exponential
-from harness_language.evaluations.source import Source
+from harness_language.evaluations.source import PublishedFile
 from harness_language.scoring import Scored, score
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Lambada(JsonLinesEvaluation[LambadaOptions]):
 
     Options: ClassVar = LambadaOptions
     name: ClassVar = "lambada"
-    published: ClassVar = Source(  # OpenAI's copy
+    published: ClassVar = PublishedFile(  # OpenAI's copy
         "https://openaipublic.blob.core.windows.net/gpt-2/data/lambada_test.jsonl",
         "4aa8d02cd17c719165fc8a7887fddd641f43fcafa4b1c806ca8abc31fabdb226",
     )

@@ -22,7 +22,7 @@ SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PublishedFile:
     """A file on the web, or the files that are wanted from a zip or tar archive there.
 
     Attributes:
