@@ -149,7 +149,7 @@ class SuiteWatch:
 
         plan = self.store.plan(self.name)
         states = self._cells()
-        names = plan["cells"] if plan else sorted(states)
+        names = plan.cells if plan else sorted(states)
         left = [name for name in names if name not in states]
         self.done = sum(states.get(name) == "done" for name in names)
         failed = len(names) - len(left) - self.done
@@ -188,7 +188,7 @@ class SuiteWatch:
                     known = self._states.get(cell)
                     if known is None or known[0] != changed:
                         record = self.store.read(self.name, cell)
-                        known = (changed, record["status"] if record else "unreadable")
+                        known = (changed, record.status if record else "unreadable")
                     found[cell] = known
         self._states = found
         return {cell: status for cell, (_, status) in found.items() if status != "unreadable"}

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from harness.executors.base import Job
-from harness.results.store import Record, ResultStore
+from harness.results.store import ResultStore
 from harness.stages.graph import Graph, PlannedCell, Stage
 from harness.stages.store import StageStore
 
@@ -34,7 +34,7 @@ class Plan:
         graph: all cells of the suite.
         selected: the cells that the user asked for.
         finished: those of them that have a record already: done, or diverged, which would only happen again.
-        diverged: failures of the latter, by cell id.
+        diverged: why the latter have, by cell id.
         jobs: what must run, in an order in which it could.
         damaged: files of stages that seem finished and do not count; those stages are among the jobs.
     """
@@ -42,7 +42,7 @@ class Plan:
     graph: Graph
     selected: list[PlannedCell]
     finished: list[PlannedCell] = field(default_factory=list)
-    diverged: dict[str, Record] = field(default_factory=dict)
+    diverged: dict[str, str] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
 
@@ -83,10 +83,10 @@ def make_plan(
 
     for planned in plan.selected:
         record = results.read(planned.cell.suite, planned.id) if planned.id in recorded[planned.cell.suite] else None
-        if record is not None and record["status"] in ("done", "diverged"):
+        if record is not None and record.status in ("done", "diverged"):
             plan.finished.append(planned)
-            if record["status"] == "diverged":
-                plan.diverged[planned.id] = record.get("failure") or {"message": "diverged"}
+            if record.status == "diverged":
+                plan.diverged[planned.id] = (record.failure and record.failure.message) or "diverged"
         elif planned.id not in added:
             added.add(planned.id)
             last = planned.stages[-1]

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from harness.claims.findings import Finding, needs_text
 from harness.claims.schema import Claim, Needs, Paper
 from harness.claims.verdicts import VERDICTS
-from harness.report.tables import NONE, Cell, Column, Link, Table, decimals, escape, interval, markdown
+from harness.report.tables import NONE, Column, Link, Table, TableCell, decimals, escape, interval, markdown
 
 _PLACES = 4  # decimals of what was measured, at most
 
@@ -49,7 +49,7 @@ def summary(papers: Mapping[str, Paper], found: Sequence[Finding]) -> Table:
     """How many claims of each paper got which verdict."""
     counts = Counter((finding.paper, finding.judgement.verdict) for finding in found)
     columns = [Column("verdict"), *(Column(name, right=True) for name in papers), Column("all", right=True)]
-    rows: list[list[Cell]] = []
+    rows: list[list[TableCell]] = []
     for verdict in VERDICTS:
         numbers = [counts[name, verdict] for name in papers]
         rows.append([verdict, *map(str, numbers), str(sum(numbers))])
@@ -59,7 +59,7 @@ def summary(papers: Mapping[str, Paper], found: Sequence[Finding]) -> Table:
 
 def table(title: str, found: Sequence[Finding]) -> Table:
     """The claims for a terminal: the least important columns are dropped first."""
-    made: list[tuple[Column, list[Cell]]] = [
+    made: list[tuple[Column, list[TableCell]]] = [
         (Column("claim"), [finding.claim.id for finding in found]),
         (Column("claimed", 0, True), [claimed(finding.claim) for finding in found]),
         (Column("measured"), [measured(finding) for finding in found]),
@@ -102,7 +102,7 @@ def measured(finding: Finding) -> str:
 def _section(title: str, found: Sequence[Finding]) -> str:
     section = found[0].section
     lines = [f"### {escape(title)}\n", f"Where: {escape(section.where)}. {escape(section.protocol)}\n"]
-    made: list[tuple[Column, list[Cell]]] = [
+    made: list[tuple[Column, list[TableCell]]] = [
         (Column("claim"), [finding.claim.id for finding in found]),
         (Column("quantity"), [_quantity(finding) for finding in found]),
         (Column("claimed", 0, True), [claimed(finding.claim) for finding in found]),
@@ -215,5 +215,5 @@ def _links(finding: Finding) -> list[Link]:
     return [Link(str(seed), f"{quote(suite)}/cells/{quote(cell)}.json") for suite, seed, cell in cells]
 
 
-def _transposed(columns: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
+def _transposed(columns: Sequence[Sequence[TableCell]]) -> list[list[TableCell]]:
     return [list(row) for row in zip(*columns, strict=True)]

@@ -34,7 +34,7 @@ class Link:
     target: str
 
 
-Cell = str | Sequence[Link]
+TableCell = str | Sequence[Link]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Table:
 
     title: str
     columns: Sequence[Column]
-    rows: list[list[Cell]]
+    rows: list[list[TableCell]]
     notes: list[str] = field(default_factory=list)
     bold: set[int] = field(default_factory=set)
 
@@ -189,11 +189,11 @@ def count(value: float | None) -> str:
     return f"{round(value):,}"
 
 
-def _plain(cell: Cell) -> str:
+def _plain(cell: TableCell) -> str:
     return cell if isinstance(cell, str) else " ".join(link.text for link in cell)
 
 
-def _written(cell: Cell, bold: bool) -> str:
+def _written(cell: TableCell, bold: bool) -> str:
     if not isinstance(cell, str):
         return " ".join(f"[{escape(link.text)}]({link.target})" for link in cell)
     text = escape(cell)

@@ -36,6 +36,7 @@ class MaskPicture:
         shape: of the connection's region, (out, in) or (out, in, *kernel).
         kept: number of weights kept.
         kind: ``weight`` or ``attention``.
+        role: what the connection does, as its architecture names it; None in files that do not say.
         bits: (size,) bool, row by row; (``SAMPLE``,) at the same positions for every mask of that size if there
             are more.
         picture: (rows, columns) uint8, at most ``EDGE`` each: fraction kept in a block, times 255. Rows are out,
@@ -45,6 +46,7 @@ class MaskPicture:
     shape: tuple[int, ...]
     kept: int
     kind: Kind
+    role: str | None
     bits: NDArray[np.bool_]
     picture: NDArray[np.uint8]
 
@@ -64,7 +66,8 @@ def write(path: Path, masks: Masks, connections: Iterable[Connection]) -> None:
     described = {}
     for connection in connections:
         mask = masks[connection.name].cpu().numpy()
-        described[connection.name] = {"shape": mask.shape, "kept": int(mask.sum()), "kind": connection.kind}
+        described[connection.name] = {"shape": mask.shape, "kept": int(mask.sum())}
+        described[connection.name] |= {"kind": connection.kind, "role": connection.role}
         bits = mask.reshape(-1)
         if bits.size > SAMPLE:
             tensors[f"{connection.name}/picture"] = _picture(mask)
@@ -113,9 +116,11 @@ def chance(a: float, b: float) -> float:
 
 def _read(file: Any, name: str, about: Mapping[str, Any]) -> MaskPicture:
     shape, kept, kind = tuple(int(n) for n in about["shape"]), int(about["kept"]), about["kind"]
+    role = about.get("role")
     size = prod(shape)
-    if kind not in ("weight", "attention") or len(shape) < 2 or not 0 <= kept <= size:
-        raise ValueError(f"{name} has shape {shape}, {kept} weights kept, kind {kind!r}")
+    sound = kind in ("weight", "attention") and isinstance(role, str | None)
+    if not sound or len(shape) < 2 or not 0 <= kept <= size:
+        raise ValueError(f"{name} has shape {shape}, {kept} weights kept, kind {kind!r}, role {role!r}")
     packed = file.get_tensor(f"{name}/bits")
     count = min(size, SAMPLE)
     if packed.dtype != np.uint8 or packed.shape != (-(-count // 8),):
@@ -124,7 +129,7 @@ def _read(file: Any, name: str, about: Mapping[str, Any]) -> MaskPicture:
     picture = _picture(bits.reshape(shape)) if size <= SAMPLE else file.get_tensor(f"{name}/picture")
     if picture.dtype != np.uint8 or picture.ndim != 2 or not 1 <= max(picture.shape) <= EDGE:
         raise ValueError(f"{name} has a picture of shape {picture.shape}")
-    return MaskPicture(shape, kept, kind, bits, picture)
+    return MaskPicture(shape, kept, kind, role, bits, picture)
 
 
 def _picture(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -3,60 +3,13 @@
 Layout of a results folder::
 
     LEADERBOARD.md                    every suite's headline tables
-    <suite>/suite.json                the latest plan: which cells belong to the suite now
+    <suite>/suite.json                the latest plan: which cells belong to the suite now, see suite_plan
     <suite>/leaderboard.md
-    <suite>/cells/<cell>.json         one record per cell, see RECORD
-    <suite>/series/<cell>.json        its curves over training, see SERIES
+    <suite>/cells/<cell>.json         one record per cell, see cell_record and docs/records.md
+    <suite>/series/<cell>.json        its curves over training, see series
     <suite>/masks/<stage>.safetensors what a cell's last stage kept, see mask_pictures; one file for equal networks
     <suite>/samples/<cell>.jsonl.gz   what an evaluation found on each example, or the texts it generated
     .work/                            stages, checkpoints, locks: may be deleted when nothing runs
-
-RECORD (schema 1), all densities in [0, 1]:
-    schema          1
-    status          "done" | "failed" | "diverged"
-    cell, suite, experiment     names; ``cell`` is the file's stem and ends in a hash of all that determines it
-    architecture    {label, plugin, version, options, parameters: total number in the network}
-    method          {label, plugin, version, options, final_differs: why the network that was tested hard is another
-                    function than the trained one, or null}
-    benchmark       {label, plugin, version, options, protocol: one line, how scores are taken, fingerprint: of the
-                    data, source: where the data came from, if the benchmark says so: for files {path, files, bytes,
-                    sha256}}
-    trained_on      label of the benchmark whose training data was used
-    training_data   {label, plugin, version, options, fingerprint, source} of that benchmark (absent in old records)
-    seed            integer
-    density         {requested: number or null, match: {cell, by} or null, scope: "maskable" or
-                    "maskable[role,...]", mask: kept / size, true_zeros: zero entries / size recounted from
-                    the weights that were scored, total: non-zero / all parameters, soft: number or null,
-                    kept, size: counts, other_count: the method's reason for keeping another number than
-                    requested, or null, connections: {name: {size, kept, zeros, soft}}}
-    training        as resolved, see suite.Training
-    evaluation      as resolved, see suite.Evaluation
-    program         phases as data, in order
-    stages          stage hashes, in order
-    metrics         {name: {value, n, stderr or null, unit, direction: "max" | "min" | "none" (it does not judge),
-                    split: "test", primary: bool}}
-    validation      the same on validation data (may be empty)
-    not_finite      {name: "inf" | "-inf" | "nan"} of test scores that no number here can hold
-    samples         null, or {file: name in samples/, rows, sha256: of the rows, unpacked}
-    published       number a paper reports for the primary metric, or null
-    spent           {steps, examples, tokens, seconds, peak_memory_bytes (of the GPU in these stages, else of the
-                    worker process, with torch itself and what it ran before),
-                    flops: {convention, training: dense-equivalent, whole program, inference: of one example,
-                    sparse_convention, training_sparse, inference_sparse: in sparse kernels, null where not known
-                    (absent in old records)}}
-    trained_by      [environment, ...] in which the weights came about, in order; what they started from included
-    environment     in which they were tested: versions, device, threads, git revision, determinism, processes,
-                    plugins: {distribution or single file: version or SHA-256}
-    finished        UTC time, ISO 8601
-    failure         null, or {type, message, traceback, step or null}; metrics is then empty
-
-SERIES, rows in order of training; ``phase`` is an index into the program:
-    cell            the cell's name
-    loss            [[phase, step, mean training loss of the last steps, learning rate], ...]
-    evaluations     [[phase, step, "validation" | "test" | "chosen", {metric: value}], ...]; "chosen" names the step
-                    whose weights were kept, where the suite selects
-    densities       [[phase, step, {connection: [hard density, soft density or null]}], ...], for methods whose
-                    hooks run while training
 """
 
 from __future__ import annotations
@@ -70,10 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.errors import CorruptFile
+from harness.results.cell_record import CellRecord
+from harness.results.parsing import parse_plan, parse_record, parse_series
+from harness.results.record_parts import SampleFile
+from harness.results.series import Series
+from harness.results.suite_plan import SuitePlan
 from harness.storage.atomic_files import write_atomic, write_json, write_text
-
-SCHEMA = 1
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +76,30 @@ class ResultStore:
             return []
         return sorted(p.name for p in self.root.iterdir() if (p / "suite.json").is_file() or (p / "cells").is_dir())
 
-    def write(self, record: Record) -> None:
+    def write(self, record: CellRecord) -> None:
         """Write one cell's record atomically; the last writer wins, equal cells have equal records."""
-        write_json(self.cell_path(record["suite"], record["cell"]), record)
+        write_json(self.cell_path(record.suite, record.cell), record.content())
 
-    def write_series(self, suite: str, cell: str, series: Record) -> None:
+    def write_series(self, suite: str, cell: str, series: Series) -> None:
         """Write one cell's curves atomically, compactly."""
-        write_text(self.series_path(suite, cell), json.dumps(series, separators=(",", ":"), allow_nan=False) + "\n")
+        content = series.model_dump(mode="json")
+        write_text(self.series_path(suite, cell), json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n")
 
-    def write_samples(self, suite: str, cell: str, samples: Sequence[Mapping[str, Any]]) -> Record | None:
+    def series(self, suite: str, cell: str) -> Series | None:
+        """One cell's curves, or None if there are none.
+
+        Raises:
+            CorruptFile: if the file is not as the harness writes it.
+        """
+        path = self.series_path(suite, cell)
+        try:
+            return parse_series(path.read_bytes())
+        except OSError:
+            return None
+        except CorruptFile as error:
+            raise CorruptFile(f"{path}: {error}") from None
+
+    def write_samples(self, suite: str, cell: str, samples: Sequence[Mapping[str, Any]]) -> SampleFile | None:
         """Write what was found on each example, if anything; the record's entry about it."""
         if not samples:
             return None
@@ -137,33 +108,28 @@ class ResultStore:
         path = self.root / suite / "samples" / f"{cell}.jsonl.gz"
         packed = gzip.compress(text, mtime=0)
         write_atomic(path, lambda temporary: temporary.write_bytes(packed))
-        return {"file": path.name, "rows": len(samples), "sha256": hashlib.sha256(text).hexdigest()}
+        return SampleFile(file=path.name, rows=len(samples), sha256=hashlib.sha256(text).hexdigest())
 
-    def read(self, suite: str, cell: str) -> Record | None:
+    def read(self, suite: str, cell: str) -> CellRecord | None:
         """One cell's record, or None if there is none that can be read."""
         loaded = load_record(self.cell_path(suite, cell))
-        return loaded if isinstance(loaded, dict) else None
+        return loaded if isinstance(loaded, CellRecord) else None
 
-    def write_plan(self, suite: str, plan: Record) -> None:
-        """Write which cells belong to the suite now.
+    def write_plan(self, suite: str, plan: SuitePlan) -> None:
+        """Write which cells belong to the suite now."""
+        write_json(self.root / suite / "suite.json", plan.model_dump(mode="json"))
 
-        {"suite", "description", "path", "options": [of ``harness run``, those that change cells], "cells": [names],
-        "baselines": {experiment: method}}.
-        """
-        write_json(self.root / suite / "suite.json", plan)
-
-    def plan(self, suite: str) -> Record | None:
-        """The suite's latest plan, or None."""
+    def plan(self, suite: str) -> SuitePlan | None:
+        """The suite's latest plan, or None if there is none that can be read."""
         try:
-            loaded = json.loads((self.root / suite / "suite.json").read_text(encoding="utf8"))
-        except (OSError, ValueError):
+            return parse_plan((self.root / suite / "suite.json").read_bytes())
+        except (OSError, CorruptFile):
             return None
-        return loaded if isinstance(loaded, dict) else None
 
-    def records(self, suite: str) -> Iterator[Record | LeftOut]:
+    def records(self, suite: str) -> Iterator[CellRecord | LeftOut]:
         """Every record of a suite in order of file name; what cannot be counted comes as ``LeftOut``."""
         plan = self.plan(suite)
-        current = set(plan["cells"]) if plan and isinstance(plan.get("cells"), list) else None
+        current = None if plan is None else set(plan.cells)
         for path in sorted((self.root / suite / "cells").glob("*.json")):
             if current is not None and path.stem not in current:
                 yield LeftOut(path, "not part of the suite as last planned (its configuration has changed)")
@@ -180,26 +146,11 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def load_record(path: Path) -> Record | LeftOut:
+def load_record(path: Path) -> CellRecord | LeftOut:
     """One record, or why it cannot be counted."""
     try:
-        text = path.read_bytes()
-        record = json.loads(text)
-        if rb"\ud" in text.lower():  # half a character could be read, but not written again
-            json.dumps(record, ensure_ascii=False).encode()
+        return parse_record(path.read_bytes(), path.stem)
     except OSError as error:
         return LeftOut(path, f"cannot be read: {error.strerror}")
-    except (ValueError, RecursionError):
-        return LeftOut(path, "is not complete JSON: delete it and run the suite again")
-    if not isinstance(record, dict) or "schema" not in record:
-        return LeftOut(path, "is not a result record")
-    if record["schema"] != SCHEMA:
-        return LeftOut(path, f"has schema {record['schema']!r}, this version reads {SCHEMA}")
-    missing = {"cell", "suite", "status", "method", "architecture", "benchmark", "metrics", "density", "seed"} - set(
-        record
-    )
-    if missing:
-        return LeftOut(path, f"lacks {', '.join(sorted(missing))}")
-    if record["cell"] != path.stem:  # else one cell could be counted twice
-        return LeftOut(path, f"holds another cell's record: {record['cell']!r:.100}")
-    return record
+    except CorruptFile as error:
+        return LeftOut(path, str(error))

@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from harness.report.html.cells import Cell
+from harness.report.html.cells import CountedCell
 
 LIMIT = 4_000_000
 """Bytes of packed texts in a page."""
@@ -16,7 +16,7 @@ _PROMPTS = 30
 _CHARACTERS = 2_000
 
 
-def texts(path: Path, cell: Cell) -> list[dict[str, str]] | None:
+def texts(path: Path, cell: CountedCell) -> list[dict[str, str]] | None:
     """The first 30 prompts with their texts; None if the rows are of another kind.
 
     Each text is cut after 2,000 characters. A file of texts is small: only its first 5 MB, unpacked, are read.

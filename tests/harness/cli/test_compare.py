@@ -7,8 +7,9 @@ import xml.etree.ElementTree
 
 import pytest
 from click.testing import CliRunner
+from result_files import write_record
 
-from harness.analysis.comparison import KEYS
+from harness.analysis.comparison_row import KEYS
 from harness.cli import compare, leaderboard, show
 from harness.errors import HarnessError, UserError
 from harness.results.store import ResultStore
@@ -22,7 +23,8 @@ def results(tmp_path):
             for seed in range(2):
                 mask = 1.0 if method == "dense" else 0.1
                 metric = {"value": value + seed / 100 * value, "n": 10, "stderr": 0.01, "unit": "fraction"}
-                store.write(
+                write_record(
+                    store,
                     {
                         "schema": 1,
                         "status": "done",
@@ -41,7 +43,7 @@ def results(tmp_path):
                             "connections": {"hidden": {"size": 900, "kept": 90, "zeros": 810, "soft": None}},
                         },
                         "metrics": {"accuracy": metric | {"direction": "max", "primary": True}},
-                    }
+                    },
                 )
     return tmp_path
 
@@ -128,7 +130,7 @@ def test_show_finds_a_cell_by_any_part_that_is_unique(results, name):
 
 def test_show_json_is_the_record(results):
     out = invoke(show.command, "digits-genome-1", "--format", "json", "--results", results).stdout
-    assert json.loads(out) == ResultStore(results).read("small", "digits-genome-1")
+    assert json.loads(out) == ResultStore(results).read("small", "digits-genome-1").content()
 
 
 def test_show_says_what_else_there_is(results):
@@ -142,9 +144,9 @@ def test_show_says_what_else_there_is(results):
 
 
 def test_show_a_failure_with_its_traceback(results):
-    record = ResultStore(results).read("small", "digits-genome-1")
+    record = ResultStore(results).read("small", "digits-genome-1").content()
     failure = {"type": "ValueError", "message": "no", "traceback": "Traceback\n  line 1", "step": 3}
-    ResultStore(results).write(record | {"status": "failed", "metrics": {}, "failure": failure})
+    write_record(ResultStore(results), record | {"status": "failed", "metrics": {}, "failure": failure})
     text = invoke(show.command, "digits-genome-1", "--results", results).stdout
     assert "failure at step 3: ValueError: no\n  Traceback\n    line 1" in text
 

@@ -5,20 +5,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from harness.errors import CorruptFile
-from harness.report.html.cells import Cell, evaluations, networks
-from harness.report.html.masks import convergence
+from harness.report.html.cells import CountedCell, evaluations, networks
+from harness.report.html.masks import convergence, pictures
 from harness.report.html.samples import texts
 from harness.report.html.section import fill
 from harness.report.html.training import densities
+from harness.results.cell_record import CellRecord
 from harness.results.mask_pictures import MaskPicture
+from harness.results.parsing import parse_series
+from harness.results.record_parts import ArchitecturePart, BenchmarkPart, ConnectionDensity, Density, MethodPart
 
 
 def cell(row="random", seed=0, stage=None, density=0.5, benchmark="digits", suite="s"):
     name = f"{benchmark}.{row}.{seed}"
     run = (suite, "main", "mlp", "digits", row)
-    return Cell(suite, name, run, benchmark, row, row, seed, density, 3, stage, ("Train",))
+    return CountedCell(suite, name, run, benchmark, row, row, seed, density, 3, stage, ("Train",))
 
 
 def test_cells_that_evaluate_one_network_are_shown_once():
@@ -62,12 +66,27 @@ def test_damaged_files_are_listed_and_cells_without_a_file_are_not(tmp_path):
     assert not section.groups and not section.chunks
 
 
-def test_densities_over_training(tmp_path):
+def test_densities_over_training():
     rows = [[0, 10, {"a": [1.0, 0.123456], "b": [0.0, None]}], [1, 5, {"b": [0.5, None], "a": [0.25, 1.0]}]]
-    path = tmp_path / "series.json"
-    path.write_text(json.dumps({"densities": rows}))
-    record = {"density": {"connections": {"a": {"size": 30}, "b": {"size": 10}}}}
-    assert densities(path, cell(), record) == {
+    part = {"label": "m"}
+    record = CellRecord(
+        status="failed",
+        cell="c",
+        suite="s",
+        architecture=ArchitecturePart(**part),
+        method=MethodPart(**part),
+        benchmark=BenchmarkPart(**part),
+        seed=0,
+        density=Density(
+            connections={"a": ConnectionDensity(size=30, kept=3), "b": ConnectionDensity(size=10, kept=1)},
+        ),
+        metrics={},
+    )
+
+    def curves(rows):
+        return parse_series(json.dumps({"densities": rows}).encode())
+
+    assert densities(curves(rows), cell(), record) == {
         "phases": ["Train"],
         "times": [[0, 10], [1, 5]],
         "connections": ["a", "b"],
@@ -75,21 +94,26 @@ def test_densities_over_training(tmp_path):
         "hard": [[1.0, 0.0], [0.25, 0.5]],
         "soft": [[0.1235, None], [1.0, None]],
     }
-    assert densities(path, cell(), {"density": None})["sizes"] is None
-    path.write_text(json.dumps({"densities": [[0, i, {"a": [i / 5000, None]}] for i in range(5001)]}))
-    long = densities(path, cell(), record)
+    assert densities(curves(rows), cell(), None)["sizes"] is None
+    long = densities(curves([[0, i, {"a": [i / 5000, None]}] for i in range(5001)]), cell(), record)
     assert len(long["times"]) == 400
     assert (long["times"][0], long["times"][-1]) == ([0, 0], [0, 5000])
-    path.write_text(json.dumps({"densities": []}))
-    assert densities(path, cell(), record) is None
+    assert densities(curves([]), cell(), record) is None and densities(None, cell(), record) is None
 
 
-@pytest.mark.parametrize("value", ["2.0", "-0.1", "NaN", "Infinity", '"x"', "null", "{}"])
-def test_a_density_outside_0_to_1_is_refused(tmp_path, value):
-    path = tmp_path / "series.json"
-    path.write_text(f'{{"densities": [[0, 1, {{"a": [{value}, null]}}]]}}')
-    with pytest.raises((ValueError, TypeError)):
-        densities(path, cell(), {})
+@pytest.mark.parametrize(
+    ("kind", "role", "heading"),
+    [
+        ("weight", "temporal_conv", "weights"),
+        ("attention", "temporal_attention", "temporal attention"),
+        ("attention", None, "attention"),
+    ],
+)
+def test_pictures_stand_under_what_the_file_says_and_not_under_what_a_name_suggests(tmp_path, kind, role, heading):
+    about = {"frames.time": {"shape": [2, 4], "kept": 3, "kind": kind, **({"role": role} if role else {})}}
+    path = tmp_path / "masks"
+    save_file({"frames.time/bits": np.packbits(np.arange(8) < 3)}, path, {"connections": json.dumps(about)})
+    assert [c["kind"] for c in pictures(path, cell())["connections"]] == [heading]
 
 
 def test_texts_are_found_by_their_shape(tmp_path):
@@ -130,7 +154,7 @@ def test_overlap_of_networks_is_counted_over_all_weights_beside_chance():
     bits = [{n: random.rand(*s) < p for (n, s), p in zip(shapes.items(), (0.3, 0.8), strict=True)} for _ in range(3)]
     masks = [
         {
-            n: MaskPicture(shapes[n], int(b.sum()), "weight", b.ravel(), np.zeros((1, 1), np.uint8))
+            n: MaskPicture(shapes[n], int(b.sum()), "weight", None, b.ravel(), np.zeros((1, 1), np.uint8))
             for n, b in one.items()
         }
         for one in bits
@@ -150,13 +174,12 @@ def test_overlap_of_networks_is_counted_over_all_weights_beside_chance():
 def test_chance_is_what_shuffled_masks_share():
     random = np.random.RandomState(1)
     bits = [random.permutation(100_000) < kept for kept in (10_000, 40_000)]
-    masks = [
-        {"a": MaskPicture((1000, 100), int(b.sum()), "weight", b[:65_536], np.zeros((1, 1), np.uint8))} for b in bits
-    ]
+    grey = np.zeros((1, 1), np.uint8)
+    masks = [{"a": MaskPicture((1000, 100), int(b.sum()), "weight", None, b[:65_536], grey)} for b in bits]
     found = convergence(masks, [cell(seed=0), cell(seed=1)])
     assert found["overlap"][0][1] == pytest.approx(found["chance"][0][1], rel=0.05)
     assert found["chance"][0][1] == pytest.approx(0.04 / 0.46)
-    empty = {"a": MaskPicture((2, 2), 0, "weight", np.zeros(4, bool), np.zeros((1, 1), np.uint8))}
+    empty = {"a": MaskPicture((2, 2), 0, "weight", None, np.zeros(4, bool), np.zeros((1, 1), np.uint8))}
     assert convergence([empty, empty], [cell(), cell()])["overlap"][0][1] == 1.0
 
 
