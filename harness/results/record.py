@@ -53,7 +53,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
     """
     cell = planned.cell
     network = runner.restored(planned.stages[-1], cell)
-    weights = network.weights(hooks=network.soft)
+    weights = network.begin_phase(hooks=network.soft)
     benchmark = runner.benchmark(cell.benchmark_part)
     masks = cell.evaluation.masks
     hard = network.hard_masks()
