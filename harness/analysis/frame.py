@@ -58,10 +58,10 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
             if isinstance(record, LeftOut):
                 left.append(record)
             elif record.status != "done":
-                path = store.cell_path(suite, record.cell)
+                path = store.file(suite, "cells", record.cell).path
                 left.append(LeftOut(path, _failure(record), _identity(record, suite), record.seed))
             else:
-                left += _beyond(record, suite, store.cell_path(suite, record.cell))
+                left += _beyond(record, suite, store.file(suite, "cells", record.cell).path)
                 rows += rows_of(record, suite, baselines.get(record.experiment) or DEFAULT_BASELINE)
                 labels[record.cell] = _label(record)
                 if record.density.match is not None:
@@ -77,7 +77,9 @@ def _once(frame: pd.DataFrame, store: ResultStore, left: list[LeftOut]) -> pd.Da
     cells = frame.loc[again, ["suite", "cell"]].drop_duplicates()
     for suite, cell in cells.itertuples(index=False):
         left.append(
-            LeftOut(store.cell_path(suite, cell), "is of the same row and seed as another cell, counted already")
+            LeftOut(
+                store.file(suite, "cells", cell).path, "is of the same row and seed as another cell, counted already"
+            )
         )
     return frame.drop(frame.index[frame["cell"].isin(cells["cell"])]) if len(cells) else frame
 

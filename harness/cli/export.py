@@ -56,7 +56,7 @@ def command(
     from harness.cli.find import find_cell
     from harness.errors import UserError, unknown_name
     from harness.registry.plugins import load
-    from harness.results.store import LeftOut, ResultStore, load_record
+    from harness.results.store import LeftOut, ResultStore
     from harness.stages.runner import StageRunner
     from harness.stages.store import StageStore
     from harness.training.distributed import Substrate
@@ -68,7 +68,7 @@ def command(
     if folder.exists():
         raise UserError(f"{folder} is there already: choose another folder with --to, or remove it first")
     records = ResultStore(results)
-    record = load_record(records.cell_path(*find_cell(records, cell)))
+    record = records.record(*find_cell(records, cell))
     if isinstance(record, LeftOut) or record.status != "done":
         raise UserError(f"{cell}: only a cell that is done has a network to export")
     planned, path = _planned(record, results, suite, overrides, registry)

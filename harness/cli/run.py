@@ -294,7 +294,7 @@ def _list_failures(console: Console, store: ResultStore, suite: Suite, failures:
     console.print(f"\n{len(failures)} cells have no result:", style="red", highlight=False)
     for name, message in failures.items():
         console.print(f"  {name}: {message.splitlines()[0]}", markup=False, highlight=False, soft_wrap=True)
-        if (path := store.cell_path(suite.name, name)).is_file():
+        if (path := store.file(suite.name, "cells", name).path).is_file():
             console.print(f"    traceback: {path}", markup=False, highlight=False, soft_wrap=True)
 
 

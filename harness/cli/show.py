@@ -25,15 +25,15 @@ def command(cell: str, form: str, results: Path) -> None:
     """Show the record of CELL: its name, SUITE/NAME, or any part of it that fits one cell only."""
     from harness.cli.find import find_cell
     from harness.errors import HarnessError, UserError
-    from harness.results.store import LeftOut, ResultStore, load_record
+    from harness.results.store import LeftOut, ResultStore
 
     store = ResultStore(results)
-    path = store.cell_path(*find_cell(store, cell))
-    if not path.is_file():
-        raise UserError(f"{path.stem} has no result yet; harness status shows how far its suite is")
-    record = load_record(path)
+    suite, name = find_cell(store, cell)
+    if not store.file(suite, "cells", name).exists:
+        raise UserError(f"{name} has no result yet; harness status shows how far its suite is")
+    record = store.record(suite, name)
     if isinstance(record, LeftOut):
-        raise HarnessError(f"{path} {record.reason}")
+        raise HarnessError(f"{record.path} {record.reason}")
     text = json.dumps(record.content(), indent=2, ensure_ascii=False) if form == "json" else "\n".join(_text(record))
     click.echo(text)
 

@@ -57,7 +57,7 @@ def _show(console: Console, store: ResultStore, suite: str) -> None:
     from harness.formatting import duration
 
     plan = store.plan(suite)
-    names = plan.cells if plan else sorted(p.stem for p in (store.root / suite / "cells").glob("*.json"))
+    names = plan.cells if plan else store.names(suite)
     counts: dict[str, Counter[str]] = {}
     failures: list[str] = []
     unfinished: list[str] = []

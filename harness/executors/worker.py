@@ -136,7 +136,7 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
         series = {"cell": planned.id, **store.series(last)}
         results.write_series(suite, planned.id, Series.model_validate(series, strict=False))
         if masks is not None:
-            mask_pictures.write(results.masks_path(suite, last), masks, connections)
+            mask_pictures.write(results.file(suite, "masks", last).path, masks, connections)
         results.write(record)
         log.evaluated(planned, record)
 

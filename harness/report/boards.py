@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 import pandas as pd
 
 from harness.analysis.comparison import adjust, rank, rows, tables
 from harness.analysis.comparison_row import ComparisonRow
 from harness.formatting import duration, size
+from harness.report.cell_names import cell_names
 from harness.report.tables import (
     BETTER,
     NONE,
     Column,
-    Link,
     Table,
-    TableCell,
     count,
     decimals,
     difference,
@@ -97,7 +95,7 @@ def _primary_table(table: Sequence[ComparisonRow]) -> Table:
     places = decimals([row.mean for row in table])
     baseline = next((row.baseline for row in table if row.baseline), None)
     equal = len({budget(row) for row in table}) == 1
-    made: list[tuple[Column, Callable[[ComparisonRow], TableCell]]] = [
+    made: list[tuple[Column, Callable[[ComparisonRow], str]]] = [
         (Column("rank", right=True), ranks),
         (Column("method", strong=True), lambda row: row.method),
         (Column("density"), _density),
@@ -111,7 +109,7 @@ def _primary_table(table: Sequence[ComparisonRow]) -> Table:
     made += [(Column("budget", 2 if not equal else 5), budget), (Column("n", 3, True), lambda row: str(row.n))]
     if any(row.published is not None for row in table):
         made.append((Column("published", 4, True), lambda row: _optional(row.published, "g")))
-    made += [(Column("parameters left / all", 6), _parameters), (Column("seeds", 7), _links)]
+    made += [(Column("parameters left / all", 6), _parameters), (Column("cells", 7), lambda row: cell_names(row.cells))]
     title = f"{first.experiment}: {first.architecture} on {first.benchmark}".removeprefix(": ")
     groups = {row.group for row in table if (row.rank or 1) > 1}  # in which something is told apart
     bold = {i for i, row in enumerate(table) if row.rank == 1 and row.group in groups}
@@ -124,7 +122,7 @@ def _other_table(table: Sequence[ComparisonRow], others: dict[tuple[object, ...]
     names = sorted({name for metrics in found.values() for name in metrics})
     if not names:
         return None
-    made: list[tuple[Column, Callable[[ComparisonRow], TableCell]]] = [
+    made: list[tuple[Column, Callable[[ComparisonRow], str]]] = [
         (Column("method"), lambda row: row.method),
         (Column("density"), _density),
     ]
@@ -168,7 +166,7 @@ def _noise_table(table: Sequence[ComparisonRow]) -> Table | None:
 
 
 def _cost_table(table: Sequence[ComparisonRow]) -> Table:
-    made: list[tuple[Column, Callable[[ComparisonRow], TableCell]]] = [
+    made: list[tuple[Column, Callable[[ComparisonRow], str]]] = [
         (Column("method"), lambda row: row.method),
         (Column("density"), _density),
         (Column("training FLOPs, dense", right=True), lambda row: _scientific(row.flops)),
@@ -210,7 +208,7 @@ def budget(row: ComparisonRow) -> str:
 def _table(
     title: str,
     table: Sequence[ComparisonRow],
-    made: Sequence[tuple[Column, Callable[[ComparisonRow], TableCell]]],
+    made: Sequence[tuple[Column, Callable[[ComparisonRow], str]]],
     notes: Iterable[str] = (),
     bold: Iterable[int] = (),
 ) -> Table:
@@ -290,11 +288,6 @@ def _parameters(row: ComparisonRow) -> str:
     if row.parameters is None or row.density_total is None:
         return count(row.parameters)
     return f"{count(row.density_total * row.parameters)} / {count(row.parameters)}"
-
-
-def _links(row: ComparisonRow) -> list[Link]:
-    pairs = zip(row.seeds, row.cells, strict=True)
-    return [Link(str(seed), f"cells/{quote(cell)}.json") for seed, cell in pairs]
 
 
 def _optional(value: float | None, form: str, write: Callable[[float], str] | None = None) -> str:

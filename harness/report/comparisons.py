@@ -14,7 +14,6 @@ from harness.report.tables import (
     NONE,
     Column,
     Table,
-    TableCell,
     count,
     decimals,
     difference,
@@ -80,7 +79,7 @@ def comparison(rows: Sequence[ComparisonRow]) -> Table:
         "difference found with 80 % power.",
         *mixed(rows),
     ]
-    cells: list[list[TableCell]] = [list(row) for row in zip(*(column for _, column in made), strict=True)]
+    cells: list[list[str]] = [list(row) for row in zip(*(column for _, column in made), strict=True)]
     return Table(title, [column for column, _ in made], cells, notes)
 
 
@@ -111,7 +110,7 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
             Column(table[0].metric, strong=True),
             Column("n", 1, True),
         ]
-        cells: list[list[TableCell]] = [
+        cells: list[list[str]] = [
             [
                 "yes" if better else "",
                 row.method,
@@ -133,7 +132,7 @@ def wins(tallies: Mapping[tuple[str, str], Tally]) -> Table:
     names = sorted({one for one, _ in tallies})
     net = {name: sum(tally.wins - tally.losses for (one, _), tally in tallies.items() if one == name) for name in names}
     names.sort(key=lambda name: (-net[name], name))
-    cells: list[list[TableCell]] = [
+    cells: list[list[str]] = [
         [name, *(_tally(tallies.get((name, other))) if other != name else "" for other in names), f"{net[name]:+d}"]
         for name in names
     ]
@@ -156,7 +155,7 @@ def profiles(steps: Mapping[str, Sequence[tuple[float, float]]], problems: int, 
         return max((fraction for at, fraction in steps[name] if at <= ratio + 1e-12), default=0.0)
 
     names = sorted(steps, key=lambda name: ([-share(name, ratio) for ratio in WITHIN], name))
-    cells: list[list[TableCell]] = [[name, *(f"{share(name, ratio):.2f}" for ratio in WITHIN)] for name in names]
+    cells: list[list[str]] = [[name, *(f"{share(name, ratio):.2f}" for ratio in WITHIN)] for name in names]
     columns = [Column("method"), Column("best", right=True)]
     columns += [Column(f"within {ratio:g} x", i + 1, True) for i, ratio in enumerate(WITHIN[1:])]
     notes = [

@@ -172,6 +172,7 @@ def _introduction(store: ResultStore, suite: str, frame: pd.DataFrame, left: Seq
     plan = store.plan(suite)
     parts = [f"{escape(plan.description)}\n"] if plan and plan.description else []
     parts.append(f"- Reproduce with {code(reproduce(plan, suite))}.")
+    parts.append("- `harness show CELL` shows a cell's record; tables name their cells last, each by its seed.")
     for what, column in (("Versions", "versions"), ("Git revision", "revision"), ("Device", "device")):
         if found := sorted(filter(None, frame[column].unique())):
             parts.append(f"- {what}: {escape('; '.join(found))}.")
@@ -184,7 +185,7 @@ def _introduction(store: ResultStore, suite: str, frame: pd.DataFrame, left: Seq
 
 def _not_counted(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut]) -> str:
     current = [item for item in left if not item.reason.startswith(OBSOLETE)]
-    lines = [f"- [{item.path.stem}](cells/{quote(item.path.name)}): {escape(item.reason)}" for item in current]
+    lines = [f"- {escape(item.path.stem)}: {escape(item.reason)}" for item in current]
     lines += [f"- {escape(cell)}: not finished yet" for cell in _missing(store, suite, frame, left)]
     if superseded := len(left) - len(current):
         lines.append(f"- {superseded} further files belong to cells that the suite no longer has")
@@ -199,5 +200,5 @@ def _missing(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence
 def _of_suite(
     frame: pd.DataFrame, left: Sequence[LeftOut], store: ResultStore, suite: str
 ) -> tuple[pd.DataFrame, list[LeftOut]]:
-    folder = store.root / suite / "cells"
-    return frame[frame["suite"] == suite], [item for item in left if item.path.parent == folder]
+    own = [item for item in left if item.path.parent.parent == store.root / suite]
+    return frame[frame["suite"] == suite], own

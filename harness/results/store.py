@@ -9,6 +9,7 @@ Layout of a results folder::
     <suite>/series/<cell>.json        its curves over training, see series
     <suite>/masks/<stage>.safetensors what a cell's last stage kept, see mask_pictures; one file for equal networks
     <suite>/samples/<cell>.jsonl.gz   what an evaluation found on each example, or the texts it generated
+    <suite>/archive/                  all of these of many cells in three files, see archive
     .work/                            stages, checkpoints, locks: may be deleted when nothing runs
 """
 
@@ -18,18 +19,22 @@ import gzip
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import CorruptFile
+from harness.results.archive import SUFFIX, Archive, FileKind
 from harness.results.cell_record import CellRecord
 from harness.results.parsing import parse_plan, parse_record, parse_series
 from harness.results.record_parts import SampleFile
+from harness.results.result_file import ResultFile
 from harness.results.series import Series
 from harness.results.suite_plan import SuitePlan
-from harness.storage.atomic_files import write_atomic, write_json, write_text
+from harness.storage.atomic_files import write_bytes, write_json, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +57,77 @@ class ResultStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._archives: dict[str, Archive] = {}
 
     @property
     def work(self) -> Path:
         """Folder of stages, checkpoints and locks."""
         return self.root / ".work"
 
-    def cell_path(self, suite: str, cell: str) -> Path:
-        """Where a cell's record is."""
-        return self.root / suite / "cells" / f"{cell}.json"
+    def archive(self, suite: str) -> Archive:
+        """What is packed of a suite."""
+        if suite not in self._archives:
+            self._archives[suite] = Archive(self.root / suite / "archive")
+        return self._archives[suite]
 
-    def series_path(self, suite: str, cell: str) -> Path:
-        """Where a cell's curves are."""
-        return self.root / suite / "series" / f"{cell}.json"
+    def file(self, suite: str, kind: FileKind, name: str) -> ResultFile:
+        """One file, loose or packed; ``name`` is a cell's, of masks the cell's last stage."""
+        path = self.root / suite / kind / f"{name}{SUFFIX[kind]}"
+        return ResultFile(path, self.archive(suite), kind, name)
 
-    def masks_path(self, suite: str, stage: str) -> Path:
-        """Where the masks of a cell are whose last stage this is; there are none if nothing is masked."""
-        return self.root / suite / "masks" / f"{stage}.safetensors"
+    def loose(self, suite: str) -> dict[str, int]:
+        """Cells whose records are files of their own, sorted, and when each was changed, in nanoseconds."""
+        try:
+            entries = list(os.scandir(self.root / suite / "cells"))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        found = {}
+        for entry in entries:
+            cell, dot, kind = entry.name.rpartition(".")
+            if kind == "json" and dot and not cell.startswith("."):
+                with suppress(FileNotFoundError):
+                    found[cell] = entry.stat().st_mtime_ns
+        return dict(sorted(found.items()))
+
+    def packed(self, suite: str) -> frozenset[str]:
+        """Cells whose records are in the archive: finished ones.
+
+        Raises:
+            CorruptFile: if it is damaged.
+        """
+        return frozenset(self.archive(suite).names("cells"))
+
+    def has_any(self, suite: str, kind: FileKind) -> bool:
+        """Whether there are files of a kind, loose or packed."""
+        if any((self.root / suite / kind).glob(f"*{SUFFIX[kind]}")):
+            return True
+        with suppress(CorruptFile):
+            return bool(list(self.archive(suite).names(kind)))
+        return False
+
+    def names(self, suite: str) -> list[str]:
+        """Cells that have a record, sorted; without those in an archive that is damaged."""
+        packed: frozenset[str] = frozenset()
+        with suppress(CorruptFile):
+            packed = self.packed(suite)
+        return sorted(packed | self.loose(suite).keys())
 
     def suites(self) -> list[str]:
         """Names of the suites that have results, sorted."""
         if not self.root.is_dir():
             return []
-        return sorted(p.name for p in self.root.iterdir() if (p / "suite.json").is_file() or (p / "cells").is_dir())
+        marks = ("suite.json", "cells", "archive")
+        return sorted(p.name for p in self.root.iterdir() if any((p / mark).exists() for mark in marks))
 
     def write(self, record: CellRecord) -> None:
         """Write one cell's record atomically; the last writer wins, equal cells have equal records."""
-        write_json(self.cell_path(record.suite, record.cell), record.content())
+        write_json(self.file(record.suite, "cells", record.cell).path, record.content())
 
     def write_series(self, suite: str, cell: str, series: Series) -> None:
         """Write one cell's curves atomically, compactly."""
         content = series.model_dump(mode="json")
-        write_text(self.series_path(suite, cell), json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n")
+        path = self.file(suite, "series", cell).path
+        write_text(path, json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n")
 
     def series(self, suite: str, cell: str) -> Series | None:
         """One cell's curves, or None if there are none.
@@ -91,13 +135,15 @@ class ResultStore:
         Raises:
             CorruptFile: if the file is not as the harness writes it.
         """
-        path = self.series_path(suite, cell)
+        file = self.file(suite, "series", cell)
         try:
-            return parse_series(path.read_bytes())
+            content = file.read()
         except OSError:
             return None
+        try:
+            return parse_series(content)
         except CorruptFile as error:
-            raise CorruptFile(f"{path}: {error}") from None
+            raise CorruptFile(f"{file.where}: {error}") from None
 
     def write_samples(self, suite: str, cell: str, samples: Sequence[Mapping[str, Any]]) -> SampleFile | None:
         """Write what was found on each example, if anything; the record's entry about it."""
@@ -105,15 +151,30 @@ class ResultStore:
             return None
         rows = (json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n" for row in samples)
         text = "".join(rows).encode()
-        path = self.root / suite / "samples" / f"{cell}.jsonl.gz"
+        path = self.file(suite, "samples", cell).path
         packed = gzip.compress(text, mtime=0)
-        write_atomic(path, lambda temporary: temporary.write_bytes(packed))
+        write_bytes(path, packed)
         return SampleFile(file=path.name, rows=len(samples), sha256=hashlib.sha256(text).hexdigest())
 
     def read(self, suite: str, cell: str) -> CellRecord | None:
         """One cell's record, or None if there is none that can be read."""
-        loaded = load_record(self.cell_path(suite, cell))
+        loaded = self.record(suite, cell)
         return loaded if isinstance(loaded, CellRecord) else None
+
+    def record(self, suite: str, cell: str) -> CellRecord | LeftOut:
+        """One cell's record, or why it cannot be counted."""
+        file = self.file(suite, "cells", cell)
+        try:
+            try:
+                content = file.path.read_bytes()
+            except FileNotFoundError:
+                line = file.archive.lines("cells").get(cell)
+                content = file.read() if line is None else line  # as JSON the same, without unfolding it
+            return parse_record(content, cell)
+        except OSError as error:
+            return LeftOut(file.path, f"cannot be read: {error.strerror}")
+        except CorruptFile as error:
+            return LeftOut(file.where, str(error))
 
     def write_plan(self, suite: str, plan: SuitePlan) -> None:
         """Write which cells belong to the suite now."""
@@ -130,11 +191,17 @@ class ResultStore:
         """Every record of a suite in order of file name; what cannot be counted comes as ``LeftOut``."""
         plan = self.plan(suite)
         current = None if plan is None else set(plan.cells)
-        for path in sorted((self.root / suite / "cells").glob("*.json")):
-            if current is not None and path.stem not in current:
+        try:
+            self.packed(suite)
+        except CorruptFile as error:
+            path = self.archive(suite).path("cells")
+            yield LeftOut(path, str(error).removeprefix(f"{path} "))
+        for cell in self.names(suite):
+            if current is not None and cell not in current:
+                path = self.file(suite, "cells", cell).path
                 yield LeftOut(path, "not part of the suite as last planned (its configuration has changed)")
             else:
-                yield load_record(path)
+                yield self.record(suite, cell)
 
 
 def _finite(value: Any) -> Any:
@@ -144,13 +211,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def load_record(path: Path) -> CellRecord | LeftOut:
-    """One record, or why it cannot be counted."""
-    try:
-        return parse_record(path.read_bytes(), path.stem)
-    except OSError as error:
-        return LeftOut(path, f"cannot be read: {error.strerror}")
-    except CorruptFile as error:
-        return LeftOut(path, str(error))

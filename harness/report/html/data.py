@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -22,6 +21,8 @@ from harness.report.html.section import RunSection, fill
 from harness.report.html.training import LIMIT as TRAINING_LIMIT
 from harness.report.html.training import densities
 from harness.report.leaderboard import reproduce
+from harness.results.archive import FileKind
+from harness.results.result_file import ResultFile
 from harness.results.store import LeftOut, ResultStore
 
 
@@ -47,8 +48,8 @@ def page_data(store: ResultStore, wanted: Sequence[str] | None = None) -> PageDa
     left = [item for item in left if item.path.parent.parent.name in suites]
     counted = set(zip(frame["suite"], frame["cell"], strict=True))
     obsolete = {item.path for item in left if item.reason.startswith(OBSOLETE)}
-    files = [path for suite in suites for path in sorted((store.root / suite / "cells").glob("*.json"))]
-    records = read_records([path for path in files if path not in obsolete], counted)
+    files = [store.file(suite, "cells", cell) for suite in suites for cell in store.names(suite)]
+    records = read_records([file for file in files if file.path not in obsolete], counted)
     found = cells(frame, records.numbers, records.counted)
     runs = networks(found)
 
@@ -57,13 +58,15 @@ def page_data(store: ResultStore, wanted: Sequence[str] | None = None) -> PageDa
         boards.append({**board, "figures": figures.of_table(table)})
         drawn.append(table)
 
-    def training(path: Path, cell: CountedCell) -> dict[str, Any] | None:
+    def training(_: ResultFile, cell: CountedCell) -> dict[str, Any] | None:
         return densities(store.series(cell.suite, cell.name), cell, records.counted.get((cell.suite, cell.name)))
 
     sections = {
-        "training": fill(runs, lambda cell: store.series_path(cell.suite, cell.name), training, TRAINING_LIMIT),
+        "training": fill(runs, lambda cell: store.file(cell.suite, "series", cell.name), training, TRAINING_LIMIT),
         "masks": masks(store, runs),
-        "samples": fill(evaluations(found), lambda cell: _samples(store, cell), texts, TEXT_LIMIT),
+        "samples": fill(
+            evaluations(found), lambda cell: store.file(cell.suite, "samples", cell.name), texts, TEXT_LIMIT
+        ),
     }
     for section in sections.values():
         left = [*left, *section.left]
@@ -83,12 +86,12 @@ def page_data(store: ResultStore, wanted: Sequence[str] | None = None) -> PageDa
     return PageData(scripts, figures, suites)
 
 
+def _file(store: ResultStore, kind: FileKind, cell: CountedCell) -> ResultFile:
+    return store.file(cell.suite, kind, cell.name)
+
+
 def _described(section: RunSection) -> dict[str, Any]:
     return {"groups": section.groups, "notes": section.notes, "overview": section.overview}
-
-
-def _samples(store: ResultStore, cell: CountedCell) -> Path:
-    return store.root / cell.suite / "samples" / f"{cell.name}.jsonl.gz"
 
 
 def _suite(
@@ -121,5 +124,5 @@ def _suite(
         "failed": sum(item in records_left for item in current),
         "missing": sorted(planned - set(own["cell"]) - {item.path.stem for item in records_left}),
         "obsolete": len(files) - len(current),
-        "masks": any((store.root / suite / "masks").glob("*.safetensors")),
+        "masks": store.has_any(suite, "masks"),
     }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 from harness.report.html.cells import CountedCell
 from harness.report.html.png import png
 from harness.report.html.section import DAMAGED, RunSection, fill
 from harness.results.mask_pictures import MaskPicture, overlap, read
+from harness.results.result_file import ResultFile
 from harness.results.store import ResultStore
 
 LIMIT = 8_000_000
@@ -23,14 +23,14 @@ _CONNECTIONS = 200
 def masks(store: ResultStore, groups: Mapping[str, Sequence[CountedCell]]) -> RunSection:
     """Pictures of every network's connections; ``overview`` holds each run's overlap between seeds."""
 
-    def where(cell: CountedCell) -> Path:
-        return store.masks_path(cell.suite, cell.stage or "")
+    def where(cell: CountedCell) -> ResultFile:
+        return store.file(cell.suite, "masks", cell.stage or "")
 
     section = fill(groups, where, pictures, LIMIT)
     section.overview = []
     compared = 0
     for title, group in groups.items():
-        shown = [cell for cell in group if cell.stage and where(cell).is_file()]
+        shown = [cell for cell in group if cell.stage and where(cell).exists]
         if len(shown) < 2 or all(cell.density == 1 for cell in shown):
             continue
         compared += len(shown)
@@ -38,19 +38,19 @@ def masks(store: ResultStore, groups: Mapping[str, Sequence[CountedCell]]) -> Ru
             section.notes.append(f"Only the first {NETWORKS:,} networks are compared between seeds.")
             break
         try:
-            section.overview.append({"title": title, **convergence([read(where(c)) for c in shown], shown)})
+            section.overview.append({"title": title, **convergence([read(where(c).read()) for c in shown], shown)})
         except DAMAGED:
             continue  # the file is already listed as damaged by its picture
     return section
 
 
-def pictures(path: Path, cell: CountedCell) -> dict[str, Any] | None:
+def pictures(file: ResultFile, cell: CountedCell) -> dict[str, Any] | None:
     """Each connection's picture as a data URI, with what it shows.
 
     Raises:
         CorruptFile: if the file holds no masks.
     """
-    found = read(path)
+    found = read(file.read())
     if not any(picture.size for picture in found.values()) or cell.density == 1:
         return None
     return {

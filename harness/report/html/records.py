@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pydantic_core import from_json
 
@@ -13,6 +12,7 @@ from harness.errors import CorruptFile
 from harness.report.html.packing import packed
 from harness.results.cell_record import CellRecord
 from harness.results.parsing import parse_record
+from harness.results.result_file import ResultFile
 
 _TOGETHER = 64  # records in a chunk: they are alike, so that together they take a tenth of the room
 _LARGEST = 2_000_000
@@ -37,26 +37,26 @@ class Records:
     newest: str = ""
 
 
-def read_records(paths: Iterable[Path], counted: Collection[tuple[str, str]]) -> Records:
+def read_records(files: Iterable[ResultFile], counted: Collection[tuple[str, str]]) -> Records:
     """Read the record files of a page: those of counted cells, and any other JSON object among them.
 
     What is no JSON object, or larger than 2 MB, is not shown: it may be any file.
     """
     records, texts = Records(), []
-    for path in paths:
-        suite = path.parent.parent.name
+    for file in files:
+        suite = file.path.parent.parent.name
         try:
-            content = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
-            if not isinstance(from_json(content), dict):
+            content = file.read()
+            if len(content) > _LARGEST or not isinstance(from_json(content), dict):
                 continue
-        except (OSError, ValueError):
+        except (OSError, ValueError, CorruptFile):
             continue
-        key = (suite, path.stem)
+        key = (suite, file.name)
         records.numbers[key] = len(records.names)
         records.names.append(key)
         if key in counted:
             with suppress(CorruptFile):  # it may have been written again since it was counted
-                record = records.counted[key] = parse_record(content, path.stem)
+                record = records.counted[key] = parse_record(content, file.name)
                 records.newest = max(records.newest, _date(record.finished))
         texts.append(content.decode("utf8"))
         if len(texts) == _TOGETHER:

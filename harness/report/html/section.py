@@ -12,6 +12,7 @@ from harness.errors import CorruptFile
 from harness.formatting import count
 from harness.report.html.cells import CountedCell
 from harness.report.html.packing import packed
+from harness.results.result_file import ResultFile
 from harness.results.store import LeftOut
 
 
@@ -36,8 +37,8 @@ class RunSection:
 
 def fill(
     groups: Mapping[str, Sequence[CountedCell]],
-    where: Callable[[CountedCell], Path],
-    make: Callable[[Path, CountedCell], Any],
+    where: Callable[[CountedCell], ResultFile],
+    make: Callable[[ResultFile, CountedCell], Any],
     limit: int,
 ) -> RunSection:
     """Pack what ``make`` finds in each cell's file, until ``limit`` bytes are used; groups go by their titles.
@@ -50,15 +51,17 @@ def fill(
     members: list[list[dict[str, Any]]] = [[] for _ in groups]
     for turn in zip_longest(*groups.values()):
         for at, cell in enumerate(turn):
-            if cell is None or not (path := where(cell)).is_file():
+            if cell is None or not (file := where(cell)).exists:
                 continue
             if unread:  # full: what would not be shown is not read either
                 unread += 1
                 continue
             try:
-                content = make(path, cell)
+                content = make(file, cell)
             except DAMAGED as error:
-                section.left.append(LeftOut(path, reason(error, path)))
+                left = LeftOut(file.where, reason(error, file.where))
+                if left not in section.left:  # a damaged archive is said once
+                    section.left.append(left)
                 continue
             if content is None:
                 continue
