@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_NAME = re.compile(r"(.+)\.(s\d+)\.[0-9a-f]{6,}")
+_NAME = re.compile(r"(.+)\.(s\d+)\.[0-9a-f]+")
 
 
 def cell_names(cells: Iterable[str]) -> str:

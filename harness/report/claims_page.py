@@ -35,7 +35,8 @@ twenty gets a wrong verdict.
 
 def claims_page(papers: Mapping[str, Paper], found: Sequence[Finding]) -> str:
     """CLAIMS.md; links are relative to the results folder."""
-    parts = ["# Claims\n\nWhat the papers report, and what was measured here. Written by `harness claims`. `harness show CELL` shows a\ncell's record.\n"]
+    text = "What the papers report, and what was measured here. Written by `harness claims`; "
+    parts = [f"# Claims\n\n{text}`harness show CELL` shows a cell's record.\n"]
     parts.append(markdown(summary(papers, found)))
     for name, paper in papers.items():
         parts.append(f"## {escape(paper.title)}\n\n{escape(paper.reference)}\n")

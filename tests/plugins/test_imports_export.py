@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from harness import UserError
 from harness.cli import cli
 from harness.interchange.bundle import read
-from harness.results.store import load_record
+from harness.results.store import ResultStore
 from harness.stages.store import StageStore
 
 SUITE = """
@@ -56,7 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def record(folder: Path, suite: str, label: str) -> dict[str, Any]:
     (path,) = (folder / "results" / suite / "cells").glob(f"*.{label}.*")
-    found = load_record(path)
+    found = ResultStore(folder / "results").record(suite, path.stem)
     assert isinstance(found, dict)
     return found
 

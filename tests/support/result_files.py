@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.results.archive import Archive
+from harness.results.result_file import ResultFile
 from harness.results.series import Series
 from harness.results.store import ResultStore
 from harness.results.suite_plan import SuitePlan
@@ -14,9 +16,14 @@ from harness.storage.atomic_files import write_json
 
 def write_record(store: ResultStore, record: Mapping[str, Any]) -> Path:
     """Write a record as it is."""
-    path = store.cell_path(record["suite"], record["cell"])
+    path = store.file(record["suite"], "cells", record["cell"]).path
     write_json(path, record)
     return path
+
+
+def loose(path: Path) -> ResultFile:
+    """A file that is nowhere packed."""
+    return ResultFile(path, Archive(path.parent / "archive"), "samples", path.stem)
 
 
 def write_series(store: ResultStore, suite: str, cell: str, series: Mapping[str, Any]) -> None:

@@ -136,7 +136,7 @@ def test_failed_and_damaged_cells_are_listed_not_averaged(store):
     record = write(store, "random", 5, 0.5)
     del record["density"]["mask"]
     write_record(store, record)
-    store.cell_path("small", "half").write_text('{"schema": 1, ')
+    store.file("small", "cells", "half").path.write_text('{"schema": 1, ')
     frame, left = load(store)
     assert compare(frame, Selection(methods=["random"]))[1].n == 3
     reasons = {item.path.stem: item.reason for item in left}
@@ -424,7 +424,7 @@ def test_no_seed_counts_twice(store):
 def test_damaged_records_are_left_out_with_a_reason(store, damage):
     fill(store)
     record = write(store, "bad", 0, 0.5)
-    path = store.cell_path("small", record["cell"])
+    path = store.file("small", "cells", record["cell"]).path
     path.write_text(json.dumps(record | damage))
     frame, left = load(store)
     assert [item.path.stem for item in left] == [path.stem] and left[0].reason
@@ -433,5 +433,5 @@ def test_damaged_records_are_left_out_with_a_reason(store, damage):
 
 def test_json_that_is_too_deep_is_left_out(store):
     fill(store)
-    store.cell_path("small", "deep").write_text("[" * 200_000)
+    store.file("small", "cells", "deep").path.write_text("[" * 200_000)
     assert [item.path.stem for item in load(store)[1]] == ["deep"]

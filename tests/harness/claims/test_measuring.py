@@ -135,7 +135,7 @@ def test_the_first_measurement_that_exists_is_taken(store):
 
 def test_seeds_that_are_missing_are_named(store):
     write_record(store, record("grown", 1, 0.8, status="diverged", metrics={}))
-    path = store.cell_path("small", "main.mlp.digits.grown.s2.abc")
+    path = store.file("small", "cells", "main.mlp.digits.grown.s2.abc").path
     path.write_text(path.read_text().replace("0.82,", "NaN,", 1))
     planned = [f"main.mlp.digits.{method}.s{seed}.abc" for method in ("grown", "random") for seed in range(4)]
     write_plan(store, "small", {"suite": "small", "cells": [*planned, "main.mlp.digits.grown_more.s0.abc"]})

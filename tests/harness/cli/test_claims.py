@@ -70,7 +70,7 @@ def test_table_and_page(folders):
     assert any(line.startswith("open") and "not run: 2 GPU-h" in line for line in lines)
     assert all(len(line) <= 80 for line in lines)
     page = (folders / "results/CLAIMS.md").read_text()
-    assert "| made " in page and "small/cells/main.mlp.digits.grown.s1.abc.json" in page
+    assert "| made " in page and "small/main.mlp.digits.grown.s0 s1 s2" in page.replace("\\", "")
     assert "one seed: no interval" in page and "not run: needs 2 GPU-hours" in page
 
 

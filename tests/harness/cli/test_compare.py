@@ -100,7 +100,7 @@ def test_narrow_terminals_keep_what_matters(results, monkeypatch):
 
 
 def test_notes_go_to_stderr(results):
-    ResultStore(results).cell_path("small", "broken").write_text("{")
+    ResultStore(results).file("small", "cells", "broken").path.write_text("{")
     result = invoke(compare.command, "--results", results, "--format", "json")
     json.loads(result.stdout)
     assert "broken.json: is not complete JSON" in result.stderr
@@ -123,7 +123,7 @@ def test_show_finds_a_cell_by_any_part_that_is_unique(results, name):
     if name == "x.json":
         name = "digits-genome-1.json"
     elif name == "digits-g":
-        ResultStore(results).cell_path("small", "digits-genome-0").unlink()
+        ResultStore(results).file("small", "cells", "digits-genome-0").path.unlink()
     text = invoke(show.command, name, "--results", results).stdout
     assert "digits-genome-" in text.splitlines()[0] and "accuracy  0.8" in text and "hidden" in text
 
@@ -138,7 +138,7 @@ def test_show_says_what_else_there_is(results):
     assert isinstance(ambiguous, UserError) and str(ambiguous).count("\n") == 4
     unknown = invoke(show.command, "digits-genom-1", "--results", results, code=2).exception
     assert isinstance(unknown, UserError) and "Did you mean 'digits-genome-1'" in str(unknown)
-    ResultStore(results).cell_path("small", "broken").write_text("{")
+    ResultStore(results).file("small", "cells", "broken").path.write_text("{")
     broken = invoke(show.command, "broken", "--results", results, code=2).exception
     assert isinstance(broken, HarnessError) and "not complete JSON" in str(broken)
 

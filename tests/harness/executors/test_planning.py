@@ -117,7 +117,7 @@ def test_which_records_are_results(graph, results, status, again):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', '{"schema": 99, "status": "done"}'])
 def test_a_record_that_cannot_be_read_is_no_result(graph, results, text):
-    path = results.cell_path("s", graph.cells[0].id)
+    path = results.file("s", "cells", graph.cells[0].id).path
     path.parent.mkdir(parents=True)
     path.write_text(text)
     assert make_plan(graph, results).finished == []
@@ -170,8 +170,8 @@ def test_the_estimate_counts_operations_and_learns_from_finished_stages(graph, s
 def test_records_of_other_suites_do_not_count(graph, results):
     for cell in graph.cells:
         finish(results, cell)
-    path = results.cell_path("s", graph.cells[0].id)
-    other = results.cell_path("other", graph.cells[0].id)
+    path = results.file("s", "cells", graph.cells[0].id).path
+    other = results.file("other", "cells", graph.cells[0].id).path
     other.parent.mkdir(parents=True)
     other.write_text(json.dumps(json.loads(path.read_text())))
     path.unlink()

@@ -413,12 +413,14 @@ def test_series_files_become_curves(tmp_path: Path) -> None:
     }
     write_series(store, "s", "a", good)
     write_series(store, "s", "b", {"loss": [[0, 20, 4.0, 1], [0, 30, 1e300, 1]]})
-    store.series_path("s", "g").write_text('{"loss": [[0, 10, 1.0, 1], [0, "x", 1.0, 1]], "evaluations": {"a": 1}}')
-    half = store.series_path("s", "c")
+    store.file("s", "series", "g").path.write_text(
+        '{"loss": [[0, 10, 1.0, 1], [0, "x", 1.0, 1]], "evaluations": {"a": 1}}'
+    )
+    half = store.file("s", "series", "c").path
     half.write_text('{"loss": [[0, 10,')
-    store.series_path("s", "d").write_text('{"loss": [[0, 10, NaN, 1], [0, 20, Infinity, 1]]}')
-    store.series_path("s", "e").write_bytes(b"")
-    store.series_path("s", "f").write_text("[1, 2]")
+    store.file("s", "series", "d").path.write_text('{"loss": [[0, 10, NaN, 1], [0, 20, Infinity, 1]]}')
+    store.file("s", "series", "e").path.write_bytes(b"")
+    store.file("s", "series", "f").path.write_text("[1, 2]")
     table = [
         row("random", 0.5, 0.9, cells=["a", "b", "c", "d", "e", "f", "g", "missing"]),
         row("genome", 0.5, 0.9, cells=["c", "missing"]),

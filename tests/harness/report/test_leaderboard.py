@@ -11,7 +11,7 @@ from harness.analysis.frame import load
 from harness.errors import UserError
 from harness.report.comparisons import comparison
 from harness.report.leaderboard import terminal_tables, write_leaderboards
-from harness.report.tables import NONE, Column, Link, Table, decimals, escape, latex, markdown, print_table
+from harness.report.tables import NONE, Column, Table, decimals, escape, latex, markdown, print_table
 from harness.results.store import ResultStore
 
 METRIC = {"n": 100, "stderr": None, "split": "test"}
@@ -123,7 +123,7 @@ def test_same_results_same_bytes(store, tmp_path):
     first = [path.read_bytes() for path in write_leaderboards(store)]
     other = ResultStore(tmp_path / "other")
     for path in sorted((store.root / "small" / "cells").iterdir(), reverse=True):
-        copy = other.cell_path("small", path.stem)
+        copy = other.file("small", "cells", path.stem).path
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
     (other.root / "small" / "suite.json").write_bytes((store.root / "small" / "suite.json").read_bytes())
@@ -160,7 +160,7 @@ def test_architectures_on_one_benchmark_stand_side_by_side_without_ranks(store):
 
 def test_without_baseline_and_without_results(store):
     for seed in range(3):
-        store.cell_path("small", f"dense-1.0-{seed}").unlink()
+        store.file("small", "cells", f"dense-1.0-{seed}").path.unlink()
     page = write_leaderboards(store)[0]
     assert "there are no differences" in page.read_text()
     assert "minus" not in lines(page, "rank")[0]
@@ -187,7 +187,7 @@ def test_terminal_tables_fit(store, width):
 
 
 def test_a_terminal_without_width_shows_everything():
-    table = Table("t" * 200, [Column("a"), Column("b", 1)], [["x" * 100, (Link("0", "there"),)]], ["note " * 40])
+    table = Table("t" * 200, [Column("a"), Column("b", 1)], [["x" * 100, "0"]], ["note " * 40])
     console = Console(file=io.StringIO(), width=80)
     print_table(table, console, None)
     written = console.file.getvalue().splitlines()

@@ -14,10 +14,12 @@ import pytest
 from harness.errors import CorruptFile
 from harness.results.cell_record import CellRecord
 from harness.results.parsing import parse_record
+from harness.results.store import ResultStore
 from harness.results.upgrading import upgrade
 
 RESULTS = Path(__file__).parents[3] / "results"
-COMMITTED = sorted(RESULTS.glob("*/cells/*.json"))
+STORE = ResultStore(RESULTS)
+COMMITTED = sorted((suite, cell) for suite in STORE.suites() for cell in STORE.names(suite))
 
 
 def content(**changes: Any) -> dict[str, Any]:
@@ -159,14 +161,14 @@ def test_the_present_schema_needs_no_upgrade() -> None:
 
 def test_every_committed_record_of_schema_1_is_one() -> None:
     assert len(COMMITTED) > 300
-    for path in COMMITTED:
-        text = path.read_bytes()
-        old, record = json.loads(text), parse_record(text, path.stem)
+    for suite, cell in COMMITTED:
+        text = STORE.file(suite, "cells", cell).read()
+        old, record = json.loads(text), parse_record(text, cell)
         assert record.density.nonzero == 1 - old["density"]["true_zeros"]
         assert not record.density.model_extra and not record.model_extra
         for name, counts in old["density"]["connections"].items():
             assert record.density.connections[name].nonzero == counts["size"] - counts["zeros"]
-        assert parse_record(json.dumps(record.content()).encode(), path.stem) == record
+        assert parse_record(json.dumps(record.content()).encode(), cell) == record
 
 
 def fields(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -184,10 +186,11 @@ def test_every_number_says_what_it_is() -> None:
 
 
 def test_reading_takes_neither_torch_nor_a_plugin() -> None:
+    suite, cell = COMMITTED[0]
     code = (
-        "import sys; from pathlib import Path; from harness.results.store import load_record;"
-        f"print(load_record(Path({str(COMMITTED[0])!r})).cell);"
+        "import sys; from pathlib import Path; from harness.results.store import ResultStore;"
+        f"print(ResultStore(Path({str(RESULTS)!r})).record({suite!r}, {cell!r}).cell);"
         "print(sorted(name for name in sys.modules if name.startswith(('torch', 'numpy', 'harness_'))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [COMMITTED[0].stem, "[]"]
+    assert done.stdout.splitlines() == [cell, "[]"]

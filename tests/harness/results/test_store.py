@@ -13,7 +13,7 @@ import pytest
 from harness.errors import CorruptFile, StorageError
 from harness.results.cell_record import SCHEMA, CellRecord
 from harness.results.series import Series
-from harness.results.store import LeftOut, ResultStore, load_record
+from harness.results.store import LeftOut, ResultStore
 from harness.results.suite_plan import SuitePlan
 
 
@@ -91,9 +91,9 @@ def test_suites_are_folders_with_results_and_nothing_else(store):
 )
 def test_what_cannot_be_counted_says_why(store, text, reason):
     store.write(record("good"))
-    path = store.cell_path("s", "bad")
+    path = store.file("s", "cells", "bad").path
     path.write_text(text)
-    found = load_record(path)
+    found = store.record("s", path.stem)
     assert isinstance(found, LeftOut) and found.path == path and reason in found.reason
     assert store.read("s", "bad") is None
     bad, good = store.records("s")
@@ -101,9 +101,9 @@ def test_what_cannot_be_counted_says_why(store, text, reason):
 
 
 def test_a_record_that_cannot_be_opened_is_left_out(store):
-    path = store.cell_path("s", "c")
+    path = store.file("s", "cells", "c").path
     path.mkdir(parents=True)
-    found = load_record(path)
+    found = store.record("s", path.stem)
     assert isinstance(found, LeftOut) and found.reason == "cannot be read: Is a directory"
 
 
@@ -127,7 +127,7 @@ def test_series_are_compact_and_come_back(store):
     rows = {"loss": [(0, 1, 0.5, 1e-05)], "densities": [(0, 1, {"a": (0.25, None)})]}
     series = Series.model_validate({"cell": "c", **rows}, strict=False)
     store.write_series("s", "c", series)
-    assert store.series_path("s", "c").read_text() == (
+    assert store.file("s", "series", "c").path.read_text() == (
         '{"cell":"c","loss":[[0,1,0.5,1e-05]],"evaluations":[],"densities":[[0,1,{"a":[0.25,null]}]]}\n'
     )
     assert store.series("s", "c") == series and store.series("s", "other") is None
@@ -154,7 +154,7 @@ def test_series_are_compact_and_come_back(store):
     ],
 )
 def test_curves_that_are_none_say_which_number_is_wrong(store, text, reason):
-    path = store.series_path("s", "c")
+    path = store.file("s", "series", "c").path
     path.parent.mkdir(parents=True)
     path.write_text(text)
     with pytest.raises(CorruptFile) as error:

@@ -1,10 +1,10 @@
 import gzip
 import json
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
+from result_files import loose
 from safetensors.numpy import save_file
 
 from harness.errors import CorruptFile
@@ -58,10 +58,10 @@ def test_damaged_files_are_listed_and_cells_without_a_file_are_not(tmp_path):
     path = tmp_path / "there"
     path.touch()
 
-    def make(where, c):
-        raise CorruptFile(f"{where} is too short")
+    def make(file, c):
+        raise CorruptFile(f"{file.where} is too short")
 
-    section = fill(groups, lambda c: path if c.seed else tmp_path / "not", make, 100)
+    section = fill(groups, lambda c: loose(path if c.seed else tmp_path / "not"), make, 100)
     assert [item.reason for item in section.left] == ["is damaged: there is too short"] * 2
     assert not section.groups and not section.chunks
 
@@ -113,7 +113,7 @@ def test_pictures_stand_under_what_the_file_says_and_not_under_what_a_name_sugge
     about = {"frames.time": {"shape": [2, 4], "kept": 3, "kind": kind, **({"role": role} if role else {})}}
     path = tmp_path / "masks"
     save_file({"frames.time/bits": np.packbits(np.arange(8) < 3)}, path, {"connections": json.dumps(about)})
-    assert [c["kind"] for c in pictures(path, cell())["connections"]] == [heading]
+    assert [c["kind"] for c in pictures(loose(path), cell())["connections"]] == [heading]
 
 
 def test_texts_are_found_by_their_shape(tmp_path):
@@ -123,21 +123,21 @@ def test_texts_are_found_by_their_shape(tmp_path):
         path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
 
     write(*({"prompt": f"p{i}", "text": "x" * 3000, "other": 1} for i in range(40)))
-    found = texts(path, cell())
+    found = texts(loose(path), cell())
     assert len(found) == 30
     assert found[0] == {"prompt": "p0", "text": "x" * 2000 + " [cut]"}
     write({"index": 0, "correct": True})
-    assert texts(path, cell()) is None
+    assert texts(loose(path), cell()) is None
     write({"prompt": "p", "text": "t"}, {"prompt": "p"})
     with pytest.raises(ValueError, match="lacks"):
-        texts(path, cell())
+        texts(loose(path), cell())
 
 
 def test_a_file_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path):
     path = tmp_path / "samples.jsonl.gz"
     row = json.dumps({"prompt": "p", "text": "t"}) + "\n"
     path.write_bytes(gzip.compress(row.encode() + b" " * 300_000_000, compresslevel=1))
-    assert texts(path, cell()) == [{"prompt": "p", "text": "t"}]
+    assert texts(loose(path), cell()) == [{"prompt": "p", "text": "t"}]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", gzip.compress(b'{"prompt": "p", "text": "t"}\n', mtime=0)[:-12]])
@@ -145,7 +145,7 @@ def test_broken_sample_files_are_refused(tmp_path, content):
     path = tmp_path / "samples.jsonl.gz"
     path.write_bytes(content)
     with pytest.raises((ValueError, EOFError)):
-        texts(path, cell())
+        texts(loose(path), cell())
 
 
 def test_overlap_of_networks_is_counted_over_all_weights_beside_chance():
@@ -184,12 +184,12 @@ def test_chance_is_what_shuffled_masks_share():
 
 
 def test_the_folder_of_a_damaged_file_is_not_in_its_reason(tmp_path):
-    section = fill({"run": [cell()]}, lambda c: tmp_path, lambda path, c: None, 1)
+    section = fill({"run": [cell()]}, lambda c: loose(tmp_path), lambda file, c: None, 1)
     assert not section.left
     path = tmp_path / "x"
     path.touch()
 
-    def make(where: Path, c):
-        raise OSError(13, "Permission denied", str(where))
+    def make(file, c):
+        raise OSError(13, "Permission denied", str(file.where))
 
-    assert fill({"run": [cell()]}, lambda c: path, make, 1).left[0].reason == "cannot be read: Permission denied"
+    assert fill({"run": [cell()]}, lambda c: loose(path), make, 1).left[0].reason == "cannot be read: Permission denied"
