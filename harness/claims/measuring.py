@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STEP_TOLERANCE = 0.05  # relative; how near a row of the curves must be to the step asked for
 _UNKNOWN = (ValueError, ArithmeticError, CorruptFile)
 
-Row = TypeVar("Row", LossRow, DensityRow)
+CurveRow = TypeVar("CurveRow", LossRow, DensityRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class Measuring:
         return _mean(found, record.density.connections)
 
 
-def _nearest(rows: Sequence[Row], step: int) -> Row | None:
+def _nearest(rows: Sequence[CurveRow], step: int) -> CurveRow | None:
     """The row of the first phase that is nearest to the step, and near enough."""
     near = min((row for row in rows if row.phase == 0), key=lambda row: abs(row.step - step), default=None)
     return None if near is None or abs(near.step - step) > STEP_TOLERANCE * step else near
