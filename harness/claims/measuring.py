@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from harness.claims.schema import Cells, Claim, Count
 from harness.errors import CorruptFile, UserError, unknown_name
 from harness.results.cell_record import CellRecord
-from harness.results.record_parts import ConnectionDensity, TrainingCost
+from harness.results.record_parts import ConnectionCounts, TrainingCost
 from harness.results.series import DensityRow, LossRow
 from harness.results.store import ResultStore
 
@@ -240,7 +240,7 @@ def _chosen(connections: Iterable[str], cells: Cells) -> list[str]:
     return chosen
 
 
-def _mean(densities: Mapping[str, float | None], sizes: Mapping[str, ConnectionDensity]) -> float:
+def _mean(densities: Mapping[str, float | None], sizes: Mapping[str, ConnectionCounts]) -> float:
     """Mean density over weights."""
     if unknown := [name for name in densities if name not in sizes]:
         raise ValueError(f"the record has no connection {unknown[0]}")

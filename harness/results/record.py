@@ -16,7 +16,7 @@ from harness.errors import BadScore, Diverged, HarnessError, WrongCount
 from harness.formatting import not_finite
 from harness.results.cell_record import CellRecord
 from harness.results.flops import forward_flops
-from harness.results.record_parts import ConnectionDensity, Density, DensityMatch, MetricScore, TrainingCost
+from harness.results.record_parts import ConnectionCounts, Density, DensityMatch, MetricScore, TrainingCost
 from harness.results.training_flops import program_flops
 from harness.stages.scoring import Checked
 
@@ -179,7 +179,7 @@ def _densities(
     cell = planned.cell
     soft = network.method.soft_densities() if network.soft else None
     connections = {
-        c.name: ConnectionDensity(
+        c.name: ConnectionCounts(
             size=c.size,
             kept=kept[c.name],
             nonzero=c.size - zeros[c.name],

@@ -71,7 +71,7 @@ class DensityMatch(RecordPart):
     by: str = Field("", description="hard, soft or per_layer")
 
 
-class ConnectionDensity(RecordPart):
+class ConnectionCounts(RecordPart):
     """What is left of one connection, counted in weights."""
 
     size: WholeNumber = Field(description="weights that could be masked")
@@ -102,7 +102,7 @@ class Density(RecordPart):
         None,
         description="the method's reason for keeping another number of weights than asked for; null if it does not",
     )
-    connections: dict[str, ConnectionDensity] = Field({}, description="by name, from input to output")
+    connections: dict[str, ConnectionCounts] = Field({}, description="by name, from input to output")
 
     @model_validator(mode="after")
     def _counts(self) -> Density:
