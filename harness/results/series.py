@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.results.record_parts import WholeNumber, Fraction
+from harness.results.record_parts import Fraction, WholeNumber
 
 
 class LossRow(NamedTuple):
