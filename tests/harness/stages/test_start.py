@@ -167,8 +167,8 @@ def test_what_was_found_on_each_example_is_kept_beside_the_record(tmp_path: Path
     assert entry is not None
     path = tmp_path / "results" / "s" / "samples" / entry.file
     text = gzip.decompress(path.read_bytes())
-    assert [json.loads(line) for line in text.splitlines()] == list(samples) and entry["rows"] == 5
-    assert hashlib.sha256(text).hexdigest() == entry["sha256"]
+    assert [json.loads(line) for line in text.splitlines()] == list(samples) and entry.rows == 5
+    assert hashlib.sha256(text).hexdigest() == entry.sha256
     first = path.read_bytes()
     store.write_samples("s", "cell", samples)
     assert path.read_bytes() == first, "the same samples are the same bytes"
