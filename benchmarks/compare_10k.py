@@ -29,11 +29,11 @@ COMMAND = "from harness.cli.compare import command; command()"
 def record(cell: str, architecture: str, benchmark: str, method: str, density: float, seed: int) -> dict[str, Any]:
     """A record of the size that a real run of a network with eight connections writes."""
     size, mask = 170_000, density
-    layer = {"size": size // 8, "kept": int(size * mask) // 8, "zeros": int(size * (1 - mask)) // 8, "soft": None}
+    layer = {"size": size // 8, "kept": int(size * mask) // 8, "nonzero": int(size * mask) // 8, "soft": None}
     noise = random.Random(cell).gauss(0, 0.01)
     plugin = {"plugin": f"harness_{method}", "version": "1", "options": {"distribution": "erk", "every": 100}}
     return {
-        "schema": 1,
+        "schema": 2,
         "status": "done",
         "cell": cell,
         "suite": "matrix",
@@ -48,7 +48,7 @@ def record(cell: str, architecture: str, benchmark: str, method: str, density: f
             "match": None,
             "scope": "maskable",
             "mask": mask,
-            "true_zeros": 1 - mask,
+            "nonzero": mask,
             "total": mask,
             "soft": None,
             "kept": int(size * mask),
@@ -57,7 +57,7 @@ def record(cell: str, architecture: str, benchmark: str, method: str, density: f
         },
         "training": {"steps": 1000, "batch_size": 128, "lr": 0.001, "optimizer": "adamw", "decay": "active"},
         "evaluation": {"masks": "hard", "every": 100, "select": "final"},
-        "program": [{"phase": "train", "steps": 1000}],
+        "program": [{"type": "Train", "steps": 1000}],
         "stages": ["0123456789abcdef" * 2],
         "metrics": {
             "accuracy": _metric(0.9 * mask**0.05 + noise, "fraction", "max", True),

@@ -2,7 +2,8 @@
 
 They stand between ``<!-- NAME -->`` and ``<!-- end -->``: the README's leaderboard comes from
 results/quickstart/leaderboard.md, the tables of docs/suites.md and docs/clusters.md from the schemas,
-docs/commands.md from the command line itself. The meaning of a suite's key is written by hand in the table where the
+docs/commands.md from the command line itself, docs/records.md and docs/record.schema.json from the model of a record.
+The meaning of a suite's key is written by hand in the table where the
 schema has no text for it; it is kept when the table is made again.
 """
 
@@ -13,13 +14,15 @@ import re
 from collections.abc import Iterator
 from inspect import cleandoc
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
 
 from harness.cli import cli
 from harness.cli.describe import describe_options
+from harness.results.cell_record import CellRecord
 from harness.suites import schema
 from harness.suites.slurm_options import SlurmOptions
 
@@ -40,11 +43,12 @@ TABLES = (
     "Selector",
 )
 """Models of the suite schema that have a table in docs/suites.md."""
+RECORD_SCHEMA = ROOT / "docs/record.schema.json"
 
 
 def documents() -> dict[Path, str]:
     """Each document as it should be, for the suite schema and command line as they are."""
-    commands = ROOT / "docs/commands.md"
+    commands, records = ROOT / "docs/commands.md", ROOT / "docs/records.md"
     made: dict[Path, str] = {}
     for name, model in [*((name, getattr(schema, name)) for name in TABLES), ("SlurmOptions", SlurmOptions)]:
         path = ROOT / ("docs/clusters.md" if model is SlurmOptions else "docs/suites.md")
@@ -53,6 +57,8 @@ def documents() -> dict[Path, str]:
     return {
         **made,
         commands: filled(commands.read_text(encoding="utf8"), "commands", "\n".join(command_lines("harness", cli))),
+        records: filled(records.read_text(encoding="utf8"), "record", "\n".join(record_lines(CellRecord))),
+        RECORD_SCHEMA: record_schema(),
     }
 
 
@@ -97,6 +103,34 @@ def _default(kind: str, value: Any) -> str:
     if isinstance(value, dict):
         return "{}"
     return value.replace("(", "[").replace(")", "]") if kind.startswith("tuple") else json.dumps(value)
+
+
+def record_schema() -> str:
+    """The JSON Schema of a record."""
+    schema = CellRecord.model_json_schema()
+    schema["required"].insert(0, "schema")
+    return json.dumps({"$schema": GenerateJsonSchema.schema_dialect, **schema}, indent=2, ensure_ascii=False) + "\n"
+
+
+def record_lines(model: type[BaseModel], seen: set[type[BaseModel]] | None = None) -> Iterator[str]:
+    """A table of a model's keys, then those of the models within it."""
+    seen = {model} if seen is None else seen
+    yield f"### `{model.__name__}`\n\n{cleandoc(model.__doc__ or '')}\n\n| key | type, range | meaning |\n|---|---|---|"
+    inner = []
+    for (name, info), told in zip(model.model_fields.items(), describe_options(model), strict=True):
+        inner += [found for found in _models(info.annotation) if found not in seen and not seen.add(found)]
+        kind = told["type"].replace(" | ", " or ").replace("JsonValue", "any JSON")
+        yield f"| `{info.alias or name}` | {kind} | {told['description']} |"
+    yield ""
+    for found in inner:
+        yield from record_lines(found, seen)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
 
 
 def command_lines(path: str, command: click.Command) -> Iterator[str]:
@@ -164,7 +198,7 @@ def main() -> None:
         **documents(),
         readme: filled(readme.read_text(encoding="utf8"), "quickstart leaderboard", leaderboard(ROOT)),
     }.items():
-        if path.read_text(encoding="utf8") != text:
+        if not path.is_file() or path.read_text(encoding="utf8") != text:
             path.write_text(text, encoding="utf8")
             click.echo(f"wrote {path.relative_to(ROOT)}")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from harness.claims.schema import Cells, Claim, Count
 from harness.errors import CorruptFile, UserError, unknown_name
 from harness.results.cell_record import CellRecord
-from harness.results.record_parts import ConnectionDensity, TrainingCost
+from harness.results.record_parts import ConnectionCounts, TrainingCost
 from harness.results.series import DensityRow, LossRow
 from harness.results.store import ResultStore
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STEP_TOLERANCE = 0.05  # relative; how near a row of the curves must be to the step asked for
 _UNKNOWN = (ValueError, ArithmeticError, CorruptFile)
 
-Row = TypeVar("Row", LossRow, DensityRow)
+CurveRow = TypeVar("CurveRow", LossRow, DensityRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class Measuring:
         return _mean(found, record.density.connections)
 
 
-def _nearest(rows: Sequence[Row], step: int) -> Row | None:
+def _nearest(rows: Sequence[CurveRow], step: int) -> CurveRow | None:
     """The row of the first phase that is nearest to the step, and near enough."""
     near = min((row for row in rows if row.phase == 0), key=lambda row: abs(row.step - step), default=None)
     return None if near is None or abs(near.step - step) > STEP_TOLERANCE * step else near
@@ -240,7 +240,7 @@ def _chosen(connections: Iterable[str], cells: Cells) -> list[str]:
     return chosen
 
 
-def _mean(densities: Mapping[str, float | None], sizes: Mapping[str, ConnectionDensity]) -> float:
+def _mean(densities: Mapping[str, float | None], sizes: Mapping[str, ConnectionCounts]) -> float:
     """Mean density over weights."""
     if unknown := [name for name in densities if name not in sizes]:
         raise ValueError(f"the record has no connection {unknown[0]}")

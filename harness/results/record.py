@@ -16,13 +16,14 @@ from harness.errors import BadScore, Diverged, HarnessError, WrongCount
 from harness.formatting import not_finite
 from harness.results.cell_record import CellRecord
 from harness.results.flops import forward_flops
-from harness.results.record_parts import ConnectionDensity, Density, DensityMatch, MetricScore, TrainingCost
+from harness.results.record_parts import ConnectionCounts, Density, DensityMatch, MetricScore, TrainingCost
 from harness.results.training_flops import program_flops
 from harness.stages.scoring import Checked
 
 if TYPE_CHECKING:
     import torch
 
+    from harness.core.connection_density import ConnectionDensity
     from harness.core.connections import Connection
     from harness.core.masks import Masks
     from harness.registry.plugins import Registry
@@ -57,8 +58,8 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
     benchmark = runner.benchmark(cell.benchmark_part)
     masks = cell.evaluation.masks
     hard = network.hard_masks()
-    kept = {c.name: c.size if hard is None else int(hard[c.name].sum()) for c in network.connections}
-    other = _other_count(network, kept)
+    table = network.densities(hard)
+    other = _other_count(network, {name: row.kept for name, row in table.items()})
     found: dict[Split, Checked] = {}
     splits: tuple[Split, ...] = ("test", "validation")
     with runner.evaluating(network, weights, masks) as model:
@@ -74,14 +75,14 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
     spent = network.spent
     differs = network.method.final_differs() if masks == "hard" and network.soft else None
     soft = masks == "soft" and network.soft
-    density = {c.name: 1.0 if soft else kept[c.name] / c.size for c in network.connections}
+    density = {name: 1.0 if soft else row.hard for name, row in table.items()}
     record = _record(
         planned,
         registry,
         parameters=total,
         final_differs=differs,
         status="done",
-        density=_densities(planned, network, kept, zeros, other).model_copy(update={"total": nonzero / total}),
+        density=_densities(planned, network, table, other, zeros).model_copy(update={"total": nonzero / total}),
         metrics=_measured(benchmark, test.scores, "test"),
         validation=_measured(benchmark, validation.scores, "validation"),
         not_finite=dict(test.not_finite),
@@ -173,35 +174,43 @@ def _source(registry: Registry, part: Part) -> Any:
 
 
 def _densities(
-    planned: PlannedCell, network: Network, kept: Mapping[str, int], zeros: Mapping[str, int], other: str | None
+    planned: PlannedCell,
+    network: Network,
+    table: Mapping[str, ConnectionDensity],
+    other: str | None,
+    zeros: Mapping[str, int],
 ) -> Density:
-    """Requested, what the final masks have ``kept``, and what is left without the ``zeros`` that were scored."""
+    """Requested, what the final masks keep, the reason for an ``other`` count, and what is left without ``zeros``."""
     cell = planned.cell
-    soft = network.method.soft_densities() if network.soft else None
-    connections = {
-        c.name: ConnectionDensity(
-            size=c.size,
-            kept=kept[c.name],
-            nonzero=c.size - zeros[c.name],
-            soft=min(1.0, soft[c.name]) if soft else None,  # a mean of ones may round beyond them
-            role=c.role,
-        )
-        for c in network.connections
-    }
-    size = sum(c.size for c in connections.values())
+    size, kept = sum(row.size for row in table.values()), sum(row.kept for row in table.values())
+    soft = any(row.soft is not None for row in table.values())
     return Density(
         requested=network.context.budget.requested if network.context.budget else cell.density,
         match=DensityMatch(cell=planned.match_id, by=cell.match_by) if planned.match_id else None,
         source=planned.source_id,
         scope=cell.scope_name,
-        mask=sum(kept.values()) / size if size else 1.0,
+        mask=kept / size if size else 1.0,
         nonzero=1 - sum(zeros.values()) / max(1, size),
-        soft=sum((c.soft or 0.0) * c.size for c in connections.values()) / size if soft else None,
-        kept=sum(kept.values()),
+        soft=_fraction(sum(row.mean * row.size for row in table.values()) / size) if soft else None,
+        kept=kept,
         size=size,
         other_count=other,
-        connections=connections,
+        connections={
+            c.name: ConnectionCounts(
+                size=c.size,
+                kept=table[c.name].kept,
+                nonzero=c.size - zeros[c.name],
+                soft=_fraction(table[c.name].soft),
+                role=c.role,
+            )
+            for c in network.connections
+        },
     )
+
+
+def _fraction(mean: float | None) -> float | None:
+    """A mean of numbers in [0, 1], which may round beyond 1."""
+    return None if mean is None else min(1.0, mean)
 
 
 def _other_count(network: Network, kept: Mapping[str, int]) -> str | None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 Direction = Literal["max", "min", "none"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0, lt=2**63)]
+WholeNumber = Annotated[int, Field(ge=0, lt=2**63)]
 Amount = Annotated[int | float, Field(ge=0, le=1e100)]
 Data = dict[str, JsonValue]
 """Whatever a plugin or a suite says of itself, as plain JSON."""
@@ -33,7 +33,9 @@ class PluginPart(RecordPart):
 class ArchitecturePart(PluginPart):
     """The network."""
 
-    parameters: Count | None = Field(None, description="in the whole network, masked ones included; null if not built")
+    parameters: WholeNumber | None = Field(
+        None, description="in the whole network, masked ones included; null if not built"
+    )
     weights: str | None = Field(None, description="SHA-256 of the imported weights that it started from")
 
 
@@ -69,12 +71,12 @@ class DensityMatch(RecordPart):
     by: str = Field("", description="hard, soft or per_layer")
 
 
-class ConnectionDensity(RecordPart):
+class ConnectionCounts(RecordPart):
     """What is left of one connection, counted in weights."""
 
-    size: Count = Field(description="weights that could be masked")
-    kept: Count = Field(description="weights that the final mask keeps")
-    nonzero: Count | None = Field(None, description="weights that are not zero in the network that was scored")
+    size: WholeNumber = Field(description="weights that could be masked")
+    kept: WholeNumber = Field(description="weights that the final mask keeps")
+    nonzero: WholeNumber | None = Field(None, description="weights that are not zero in the network that was scored")
     soft: Fraction | None = Field(None, description="mean of the soft mask; null where masks are hard")
     role: str | None = Field(
         None, description="what the connection does, as its architecture names it; null if unknown"
@@ -94,13 +96,13 @@ class Density(RecordPart):
     )
     total: Fraction | None = Field(None, description="parameters that are not zero / all parameters of the network")
     soft: Fraction | None = Field(None, description="mean of the soft masks over weights; null where masks are hard")
-    kept: Count | None = Field(None, description="weights that the final mask keeps")
-    size: Count | None = Field(None, description="weights in scope")
+    kept: WholeNumber | None = Field(None, description="weights that the final mask keeps")
+    size: WholeNumber | None = Field(None, description="weights in scope")
     other_count: str | None = Field(
         None,
         description="the method's reason for keeping another number of weights than asked for; null if it does not",
     )
-    connections: dict[str, ConnectionDensity] = Field({}, description="by name, from input to output")
+    connections: dict[str, ConnectionCounts] = Field({}, description="by name, from input to output")
 
     @model_validator(mode="after")
     def _counts(self) -> Density:
@@ -114,7 +116,7 @@ class MetricScore(RecordPart):
     """One metric's value over the examples of a split."""
 
     value: float = Field(description="in the metric's unit")
-    n: Count | None = Field(None, description="examples that it is the mean of")
+    n: WholeNumber | None = Field(None, description="examples that it is the mean of")
     stderr: Annotated[float, Field(ge=0)] | None = Field(None, description="standard error over these; null if none")
     unit: str = Field("", description="such as fraction or nats; fractions are in [0, 1], never percent")
     direction: Direction = Field(description='which values are better; "none" if the metric does not judge')
@@ -126,7 +128,7 @@ class SampleFile(RecordPart):
     """What the evaluation found on each example, in a file of its own."""
 
     file: str = Field(description="its name in samples/")
-    rows: Count = Field(description="one a line")
+    rows: WholeNumber = Field(description="one a line")
     sha256: str = Field(description="of the rows, unpacked")
 
 
@@ -144,11 +146,13 @@ class OperationCounts(RecordPart):
 class TrainingCost(RecordPart):
     """What the program has cost, what it started from included."""
 
-    steps: Count | None = Field(None, description="optimizer steps over all phases")
-    examples: Count | None = Field(None, description="training examples seen, repeated ones each time")
-    tokens: Count | None = Field(None, description="the same in tokens; equal to examples where these are no sequences")
+    steps: WholeNumber | None = Field(None, description="optimizer steps over all phases")
+    examples: WholeNumber | None = Field(None, description="training examples seen, repeated ones each time")
+    tokens: WholeNumber | None = Field(
+        None, description="the same in tokens; equal to examples where these are no sequences"
+    )
     seconds: Amount | None = Field(None, description="of training, as it was scheduled")
-    peak_memory_bytes: Count | None = Field(
+    peak_memory_bytes: WholeNumber | None = Field(
         None, description="of the GPU in these stages, else of the worker process with torch and what it ran before"
     )
     flops: OperationCounts | None = None
@@ -163,8 +167,8 @@ class Environment(RecordPart):
     git: str | None = Field(None, description="revision of the harness; + where files had changed since")
     device: str | None = Field(None, description="cpu or cuda")
     device_name: str | None = Field(None, description="of the processor or GPU")
-    threads: Count | None = Field(None, description="of torch in a worker process")
-    processes: Count | None = Field(None, description="that trained one network together")
+    threads: WholeNumber | None = Field(None, description="of torch in a worker process")
+    processes: WholeNumber | None = Field(None, description="that trained one network together")
     determinism: str | None = Field(None, description="what an equal run would repeat")
     plugins: dict[str, str | None] | None = Field(None, description="distribution: version, or single file: SHA-256")
 
@@ -175,7 +179,7 @@ class CellFailure(RecordPart):
     type: str | None = Field(None, description="class of the error")
     message: str | None = None
     traceback: str | None = None
-    step: Count | None = Field(None, description="optimizer step of the phase at which training diverged")
+    step: WholeNumber | None = Field(None, description="optimizer step of the phase at which training diverged")
     cause: str | None = Field(None, description="the failure of another cell that this one follows from")
 
 

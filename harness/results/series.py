@@ -6,14 +6,14 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.results.record_parts import Count, Fraction
+from harness.results.record_parts import Fraction, WholeNumber
 
 
 class LossRow(NamedTuple):
     """[phase, step, mean training loss of the last steps, learning rate]."""
 
-    phase: Count
-    step: Count
+    phase: WholeNumber
+    step: WholeNumber
     loss: float
     learning_rate: float
 
@@ -21,8 +21,8 @@ class LossRow(NamedTuple):
 class EvaluationRow(NamedTuple):
     """[phase, step, split, {metric: value}]; ``chosen`` marks the step whose weights were kept, if a suite selects."""
 
-    phase: Count
-    step: Count
+    phase: WholeNumber
+    step: WholeNumber
     split: Literal["validation", "test", "chosen"]
     scores: dict[str, float]
 
@@ -30,8 +30,8 @@ class EvaluationRow(NamedTuple):
 class DensityRow(NamedTuple):
     """[phase, step, {connection: [hard density, soft density or null]}]."""
 
-    phase: Count
-    step: Count
+    phase: WholeNumber
+    step: WholeNumber
     connections: dict[str, tuple[Fraction, Fraction | None]]
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from harness import UserError
 from harness.cli import cli
 from harness.interchange.bundle import read
+from harness.results.cell_record import CellRecord
 from harness.results.store import ResultStore
 from harness.stages.store import StageStore
 
@@ -57,8 +58,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def record(folder: Path, suite: str, label: str) -> dict[str, Any]:
     (path,) = (folder / "results" / suite / "cells").glob(f"*.{label}.*")
     found = ResultStore(folder / "results").record(suite, path.stem)
-    assert isinstance(found, dict)
-    return found
+    assert isinstance(found, CellRecord)
+    return found.content()
 
 
 def export(method: str, to: Path, *more: str) -> None:

@@ -50,7 +50,7 @@ def folders(tmp_path):
             value = {"value": 0.8 + seed / 100, "direction": "max", "unit": "fraction", "primary": True}
             record = {"schema": 1, "status": "done", "cell": name, "suite": "small", "experiment": "main", "seed": seed}
             record |= {key: {"label": label} for key, label in (("architecture", "mlp"), ("benchmark", "digits"))}
-            record |= {"method": {"label": method}, "density": {}, "metrics": {"accuracy": value}}
+            record |= {"method": {"label": method}, "density": {"mask": 1.0}, "metrics": {"accuracy": value}}
             (cells / f"{name}.json").write_text(json.dumps(record))
     return tmp_path
 

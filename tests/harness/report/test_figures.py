@@ -21,7 +21,7 @@ from harness.report.figures.training_curves import POINTS, RUNS, averaged, envel
 from harness.report.palette import palette
 from harness.report.svg import text_width
 from harness.results.cell_record import CellRecord
-from harness.results.record_parts import ConnectionDensity, Density
+from harness.results.record_parts import ConnectionCounts, Density
 from harness.results.store import ResultStore
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -453,7 +453,7 @@ def test_a_profile_rises_in_steps() -> None:
 
 def test_bars_are_as_high_as_densities() -> None:
     def record(**connections: tuple[int, int]) -> CellRecord:
-        found = {name: ConnectionDensity(size=size, kept=kept) for name, (size, kept) in connections.items()}
+        found = {name: ConnectionCounts(size=size, kept=kept) for name, (size, kept) in connections.items()}
         part = {"label": "m"}
         named = {"cell": "c", "suite": "s", "architecture": part, "method": part, "benchmark": part, "seed": 0}
         return CellRecord.model_validate(

@@ -16,7 +16,7 @@ from harness.report.html.training import densities
 from harness.results.cell_record import CellRecord
 from harness.results.mask_pictures import MaskPicture
 from harness.results.parsing import parse_series
-from harness.results.record_parts import ArchitecturePart, BenchmarkPart, ConnectionDensity, Density, MethodPart
+from harness.results.record_parts import ArchitecturePart, BenchmarkPart, ConnectionCounts, Density, MethodPart
 
 
 def cell(row="random", seed=0, stage=None, density=0.5, benchmark="digits", suite="s"):
@@ -78,7 +78,7 @@ def test_densities_over_training():
         benchmark=BenchmarkPart(**part),
         seed=0,
         density=Density(
-            connections={"a": ConnectionDensity(size=30, kept=3), "b": ConnectionDensity(size=10, kept=1)},
+            connections={"a": ConnectionCounts(size=30, kept=3), "b": ConnectionCounts(size=10, kept=1)},
         ),
         metrics={},
     )
