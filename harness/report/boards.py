@@ -10,7 +10,6 @@ import pandas as pd
 from harness.analysis.comparison import adjust, rank, rows, tables
 from harness.analysis.comparison_row import ComparisonRow
 from harness.formatting import duration, size
-from harness.report.cell_names import cell_names
 from harness.report.tables import (
     BETTER,
     NONE,
@@ -109,7 +108,10 @@ def _primary_table(table: Sequence[ComparisonRow]) -> Table:
     made += [(Column("budget", 2 if not equal else 5), budget), (Column("n", 3, True), lambda row: str(row.n))]
     if any(row.published is not None for row in table):
         made.append((Column("published", 4, True), lambda row: _optional(row.published, "g")))
-    made += [(Column("parameters left / all", 6), _parameters), (Column("cells", 7), lambda row: cell_names(row.cells))]
+    made += [
+        (Column("parameters left / all", 6), _parameters),
+        (Column("seeds", 7), lambda row: " ".join(map(str, row.seeds))),
+    ]
     title = f"{first.experiment}: {first.architecture} on {first.benchmark}".removeprefix(": ")
     groups = {row.group for row in table if (row.rank or 1) > 1}  # in which something is told apart
     bold = {i for i, row in enumerate(table) if row.rank == 1 and row.group in groups}

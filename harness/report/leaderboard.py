@@ -172,7 +172,10 @@ def _introduction(store: ResultStore, suite: str, frame: pd.DataFrame, left: Seq
     plan = store.plan(suite)
     parts = [f"{escape(plan.description)}\n"] if plan and plan.description else []
     parts.append(f"- Reproduce with {code(reproduce(plan, suite))}.")
-    parts.append("- `harness show CELL` shows a cell's record; tables name their cells last, each by its seed.")
+    parts.append(
+        "- A cell's record: `harness show EXPERIMENT.ARCHITECTURE.BENCHMARK.METHOD.sSEED`, with `.dDENSITY` before the "
+        "seed where one was asked for."
+    )
     for what, column in (("Versions", "versions"), ("Git revision", "revision"), ("Device", "device")):
         if found := sorted(filter(None, frame[column].unique())):
             parts.append(f"- {what}: {escape('; '.join(found))}.")

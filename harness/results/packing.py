@@ -67,7 +67,9 @@ def pack(store: ResultStore, suite: str, waiting: Callable[[], None] = lambda: N
         again = _content(Archive(archive.folder))
         if again != content:
             raise HarnessError(f"{archive.folder} does not hold what was written: nothing was removed; try again")
-        for kind, name in dict.fromkeys(loose):
+        for kind, name in sorted(
+            dict.fromkeys(loose), key=lambda file: file[0] == "cells"
+        ):  # by records they are found
             path = store.file(suite, kind, name).path
             with suppress(FileNotFoundError):
                 if path.read_bytes() == content[kind][name]:  # else it has been written again meanwhile

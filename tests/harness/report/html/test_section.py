@@ -44,9 +44,9 @@ def test_a_full_section_lacks_later_seeds_and_says_so(tmp_path):
     file = tmp_path / "any"
     file.touch()
     noise = np.random.RandomState(0).bytes(300).hex()
-    everything = fill(groups, lambda c: file, lambda path, c: noise, 10**6)
+    everything = fill(groups, lambda c: loose(file), lambda _, c: noise, 10**6)
     size = len(everything.chunks[0])
-    section = fill(groups, lambda c: file, lambda path, c: noise, 4 * size)
+    section = fill(groups, lambda c: loose(file), lambda _, c: noise, 4 * size)
     assert [[m["seed"] for m in group["members"]] for group in section.groups] == [[0, 1], [0, 1]]
     assert sorted(m["chunk"] for group in section.groups for m in group["members"]) == [0, 1, 2, 3]
     assert "2 further files" in section.notes[0]
@@ -62,7 +62,7 @@ def test_damaged_files_are_listed_and_cells_without_a_file_are_not(tmp_path):
         raise CorruptFile(f"{file.where} is too short")
 
     section = fill(groups, lambda c: loose(path if c.seed else tmp_path / "not"), make, 100)
-    assert [item.reason for item in section.left] == ["is damaged: there is too short"] * 2
+    assert [item.reason for item in section.left] == ["is damaged: there is too short"]  # once for both cells
     assert not section.groups and not section.chunks
 
 
