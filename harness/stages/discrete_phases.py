@@ -25,7 +25,7 @@ def prune(network: Network, phase: Prune) -> None:
     for name, score in network.method.scores(context).items():
         scores[name] = score.detach().float().masked_fill(~current[name], float("-inf"))
     chosen = select(scores, budget, network.connections, phase.distribution, phase.granularity)
-    masks = network.method.refine(chosen, context)
+    masks = chosen.updated(network.method.refine(chosen, context), f"{type(network.method).__name__}.refine()")
     weights.hold(masks)
     network.soft = False
 

@@ -59,7 +59,9 @@ def tallies(tables: Iterable[Sequence[ComparisonRow]]) -> dict[tuple[str, str], 
     return {pair: Tally(*count) for pair, count in counts.items()}
 
 
-def profile(tables: Iterable[Sequence[ComparisonRow]]) -> tuple[dict[str, list[tuple[float, float]]], int, int]:
+def performance_profile(
+    tables: Iterable[Sequence[ComparisonRow]],
+) -> tuple[dict[str, list[tuple[float, float]]], int, int]:
     """Performance profiles of methods, how many problems count, and how many do not.
 
     By method: (ratio, fraction of problems whose mean is within this ratio of the best one), rising. The ratio is
