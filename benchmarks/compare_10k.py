@@ -1,6 +1,6 @@
-"""Times `harness compare` over 10,000 result files, in a process of its own, imports included.
+"""Times `harness compare` over 10,000 result files and over their archive, in a process of its own, imports included.
 
-Run with ``python benchmarks/compare_10k.py``; the target is under 3 seconds of wall time.
+Run with ``python benchmarks/compare_10k.py``; the target is under 3 seconds of wall time, and an archive no slower.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import time
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
+
+from harness.results.packing import pack
+from harness.results.store import ResultStore
 
 METHODS = ("random", "magnitude", "genome", "rigl", "snip", "set", "shuffle", "reinit", "synflow", "hessian")
 DENSITIES = (0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01)
@@ -107,24 +110,33 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
     repository = Path(__file__).resolve().parents[1]
-    with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), options.cells)
+    with tempfile.TemporaryDirectory() as root:
+        loose, packed = (Path(root) / name for name in ("loose", "packed"))
+        for folder in (loose, packed):
+            write(folder, options.cells)
+        pack(ResultStore(packed), "matrix")
         for arguments in (["--methods", "genome", "random", "magnitude"], [], ["--format", "json"]):
-            seconds = []
+            seconds: dict[Path, list[float]] = {loose: [], packed: []}
+            said: dict[Path, bytes] = {}
             for _ in range(options.repeat):
-                start = time.perf_counter()
-                subprocess.run(
-                    [sys.executable, "-c", COMMAND, *arguments, "--results", folder],
-                    cwd=repository,
-                    env=os.environ | {"PYTHONPATH": str(repository)},
-                    stdout=subprocess.DEVNULL,
-                    check=True,
+                for folder in seconds:
+                    start = time.perf_counter()
+                    said[folder] = subprocess.run(
+                        [sys.executable, "-c", COMMAND, *arguments, "--results", folder],
+                        cwd=repository,
+                        env=os.environ | {"PYTHONPATH": str(repository)},
+                        stdout=subprocess.PIPE,
+                        check=True,
+                    ).stdout
+                    seconds[folder].append(time.perf_counter() - start)
+            assert said[loose] == said[packed]
+            for folder, times in seconds.items():
+                print(
+                    f"{options.cells} cells, {folder.name}, harness compare {' '.join(arguments)}: "
+                    f"{statistics.median(times):.2f} s [{min(times):.2f}, {max(times):.2f}]"
                 )
-                seconds.append(time.perf_counter() - start)
-            print(
-                f"{options.cells} cells, harness compare {' '.join(arguments)}: "
-                f"{statistics.median(seconds):.2f} s [{min(seconds):.2f}, {max(seconds):.2f}]"
-            )
+            ratios = [one / other for one, other in zip(seconds[packed], seconds[loose], strict=True)]
+            print(f"packed / loose: {statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]")
 
 
 if __name__ == "__main__":

@@ -67,9 +67,8 @@ def pack(store: ResultStore, suite: str, waiting: Callable[[], None] = lambda: N
         again = _content(Archive(archive.folder))
         if again != content:
             raise HarnessError(f"{archive.folder} does not hold what was written: nothing was removed; try again")
-        for kind, name in sorted(
-            dict.fromkeys(loose), key=lambda file: file[0] == "cells"
-        ):  # by records they are found
+        loose.sort(key=lambda file: file[0] == "cells")  # last: by records a later call finds what this one leaves
+        for kind, name in dict.fromkeys(loose):
             path = store.file(suite, kind, name).path
             with suppress(FileNotFoundError):
                 if path.read_bytes() == content[kind][name]:  # else it has been written again meanwhile
@@ -104,12 +103,12 @@ def unpack(store: ResultStore, suite: str, waiting: Callable[[], None] = lambda:
 
 def forget(store: ResultStore, suite: str, cells: set[str]) -> None:
     """Remove cells from results, loose and packed ones, so that they are run again."""
-    for cell in cells:
-        store.file(suite, "cells", cell).path.unlink(missing_ok=True)
-    archive = store.archive(suite)
-    if cells.isdisjoint(archive.names("cells")):
-        return
-    with Leases(store.work / "leases").hold(f"archive-{suite}", lambda: None):
+    with Leases(store.work / "leases").hold(f"archive-{suite}", lambda: None):  # else one could be packed meanwhile
+        for cell in cells:
+            store.file(suite, "cells", cell).path.unlink(missing_ok=True)
+        archive = store.archive(suite)
+        if cells.isdisjoint(archive.names("cells")):
+            return
         content = _content(archive)
         for kind in LINES:
             content[kind] = {name: data for name, data in content[kind].items() if name not in cells}

@@ -161,16 +161,11 @@ class ResultStore:
         loaded = self.record(suite, cell)
         return loaded if isinstance(loaded, CellRecord) else None
 
-    def record(self, suite: str, cell: str) -> CellRecord | LeftOut:
-        """One cell's record, or why it cannot be counted."""
+    def record(self, suite: str, cell: str, content: bytes | None = None) -> CellRecord | LeftOut:
+        """One cell's record, or why it cannot be counted; ``content`` if it has been read already."""
         file = self.file(suite, "cells", cell)
         try:
-            try:
-                content = file.path.read_bytes()
-            except FileNotFoundError:
-                line = file.archive.lines("cells").get(cell)
-                content = file.read() if line is None else line  # as JSON the same, without unfolding it
-            return parse_record(content, cell)
+            return parse_record(file.read() if content is None else content, cell)
         except OSError as error:
             return LeftOut(file.path, f"cannot be read: {error.strerror}")
         except CorruptFile as error:
@@ -191,17 +186,18 @@ class ResultStore:
         """Every record of a suite in order of file name; what cannot be counted comes as ``LeftOut``."""
         plan = self.plan(suite)
         current = None if plan is None else set(plan.cells)
+        loose, packed = self.loose(suite), dict[str, bytes]()
         try:
-            self.packed(suite)
+            packed = dict(self.archive(suite).lines("cells"))
         except CorruptFile as error:
             path = self.archive(suite).path("cells")
             yield LeftOut(path, str(error).removeprefix(f"{path} "))
-        for cell in self.names(suite):
+        for cell in sorted(loose.keys() | packed.keys()):
             if current is not None and cell not in current:
                 path = self.file(suite, "cells", cell).path
                 yield LeftOut(path, "not part of the suite as last planned (its configuration has changed)")
             else:
-                yield self.record(suite, cell)
+                yield self.record(suite, cell, packed.get(cell) if cell not in loose else None)
 
 
 def _finite(value: Any) -> Any:
