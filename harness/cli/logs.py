@@ -49,7 +49,7 @@ def command(cell: str, follow: bool, results: Path) -> None:
                 told[slurm] += len(text)
                 click.echo(text.decode(errors="replace"), nl=False)
         record = store.read(suite, name)
-        if not follow or (record is not None and record["status"] != "failed"):
+        if not follow or (record is not None and record.status != "failed"):
             break
         time.sleep(_LOOK)
     if not any(told.values()):

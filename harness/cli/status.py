@@ -57,18 +57,18 @@ def _show(console: Console, store: ResultStore, suite: str) -> None:
     from harness.formatting import duration
 
     plan = store.plan(suite)
-    names = plan["cells"] if plan else sorted(p.stem for p in (store.root / suite / "cells").glob("*.json"))
+    names = plan.cells if plan else store.names(suite)
     counts: dict[str, Counter[str]] = {}
     failures: list[str] = []
     unfinished: list[str] = []
     for name in names:
         record = store.read(suite, name)
-        state = record["status"] if record else "to do"
+        state: str = record.status if record else "to do"
         counts.setdefault(_row(name), Counter())[state] += 1
         if record is None:
             unfinished.append(name)
-        if record and record.get("failure"):
-            failures.append(f"{name}: {state}: {record['failure']['message'].splitlines()[0]}")
+        if record and record.failure:
+            failures.append(f"{name}: {state}: {(record.failure.message or 'no reason given').splitlines()[0]}")
     cluster = survey(store.work, suite, unfinished)
     for name, state in cluster.cells.items():
         counts[_row(name)].subtract(["to do"])

@@ -149,7 +149,7 @@ class SuiteWatch:
 
         plan = self.store.plan(self.name)
         states = self._cells()
-        names = plan["cells"] if plan else sorted(states)
+        names = plan.cells if plan else sorted(states)
         left = [name for name in names if name not in states]
         self.done = sum(states.get(name) == "done" for name in names)
         failed = len(names) - len(left) - self.done
@@ -174,22 +174,17 @@ class SuiteWatch:
 
     def _cells(self) -> dict[str, str]:
         """Status of every cell that has a record."""
-        import os
+        from harness.errors import HarnessError
 
-        folder = self.store.root / self.name / "cells"
         found: dict[str, tuple[int, str]] = {}
-        with suppress(FileNotFoundError):
-            for entry in os.scandir(folder):
-                cell, dot, kind = entry.name.rpartition(".")
-                if kind != "json" or not dot or cell.startswith("."):
-                    continue
-                with suppress(FileNotFoundError):
-                    changed = entry.stat().st_mtime_ns
-                    known = self._states.get(cell)
-                    if known is None or known[0] != changed:
-                        record = self.store.read(self.name, cell)
-                        known = (changed, record["status"] if record else "unreadable")
-                    found[cell] = known
+        with suppress(HarnessError):
+            found = dict.fromkeys(self.store.packed(self.name), (0, "done"))
+        for cell, changed in self.store.loose(self.name).items():
+            known = self._states.get(cell)
+            if known is None or known[0] != changed:
+                record = self.store.read(self.name, cell)
+                known = (changed, record.status if record else "unreadable")
+            found[cell] = known
         self._states = found
         return {cell: status for cell, (_, status) in found.items() if status != "unreadable"}
 

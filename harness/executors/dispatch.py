@@ -245,7 +245,7 @@ class Dispatch:
         if isinstance(job.work, Stage):
             return self._stages.manifest(job.id) is not None
         record = self._results.read(job.work.cell.suite, job.id)
-        return record is not None and record["status"] == "done"
+        return record is not None and record.status == "done"
 
     def _ask(self) -> None:
         """Ask SLURM about what was handed in, and see to what has ended."""

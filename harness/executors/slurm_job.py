@@ -151,7 +151,7 @@ class JobView:
                 done = self._stages.manifest(job.id) is not None
             else:
                 record = self._results.read(job.work.cell.suite, job.id)
-                done = record is not None and record["status"] in ("done", "diverged")
+                done = record is not None and record.status in ("done", "diverged")
             if done:
                 self._done += 1
                 continue
