@@ -17,6 +17,7 @@ from tabulate import tabulate
 
 from harness.cli import data_option, plugin_option
 from harness.errors import HarnessError
+from harness.machine import cores
 from harness.registry.plugins import KINDS, Registry, load
 from harness.storage.data_directory import data_directory
 from harness.version import __version__
@@ -84,7 +85,7 @@ def _torch() -> Iterator[Check]:
         yield Check("ok", f"device cuda:{index}", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
     if not cuda:
         yield Check("note", "device", "cpu only: no CUDA device is visible to torch")
-    yield Check("ok", "cpu", f"{torch.backends.cpu.get_cpu_capability()}, {_cores()} cores usable")
+    yield Check("ok", "cpu", f"{torch.backends.cpu.get_cpu_capability()}, {cores()} cores usable")
     yield Check("ok", "threads", f"torch would use {torch.get_num_threads()}; a suite's training.threads decides")
     yield _bf16(torch, cuda)
     yield Check(
@@ -103,10 +104,6 @@ def _bf16(torch: Any, cuda: bool) -> Check:
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return Check("ok" if native else "note", "bf16", "native" if native else "emulated on this GPU: slow")
     return Check("note", "bf16", "works on the cpu, but is fast only where the cpu has bf16 instructions")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _on(setting: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -97,6 +96,7 @@ def command(
     from harness.executors.planning import forget, make_plan
     from harness.executors.slurm import SlurmExecutor
     from harness.executors.submitter import Submitter
+    from harness.machine import gpus
     from harness.registry.plugins import load
     from harness.results.run_log import choose
     from harness.results.store import ResultStore
@@ -142,7 +142,7 @@ def command(
             submitter = Submitter(results.resolve(), loaded.name, options, seconds, plugins, checkpoint_minutes * 60)
             runs: Executor = SlurmExecutor(submitter, detach)
         else:
-            runs = LocalExecutor(results.resolve(), count, _gpus(), plugins, checkpoint_minutes * 60)
+            runs = LocalExecutor(results.resolve(), count, gpus(), plugins, checkpoint_minutes * 60)
         outcome = _execute(runs, console, plan, store, registry, seconds, max_failures, beats=not options)
         cells = {planned.id for planned in plan.selected}
         failures = {name: str(found["message"]) for name, found in outcome.failures.items() if name in cells}
@@ -154,7 +154,7 @@ def command(
     if interrupted:
         click.echo(f"stopped; to go on: {_again()}", err=True)
         sys.exit(130)
-    if failures := {**plan.diverged, **failures}:
+    if failures := {name: str(found["message"]) for name, found in plan.diverged.items()} | failures:
         _list_failures(console, store, loaded, failures)
         sys.exit(1)
 
@@ -337,17 +337,10 @@ def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell], bool]:
 
 
 def _default_workers(suite: Suite) -> int:
+    from harness.machine import cores, gpus
+
     threads = max(cell.training.threads for cell in suite.cells)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return _gpus() or max(1, cores // threads)
-
-
-def _gpus() -> int:
-    if os.environ.get("HARNESS_DEVICE", "cuda").startswith("cpu"):
-        return 0
-    import torch
-
-    return torch.cuda.device_count()
+    return gpus() or max(1, cores() // threads)
 
 
 def _again() -> str:

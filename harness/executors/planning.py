@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from harness.executors.base import Job
+from harness.executors.completion import Completion, recorded_failure
 from harness.results.packing import forget as forget_cells
 from harness.results.store import ResultStore
 from harness.stages.graph import Graph, PlannedCell, Stage
@@ -42,7 +43,7 @@ class Plan:
     graph: Graph
     selected: list[PlannedCell]
     finished: list[PlannedCell] = field(default_factory=list)
-    diverged: dict[str, str] = field(default_factory=dict)
+    diverged: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
 
@@ -76,7 +77,7 @@ def make_plan(
     def need(stage: Stage) -> bool:
         """Add a stage and what it needs, unless it is finished; whether it was missing."""
         if stage.hash not in finished:
-            finished[stage.hash] = stage.hash not in forgotten and store.manifest(stage.hash) is not None
+            finished[stage.hash] = stage.hash not in forgotten and Completion.of(stage, results, store).settled
             if not finished[stage.hash]:
                 plan.damaged += filter(None, [store.damaged(stage.hash)])
                 missing = tuple(name for name in stage.needs if need(graph.stages[name]))
@@ -89,10 +90,11 @@ def make_plan(
             plan.finished.append(planned)
             continue
         record = results.read(suite, planned.id) if planned.id in loose[suite] else None
-        if record is not None and record.status in ("done", "diverged"):
+        completion = Completion.of_record(record)
+        if record is not None and completion.settled:
             plan.finished.append(planned)
-            if record.status == "diverged":
-                plan.diverged[planned.id] = (record.failure and record.failure.message) or "diverged"
+            if completion is Completion.DIVERGED:
+                plan.diverged[planned.id] = recorded_failure(record)
         elif planned.id not in added:
             added.add(planned.id)
             last = planned.stages[-1]
