@@ -58,7 +58,7 @@ def _show(console: Console, store: ResultStore, suite: str) -> None:
     from harness.formatting import duration
 
     plan = store.plan(suite)
-    names = plan["cells"] if plan else sorted(p.stem for p in (store.root / suite / "cells").glob("*.json"))
+    names = plan.cells if plan else store.names(suite)
     counts: dict[str, Counter[str]] = {}
     failures: list[str] = []
     unfinished: list[str] = []
@@ -69,7 +69,7 @@ def _show(console: Console, store: ResultStore, suite: str) -> None:
         if record is None:
             unfinished.append(name)
         elif state is not Completion.DONE:
-            failures.append(f"{name}: {state}: {recorded_failure(record)['message'].splitlines()[0]}")
+            failures.append(f"{name}: {state}: {str(recorded_failure(record)['message']).splitlines()[0]}")
     cluster = survey(store.work, suite, unfinished)
     for name, word in cluster.cells.items():
         counts[_row(name)].subtract([Completion.TO_DO.value])

@@ -151,7 +151,7 @@ class SuiteWatch:
 
         plan = self.store.plan(self.name)
         states = self._cells()
-        names = plan["cells"] if plan else sorted(states)
+        names = plan.cells if plan else sorted(states)
         left = [name for name in names if name not in states]
         self.done = sum(states.get(name) is Completion.DONE for name in names)
         failed = len(names) - len(left) - self.done
@@ -176,23 +176,17 @@ class SuiteWatch:
 
     def _cells(self) -> dict[str, Completion]:
         """How far every cell is that has a record."""
-        import os
-
+        from harness.errors import HarnessError
         from harness.executors.completion import Completion
 
-        folder = self.store.root / self.name / "cells"
         found: dict[str, tuple[int, Completion]] = {}
-        with suppress(FileNotFoundError):
-            for entry in os.scandir(folder):
-                cell, dot, kind = entry.name.rpartition(".")
-                if kind != "json" or not dot or cell.startswith("."):
-                    continue
-                with suppress(FileNotFoundError):
-                    changed = entry.stat().st_mtime_ns
-                    known = self._states.get(cell)
-                    if known is None or known[0] != changed:
-                        known = (changed, Completion.of_record(self.store.read(self.name, cell)))
-                    found[cell] = known
+        with suppress(HarnessError):
+            found = dict.fromkeys(self.store.packed(self.name), (0, Completion.DONE))
+        for cell, changed in self.store.loose(self.name).items():
+            known = self._states.get(cell)
+            if known is None or known[0] != changed:
+                known = (changed, Completion.of_record(self.store.read(self.name, cell)))
+            found[cell] = known
         self._states = found
         return {cell: state for cell, (_, state) in found.items() if state is not Completion.TO_DO}
 

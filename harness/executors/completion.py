@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from harness.results.store import Record, ResultStore
+from harness.results.cell_record import CellRecord
+from harness.results.store import ResultStore
 from harness.stages.graph import PlannedCell, Stage
 from harness.stages.store import StageStore
 
@@ -29,12 +30,11 @@ class Completion(StrEnum):
         return self in (Completion.DONE, Completion.DIVERGED)
 
     @classmethod
-    def of_record(cls, record: Record | None) -> Completion:
+    def of_record(cls, record: CellRecord | None) -> Completion:
         """Of the cell whose record this is, None if it has none that can be read."""
         if record is None:
             return cls.TO_DO
-        status = record["status"]
-        return cls(status) if status in (cls.DONE, cls.DIVERGED) else cls.FAILED
+        return cls(record.status)
 
     @classmethod
     def of(cls, work: Stage | PlannedCell, results: ResultStore, stages: StageStore) -> Completion:
@@ -44,6 +44,8 @@ class Completion(StrEnum):
         return cls.of_record(results.read(work.cell.suite, work.id))
 
 
-def recorded_failure(record: Record) -> Mapping[str, Any]:
+def recorded_failure(record: CellRecord) -> Mapping[str, Any]:
     """What the record of a cell that failed or diverged says about it."""
-    return record.get("failure") or {"type": "Unknown", "message": str(record["status"]), "traceback": "", "step": None}
+    if record.failure is None:
+        return {"type": "Unknown", "message": record.status, "traceback": "", "step": None}
+    return record.failure.model_dump()

@@ -240,7 +240,7 @@ class Dispatch:
             failure: Mapping[str, Any] | None = self._submissions.failure(name)
             if completion is Completion.DIVERGED and failure is None:  # of another run: this one's job found it so
                 record = self._results.read(job.work.cell.suite, name)
-                failure = record and recorded_failure(record)
+                failure = None if record is None else recorded_failure(record)
             if completion is Completion.DONE:
                 del self._open[name]
                 self._view.finished(job)

@@ -61,6 +61,7 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
     from harness.results import mask_pictures
     from harness.results.record import describe_failure, evaluated
     from harness.results.run_log import RunLog, chosen
+    from harness.results.series import Series
     from harness.results.store import ResultStore
     from harness.stages.graph import PlannedCell, Stage
     from harness.stages.runner import StageRunner
@@ -134,10 +135,11 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
         require_as_planned(planned.cell, registry, scored=True)
         suite, last = planned.cell.suite, planned.stages[-1].hash
         record, samples, masks, connections = evaluated(planned, runner, registry, substrate.device)
-        record["samples"] = results.write_samples(suite, planned.id, samples)
-        results.write_series(suite, planned.id, {"cell": planned.id, **store.series(last)})
+        record = record.model_copy(update={"samples": results.write_samples(suite, planned.id, samples)})
+        series = {"cell": planned.id, **store.series(last)}
+        results.write_series(suite, planned.id, Series.model_validate(series, strict=False))
         if masks is not None:
-            mask_pictures.write(results.masks_path(suite, last), masks, connections)
+            mask_pictures.write(results.file(suite, "masks", last).path, masks, connections)
         results.write(record)
         log.evaluated(planned, record)
         return None
