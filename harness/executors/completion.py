@@ -48,4 +48,7 @@ def recorded_failure(record: CellRecord) -> Mapping[str, Any]:
     """What the record of a cell that failed or diverged says about it."""
     if record.failure is None:
         return {"type": "Unknown", "message": record.status, "traceback": "", "step": None}
-    return record.failure.model_dump()
+    told = record.failure.model_dump()
+    if told["cause"] is None:  # who has one follows from another failure
+        del told["cause"]
+    return told | {"message": told["message"] or record.status}

@@ -182,6 +182,7 @@ def test_who_follows_a_slurm_job_takes_settled_cells_as_ended(graph, results, re
             failure = view.ended[by_row(graph)[row]]
             assert (failure is not None) == due.failure and (failure is None or failure["type"] == "Diverged"), row
     assert follows.outcome.failures.keys() == {by_row(graph)["diverged"]}
+    assert follows._own_failures == 1, "it follows from no other failure"
 
 
 @pytest.mark.slow
