@@ -70,6 +70,30 @@ class Prune(Phase):
 
 
 @dataclass(frozen=True, slots=True)
+class Calibrate(Phase):
+    """Look at training batches without training on them: the same ones for every method of a seed.
+
+    Without hooks it estimates the running statistics of batch norms anew, for the weights as they are: reset, then
+    the mean over the batches in training mode. Where a network has none it does nothing. With hooks it is the
+    method's :meth:`~harness.core.method.SparsityMethod.calibrate` instead.
+
+    Attributes:
+        batches: how many; each of the suite's batch size over its micro-batches.
+    """
+
+    batches: int
+    hooks: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Bake(Phase):
+    """Write the final weights of a composed method, under its final masks, into the raw weights.
+
+    From there on masks are hard and held: for phases that prune or fine-tune what the method has found.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Inherit(Phase):
     """Take the final weights and hard masks of the cell named under ``source``, trained on whatever it was."""
 

@@ -41,6 +41,8 @@ RECORD (schema 1), all densities in [0, 1]:
     published       number a paper reports for the primary metric, or null
     spent           {steps, examples, tokens, seconds, peak_memory_bytes (of the GPU in these stages, else of the
                     worker process, with torch itself and what it ran before),
+                    calibration: {batches, examples} looked at without training on them, in none of the other numbers
+                    (absent in old records),
                     flops: {convention, training: dense-equivalent, whole program, inference: of one example,
                     sparse_convention, training_sparse, inference_sparse: in sparse kernels, null where not known
                     (absent in old records)}}

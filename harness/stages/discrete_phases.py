@@ -1,4 +1,4 @@
-"""What the discrete phases do: prune, rewind, reinitialise."""
+"""What the discrete phases do: prune, bake, rewind, reinitialise."""
 
 from __future__ import annotations
 
@@ -12,21 +12,41 @@ from harness.core.masks import Masks
 from harness.core.phases import Prune, Reinitialize
 from harness.errors import Unsupported
 from harness.seeds import derived_seed
+from harness.stages.calibration import Batches
 from harness.stages.network import Network
 
 
-def prune(network: Network, phase: Prune) -> None:
-    """Score, select exactly, let the method refine, and zero what is pruned."""
+def prune(network: Network, phase: Prune, batches: Batches) -> None:
+    """Score, select exactly, let the method refine, and zero what is pruned.
+
+    Raises:
+        HarnessError: if the raw weights are not those that the network computes with.
+    """
+    network.require_final(phase)
     weights = network.begin_phase(hooks=False)
     context = network.context
     current = context.masks
     budget = _budget(network, phase, current)
     scores = {}
-    for name, score in network.method.scores(context).items():
-        scores[name] = score.detach().float().masked_fill(~current[name], float("-inf"))
-    chosen = select(scores, budget, network.connections, phase.distribution, phase.granularity)
-    masks = network.method.refine(chosen, context)
+    with batches.open():
+        for name, score in network.method.scores(context).items():
+            scores[name] = score.detach().float().masked_fill(~current[name], float("-inf"))
+        chosen = select(scores, budget, network.connections, phase.distribution, phase.granularity)
+        masks = network.method.refine(chosen, context)
     weights.hold(masks)
+    network.soft = False
+
+
+@torch.no_grad()
+def bake(network: Network) -> None:
+    """Raw weights become the method's final ones under its final masks; does nothing where masks are hard already."""
+    if not network.soft:
+        return
+    masks = network.method.final_masks(network.context)
+    for name, final in network.begin_phase(hooks=True).final(masks).items():
+        network.module.get_parameter(name).copy_(final)
+    network.current.hard = masks
+    network.begin_phase(hooks=False)
     network.soft = False
 
 
@@ -80,6 +100,8 @@ def inherit(network: Network) -> None:
     network.spent.steps += int(source.spent.get("steps", 0))
     network.spent.examples += int(source.spent.get("examples", 0))
     network.spent.seconds += source.spent.get("seconds", 0.0)
+    network.spent.calibration_batches += int(source.spent.get("calibration_batches", 0))
+    network.spent.calibration_examples += int(source.spent.get("calibration_examples", 0))
     network.trained_by = [dict(environment) for environment in source.trained_by] + network.trained_by
 
 

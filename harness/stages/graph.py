@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.core.method import SparsityMethod, TrainingBudget
-from harness.core.phases import Phase, Reinitialize, Train, total_steps
+from harness.core.phases import Calibrate, Phase, Reinitialize, Train, total_steps
 
 if TYPE_CHECKING:
     from harness.registry.plugins import Registry
@@ -45,6 +45,11 @@ class Stage:
     def steps(self) -> int:
         """Optimizer steps of this stage."""
         return total_steps(self.phases)
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether a phase computes something from training data without training."""
+        return any(isinstance(phase, Calibrate) for phase in self.phases)
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -18,9 +18,10 @@ from harness.core.data import DataSpec
 from harness.core.densities import DensityBudget, select
 from harness.core.masks import Masks
 from harness.core.method import MethodContext, Source, SparsityMethod, TrainingBudget
-from harness.core.phases import Inherit, Phase, Prune, Rewind, Train
+from harness.core.phases import Bake, Calibrate, Inherit, Phase, Prune, Rewind, Train
 from harness.seeds import derived_seed
-from harness.stages.discrete_phases import inherit, prune
+from harness.stages.calibration import Batches, calibrate
+from harness.stages.discrete_phases import bake, inherit, prune
 from harness.stages.network import Network, initial_module
 from harness.suites.schema import Training
 from harness.testing.checks import CPU, Options, equal, maker, require, require_json
@@ -108,6 +109,7 @@ def _network(
         source=source,
         seed=derived_seed(0, "method"),
         device=CPU,
+        data=adapted.data,
     )
     method.attach(context)
     cell = cast("Cell", None)  # only reinitialisation looks at it, in which a method has no part
@@ -115,11 +117,14 @@ def _network(
 
 
 def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
-    """Prune, or train if the method has a part in it."""
+    """Do a phase, if the method has a part in it."""
     before = network.current.hard
+    data = ToyData(network.architecture.data)
+    batches = Batches(network, lambda: data, TRAINING, seed=0)
+    _check_raw(name, network, phase)
     if isinstance(phase, Prune):
         try:
-            prune(network, phase)
+            prune(network, phase, batches)
         except (ValueError, KeyError, RuntimeError) as error:
             raise AssertionError(f"{name}: {phase} fails, see scores() and refine(): {error}") from error
         _check_masks(name, "refine", network.context.masks, network.connections)
@@ -129,9 +134,13 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
             require(not reopened, f"{name}: {phase} opens {reopened} weights of '{connection}' that were pruned before")
     elif isinstance(phase, Inherit):
         inherit(network)
+    elif isinstance(phase, Bake):
+        bake(network)
+    elif isinstance(phase, Calibrate):
+        calibrate(network, phase, batches)
     elif isinstance(phase, Train) and phase.hooks:
         network.soft = network.method.mode == "composed"
-        weights, data = network.begin_phase(hooks=True), ToyData(network.architecture.data)
+        weights = network.begin_phase(hooks=True)
         trainer = Trainer(
             weights=weights,
             method=network.method,
@@ -143,10 +152,19 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
             substrate=Substrate(0, 1, CPU),
         )
         trainer.run(lambda _: _check_soft(name, network))
-        if network.soft:
-            if last:
-                _check_final(name, network, weights)
-            weights.materialise()
+        if network.soft and last:
+            _check_final(name, network, weights)
+        weights.put_back()
+
+
+def _check_raw(name: str, network: Network, phase: Phase) -> None:
+    """What goes on from raw weights finds the final ones there."""
+    goes_on = isinstance(phase, Prune) or (isinstance(phase, Train | Calibrate) and not phase.hooks)
+    require(
+        not (goes_on and network.soft and type(network.method).final is not SparsityMethod.final),
+        f"{name}: {phase} would go on from raw weights, and final() says that the trained network has others: put "
+        "Bake() before it",
+    )
 
 
 def _check_program(name: str, program: Sequence[Phase]) -> None:
