@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Use = Literal["required", "optional", "never"]
 Schedule = Literal["same", "constant"]
+Refined = Masks | tuple[Masks, Mapping[str, Tensor]]
 NO_DATA = DataSpec("", (), 0, 0)
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
@@ -247,8 +248,12 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         """
         raise NotImplementedError(f"{type(self).__name__} has a Prune phase but no scores()")
 
-    def refine(self, masks: Masks, context: MethodContext) -> Masks:
-        """Last word on the masks of a ``Prune`` phase (a structural rule, say). Default: unchanged."""
+    def refine(self, masks: Masks, context: MethodContext) -> Refined:
+        """Last word on the masks of a ``Prune`` phase (a structural rule, say). Default: unchanged.
+
+        May return new weights beside the masks: connection -> tensor of the region's shape, and for parameters in
+        which no connection lies, such as biases, name -> tensor. What the masks close becomes zero after that.
+        """
         return masks
 
     def calibrate(self, phase: Calibrate, context: MethodContext) -> None:

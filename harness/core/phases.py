@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.core.densities import Distribution, Granularity
+from harness.errors import UserError
+
+LATER = {"hashed": "unless_default"}
+"""Marks a field that came later than results which are still valid: at its default it enters no hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Train(Phase):
-    """Train for ``steps`` optimizer steps; a fresh optimizer and a whole learning-rate schedule.
+    """Train for ``steps`` optimizer steps; a fresh optimizer and a whole learning-rate schedule, or part of one.
 
     Attributes:
         steps: optimizer steps; 0 trains nothing, and the method still takes part.
@@ -31,6 +35,12 @@ class Train(Phase):
         schedule: ``cosine``, ``linear``, ``constant``, or None for the suite's.
         weight_decay: or None for the suite's.
         restart_data: begin the data order anew instead of going on where the last phase stopped.
+        begin, of: these are steps ``begin`` to ``begin + steps`` of a schedule over ``of`` (default: to its end), at
+            the rates and, where ``begin`` > 0, on the examples of these steps of a training that began with the
+            program.
+
+    Raises:
+        UserError: if the steps do not lie within the schedule.
     """
 
     steps: int
@@ -38,6 +48,20 @@ class Train(Phase):
     schedule: Literal["cosine", "linear", "constant"] | None = None
     weight_decay: float | None = None
     restart_data: bool = False
+    begin: int = field(default=0, metadata=LATER)
+    of: int | None = field(default=None, metadata=LATER)
+
+    def __post_init__(self) -> None:
+        if self.begin < 0 or self.begin + self.steps > self.whole:
+            raise UserError(
+                f"steps {self.begin} to {self.begin + self.steps} are no part of a schedule of {self.whole} steps: "
+                "begin must be at least 0, begin + steps at most of"
+            )
+
+    @property
+    def whole(self) -> int:
+        """Steps of the whole schedule."""
+        return self.begin + self.steps if self.of is None else self.of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from harness.core.densities import DensityBudget, select
 from harness.core.masks import Masks
 from harness.core.phases import Prune, Reinitialize
-from harness.errors import Unsupported
+from harness.errors import Unsupported, unknown_name
 from harness.seeds import derived_seed
 from harness.stages.calibration import Batches
 from harness.stages.network import Network
@@ -32,9 +32,34 @@ def prune(network: Network, phase: Prune, batches: Batches) -> None:
         for name, score in network.method.scores(context).items():
             scores[name] = score.detach().float().masked_fill(~current[name], float("-inf"))
         chosen = select(scores, budget, network.connections, phase.distribution, phase.granularity)
-        masks = network.method.refine(chosen, context)
+        refined = network.method.refine(chosen, context)
+    masks, values = refined if isinstance(refined, tuple) else (refined, {})
+    _set_weights(network, values)
     weights.hold(masks)
     network.soft = False
+
+
+@torch.no_grad()
+def _set_weights(network: Network, values: Mapping[str, Tensor]) -> None:
+    """New weights by connection, or by the name of a parameter in which none lies.
+
+    Raises:
+        ValueError: if there is no such thing, or the weights do not fit or are not finite.
+    """
+    regions = {c.name: c.region(network.module.get_parameter(c.parameter)) for c in network.connections}
+    maskable = {c.parameter for c in network.connections}
+    others = {name: parameter for name, parameter in network.module.named_parameters() if name not in maskable}
+    targets = {**others, **regions}
+    for name, value in values.items():
+        if name not in targets:
+            raise ValueError(f"refine() gives new weights for {unknown_name('connection or parameter', name, targets)}")
+        if value.shape != targets[name].shape or not bool(value.isfinite().all()):
+            given = tuple(value.shape) if value.shape != targets[name].shape else "NaN or infinite ones"
+            raise ValueError(
+                f"refine() gives new weights for '{name}': {given}, must be finite and {tuple(targets[name].shape)}"
+            )
+    for name, value in values.items():
+        targets[name].copy_(value)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from harness.core.method import SparsityMethod, TrainingBudget
@@ -239,7 +239,12 @@ def _split(phases: Sequence[Phase]) -> list[tuple[int, tuple[Phase, ...]]]:
 
 def _phase_text(method: SparsityMethod[Any], phase: Phase) -> str:
     own = method.influences(phase) if phase.hooks else None
-    return _canonical({"type": type(phase).__qualname__, **asdict(phase), "method": own})
+    data = {
+        f.name: value
+        for f in fields(phase)
+        if (value := getattr(phase, f.name)) != f.default or f.metadata.get("hashed") != "unless_default"
+    }
+    return _canonical({"type": type(phase).__qualname__, **data, "method": own})
 
 
 def _canonical(value: Any) -> str:

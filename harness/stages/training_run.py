@@ -105,8 +105,8 @@ class TrainingRun:
         weights = network.begin_phase(self.phase.hooks)
         method = network.method if self.phase.hooks else None
         network.soft = method is not None and method.mode == "composed"
-        if self.phase.restart_data and resumed is None:
-            network.position = 0
+        if (self.phase.restart_data or self.phase.begin) and resumed is None:
+            network.position = self.phase.begin * self.cell.training.batch_size
         torch.manual_seed(derived_seed(self.cell.seed, "training", self.program_phase))
         self.weights = weights
         if self.phase.steps == 0:  # only to evaluate what is there: no data is read

@@ -24,7 +24,7 @@ from harness.stages.calibration import Batches, calibrate
 from harness.stages.discrete_phases import bake, inherit, prune
 from harness.stages.network import Network, initial_module
 from harness.suites.schema import Training
-from harness.testing.checks import CPU, Options, equal, maker, require, require_json
+from harness.testing.checks import CPU, Options, equal, maker, require, require_json, same_bits
 from harness.testing.toy import ToyArchitecture, ToyData
 from harness.training.distributed import Substrate
 from harness.training.sampler import Sampler
@@ -36,6 +36,22 @@ if TYPE_CHECKING:
 
 TRAINING = Training(steps=20, batch_size=8, optimizer="sgd", lr=0.05)
 Method = SparsityMethod[Any]
+HOOKS = (
+    "attach",
+    "scores",
+    "refine",
+    "calibrate",
+    "effective",
+    "on_gradients",
+    "regularizers",
+    "after_step",
+    "final_masks",
+    "final",
+    "soft_densities",
+    "state_dict",
+    "load_state_dict",
+)
+"""Of which none may write to the network."""
 
 
 def check_method(
@@ -111,9 +127,34 @@ def _network(
         device=CPU,
         data=adapted.data,
     )
+    _guard(method, context)
     method.attach(context)
     cell = cast("Cell", None)  # only reinitialisation looks at it, in which a method has no part
     return Network(cell, adapted, module, scope, method, context)
+
+
+def _guard(method: Method, context: MethodContext) -> None:
+    """From here on every hook that writes to the network fails: what a method wants to change, it returns."""
+
+    def guarded(hook: str) -> Callable[..., Any]:
+        original = getattr(method, hook)
+
+        def call(*arguments: Any) -> Any:
+            own = {id(tensor): tensor for tensor in (*context.model.parameters(), *context.raw.values())}
+            before = {key: tensor.detach().clone() for key, tensor in own.items()}
+            found = original(*arguments)
+            written = [tensor for key, tensor in own.items() if not same_bits(tensor.detach(), before[key])]
+            require(
+                not written,
+                f"{type(method).__name__}.{hook}() writes to the network's weights: return new ones from refine(), or "
+                "compose() them",
+            )
+            return found
+
+        return call
+
+    for hook in HOOKS:
+        setattr(method, hook, guarded(hook))
 
 
 def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
