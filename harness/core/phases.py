@@ -135,6 +135,27 @@ class Rewind(Phase):
 
 
 @dataclass(frozen=True, slots=True)
+class Average(Phase):
+    """Weights and running statistics become the mean of what earlier training phases ended with; masks stay.
+
+    Each of them must have kept every weight that is kept now, so that no mean is taken with a weight that was pruned.
+
+    Attributes:
+        phases: indices into the program of the training phases whose ends are meant, each once.
+
+    Raises:
+        UserError: if there are none, or one is named twice.
+    """
+
+    phases: tuple[int, ...]
+    hooks: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not self.phases or len(set(self.phases)) < len(self.phases):
+            raise UserError(f"Average{self.phases}: name at least one training phase, and none twice")
+
+
+@dataclass(frozen=True, slots=True)
 class Reinitialize(Phase):
     """Give surviving weights new values.
 

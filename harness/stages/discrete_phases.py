@@ -1,16 +1,17 @@
-"""What the discrete phases do: prune, bake, rewind, reinitialise."""
+"""What the discrete phases do: prune, bake, rewind, average, reinitialise."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness.core.densities import DensityBudget, select
 from harness.core.masks import Masks
-from harness.core.phases import Prune, Reinitialize
-from harness.errors import Unsupported, unknown_name
+from harness.core.phases import Average, Prune, Reinitialize
+from harness.errors import HarnessError, Unsupported, unknown_name
 from harness.seeds import derived_seed
 from harness.stages.calibration import Batches
 from harness.stages.network import Network
@@ -99,6 +100,32 @@ def set_back(network: Network, target: Mapping[str, Tensor]) -> None:
     network.module.load_state_dict(dict(target))
     network.begin_phase(hooks=False)
     network.soft = False
+
+
+@torch.no_grad()
+def average(network: Network, phase: Average, states: Sequence[Mapping[str, Any]]) -> None:
+    """Weights and buffers as means over the states that stages left; whole numbers, such as counts, as they are.
+
+    Raises:
+        HarnessError: if one of the states lacks a weight that is kept now, or its weights are not its final network's.
+    """
+    current, shapes = network.context.masks.to("cpu"), {c.name: c.shape for c in network.connections}
+    for index, state in zip(phase.phases, states, strict=True):
+        network.require_final(phase, soft=state["soft"])
+        theirs = Masks.unpacked(state["masks"], shapes) if state["masks"] is not None else None
+        lacking = sum(int((mask & ~theirs[name]).sum()) for name, mask in current.items()) if theirs is not None else 0
+        if lacking:
+            raise HarnessError(
+                f"{phase} cannot average phase {index}: it had pruned {lacking:,} weights that are kept now. Average "
+                "what was trained under the same masks, or under masks that kept more"
+            )
+    means = {
+        name: torch.stack([state["weights"][name] for state in states]).mean(0, dtype=torch.float64)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in network.module.state_dict().items()
+    }
+    set_back(network, means)
 
 
 @torch.no_grad()

@@ -68,7 +68,7 @@ class Stage:
             if stage.offset + len(stage.phases) - 1 == phase:
                 return stage
             stage = stage.parent
-        raise ValueError(f"phase {phase} is no earlier training phase: there is nothing to rewind to")
+        raise ValueError(f"phase {phase} is no earlier training phase: its end is not kept")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

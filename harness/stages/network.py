@@ -118,17 +118,19 @@ class Network:
         self.context.raw = weights.raw
         return weights
 
-    def require_final(self, phase: Phase) -> None:
+    def require_final(self, phase: Phase, soft: bool | None = None) -> None:
         """Before a phase that goes on from raw weights under final masks: those must be the final network.
+
+        ``soft`` says of weights from an earlier stage whether they were trained in composed mode.
 
         Raises:
             HarnessError: if the method's final network computes with others.
         """
-        if self.soft and type(self.method).final is not SparsityMethod.final:
+        if (self.soft if soft is None else soft) and type(self.method).final is not SparsityMethod.final:
             name = type(phase).__name__
             raise HarnessError(
                 f"method '{self.cell.method}' was trained with weights that it composes, and {name} would go on from "
-                f"its raw ones: put Bake() before {name} in program(), which writes its final weights into them"
+                f"its raw ones: put Bake() between them in program(), which writes its final weights into them"
             )
 
     def initial(self, draw: int = 0) -> nn.Module:

@@ -14,11 +14,11 @@ from torch import nn
 
 from harness.core.benchmark import Benchmark
 from harness.core.data import Split, TrainingData
-from harness.core.phases import Bake, Calibrate, Inherit, Phase, Prune, Reinitialize, Rewind, Train
+from harness.core.phases import Average, Bake, Calibrate, Inherit, Phase, Prune, Reinitialize, Rewind, Train
 from harness.errors import BadScore, HarnessError
 from harness.seeds import derived_seed
 from harness.stages.calibration import Batches, calibrate
-from harness.stages.discrete_phases import bake, inherit, prune, reinitialise, set_back
+from harness.stages.discrete_phases import average, bake, inherit, prune, reinitialise, set_back
 from harness.stages.network import Network, NetworkBuilder
 from harness.stages.scoring import Checked, checked
 from harness.stages.store import StageStore
@@ -142,6 +142,8 @@ class StageRunner:
             reinitialise(network, phase, index)
         elif isinstance(phase, Inherit):
             inherit(network)
+        elif isinstance(phase, Average):
+            average(network, phase, [self.store.state(stage.ancestor(i).hash) for i in phase.phases])
         elif isinstance(phase, Rewind):
             if phase.phase < 0:
                 target: Mapping[str, Any] = network.initial().state_dict()

@@ -18,7 +18,7 @@ from harness.core.data import DataSpec
 from harness.core.densities import DensityBudget, select
 from harness.core.masks import Masks
 from harness.core.method import MethodContext, Source, SparsityMethod, TrainingBudget
-from harness.core.phases import Bake, Calibrate, Inherit, Phase, Prune, Rewind, Train
+from harness.core.phases import Average, Bake, Calibrate, Inherit, Phase, Prune, Rewind, Train
 from harness.seeds import derived_seed
 from harness.stages.calibration import Batches, calibrate
 from harness.stages.discrete_phases import bake, inherit, prune
@@ -214,6 +214,11 @@ def _check_program(name: str, program: Sequence[Phase]) -> None:
         require(isinstance(phase, Phase), f"{name}.program()[{index}] is {phase!r}, must be a harness.Phase")
         if isinstance(phase, Rewind):
             require(-1 <= phase.phase < index, f"{name}.program()[{index}] rewinds to phase {phase.phase}: not earlier")
+        for other in phase.phases if isinstance(phase, Average) else ():
+            require(
+                0 <= other < index and isinstance(program[other], Train),
+                f"{name}.program()[{index}] averages phase {other}: not an earlier Train",
+            )
         if isinstance(phase, Train):
             require(phase.steps >= 1, f"{name}.program()[{index}] trains for {phase.steps} steps: at least 1")
 

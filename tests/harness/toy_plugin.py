@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from harness import (
     Architecture,
+    Average,
     Bake,
     Band,
     Benchmark,
@@ -187,6 +188,7 @@ PROGRAMS: dict[str, list[Phase]] = {
     "restart_data": [Train(25, **HELD), Train(45, restart_data=True, **HELD)],
     "dynamic": [Prune(), Train(45)],
     "calibrated": [Calibrate(2), Train(25, **HELD), Prune(), Calibrate(3), Train(45, **HELD), Calibrate(2)],
+    "averaged": [Train(45), Train(25, **HELD), Average((0, 1)), Train(25, **HELD)],
     "baked": [Train(45), Bake(), Calibrate(2), Train(25, **HELD)],
     "soft_then_hard": [Train(45), Finetune(25)],
     "hard_then_soft": [Train(25, **HELD), Train(45)],

@@ -111,7 +111,7 @@ def test_what_is_baked_is_tuned_under_its_masks(lab) -> None:
 def test_going_on_from_raw_weights_is_refused(lab, program: str) -> None:
     lab_ = lab(THRESHOLD)
     (planned,) = cells(lab_, f"unbaked_{program}").values()
-    with pytest.raises(HarnessError, match=rf"{program.capitalize()} would go on .* put Bake\(\) before"):
+    with pytest.raises(HarnessError, match=rf"{program.capitalize()} would go on .* put Bake\(\) between"):
         lab_.run(planned)
 
 
