@@ -324,3 +324,43 @@ def test_a_composed_method_sees_its_effective_weights(lab) -> None:
     assert torch.equal(seen[0], effective) and seen[1][effective == 0].abs().sum() > 0
     assert torch.equal(net.module.get_parameter("first.weight"), raw)
     assert isinstance(net.module, nn.Module) and net.module.get_parameter("first.weight").grad is None
+
+
+SYNFLOW = """
+import torch
+from harness import Entry, NoOptions, Prune, SparsityMethod, Train, hookimpl
+
+class SynFlow(SparsityMethod[NoOptions]):
+    def program(self, budget):
+        return [Prune(), Train(0, hooks=False)]
+    def scores(self, context):
+        weights = {name: p.detach().abs() * (p.ndim > 1) for name, p in context.model.named_parameters()}
+        weights = {name: weight.requires_grad_() for name, weight in weights.items()}
+        ones = torch.ones(1, *context.data.inputs)
+        torch.func.functional_call(context.model, weights, (ones,)).sum().backward()
+        return {c.name: c.region(weights[c.parameter] * weights[c.parameter].grad) for c in context.connections}
+
+@hookimpl
+def harness_register_methods():
+    return [Entry("synflow", SynFlow)]
+"""
+
+
+def test_the_shape_of_the_inputs_is_enough_for_some(lab) -> None:
+    """Flow through each weight (Tanaka et al. 2020), by products of matrices; dropout is off while pruning."""
+    lab_ = lab(SYNFLOW)
+    net = "{net: {norm: false, dropout: 0.5}}"
+    (planned,) = lab_.cells("{synflow: {density: 0.3}}", architectures=net).values()
+    network = lab_.network(planned)
+    module = network.initial()
+    first, second, out = (module.get_parameter(f"{n}.weight").detach().abs() for n in ("first", "second", "out"))
+    a = first @ torch.ones(6)
+    b = second @ a
+    to_b, to_a = out[:, 10:].sum(0), out[:, :10].sum(0) + second.T @ out[:, 10:].sum(0)
+    expected = [first * to_a[:, None], second * to_b[:, None] * a, out * torch.cat([a, b])]
+    order = torch.cat([score.reshape(-1) for score in expected]).argsort(descending=True)[: round(0.3 * 194)]
+    hard = network.current.hard
+    found = [hard["first"], hard["second"], torch.cat([hard["out.first"], hard["out.second"]], 1)]
+    kept = torch.cat([mask.reshape(-1) for mask in found]).nonzero().squeeze(1)
+    assert kept.tolist() == order.sort().values.tolist()
+    assert network.spent.calibration_batches == 0

@@ -102,6 +102,10 @@ if substrate.rank == 0:
 else:
     assert substrate.any(False) is False
 assert substrate.any(substrate.rank == 1) is (substrate.world == 2)
+numbers = torch.full((2, 3), float(substrate.rank)).T
+flags, count = torch.tensor([substrate.rank == 0, False]), torch.tensor(substrate.rank)
+substrate.same([numbers, flags, count])
+assert not numbers.any() and flags.tolist() == [True, False] and count == 0
 if substrate.world > 1:
     torch.distributed.destroy_process_group()
 """
