@@ -7,6 +7,7 @@ import torch
 
 from harness import Bake, Finetune, Prune, Train
 from harness.errors import HarnessError
+from harness.stages.discrete_phases import bake
 from harness.testing import check_method
 
 THRESHOLD = '''
@@ -93,6 +94,17 @@ def test_raw_weights_become_the_final_ones(lab) -> None:
         assert baked.current.hard is not None
         assert torch.equal(baked.current.hard[connection.name], raw.abs() > 0.1)
     assert torch.equal(trained.module.get_parameter("out.bias"), baked.module.get_parameter("out.bias"))
+
+
+def test_masks_are_those_of_the_method_wherever_it_stands(lab) -> None:
+    """Within a stage too, where nobody has asked for them yet."""
+    lab_ = lab(THRESHOLD)
+    (planned,) = cells(lab_, "trained").values()
+    network = lab_.network(planned)
+    expected = network.method.final_masks(network.context)
+    network.current.hard = None
+    bake(network)
+    assert network.current.hard is not None and network.current.hard.digest() == expected.digest()
 
 
 def test_what_is_baked_is_tuned_under_its_masks(lab) -> None:
