@@ -47,10 +47,12 @@ _PUBLIC = {
     "TrainingBudget": "core.method",
     "TrainingData": "core.data",
     "Unsupported": "errors",
+    "UpdateSchedule": "core.update_schedule",
     "UserError": "errors",
     "allocate": "core.densities",
     "data_directory": "storage.data_directory",
     "derived_seed": "seeds",
+    "drop_grow": "core.drop_grow",
     "head_loss": "core.head_loss",
     "hookimpl": "registry.hookspecs",
     "select": "core.densities",
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from harness.core.densities import allocate as allocate
     from harness.core.densities import select as select
     from harness.core.densities import top_k as top_k
+    from harness.core.drop_grow import drop_grow as drop_grow
     from harness.core.head_loss import head_loss as head_loss
     from harness.core.language_network import LanguageNetwork as LanguageNetwork
     from harness.core.masks import Masks as Masks
@@ -106,6 +109,7 @@ if TYPE_CHECKING:
     from harness.core.phases import Reinitialize as Reinitialize
     from harness.core.phases import Rewind as Rewind
     from harness.core.phases import Train as Train
+    from harness.core.update_schedule import UpdateSchedule as UpdateSchedule
     from harness.errors import CorruptFile as CorruptFile
     from harness.errors import DataMissing as DataMissing
     from harness.errors import HarnessError as HarnessError

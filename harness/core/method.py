@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture, NoOptions
+from harness.core.assemble import assemble
 from harness.core.calibration import Calibration
 from harness.core.connection_density import ConnectionDensity
 from harness.core.connections import Connection
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 Use = Literal["required", "optional", "never"]
 Schedule = Literal["same", "constant"]
-Refined = Masks | tuple[Masks, Mapping[str, Tensor]]
+Refined = Mapping[str, Tensor] | tuple[Mapping[str, Tensor], Mapping[str, Tensor]]
 NO_DATA = DataSpec("", (), 0, 0)
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
@@ -96,7 +97,9 @@ class MethodContext:
         budget: what the cell may keep, or None when the method determines its density.
         source: what the cell named under ``source`` left, or None.
         seed: derived from the cell's seed, the same for every method; use :meth:`generator`.
-        step, steps: optimizer steps done and to do in this phase.
+        step, steps: optimizer steps done and to do in this phase; the hooks of the first step see 0.
+        phase: index into the program of the phase that runs, -1 before the first.
+        running: that phase itself, or None.
         device: where tensors live.
         bands: number of depths of the architecture, connections out of scope included.
         dense_gradients: parameter name -> gradient, only in ``on_gradients``; see :meth:`gradient`.
@@ -115,6 +118,8 @@ class MethodContext:
     bands: int = 0
     step: int = 0
     steps: int = 0
+    phase: int = -1
+    running: Phase | None = None
     dense_gradients: Mapping[str, Tensor] = field(default_factory=dict)
     data: DataSpec = NO_DATA
     calibration: Calibration | None = None
@@ -231,7 +236,7 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         return architecture
 
     @property
-    def dense_gradients(self) -> float:
+    def dense_gradient_share(self) -> float:
         """Fraction of the steps with hooks that need the gradients of masked weights too; counts operations only.
 
         Default: 1 in composed mode, else 0, as for masks that stand. For RigL 1 / (interval + 1).
@@ -249,7 +254,7 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         raise NotImplementedError(f"{type(self).__name__} has a Prune phase but no scores()")
 
     def refine(self, masks: Masks, context: MethodContext) -> Refined:
-        """Last word on the masks of a ``Prune`` phase (a structural rule, say). Default: unchanged.
+        """Last word on masks of a ``Prune`` phase (a structural rule, say); those left out stay. Default: unchanged.
 
         May return new weights beside the masks: connection -> tensor of the region's shape, and for parameters in
         which no connection lies, such as biases, name -> tensor. What the masks close becomes zero after that.
@@ -269,14 +274,16 @@ class SparsityMethod(ABC, Generic[OptionsT]):
 
         Default: :meth:`compose` on each connection's region. Override to share work between them.
         """
-        whole: dict[str, Tensor] = {}
+        parts: dict[str, list[tuple[Connection, Tensor]]] = {}
         for connection in connections:
-            name = connection.parameter
-            if name not in whole:
-                whole[name] = raw[name].clone()
-            region = connection.region(whole[name])
-            region.copy_(self.compose(connection, connection.region(raw[name])))
-        return whole
+            values = self.compose(connection, connection.region(raw[connection.parameter]))
+            if values.shape != connection.shape:
+                raise ValueError(
+                    f"{type(self).__name__}.compose() returned shape {tuple(values.shape)} for connection "
+                    f"'{connection.name}', must be {connection.shape}"
+                )
+            parts.setdefault(connection.parameter, []).append((connection, values))
+        return {name: assemble(raw[name], regions) for name, regions in parts.items()}
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """The method's own trainable parameters. Default: none."""
@@ -289,15 +296,15 @@ class SparsityMethod(ABC, Generic[OptionsT]):
     def on_gradients(self, context: MethodContext) -> None:
         """Look at the dense gradients (``context.gradient``) before masks are applied to them."""
 
-    def after_step(self, context: MethodContext) -> Masks | None:
-        """New hard masks, or None to keep them (projected mode).
+    def after_step(self, context: MethodContext) -> Mapping[str, Tensor] | None:
+        """New hard masks, or None to keep them (projected mode); connections that are left out keep theirs.
 
         Weights that open start at zero with fresh optimizer state; weights that close become zero.
         """
         return None
 
-    def final_masks(self, context: MethodContext) -> Masks:
-        """Hard masks for evaluation and for the next phase. Default: the current ones."""
+    def final_masks(self, context: MethodContext) -> Mapping[str, Tensor]:
+        """Hard masks for evaluation and for the next phase. Default: the current ones, as for connections left out."""
         return context.masks
 
     def final(self, connection: Connection, raw: Tensor) -> Tensor:

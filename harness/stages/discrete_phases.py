@@ -34,7 +34,8 @@ def prune(network: Network, phase: Prune, batches: Batches) -> None:
             scores[name] = score.detach().float().masked_fill(~current[name], float("-inf"))
         chosen = select(scores, budget, network.connections, phase.distribution, phase.granularity)
         refined = network.method.refine(chosen, context)
-    masks, values = refined if isinstance(refined, tuple) else (refined, {})
+    given, values = refined if isinstance(refined, tuple) else (refined, {})
+    masks = chosen.updated(given, f"{type(network.method).__name__}.refine()")
     _set_weights(network, values)
     weights.hold(masks)
     network.soft = False
@@ -68,7 +69,7 @@ def bake(network: Network) -> None:
     """Raw weights become the method's final ones under its final masks; does nothing where masks are hard already."""
     if not network.soft:
         return
-    masks = network.method.final_masks(network.context)
+    masks = network.final_masks()
     for name, final in network.begin_phase(hooks=True).final(masks).items():
         network.module.get_parameter(name).copy_(final)
     network.current.hard = masks

@@ -42,11 +42,6 @@ def maker(kind: Kind, cls: type[Any], options: Options) -> Callable[..., Any]:
     return lambda *arguments: cls(validated, *arguments)
 
 
-def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Whether two real tensors of one type are equal to the bit, NaN included."""
-    return torch.equal(a.contiguous().view(torch.uint8), b.contiguous().view(torch.uint8)) if a.ndim else bool(a == b)
-
-
 def equal(a: Any, b: Any) -> bool:
     """Whether two nested states are the same to the bit, types of tensors included."""
     if isinstance(a, Tensor):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -24,7 +23,9 @@ from harness.stages.calibration import Batches, calibrate
 from harness.stages.discrete_phases import bake, inherit, prune
 from harness.stages.network import Network, initial_module
 from harness.suites.schema import Training
-from harness.testing.checks import CPU, Options, equal, maker, require, require_json, same_bits
+from harness.testing.checks import CPU, Options, maker, require, require_json
+from harness.testing.guard import guard
+from harness.testing.restoring import check_restored
 from harness.testing.toy import ToyArchitecture, ToyData
 from harness.training.distributed import Substrate
 from harness.training.sampler import Sampler
@@ -36,22 +37,6 @@ if TYPE_CHECKING:
 
 TRAINING = Training(steps=20, batch_size=8, optimizer="sgd", lr=0.05)
 Method = SparsityMethod[Any]
-HOOKS = (
-    "attach",
-    "scores",
-    "refine",
-    "calibrate",
-    "effective",
-    "on_gradients",
-    "regularizers",
-    "after_step",
-    "final_masks",
-    "final",
-    "soft_densities",
-    "state_dict",
-    "load_state_dict",
-)
-"""Of which none may write to the network."""
 
 
 def check_method(
@@ -88,10 +73,10 @@ def check_method(
     networks = [_network(make(), architecture, scope, budget, source) for _ in range(2)]
     for network in networks:
         _check_gradients(name, network)
-        for phase in program:
+        for index, phase in enumerate(program):
+            network.context.phase, network.context.running = index, phase
             _execute(name, network, phase, last=phase is program[-1])
     first, second = (network.hard_masks() or network.context.masks for network in networks)
-    _check_masks(name, "final_masks", first, networks[0].connections)
     require(first.digest() == second.digest(), f"{name} ends with other masks when run again: use context.generator()")
     if budget is not None and networks[0].architecture is architecture:
         kept = sum(first.kept.values())
@@ -100,7 +85,7 @@ def check_method(
             f"{name} was asked to keep exactly {budget.keep} weights (density {density}) and keeps {kept}, and "
             "other_count() gives no reason",
         )
-    _check_state(name, networks[0], make)
+    check_restored(name, networks[0], _network(make(), architecture, scope, budget, source))
 
 
 def _network(
@@ -127,34 +112,10 @@ def _network(
         device=CPU,
         data=adapted.data,
     )
-    _guard(method, context)
+    guard(method, context)
     method.attach(context)
     cell = cast("Cell", None)  # only reinitialisation looks at it, in which a method has no part
     return Network(cell, adapted, module, scope, method, context)
-
-
-def _guard(method: Method, context: MethodContext) -> None:
-    """From here on every hook that writes to the network fails: what a method wants to change, it returns."""
-
-    def guarded(hook: str) -> Callable[..., Any]:
-        original = getattr(method, hook)
-
-        def call(*arguments: Any) -> Any:
-            own = {id(tensor): tensor for tensor in (*context.model.parameters(), *context.raw.values())}
-            before = {key: tensor.detach().clone() for key, tensor in own.items()}
-            found = original(*arguments)
-            written = [tensor for key, tensor in own.items() if not same_bits(tensor.detach(), before[key])]
-            require(
-                not written,
-                f"{type(method).__name__}.{hook}() writes to the network's weights: return new ones from refine(), or "
-                "compose() them",
-            )
-            return found
-
-        return call
-
-    for hook in HOOKS:
-        setattr(method, hook, guarded(hook))
 
 
 def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
@@ -166,9 +127,8 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
     if isinstance(phase, Prune):
         try:
             prune(network, phase, batches)
-        except (ValueError, KeyError, RuntimeError) as error:
+        except (ValueError, TypeError, KeyError, RuntimeError) as error:
             raise AssertionError(f"{name}: {phase} fails, see scores() and refine(): {error}") from error
-        _check_masks(name, "refine", network.context.masks, network.connections)
         for connection, mask in network.context.masks.items() if before is not None and phase.density is None else ():
             assert before is not None
             reopened = int((mask & ~before[connection]).sum())
@@ -192,9 +152,15 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
             phase=phase,
             substrate=Substrate(0, 1, CPU),
         )
-        trainer.run(lambda _: _check_soft(name, network))
-        if network.soft and last:
-            _check_final(name, network, weights)
+        try:
+            trainer.run(lambda _: _check_soft(name, network))
+            final = network.final_masks()
+        except (ValueError, TypeError) as error:
+            raise AssertionError(f"{name}: {phase} fails: {error}") from error
+        if network.soft:
+            if last:
+                _check_final(name, network, weights, final)
+            network.current.hard = final
         weights.put_back()
 
 
@@ -255,12 +221,12 @@ def _check_soft(name: str, network: Network) -> None:
         require(0 <= value <= 1, f"{name}.soft_densities()['{connection}'] is {value}, outside [0, 1]")
 
 
-def _check_final(name: str, network: Network, weights: Weights) -> None:
+def _check_final(name: str, network: Network, weights: Weights, masks: Masks) -> None:
     """The final network computes what was trained, or the method says why it does not."""
     inputs, _ = ToyData(network.architecture.data).batch(torch.arange(8))
     with weights.evaluating("soft") as module:
         trained: Tensor = module(inputs)
-    with weights.evaluating("hard", network.method.final_masks(network.context)) as module:
+    with weights.evaluating("hard", masks) as module:
         final: Tensor = module(inputs)
     difference = float((trained - final).abs().max() / trained.abs().max().clamp_min(1e-12))
     require(
@@ -268,28 +234,6 @@ def _check_final(name: str, network: Network, weights: Weights) -> None:
         f"{name}: the final network's outputs differ from the trained one's by {difference:.2g} of the largest: "
         "return the trained values from final(), or say in final_differs() why they differ",
     )
-
-
-def _check_masks(name: str, hook: str, masks: Masks, connections: Sequence[Connection]) -> None:
-    shapes = {key: tuple(mask.shape) for key, mask in masks.items()}
-    expected = {c.name: c.shape for c in connections}
-    require(shapes == expected, f"{name}.{hook}() returned masks of shapes {shapes}, must be {expected}")
-
-
-def _check_state(name: str, network: Network, make: Callable[[], Method]) -> None:
-    """Through a file and into a fresh method: equal state."""
-    state, fresh = network.method.state_dict(), make()
-    buffer = io.BytesIO()
-    try:
-        torch.save(state, buffer)
-        buffer.seek(0)
-        loaded = torch.load(buffer, weights_only=True)
-    except Exception as error:
-        allowed = "tensors, numbers, strings, lists and dicts"
-        raise AssertionError(f"{name}.state_dict() may hold {allowed} only: {error}") from error
-    fresh.attach(network.context)
-    fresh.load_state_dict(loaded)
-    require(equal(state, fresh.state_dict()), f"{name}: load_state_dict() does not restore what state_dict() gave")
 
 
 def _random_source(architecture: Architecture[Any], scope: Sequence[Connection], density: float) -> Source:

@@ -112,16 +112,16 @@ class Gives(SparsityMethod[NoOptions]):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"layer9": torch.zeros(12, 8)}, "unknown connection or parameter 'layer9'. Did you mean 'layer"),
-        ({"layers.0.weight": torch.zeros(12, 8)}, "unknown connection or parameter 'layers.0.weight'"),
-        ({"layer0": torch.zeros(8, 12)}, r"new weights for 'layer0': \(8, 12\), must be finite and \(12, 8\)"),
-        ({"layer0": torch.full((12, 8), torch.nan)}, "new weights for 'layer0': NaN or infinite"),
+        ({"layer9": torch.zeros(8, 8)}, "unknown connection or parameter 'layer9'. Did you mean 'layer"),
+        ({"layers.0.weight": torch.zeros(8, 8)}, "unknown connection or parameter 'layers.0.weight'"),
+        ({"layer0": torch.zeros(8, 9)}, r"new weights for 'layer0': \(8, 9\), must be finite and \(8, 8\)"),
+        ({"layer0": torch.full((8, 8), torch.nan)}, "new weights for 'layer0': NaN or infinite"),
     ],
 )
 def test_new_weights_that_do_not_fit_are_refused(values, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         check_method(type("Wrong", (Gives,), {"values": values}))
-    check_method(type("Right", (Gives,), {"values": {"layer0": torch.ones(12, 8), "layers.0.bias": torch.ones(12)}}))
+    check_method(type("Right", (Gives,), {"values": {"layer0": torch.ones(8, 8), "layers.0.bias": torch.ones(8)}}))
 
 
 @torch.no_grad()
