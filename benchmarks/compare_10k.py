@@ -1,6 +1,6 @@
-"""Times `harness compare` over 10,000 result files, in a process of its own, imports included.
+"""Times `harness compare` over 10,000 result files and over their archive, in a process of its own, imports included.
 
-Run with ``python benchmarks/compare_10k.py``; the target is under 3 seconds of wall time.
+Run with ``python benchmarks/compare_10k.py``; the target is under 3 seconds of wall time, and an archive no slower.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
+from harness.results.packing import pack
+from harness.results.store import ResultStore
+
 METHODS = ("random", "magnitude", "genome", "rigl", "snip", "set", "shuffle", "reinit", "synflow", "hessian")
 DENSITIES = (0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01)
 ARCHITECTURES = ("mlp", "cnn", "transformer", "gpt", "resnet")
@@ -29,11 +32,11 @@ COMMAND = "from harness.cli.compare import command; command()"
 def record(cell: str, architecture: str, benchmark: str, method: str, density: float, seed: int) -> dict[str, Any]:
     """A record of the size that a real run of a network with eight connections writes."""
     size, mask = 170_000, density
-    layer = {"size": size // 8, "kept": int(size * mask) // 8, "zeros": int(size * (1 - mask)) // 8, "soft": None}
+    layer = {"size": size // 8, "kept": int(size * mask) // 8, "nonzero": int(size * mask) // 8, "soft": None}
     noise = random.Random(cell).gauss(0, 0.01)
     plugin = {"plugin": f"harness_{method}", "version": "1", "options": {"distribution": "erk", "every": 100}}
     return {
-        "schema": 1,
+        "schema": 2,
         "status": "done",
         "cell": cell,
         "suite": "matrix",
@@ -48,7 +51,7 @@ def record(cell: str, architecture: str, benchmark: str, method: str, density: f
             "match": None,
             "scope": "maskable",
             "mask": mask,
-            "true_zeros": 1 - mask,
+            "nonzero": mask,
             "total": mask,
             "soft": None,
             "kept": int(size * mask),
@@ -57,7 +60,7 @@ def record(cell: str, architecture: str, benchmark: str, method: str, density: f
         },
         "training": {"steps": 1000, "batch_size": 128, "lr": 0.001, "optimizer": "adamw", "decay": "active"},
         "evaluation": {"masks": "hard", "every": 100, "select": "final"},
-        "program": [{"phase": "train", "steps": 1000}],
+        "program": [{"type": "Train", "steps": 1000}],
         "stages": ["0123456789abcdef" * 2],
         "metrics": {
             "accuracy": _metric(0.9 * mask**0.05 + noise, "fraction", "max", True),
@@ -107,24 +110,33 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
     repository = Path(__file__).resolve().parents[1]
-    with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), options.cells)
+    with tempfile.TemporaryDirectory() as root:
+        loose, packed = (Path(root) / name for name in ("loose", "packed"))
+        for folder in (loose, packed):
+            write(folder, options.cells)
+        pack(ResultStore(packed), "matrix")
         for arguments in (["--methods", "genome", "random", "magnitude"], [], ["--format", "json"]):
-            seconds = []
+            seconds: dict[Path, list[float]] = {loose: [], packed: []}
+            said: dict[Path, bytes] = {}
             for _ in range(options.repeat):
-                start = time.perf_counter()
-                subprocess.run(
-                    [sys.executable, "-c", COMMAND, *arguments, "--results", folder],
-                    cwd=repository,
-                    env=os.environ | {"PYTHONPATH": str(repository)},
-                    stdout=subprocess.DEVNULL,
-                    check=True,
+                for folder in seconds:
+                    start = time.perf_counter()
+                    said[folder] = subprocess.run(
+                        [sys.executable, "-c", COMMAND, *arguments, "--results", folder],
+                        cwd=repository,
+                        env=os.environ | {"PYTHONPATH": str(repository)},
+                        stdout=subprocess.PIPE,
+                        check=True,
+                    ).stdout
+                    seconds[folder].append(time.perf_counter() - start)
+            assert said[loose] == said[packed]
+            for folder, times in seconds.items():
+                print(
+                    f"{options.cells} cells, {folder.name}, harness compare {' '.join(arguments)}: "
+                    f"{statistics.median(times):.2f} s [{min(times):.2f}, {max(times):.2f}]"
                 )
-                seconds.append(time.perf_counter() - start)
-            print(
-                f"{options.cells} cells, harness compare {' '.join(arguments)}: "
-                f"{statistics.median(seconds):.2f} s [{min(seconds):.2f}, {max(seconds):.2f}]"
-            )
+            ratios = [one / other for one, other in zip(seconds[packed], seconds[loose], strict=True)]
+            print(f"packed / loose: {statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 They stand between ``<!-- NAME -->`` and ``<!-- end -->``: the README's leaderboard comes from
 results/quickstart/leaderboard.md, the tables of docs/suites.md and docs/clusters.md from the schemas,
-docs/commands.md from the command line itself, the helpers of docs/plugins.md from their signatures. The meaning of a
-suite's key is written by hand in the table where the schema has no text for it; it is kept when the table is made
-again.
+docs/commands.md from the command line itself, the helpers of docs/plugins.md from their signatures, docs/records.md and
+docs/record.schema.json from the model of a record. The meaning of a suite's key is written by hand in the table where
+the schema has no text for it; it is kept when the table is made again.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import re
 from collections.abc import Iterator
 from inspect import cleandoc, getdoc, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
 
 import harness
 from harness.cli import cli
 from harness.cli.describe import describe_options
+from harness.results.cell_record import CellRecord
 from harness.suites import schema
 from harness.suites.slurm_options import SlurmOptions
 
@@ -42,6 +44,7 @@ TABLES = (
     "Selector",
 )
 """Models of the suite schema that have a table in docs/suites.md."""
+RECORD_SCHEMA = ROOT / "docs/record.schema.json"
 HELPERS = (
     "DensityBudget.of",
     "allocate",
@@ -60,6 +63,7 @@ HELPERS = (
 def documents() -> dict[Path, str]:
     """Each document as it should be, for the suite schema and command line as they are."""
     commands, plugins = ROOT / "docs/commands.md", ROOT / "docs/plugins.md"
+    records = ROOT / "docs/records.md"
     made: dict[Path, str] = {}
     for name, model in [*((name, getattr(schema, name)) for name in TABLES), ("SlurmOptions", SlurmOptions)]:
         path = ROOT / ("docs/clusters.md" if model is SlurmOptions else "docs/suites.md")
@@ -69,6 +73,8 @@ def documents() -> dict[Path, str]:
         **made,
         commands: filled(commands.read_text(encoding="utf8"), "commands", "\n".join(command_lines("harness", cli))),
         plugins: filled(plugins.read_text(encoding="utf8"), "helpers", "\n".join(helper_lines())),
+        records: filled(records.read_text(encoding="utf8"), "record", "\n".join(record_lines(CellRecord))),
+        RECORD_SCHEMA: record_schema(),
     }
 
 
@@ -113,6 +119,34 @@ def _default(kind: str, value: Any) -> str:
     if isinstance(value, dict):
         return "{}"
     return value.replace("(", "[").replace(")", "]") if kind.startswith("tuple") else json.dumps(value)
+
+
+def record_schema() -> str:
+    """The JSON Schema of a record."""
+    schema = CellRecord.model_json_schema()
+    schema["required"].insert(0, "schema")
+    return json.dumps({"$schema": GenerateJsonSchema.schema_dialect, **schema}, indent=2, ensure_ascii=False) + "\n"
+
+
+def record_lines(model: type[BaseModel], seen: set[type[BaseModel]] | None = None) -> Iterator[str]:
+    """A table of a model's keys, then those of the models within it."""
+    seen = {model} if seen is None else seen
+    yield f"### `{model.__name__}`\n\n{cleandoc(model.__doc__ or '')}\n\n| key | type, range | meaning |\n|---|---|---|"
+    inner = []
+    for (name, info), told in zip(model.model_fields.items(), describe_options(model), strict=True):
+        inner += [found for found in _models(info.annotation) if found not in seen and not seen.add(found)]
+        kind = told["type"].replace(" | ", " or ").replace("JsonValue", "any JSON")
+        yield f"| `{info.alias or name}` | {kind} | {told['description']} |"
+    yield ""
+    for found in inner:
+        yield from record_lines(found, seen)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
 
 
 def command_lines(path: str, command: click.Command) -> Iterator[str]:
@@ -191,7 +225,7 @@ def main() -> None:
         **documents(),
         readme: filled(readme.read_text(encoding="utf8"), "quickstart leaderboard", leaderboard(ROOT)),
     }.items():
-        if path.read_text(encoding="utf8") != text:
+        if not path.is_file() or path.read_text(encoding="utf8") != text:
             path.write_text(text, encoding="utf8")
             click.echo(f"wrote {path.relative_to(ROOT)}")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 
-from harness.analysis.comparison import Row
+from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.statistics import better
 
 
@@ -22,23 +22,23 @@ class Tally:
     losses: int = 0
 
 
-def problems(tables: Iterable[Sequence[Row]]) -> Iterator[dict[str, Row]]:
+def problems(tables: Iterable[Sequence[ComparisonRow]]) -> Iterator[dict[str, ComparisonRow]]:
     """What methods can be compared on: rows of one table, density and budget, by name; two or more of them.
 
     Rows without a mask are no rivals at a density, and those with failed seeds have but the mean of the survivors.
     Where one method has several rows the name says which.
     """
     for table in tables:
-        for _, group in groupby(table, key=lambda row: row["group"]):
-            judged = (row for row in group if row["direction"] != "none" and not row["failed"])
-            rivals = [row for row in judged if row["density_mask"] < 1]
-            often = Counter(row["method"] for row in rivals)
-            named = {row["method"] if often[row["method"]] == 1 else _long(row): row for row in rivals}
+        for _, group in groupby(table, key=lambda row: row.group):
+            judged = (row for row in group if row.direction != "none" and not row.failed)
+            rivals = [row for row in judged if row.density_mask < 1]
+            often = Counter(row.method for row in rivals)
+            named = {row.method if often[row.method] == 1 else _long(row): row for row in rivals}
             if len(named) > 1:
                 yield named
 
 
-def tallies(tables: Iterable[Sequence[Row]]) -> dict[tuple[str, str], Tally]:
+def tallies(tables: Iterable[Sequence[ComparisonRow]]) -> dict[tuple[str, str], Tally]:
     """(method, other method) -> its tally over the problems that have both with two or more seeds.
 
     Better as in the ranks of :func:`harness.analysis.comparison.rank`: paired by seed, Holm's correction within the
@@ -46,11 +46,11 @@ def tallies(tables: Iterable[Sequence[Row]]) -> dict[tuple[str, str], Tally]:
     """
     counts: dict[tuple[str, str], list[int]] = {}
     for problem in problems(tables):
-        names = [name for name, row in problem.items() if row["n"] > 1]
+        names = [name for name, row in problem.items() if row.n > 1]
         if len(names) < 2:
             continue
-        values = np.array([problem[name]["values"] for name in names])
-        beats = better(values, problem[names[0]]["direction"])  # [i, j]: j is better than i
+        values = np.array([problem[name].values for name in names])
+        beats = better(values, problem[names[0]].direction)  # [i, j]: j is better than i
         for i, one in enumerate(names):
             for j, other in enumerate(names):
                 if i != j:
@@ -59,7 +59,9 @@ def tallies(tables: Iterable[Sequence[Row]]) -> dict[tuple[str, str], Tally]:
     return {pair: Tally(*count) for pair, count in counts.items()}
 
 
-def performance_profile(tables: Iterable[Sequence[Row]]) -> tuple[dict[str, list[tuple[float, float]]], int, int]:
+def performance_profile(
+    tables: Iterable[Sequence[ComparisonRow]],
+) -> tuple[dict[str, list[tuple[float, float]]], int, int]:
     """Performance profiles of methods, how many problems count, and how many do not.
 
     By method: (ratio, fraction of problems whose mean is within this ratio of the best one), rising. The ratio is
@@ -70,12 +72,12 @@ def performance_profile(tables: Iterable[Sequence[Row]]) -> tuple[dict[str, list
     ratios: dict[str, list[float]] = {}
     counted = left = 0
     for problem in problems(tables):
-        means = {name: row["mean"] for name, row in problem.items()}
+        means = {name: row.mean for name, row in problem.items()}
         if min(means.values()) <= 0:
             left += 1
             continue
         counted += 1
-        highest = next(iter(problem.values()))["direction"] == "max"
+        highest = next(iter(problem.values())).direction == "max"
         best = max(means.values()) if highest else min(means.values())
         for name, mean in means.items():
             ratios.setdefault(name, []).append(best / mean if highest else mean / best)
@@ -91,6 +93,6 @@ def _steps(ratios: Sequence[float], problems: int) -> list[tuple[float, float]]:
     ]
 
 
-def _long(row: Mapping[str, object]) -> str:
-    what = f"as {row['match']}" if row["match"] else "" if row["asked"] is None else f"{row['asked']:g}"
-    return f"{row['method']} {what}".rstrip()
+def _long(row: ComparisonRow) -> str:
+    what = f"as {row.match}" if row.match else "" if row.asked is None else f"{row.asked:g}"
+    return f"{row.method} {what}".rstrip()

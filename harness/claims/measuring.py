@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.claims.schema import Cells, Claim, Count
-from harness.errors import UserError, unknown_name
-from harness.results.store import LeftOut, Record, ResultStore, load_record
+from harness.errors import CorruptFile, UserError, unknown_name
+from harness.results.cell_record import CellRecord
+from harness.results.record_parts import ConnectionCounts, TrainingCost
+from harness.results.series import DensityRow, LossRow
+from harness.results.store import ResultStore
 
 if TYPE_CHECKING:
     from harness.registry.plugins import Registry
 
 STEP_TOLERANCE = 0.05  # relative; how near a row of the curves must be to the step asked for
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
+_UNKNOWN = (ValueError, ArithmeticError, CorruptFile)
+
+CurveRow = TypeVar("CurveRow", LossRow, DensityRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Measuring:
 
     def __init__(self, store: ResultStore) -> None:
         self._store = store
-        self._suites: dict[str, list[Record]] = {}
+        self._suites: dict[str, list[CellRecord]] = {}
         self._unread: dict[str, dict[str, str]] = {}
 
     @cached_property
@@ -112,21 +116,21 @@ class Measuring:
         for record in self._suites[cells.suite]:
             if not _matches(record, cells):
                 continue
-            seed = record["seed"]
-            if record["status"] != "done":
-                side.missing.append(f"seed {seed} {record['status']}")
+            seed = record.seed
+            if record.status != "done":
+                side.missing.append(f"seed {seed} {record.status}")
                 continue
             try:
                 value = self._value(record, cells, side)
-            except _MALFORMED as error:
-                side.missing.append(f"seed {seed} cannot be read ({type(error).__name__}: {error})")
+            except _UNKNOWN as error:
+                side.missing.append(f"seed {seed} cannot be read ({error})")
                 continue
             if value is None:
                 side.missing.append(f"seed {seed} has no curve at step {cells.step}")
             elif seed in side.values:
                 raise UserError(f"{cells.suite}: several cells of '{cells.method}' have seed {seed}: give density")
             else:
-                side.values[seed], side.cells[seed] = value, record["cell"]
+                side.values[seed], side.cells[seed] = value, record.cell
         for name, reason in self._unread[cells.suite].items():
             if (seed_text := _seed_of(name, cells)) is not None:
                 side.missing.append(f"seed {seed_text} {reason}")
@@ -136,77 +140,61 @@ class Measuring:
         """Read a suite's records: those planned now, and what is planned and not there."""
         if suite in self._suites:
             return
-        plan = self._store.plan(suite) or {}
-        listed = plan.get("cells")
-        planned = {str(name) for name in listed} if isinstance(listed, list) else None
-        found: list[Record] = []
-        unread = dict.fromkeys(sorted(planned or ()), "not finished")
-        for path in sorted((self._store.root / suite / "cells").glob("*.json")):
-            if planned is not None and path.stem not in planned:
-                continue
-            record = load_record(path)
-            if isinstance(record, LeftOut):
-                unread[path.stem] = record.reason
-            elif _labelled(record):
-                unread.pop(path.stem, None)
+        plan = self._store.plan(suite)
+        found: list[CellRecord] = []
+        unread = dict.fromkeys(sorted(plan.cells if plan else ()), "not finished")
+        for record in self._store.records(suite):
+            if isinstance(record, CellRecord):
+                unread.pop(record.cell, None)
                 found.append(record)
-            else:
-                unread[path.stem] = "is no complete record"
+            elif plan is None or record.path.stem in unread:
+                unread[record.path.stem] = record.reason
         self._suites[suite], self._unread[suite] = found, unread
 
-    def _value(self, record: Record, cells: Cells, side: _Side) -> float | None:
-        if cells.metric is not None:
-            metrics = record["metrics"]
-            if cells.metric not in metrics:
-                raise UserError(f"{cells.suite}: " + unknown_name("metric", cells.metric, metrics))
-            metric = metrics[cells.metric]
-            side.unit = "" if cells.exponential else str(metric.get("unit") or "")
-            side.direction = str(metric["direction"])
-            value: float | None = math.exp(float(metric["value"])) if cells.exponential else float(metric["value"])
-        elif cells.step is not None:
-            value = self._at_step(record, cells)
-        else:
-            value = _recorded(record, cells)
-        if value is not None and not math.isfinite(value):
-            raise ValueError(f"the number is {value}")
-        return value
+    def _value(self, record: CellRecord, cells: Cells, side: _Side) -> float | None:
+        """A finite number, or None without a curve at the step.
 
-    def _at_step(self, record: Record, cells: Cells) -> float | None:
+        Raises:
+            ValueError, ArithmeticError, CorruptFile: if it cannot be had.
+        """
+        if cells.metric is not None:
+            if cells.metric not in record.metrics:
+                raise UserError(f"{cells.suite}: " + unknown_name("metric", cells.metric, record.metrics))
+            metric = record.metrics[cells.metric]
+            side.unit = "" if cells.exponential else metric.unit
+            side.direction = metric.direction
+            return math.exp(metric.value) if cells.exponential else metric.value
+        return _recorded(record, cells) if cells.step is None else self._at_step(record, cells)
+
+    def _at_step(self, record: CellRecord, cells: Cells) -> float | None:
         """From the curves, at the nearest row within 5 % of the step; None if there is none."""
-        try:
-            series = json.loads(self._store.series_path(cells.suite, record["cell"]).read_bytes())
-        except OSError:
+        series = self._store.series(cells.suite, record.cell)
+        if series is None:
             return None
         assert cells.step is not None
-        rows = series["loss"] if cells.record == "training_loss" else series["densities"]
-        near = min((row for row in rows if row[0] == 0), key=lambda row: abs(row[1] - cells.step), default=None)
-        if near is None or abs(near[1] - cells.step) > STEP_TOLERANCE * cells.step:
-            return None
         if cells.record == "training_loss":
-            return float(near[2])
-        sizes = record["density"]["connections"]
-        index = 0 if cells.record == "hard_density" else 1
-        chosen = _chosen(near[2], cells)
-        return _mean({name: float(near[2][name][index]) for name in chosen}, sizes)
+            loss = _nearest(series.loss, cells.step)
+            return None if loss is None else loss.loss
+        row = _nearest(series.densities, cells.step)
+        if row is None:
+            return None
+        chosen = _chosen(row.connections, cells)
+        found = {name: row.connections[name][0 if cells.record == "hard_density" else 1] for name in chosen}
+        return _mean(found, record.density.connections)
 
 
-def _labelled(record: Record) -> bool:
-    """Whether a record says what it is of."""
-    parts = [record.get(key) for key in ("architecture", "benchmark", "method")]
-    return (
-        all(isinstance(part, dict) and isinstance(part.get("label"), str) for part in parts)
-        and isinstance(record.get("seed"), int)
-        and isinstance(record.get("density"), dict | None)
-    )
+def _nearest(rows: Sequence[CurveRow], step: int) -> CurveRow | None:
+    """The row of the first phase that is nearest to the step, and near enough."""
+    near = min((row for row in rows if row.phase == 0), key=lambda row: abs(row.step - step), default=None)
+    return None if near is None or abs(near.step - step) > STEP_TOLERANCE * step else near
 
 
-def _matches(record: Record, cells: Cells) -> bool:
-    if record.get("experiment") != cells.experiment:
+def _matches(record: CellRecord, cells: Cells) -> bool:
+    named = (record.experiment, record.architecture.label, record.benchmark.label, record.method.label)
+    if named != (cells.experiment, cells.architecture, cells.benchmark, cells.method):
         return False
-    if any(record[key]["label"] != getattr(cells, key) for key in ("architecture", "benchmark", "method")):
-        return False
-    requested = (record["density"] or {}).get("requested")
-    return cells.density is None or (isinstance(requested, int | float) and math.isclose(requested, cells.density))
+    requested = record.density.requested
+    return cells.density is None or (requested is not None and math.isclose(requested, cells.density))
 
 
 def _seed_of(cell: str, cells: Cells) -> str | None:
@@ -217,27 +205,33 @@ def _seed_of(cell: str, cells: Cells) -> str | None:
     return found[1] if found else None
 
 
-def _recorded(record: Record, cells: Cells) -> float:
+def _recorded(record: CellRecord, cells: Cells) -> float:
     """A number of the record that is no metric."""
-    density, spent = record["density"], record.get("spent") or {}
-    parameters = float(record["architecture"]["parameters"])
+    density, spent = record.density, record.spent or TrainingCost()
     match cells.record:
         case "parameters":
-            return parameters
+            return _known(record.architecture.parameters, "architecture.parameters")
         case "parameters_left":
-            return float(density["total"]) * parameters
+            total = _known(density.total, "density.total")
+            return total * _known(record.architecture.parameters, "architecture.parameters")
         case "connections":
-            return float(density["size"])
+            return _known(density.size, "density.size")
         case "tokens_per_second":
-            return float(spent["tokens"]) / float(spent["seconds"])
-    of = density["connections"]
+            return _known(spent.tokens, "spent.tokens") / _known(spent.seconds, "spent.seconds")
+    of = density.connections
     chosen = _chosen(of, cells)
     if cells.record == "hard_density":
-        return sum(int(of[name]["kept"]) for name in chosen) / sum(int(of[name]["size"]) for name in chosen)
-    return _mean({name: float(of[name]["soft"]) for name in chosen}, of)
+        return sum(of[name].kept for name in chosen) / sum(of[name].size for name in chosen)
+    return _mean({name: of[name].soft for name in chosen}, of)
 
 
-def _chosen(connections: Mapping[str, Any], cells: Cells) -> list[str]:
+def _known(value: float | None, name: str) -> float:
+    if value is None:
+        raise ValueError(f"the record has no {name}")
+    return float(value)
+
+
+def _chosen(connections: Iterable[str], cells: Cells) -> list[str]:
     """Names of the connections that are meant."""
     chosen = [name for name in connections if re.search(cells.connections or "", name)]
     if not chosen:
@@ -246,7 +240,10 @@ def _chosen(connections: Mapping[str, Any], cells: Cells) -> list[str]:
     return chosen
 
 
-def _mean(densities: Mapping[str, float], sizes: Mapping[str, Any]) -> float:
+def _mean(densities: Mapping[str, float | None], sizes: Mapping[str, ConnectionCounts]) -> float:
     """Mean density over weights."""
-    weights = {name: int(sizes[name]["size"]) for name in densities}
-    return sum(densities[name] * weights[name] for name in densities) / sum(weights.values())
+    if unknown := [name for name in densities if name not in sizes]:
+        raise ValueError(f"the record has no connection {unknown[0]}")
+    weights = {name: sizes[name].size for name in densities}
+    total = sum(_known(density, f"density of {name}") * weights[name] for name, density in densities.items())
+    return total / sum(weights.values())

@@ -143,7 +143,7 @@ def _kind(value: Any) -> str:
     return "[count]" if isinstance(value, Count) or (isinstance(value, dict) and "count" in value) else "[cells]"
 
 
-Measurement = Annotated[
+Measure = Annotated[
     Annotated[Cells, Tag("[cells]")] | Annotated[Count, Tag("[count]")],
     Discriminator(_kind),
 ]
@@ -165,7 +165,7 @@ class Claim(Schema):
     rounding: float = Field(0.0, ge=0, description="one unit of the last published digit")
     runs: int = Field(1, ge=1, description="runs that the published value is the mean of")
     tolerance: Tolerance | None = Field(None, description="default: the section's")
-    measure: list[Measurement] = []
+    measure: list[Measure] = []
     needs: Needs | None = Field(None, description="default: the section's")
     note: str | None = None
 

@@ -40,7 +40,8 @@ def command(what: str, results: Path) -> None:
     states = slurm_queue.states(element.slurm for element in elements)
     live = [element for element in elements if element.slurm in states and states[element.slurm].live]
     if cells is not None:
-        records = set((store.plan(suite) or {}).get("cells", ()))
+        plan = store.plan(suite)
+        records = set(plan.cells if plan else ())
         touching = [element for element in live if cells & set(element.jobs)]
         shared = [element for element in touching if set(element.jobs) & (records - cells)]
         live = [element for element in touching if element not in shared]

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import click
 if TYPE_CHECKING:
     import pandas as pd
 
-    from harness.analysis.comparison import Row
+    from harness.analysis.comparison_row import ComparisonRow
     from harness.report.tables import Table
     from harness.results.store import LeftOut
 
@@ -102,7 +102,7 @@ def command(
 
     The comparison goes to stdout, notes on files that are not counted go to stderr.
     """
-    from harness.analysis.comparison import KEYS, Selection, selected
+    from harness.analysis.comparison import Selection, selected
     from harness.analysis.frame import load
     from harness.errors import UserError
     from harness.results.store import ResultStore
@@ -123,18 +123,18 @@ def command(
     if not rows:
         click.echo("no finished cell matches all of these options", err=True)
         return
-    lone = sum(row["baseline"] is None for row in rows)
+    lone = sum(row.baseline is None for row in rows)
     if lone:
         click.echo(f"{lone} of {len(rows)} rows have no baseline of the same protocol and seeds", err=True)
     if form in DATA:
-        _write_data([{key: row[key] for key in KEYS} for row in rows], form)
+        _write_data([row.told() for row in rows], form)
     else:
         _write(_tables(tables, pareto, wins, profile), form, lambda text: click.echo(text, nl=False))
     if figure is not None:
         _draw(tables, frame, pareto, profile, figure)
 
 
-def _tables(tables: Sequence[list[Row]], pareto: str | None, wins: bool, profile: bool) -> list[Table]:
+def _tables(tables: Sequence[list[ComparisonRow]], pareto: str | None, wins: bool, profile: bool) -> list[Table]:
     from harness.analysis import problems
     from harness.errors import UserError
     from harness.report import comparisons
@@ -150,7 +150,9 @@ def _tables(tables: Sequence[list[Row]], pareto: str | None, wins: bool, profile
     return [comparisons.performance_profile(*problems.performance_profile(tables))]
 
 
-def _draw(tables: Sequence[list[Row]], frame: pd.DataFrame, pareto: str | None, profile: bool, path: Path) -> None:
+def _draw(
+    tables: Sequence[list[ComparisonRow]], frame: pd.DataFrame, pareto: str | None, profile: bool, path: Path
+) -> None:
     """Write one figure; of several tables nothing but a performance profile can be drawn in one."""
     from harness.analysis import problems
     from harness.errors import UserError
@@ -192,8 +194,8 @@ def _write(tables: Sequence[Table], form: str, write: Callable[[str], None]) -> 
             print_table(table, console, console.width if console.is_terminal or "COLUMNS" in os.environ else None)
 
 
-def _write_data(rows: Sequence[Row], form: str) -> None:
-    from harness.analysis.comparison import KEYS
+def _write_data(rows: Sequence[Mapping[str, Any]], form: str) -> None:
+    from harness.analysis.comparison_row import KEYS
 
     if form == "json":
         click.echo(json.dumps(rows, indent=2, allow_nan=False))
@@ -201,7 +203,7 @@ def _write_data(rows: Sequence[Row], form: str) -> None:
         writer = csv.DictWriter(sys.stdout, KEYS, lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow(row | {key: " ".join(map(str, row[key])) for key in ("seeds", "cells")})
+            writer.writerow({**row} | {key: " ".join(map(str, row[key])) for key in ("seeds", "cells")})
 
 
 def _note(left: Sequence[LeftOut]) -> None:

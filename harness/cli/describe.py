@@ -15,7 +15,7 @@ from harness.core.architecture import Architecture
 from harness.core.benchmark import Benchmark
 from harness.core.data import DataSpec
 from harness.errors import DataMissing, HarnessError, Unsupported, UserError
-from harness.registry.plugins import Origin, Registered, Registry
+from harness.registry.plugins import PluginOrigin, Registered, Registry
 
 GENERIC = {
     "classification": DataSpec("classification", inputs=(1, 8, 8), outputs=10, examples=1000),
@@ -27,7 +27,7 @@ Description = dict[str, Any]
 FITS = "fits"
 
 
-def describe_origin(origin: Origin) -> Description:
+def describe_origin(origin: PluginOrigin) -> Description:
     """An origin as data; what is not known is null."""
     return {
         "plugin": origin.plugin,

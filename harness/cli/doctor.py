@@ -17,17 +17,18 @@ from tabulate import tabulate
 
 from harness.cli import data_option, plugin_option
 from harness.errors import HarnessError
+from harness.machine import cores
 from harness.registry.plugins import KINDS, Registry, load
 from harness.storage.data_directory import data_directory
 from harness.version import __version__
 
-State = Literal["ok", "note", "BROKEN"]
+Health = Literal["ok", "note", "BROKEN"]
 
 
-class Finding(NamedTuple):
+class Check(NamedTuple):
     """One line of the report. ``BROKEN`` means that no suite can run; a ``note`` may matter to some."""
 
-    state: State
+    state: Health
     what: str
     detail: str
 
@@ -52,16 +53,16 @@ def command(ctx: click.Context, results: Path, plugin_files: tuple[Path, ...]) -
     ctx.exit(1 if any(finding.state == "BROKEN" for finding in findings) else 0)
 
 
-def _software() -> Iterator[Finding]:
-    yield Finding("ok", "harness", __version__)
-    yield Finding("ok", "python", f"{platform.python_version()} ({sys.executable})")
-    yield Finding("ok", "system", f"{platform.system()} {platform.release()}, {platform.machine()}")
+def _software() -> Iterator[Check]:
+    yield Check("ok", "harness", __version__)
+    yield Check("ok", "python", f"{platform.python_version()} ({sys.executable})")
+    yield Check("ok", "system", f"{platform.system()} {platform.release()}, {platform.machine()}")
     packages = ("numpy", "pandas", "pydantic", "pluggy", "safetensors", "scipy")
     missing = [package for package in packages if _version(package) is None]
     found = ", ".join(f"{package} {_version(package)}" for package in packages if package not in missing)
-    yield Finding("ok", "packages", found)
+    yield Check("ok", "packages", found)
     if missing:
-        yield Finding("BROKEN", "packages", f"not installed: {', '.join(missing)}. Install the harness again with pip")
+        yield Check("BROKEN", "packages", f"not installed: {', '.join(missing)}. Install the harness again with pip")
 
 
 def _version(package: str) -> str | None:
@@ -71,23 +72,23 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _torch() -> Iterator[Finding]:
+def _torch() -> Iterator[Check]:
     try:
         import torch
     except (ImportError, OSError) as error:
-        yield Finding("BROKEN", "torch", f"cannot be imported: {error}")
+        yield Check("BROKEN", "torch", f"cannot be imported: {error}")
         return
-    yield Finding("ok", "torch", torch.__version__)
+    yield Check("ok", "torch", torch.__version__)
     cuda = torch.cuda.is_available()
     for index in range(torch.cuda.device_count() if cuda else 0):
         device = torch.cuda.get_device_properties(index)
-        yield Finding("ok", f"device cuda:{index}", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
+        yield Check("ok", f"device cuda:{index}", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
     if not cuda:
-        yield Finding("note", "device", "cpu only: no CUDA device is visible to torch")
-    yield Finding("ok", "cpu", f"{torch.backends.cpu.get_cpu_capability()}, {_cores()} cores usable")
-    yield Finding("ok", "threads", f"torch would use {torch.get_num_threads()}; a suite's training.threads decides")
+        yield Check("note", "device", "cpu only: no CUDA device is visible to torch")
+    yield Check("ok", "cpu", f"{torch.backends.cpu.get_cpu_capability()}, {cores()} cores usable")
+    yield Check("ok", "threads", f"torch would use {torch.get_num_threads()}; a suite's training.threads decides")
     yield _bf16(torch, cuda)
-    yield Finding(
+    yield Check(
         "ok",
         "determinism",
         f"deterministic algorithms {_on(torch.are_deterministic_algorithms_enabled())}, "
@@ -98,32 +99,26 @@ def _torch() -> Iterator[Finding]:
     )
 
 
-def _bf16(torch: Any, cuda: bool) -> Finding:
+def _bf16(torch: Any, cuda: bool) -> Check:
     if cuda:
         native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return Finding("ok" if native else "note", "bf16", "native" if native else "emulated on this GPU: slow")
-    return Finding("note", "bf16", "works on the cpu, but is fast only where the cpu has bf16 instructions")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return Check("ok" if native else "note", "bf16", "native" if native else "emulated on this GPU: slow")
+    return Check("note", "bf16", "works on the cpu, but is fast only where the cpu has bf16 instructions")
 
 
 def _on(setting: bool) -> str:
     return "on" if setting else "off"
 
 
-def _plugins(registry: Registry) -> Iterator[Finding]:
+def _plugins(registry: Registry) -> Iterator[Check]:
     for kind in KINDS:
         names = [registered.entry.name for registered in registry.entries(kind)]
-        yield Finding(
-            "ok" if names else "BROKEN", f"{kind}s", ", ".join(names) or "none: install a plugin that has one"
-        )
+        yield Check("ok" if names else "BROKEN", f"{kind}s", ", ".join(names) or "none: install a plugin that has one")
     for failure in registry.failures:
-        yield Finding("note", "plugin failed", str(failure))
+        yield Check("note", "plugin failed", str(failure))
 
 
-def _data(registry: Registry) -> Iterator[Finding]:
+def _data(registry: Registry) -> Iterator[Check]:
     from harness.cli.data import registered_benchmarks, state_of
 
     there: dict[str, list[str]] = {}
@@ -135,10 +130,10 @@ def _data(registry: Registry) -> Iterator[Finding]:
         there.setdefault(state, []).append(label)
     for state, labels in there.items():
         hint = " (harness data prepare NAME)" if state == "missing" else ""
-        yield Finding("note" if state == "missing" else "ok", f"data: {state}", ", ".join(labels) + hint)
+        yield Check("note" if state == "missing" else "ok", f"data: {state}", ", ".join(labels) + hint)
 
 
-def _storage(results: Path) -> Iterator[Finding]:
+def _storage(results: Path) -> Iterator[Check]:
     for what, folder in (("results", results), ("data", data_directory())):
         there = _nearest(folder.absolute())
         free = shutil.disk_usage(there).free / 2**30
@@ -146,12 +141,10 @@ def _storage(results: Path) -> Iterator[Finding]:
             with tempfile.TemporaryFile(dir=there):
                 pass
         except OSError as error:
-            state: State = "BROKEN" if what == "results" else "note"
-            yield Finding(
-                state, f"{what} folder", f"{folder}: cannot write: {error.strerror}. Choose one with --{what}"
-            )
+            state: Health = "BROKEN" if what == "results" else "note"
+            yield Check(state, f"{what} folder", f"{folder}: cannot write: {error.strerror}. Choose one with --{what}")
         else:
-            yield Finding("ok" if free > 1 else "note", f"{what} folder", f"{folder}: writable, {free:.1f} GiB free")
+            yield Check("ok" if free > 1 else "note", f"{what} folder", f"{folder}: writable, {free:.1f} GiB free")
 
 
 def _nearest(folder: Path) -> Path:
@@ -159,11 +152,11 @@ def _nearest(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def _slurm() -> Finding:
+def _slurm() -> Check:
     tools = {tool: shutil.which(tool) for tool in ("sbatch", "squeue", "sacct")}
     lacking = [tool for tool, path in tools.items() if path is None]
     if not lacking:
-        return Finding("ok", "slurm", f"found ({tools['sbatch']})")
+        return Check("ok", "slurm", f"found ({tools['sbatch']})")
     if len(lacking) == len(tools):
-        return Finding("note", "slurm", "not found: suites run on this machine only")
-    return Finding("note", "slurm", f"incomplete: {', '.join(lacking)} not in PATH")
+        return Check("note", "slurm", "not found: suites run on this machine only")
+    return Check("note", "slurm", f"incomplete: {', '.join(lacking)} not in PATH")

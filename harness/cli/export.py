@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from harness.interchange.bundle import Bundle
     from harness.registry.plugins import Registry
-    from harness.results.store import Record
+    from harness.results.cell_record import CellRecord
     from harness.stages.graph import PlannedCell
     from harness.stages.network import Network
 
@@ -56,7 +56,7 @@ def command(
     from harness.cli.find import find_cell
     from harness.errors import UserError, unknown_name
     from harness.registry.plugins import load
-    from harness.results.store import LeftOut, ResultStore, load_record
+    from harness.results.store import LeftOut, ResultStore
     from harness.stages.runner import StageRunner
     from harness.stages.store import StageStore
     from harness.training.distributed import Substrate
@@ -68,8 +68,8 @@ def command(
     if folder.exists():
         raise UserError(f"{folder} is there already: choose another folder with --to, or remove it first")
     records = ResultStore(results)
-    record = load_record(records.cell_path(*find_cell(records, cell)))
-    if isinstance(record, LeftOut) or record["status"] != "done":
+    record = records.record(*find_cell(records, cell))
+    if isinstance(record, LeftOut) or record.status != "done":
         raise UserError(f"{cell}: only a cell that is done has a network to export")
     planned, path = _planned(record, results, suite, overrides, registry)
     store = StageStore(results / ".work")
@@ -92,7 +92,7 @@ def command(
 
 
 def _planned(
-    record: Record, results: Path, suite: Path | None, overrides: Sequence[str], registry: Registry
+    record: CellRecord, results: Path, suite: Path | None, overrides: Sequence[str], registry: Registry
 ) -> tuple[PlannedCell, Path]:
     """The cell of a record, planned anew from its suite, and the suite's path.
 
@@ -104,17 +104,17 @@ def _planned(
     from harness.stages.graph import compile_graph
     from harness.suites.suite import load_suite
 
-    plan = ResultStore(results).plan(record["suite"]) or {}
-    path = suite or Path(plan.get("path", f"{record['suite']}.yaml"))
+    plan = ResultStore(results).plan(record.suite)
+    path = suite or Path((plan and plan.path) or f"{record.suite}.yaml")
     if not path.is_file():
-        raise UserError(f"the suite of {record['cell']} is not at {path}: name its file with --suite")
+        raise UserError(f"the suite of {record.cell} is not at {path}: name its file with --suite")
     loaded = load_suite(path, registry, overrides)
     show_warnings(loaded.outdated)
     for planned in compile_graph(loaded.cells, registry).cells:
-        if planned.id == record["cell"]:
+        if planned.id == record.cell:
             return planned, path
     raise UserError(
-        f"{path} has no cell {record['cell']}: it has changed since, or was run with --set or --plugin. "
+        f"{path} has no cell {record.cell}: it has changed since, or was run with --set or --plugin. "
         "Give the same --suite, --set and --plugin as then"
     )
 

@@ -22,8 +22,7 @@ def find_cell(store: ResultStore, wanted: str) -> tuple[str, str]:
     names = []
     for suite in store.suites():
         plan = store.plan(suite)
-        recorded = {path.stem for path in (store.root / suite / "cells").glob("*.json")}
-        names += [f"{suite}/{cell}" for cell in sorted(recorded | set(plan["cells"] if plan else ()))]
+        names += [f"{suite}/{cell}" for cell in sorted({*store.names(suite), *(plan.cells if plan else ())})]
     wanted = wanted.removesuffix(".json")
     fits = (
         lambda name: wanted in (name, name.partition("/")[2]),

@@ -23,6 +23,7 @@ def command(cell: str, follow: bool, results: Path) -> None:
     """Show what the SLURM jobs of CELL wrote, oldest first; of a cell that is not done, what it waits for as well."""
     from harness.cli.find import find_cell
     from harness.errors import UserError
+    from harness.executors.completion import Completion
     from harness.executors.submissions import Submissions
     from harness.results.store import ResultStore
 
@@ -49,7 +50,7 @@ def command(cell: str, follow: bool, results: Path) -> None:
                 told[slurm] += len(text)
                 click.echo(text.decode(errors="replace"), nl=False)
         record = store.read(suite, name)
-        if not follow or (record is not None and record["status"] != "failed"):
+        if not follow or Completion.of_record(record).settled:
             break
         time.sleep(_LOOK)
     if not any(told.values()):

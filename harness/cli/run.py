@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from harness.executors.planning import Plan
     from harness.registry.plugins import Registry
     from harness.results.store import ResultStore
+    from harness.results.suite_plan import SuitePlan
     from harness.suites.cell import Cell
     from harness.suites.suite import Suite
 
@@ -96,6 +96,7 @@ def command(
     from harness.executors.planning import forget, make_plan
     from harness.executors.slurm import SlurmExecutor
     from harness.executors.submitter import Submitter
+    from harness.machine import gpus
     from harness.registry.plugins import load
     from harness.results.run_log import choose
     from harness.results.store import ResultStore
@@ -131,20 +132,20 @@ def command(
             click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
         return
     _check_data(loaded, plan)
-    store.write_plan(loaded.name, _plan_record(loaded, plan, overrides, plugins))
+    store.write_plan(loaded.name, _suite_plan(loaded, plan, overrides, plugins))
     if force:
         forget(plan, store)
-    failures: dict[str, Any] = {}
+    failures: dict[str, str] = {}
     interrupted = False
     if plan.jobs:
         if options:
             submitter = Submitter(results.resolve(), loaded.name, options, seconds, plugins, checkpoint_minutes * 60)
             runs: Executor = SlurmExecutor(submitter, detach)
         else:
-            runs = LocalExecutor(results.resolve(), count, _gpus(), plugins, checkpoint_minutes * 60)
+            runs = LocalExecutor(results.resolve(), count, gpus(), plugins, checkpoint_minutes * 60)
         outcome = _execute(runs, console, plan, store, registry, seconds, max_failures, beats=not options)
         cells = {planned.id for planned in plan.selected}
-        failures = {name: failure for name, failure in outcome.failures.items() if name in cells}
+        failures = {name: str(found["message"]) for name, found in outcome.failures.items() if name in cells}
         interrupted = outcome.interrupted
         if outcome.detached and not failures:
             click.echo(f"harness status {loaded.name} --results {results} shows how far it is", err=True)
@@ -153,7 +154,7 @@ def command(
     if interrupted:
         click.echo(f"stopped; to go on: {_again()}", err=True)
         sys.exit(130)
-    if failures := {**plan.diverged, **failures}:
+    if failures := {name: str(found["message"]) for name, found in plan.diverged.items()} | failures:
         _list_failures(console, store, loaded, failures)
         sys.exit(1)
 
@@ -292,24 +293,26 @@ def _finish(console: Console, store: ResultStore, suite: Suite, interrupted: boo
     console.print("written: " + ", ".join(str(path) for path in paths), highlight=False, soft_wrap=True)
 
 
-def _list_failures(console: Console, store: ResultStore, suite: Suite, failures: Mapping[str, Any]) -> None:
+def _list_failures(console: Console, store: ResultStore, suite: Suite, failures: Mapping[str, str]) -> None:
     console.print(f"\n{len(failures)} cells have no result:", style="red", highlight=False)
-    for name, failure in failures.items():
-        console.print(f"  {name}: {failure['message'].splitlines()[0]}", markup=False, highlight=False, soft_wrap=True)
-        if (path := store.cell_path(suite.name, name)).is_file():
+    for name, message in failures.items():
+        console.print(f"  {name}: {message.splitlines()[0]}", markup=False, highlight=False, soft_wrap=True)
+        if (path := store.file(suite.name, "cells", name).path).is_file():
             console.print(f"    traceback: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _plan_record(suite: Suite, plan: Plan, overrides: Sequence[str], plugins: Sequence[Path]) -> dict[str, Any]:
+def _suite_plan(suite: Suite, plan: Plan, overrides: Sequence[str], plugins: Sequence[Path]) -> SuitePlan:
+    from harness.results.suite_plan import SuitePlan
+
     options = [*(f"--set={text}" for text in overrides), *(f"--plugin={path}" for path in plugins)]
-    return {
-        "suite": suite.name,
-        "description": suite.description,
-        "path": str(suite.path),
-        "options": options,
-        "baselines": {name: experiment.baseline for name, experiment in suite.experiments.items()},
-        "cells": [planned.id for planned in plan.graph.cells],
-    }
+    return SuitePlan(
+        suite=suite.name,
+        description=suite.description,
+        path=str(suite.path),
+        options=options,
+        baselines={name: experiment.baseline for name, experiment in suite.experiments.items()},
+        cells=[planned.id for planned in plan.graph.cells],
+    )
 
 
 def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell], bool]:
@@ -334,17 +337,10 @@ def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell], bool]:
 
 
 def _default_workers(suite: Suite) -> int:
+    from harness.machine import cores, gpus
+
     threads = max(cell.training.threads for cell in suite.cells)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return _gpus() or max(1, cores // threads)
-
-
-def _gpus() -> int:
-    if os.environ.get("HARNESS_DEVICE", "cuda").startswith("cpu"):
-        return 0
-    import torch
-
-    return torch.cuda.device_count()
+    return gpus() or max(1, cores() // threads)
 
 
 def _again() -> str:

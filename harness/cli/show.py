@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from harness.results.store import Record
+    from harness.results.cell_record import CellRecord
+    from harness.results.record_parts import MetricScore, PluginPart
 
 
 @click.command(
@@ -24,49 +25,46 @@ def command(cell: str, form: str, results: Path) -> None:
     """Show the record of CELL: its name, SUITE/NAME, or any part of it that fits one cell only."""
     from harness.cli.find import find_cell
     from harness.errors import HarnessError, UserError
-    from harness.results.store import LeftOut, ResultStore, load_record
+    from harness.results.store import LeftOut, ResultStore
 
     store = ResultStore(results)
-    path = store.cell_path(*find_cell(store, cell))
-    if not path.is_file():
-        raise UserError(f"{path.stem} has no result yet; harness status shows how far its suite is")
-    record = load_record(path)
+    suite, name = find_cell(store, cell)
+    if not store.file(suite, "cells", name).exists:
+        raise UserError(f"{name} has no result yet; harness status shows how far its suite is")
+    record = store.record(suite, name)
     if isinstance(record, LeftOut):
-        raise HarnessError(f"{path} {record.reason}")
-    click.echo(json.dumps(record, indent=2, ensure_ascii=False) if form == "json" else "\n".join(_text(record)))
+        raise HarnessError(f"{record.path} {record.reason}")
+    text = json.dumps(record.content(), indent=2, ensure_ascii=False) if form == "json" else "\n".join(_text(record))
+    click.echo(text)
 
 
-def _text(record: Record) -> Iterator[str]:
+def _text(record: CellRecord) -> Iterator[str]:
     """One line per fact; nested values are indented under their name."""
     head = ("cell", "suite", "experiment", "status", "seed", "trained_on", "published", "finished")
     for name in head:
-        yield f"{name:<14}{_inline(record.get(name))}"
+        yield f"{name:<14}{_inline(getattr(record, name))}"
     for name in ("architecture", "method", "benchmark"):
-        yield f"{name:<14}{_part(record[name])}"
-    if (trained := record.get("training_data")) and trained["label"] != record["benchmark"]["label"]:
-        yield f"{'training_data':<14}{_part(trained)}"
-    if failure := record.get("failure"):
-        step = f" at step {failure['step']}" if failure.get("step") is not None else ""
-        yield f"\nfailure{step}: {failure.get('type')}: {failure.get('message')}"
-        yield from (f"  {line}" for line in str(failure.get("traceback") or "").splitlines())
-    for split, key in (("test", "metrics"), ("validation", "validation")):
-        if metrics := record.get(key):
+        yield f"{name:<14}{_part(getattr(record, name))}"
+    if record.training_data and record.training_data.label != record.benchmark.label:
+        yield f"{'training_data':<14}{_part(record.training_data)}"
+    if failure := record.failure:
+        step = f" at step {failure.step}" if failure.step is not None else ""
+        yield f"\nfailure{step}: {failure.type}: {failure.message}"
+        yield from (f"  {line}" for line in (failure.traceback or "").splitlines())
+    for split, metrics in (("test", record.metrics), ("validation", record.validation)):
+        if metrics:
             yield f"\n{split}"
             yield from (f"  {_metric(name, metric)}" for name, metric in metrics.items())
-    density = dict(record["density"])
-    connections = density.pop("connections", None) or {}
     yield "\ndensity"
-    yield from _nested(density)
-    if connections:
+    yield from _nested(record.density.model_dump(mode="json", exclude={"connections"}))
+    if connections := record.density.connections:
         width = max(map(len, connections))
         yield f"  {'connection':<{width}}  {'size':>12}  {'kept':>12}  density"
         for name, c in connections.items():
-            share = c["kept"] / max(1, c["size"])
-            yield f"  {name:<{width}}  {c['size']:>12,}  {c['kept']:>12,}  {share:.4f}"
-    parts = {"architecture", "method", "benchmark", "training_data"}
-    shown = {*head, *parts, "failure", "metrics", "validation", "density", "schema"}
-    for name, value in record.items():
-        if name in shown or value in (None, {}, []):
+            yield f"  {name:<{width}}  {c.size:>12,}  {c.kept:>12,}  {c.kept / max(1, c.size):.4f}"
+    shown = {*head, "architecture", "method", "benchmark", "training_data", "failure", "metrics", "validation"}
+    for name, value in record.model_dump(mode="json", exclude={*shown, "density", "schema_version"}).items():
+        if value in (None, {}, []):
             continue
         if isinstance(value, Mapping):
             yield f"\n{name}"
@@ -78,19 +76,18 @@ def _text(record: Record) -> Iterator[str]:
             yield f"\n{name}  {value}"
 
 
-def _part(part: Mapping[str, Any]) -> str:
-    plugin = f" = {part.get('plugin')} version {part.get('version')}"
-    extra = {k: v for k, v in part.items() if k not in ("label", "plugin", "version", "options")}
-    return f"{part['label']}{plugin}  {_inline({**(part.get('options') or {}), **extra})}".rstrip()
+def _part(part: PluginPart) -> str:
+    named = {"label", "plugin", "version", "options"}
+    extra = part.model_dump(mode="json", exclude=named, exclude_none=True)
+    return f"{part.label} = {part.plugin} version {part.version}  {_inline({**part.options, **extra})}".rstrip()
 
 
-def _metric(name: str, metric: Mapping[str, Any]) -> str:
+def _metric(name: str, metric: MetricScore) -> str:
     from harness.report.tables import BETTER
 
-    error = f" ± {metric['stderr']:.4g} (standard error)" if metric.get("stderr") is not None else ""
-    better = BETTER.get(str(metric.get("direction")), "")
-    facts = [metric.get("unit"), f"n {metric.get('n')}", better, "primary" if metric.get("primary") else ""]
-    return f"{name}  {metric['value']:.6g}{error}  ({', '.join(fact for fact in facts if fact)})"
+    error = f" ± {metric.stderr:.4g} (standard error)" if metric.stderr is not None else ""
+    facts = [metric.unit, f"n {metric.n}", BETTER[metric.direction], "primary" if metric.primary else ""]
+    return f"{name}  {metric.value:.6g}{error}  ({', '.join(fact for fact in facts if fact)})"
 
 
 def _nested(values: Mapping[str, Any]) -> Iterator[str]:

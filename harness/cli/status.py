@@ -53,26 +53,27 @@ def _show(console: Console, store: ResultStore, suite: str) -> None:
 
     from harness.cli.progress_display import stage_line
     from harness.executors.cluster_status import survey
+    from harness.executors.completion import Completion, recorded_failure
     from harness.executors.run_status import running
     from harness.formatting import duration
 
     plan = store.plan(suite)
-    names = plan["cells"] if plan else sorted(p.stem for p in (store.root / suite / "cells").glob("*.json"))
+    names = plan.cells if plan else store.names(suite)
     counts: dict[str, Counter[str]] = {}
     failures: list[str] = []
     unfinished: list[str] = []
     for name in names:
         record = store.read(suite, name)
-        state = record["status"] if record else "to do"
-        counts.setdefault(_row(name), Counter())[state] += 1
+        state = Completion.of_record(record)
+        counts.setdefault(_row(name), Counter())[state.value] += 1
         if record is None:
             unfinished.append(name)
-        if record and record.get("failure"):
-            failures.append(f"{name}: {state}: {record['failure']['message'].splitlines()[0]}")
+        elif state is not Completion.DONE:
+            failures.append(f"{name}: {state}: {str(recorded_failure(record)['message']).splitlines()[0]}")
     cluster = survey(store.work, suite, unfinished)
-    for name, state in cluster.cells.items():
-        counts[_row(name)].subtract(["to do"])
-        counts[_row(name)][state] += 1
+    for name, word in cluster.cells.items():
+        counts[_row(name)].subtract([Completion.TO_DO.value])
+        counts[_row(name)][word] += 1
     total = sum(counts.values(), Counter())
     console.print(f"[bold]{suite}[/bold]: " + ", ".join(f"{total[state]} {state}" for state in STATES if total[state]))
     table = Table(box=None, padding=(0, 2, 0, 0))

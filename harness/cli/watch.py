@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from harness.cli.progress_display import Standing
     from harness.executors.cluster_status import Survey
+    from harness.executors.completion import Completion
     from harness.results.store import ResultStore
 
 ASK_SECONDS = 30.0
@@ -135,7 +136,7 @@ class SuiteWatch:
         self.standing = Standing([])
         self.done = 0
         self.ended = False
-        self._states: dict[str, tuple[int, str]] = {}
+        self._states: dict[str, tuple[int, Completion]] = {}
         self._survey: Survey | None = None
         self._asked = 0.0
         self._began: tuple[float, int] | None = None
@@ -145,13 +146,14 @@ class SuiteWatch:
     def look(self) -> None:
         """Bring everything up to date."""
         from harness.cli.progress_display import Bar, Standing
+        from harness.executors.completion import Completion
         from harness.executors.run_status import running
 
         plan = self.store.plan(self.name)
         states = self._cells()
-        names = plan["cells"] if plan else sorted(states)
+        names = plan.cells if plan else sorted(states)
         left = [name for name in names if name not in states]
-        self.done = sum(states.get(name) == "done" for name in names)
+        self.done = sum(states.get(name) is Completion.DONE for name in names)
         failed = len(names) - len(left) - self.done
         beats = list(running(self.store.work, self.name))
         cluster = self._cluster(left)
@@ -172,26 +174,21 @@ class SuiteWatch:
         self._ran |= live
         self.ended = not live and (not left or (self._ran and self._silent > 1))
 
-    def _cells(self) -> dict[str, str]:
-        """Status of every cell that has a record."""
-        import os
+    def _cells(self) -> dict[str, Completion]:
+        """How far every cell is that has a record."""
+        from harness.errors import HarnessError
+        from harness.executors.completion import Completion
 
-        folder = self.store.root / self.name / "cells"
-        found: dict[str, tuple[int, str]] = {}
-        with suppress(FileNotFoundError):
-            for entry in os.scandir(folder):
-                cell, dot, kind = entry.name.rpartition(".")
-                if kind != "json" or not dot or cell.startswith("."):
-                    continue
-                with suppress(FileNotFoundError):
-                    changed = entry.stat().st_mtime_ns
-                    known = self._states.get(cell)
-                    if known is None or known[0] != changed:
-                        record = self.store.read(self.name, cell)
-                        known = (changed, record["status"] if record else "unreadable")
-                    found[cell] = known
+        found: dict[str, tuple[int, Completion]] = {}
+        with suppress(HarnessError):
+            found = dict.fromkeys(self.store.packed(self.name), (0, Completion.DONE))
+        for cell, changed in self.store.loose(self.name).items():
+            known = self._states.get(cell)
+            if known is None or known[0] != changed:
+                known = (changed, Completion.of_record(self.store.read(self.name, cell)))
+            found[cell] = known
         self._states = found
-        return {cell: status for cell, (_, status) in found.items() if status != "unreadable"}
+        return {cell: state for cell, (_, state) in found.items() if state is not Completion.TO_DO}
 
     def _cluster(self, left: Sequence[str]) -> Survey:
         """What SLURM's jobs do."""

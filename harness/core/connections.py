@@ -36,7 +36,8 @@ class Connection:
         parameter: canonical name in ``module.named_parameters()``; several connections may share one
             (a fused qkv, or the columns of a layer that reads several earlier bands).
         role: what the region does. Conventional roles: ``ffn_up``, ``ffn_down``, ``qkv``, ``attn_out``,
-            ``conv``, ``skip``, ``dense``, ``classifier``, ``embedding``, ``head``.
+            ``conv``, ``skip``, ``dense``, ``classifier``, ``embedding``, ``head``; of attention
+            biases ``temporal_attention``, ``spatial_attention``.
         source, target: the bands it joins. Their sizes are the region's in and out widths, except for
             grouped weights, where ``shape`` alone says what is there.
         shape: shape of the region, (out, in) or (out, in, *kernel).

@@ -34,7 +34,7 @@ class Survey:
 
 
 def survey(work: Path, suite: str, missing: Iterable[str]) -> Survey:
-    """Look into the cells of a suite that have no result yet."""
+    """Look into the cells of a suite that have no record yet: those that are to do."""
     submissions = Submissions(work, suite)
     found = Survey()
     latest: dict[str, Element] = {}

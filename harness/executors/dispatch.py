@@ -11,6 +11,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.executors import slurm_queue
 from harness.executors.base import Job, Outcome, View
+from harness.executors.completion import Completion, recorded_failure
 from harness.executors.job_batches import Batch
 from harness.executors.slurm_job import blocked
 from harness.executors.slurm_queue import State
@@ -234,18 +235,17 @@ class Dispatch:
         for name in element.jobs:
             if name not in self._open:
                 continue
-            failure = self._submissions.failure(name)
-            if self._done(self._jobs[name]):
+            job = self._jobs[name]
+            completion = Completion.of(job.work, self._results, self._stages)
+            failure: Mapping[str, Any] | None = self._submissions.failure(name)
+            if completion is Completion.DIVERGED and failure is None:  # of another run: this one's job found it so
+                record = self._results.read(job.work.cell.suite, name)
+                failure = None if record is None else recorded_failure(record)
+            if completion is Completion.DONE:
                 del self._open[name]
-                self._view.finished(self._jobs[name])
+                self._view.finished(job)
             elif failure is not None:
                 self._fail(name, failure)
-
-    def _done(self, job: Job) -> bool:
-        if isinstance(job.work, Stage):
-            return self._stages.manifest(job.id) is not None
-        record = self._results.read(job.work.cell.suite, job.id)
-        return record is not None and record["status"] == "done"
 
     def _ask(self) -> None:
         """Ask SLURM about what was handed in, and see to what has ended."""

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -63,8 +64,9 @@ class LocalExecutor(Executor):
             HarnessError: if no other job could do better (a full disk, say); what was finished is kept.
             KeyboardInterrupt: at the second Ctrl-C; nothing is waited for.
         """
-        self._pool = pool = _Pool(self, min(self._workers, len(jobs)))
+        self._pool = pool = _Pool(self)
         try:
+            pool.fill(min(self._workers, len(jobs)))
             with _first_signal(self._patient) as stopped:
                 return _Schedule(jobs, view, max_failures).run(pool, stopped)
         except KeyboardInterrupt:
@@ -116,12 +118,14 @@ def _first_signal(patient: bool) -> Iterator[Callable[[], bool]]:
 class _Pool:
     """The worker processes; a dead one is replaced."""
 
-    def __init__(self, executor: LocalExecutor, size: int) -> None:
+    def __init__(self, executor: LocalExecutor) -> None:
         self._executor = executor
         self._context = multiprocessing.get_context("spawn")
         # Not an Event: a worker that is killed within one keeps its lock for ever.
         self.stop = self._context.RawValue(ctypes.c_bool, False)
-        self.pipes: dict[Connection, tuple[int, Any]] = {}
+        self.pipes: dict[Connection, tuple[int, BaseProcess]] = {}
+
+    def fill(self, size: int) -> None:
         for index in range(size):
             self.start(index)
 
@@ -132,20 +136,21 @@ class _Pool:
         )
         # Signals reach the whole process group; a worker that is still importing must not see them.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        process.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            process.start()
+            self.pipes[ours] = (index, process)  # before a signal can end this: close() must know of it
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-        self.pipes[ours] = (index, process)
         return ours
 
     def replace(self, pipe: Connection) -> int | None:
         """Start another worker in place of a dead one; the dead one's exit code."""
         index, process = self.pipes.pop(pipe)
         pipe.close()
-        process.join(5)
+        _end(process, 5)
         self.start(index)
-        code: int | None = process.exitcode
-        return code
+        return process.exitcode
 
     def kill(self) -> None:
         for _, process in self.pipes.values():
@@ -157,9 +162,15 @@ class _Pool:
             pipe.close()
         end = monotonic() + seconds
         for _, process in self.pipes.values():
-            process.join(max(0.0, end - monotonic()))
-            if process.is_alive():
-                process.kill()
+            _end(process, end - monotonic())
+
+
+def _end(process: BaseProcess, seconds: float) -> None:
+    """Wait for a process, kill it if it takes longer, and leave nothing of it, not even a zombie."""
+    process.join(max(0.0, seconds))
+    if process.is_alive():
+        process.kill()
+        process.join()
 
 
 class _Schedule:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from harness.executors.base import Job
-from harness.results.store import Record, ResultStore
+from harness.executors.completion import Completion, recorded_failure
+from harness.results.packing import forget as forget_cells
+from harness.results.store import ResultStore
 from harness.stages.graph import Graph, PlannedCell, Stage
 from harness.stages.store import StageStore
 
@@ -34,7 +35,7 @@ class Plan:
         graph: all cells of the suite.
         selected: the cells that the user asked for.
         finished: those of them that have a record already: done, or diverged, which would only happen again.
-        diverged: failures of the latter, by cell id.
+        diverged: why the latter have, by cell id.
         jobs: what must run, in an order in which it could.
         damaged: files of stages that seem finished and do not count; those stages are among the jobs.
     """
@@ -42,7 +43,7 @@ class Plan:
     graph: Graph
     selected: list[PlannedCell]
     finished: list[PlannedCell] = field(default_factory=list)
-    diverged: dict[str, Record] = field(default_factory=dict)
+    diverged: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
 
@@ -63,18 +64,20 @@ def make_plan(
     """Which jobs are missing; with ``force`` as if the selected cells had no results and no stages."""
     store = StageStore(results.work)
     plan = Plan(graph, [planned for planned in graph.cells if only(planned.cell)])
-    recorded = {suite: _files(results, suite) for suite in {planned.cell.suite for planned in plan.selected}}
+    suites = {planned.cell.suite for planned in plan.selected}
+    loose = {suite: results.loose(suite).keys() for suite in suites}
+    packed = {suite: results.packed(suite) for suite in suites}
     finished: dict[str, bool] = {}
     added: set[str] = set()
     forgotten: set[str] = set()
     if force:
-        recorded = dict.fromkeys(recorded, frozenset())
+        loose, packed = {suite: {}.keys() for suite in suites}, dict.fromkeys(suites, frozenset())
         forgotten = {stage.hash for planned in plan.selected for stage in planned.stages}
 
     def need(stage: Stage) -> bool:
         """Add a stage and what it needs, unless it is finished; whether it was missing."""
         if stage.hash not in finished:
-            finished[stage.hash] = stage.hash not in forgotten and store.manifest(stage.hash) is not None
+            finished[stage.hash] = stage.hash not in forgotten and Completion.of(stage, results, store).settled
             if not finished[stage.hash]:
                 plan.damaged += filter(None, [store.damaged(stage.hash)])
                 missing = tuple(name for name in stage.needs if need(graph.stages[name]))
@@ -82,11 +85,16 @@ def make_plan(
         return not finished[stage.hash]
 
     for planned in plan.selected:
-        record = results.read(planned.cell.suite, planned.id) if planned.id in recorded[planned.cell.suite] else None
-        if record is not None and record["status"] in ("done", "diverged"):
+        suite = planned.cell.suite
+        if planned.id in packed[suite] and planned.id not in loose[suite]:  # only what is done is packed
             plan.finished.append(planned)
-            if record["status"] == "diverged":
-                plan.diverged[planned.id] = record.get("failure") or {"message": "diverged"}
+            continue
+        record = results.read(suite, planned.id) if planned.id in loose[suite] else None
+        completion = Completion.of_record(record)
+        if record is not None and completion.settled:
+            plan.finished.append(planned)
+            if completion is Completion.DIVERGED:
+                plan.diverged[planned.id] = recorded_failure(record)
         elif planned.id not in added:
             added.add(planned.id)
             last = planned.stages[-1]
@@ -97,17 +105,11 @@ def make_plan(
 def forget(plan: Plan, results: ResultStore) -> None:
     """Delete the results and the stages of a plan's selected cells."""
     store = StageStore(results.work)
+    for suite in {planned.cell.suite for planned in plan.selected}:
+        forget_cells(results, suite, {planned.id for planned in plan.selected if planned.cell.suite == suite})
     for planned in plan.selected:
-        results.cell_path(planned.cell.suite, planned.id).unlink(missing_ok=True)
         for stage in planned.stages:
             store.discard(stage.hash)
-
-
-def _files(results: ResultStore, suite: str) -> frozenset[str]:
-    folder = results.root / suite / "cells"
-    if not folder.is_dir():
-        return frozenset()
-    return frozenset(entry.name.removesuffix(".json") for entry in os.scandir(folder) if entry.name.endswith(".json"))
 
 
 @dataclass(frozen=True, slots=True)

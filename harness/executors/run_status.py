@@ -13,8 +13,8 @@ from threading import Event, Thread
 from typing import Any
 
 from harness.errors import StorageError
+from harness.machine import machine, started
 from harness.storage.atomic_files import write_text
-from harness.storage.leases import machine
 
 EVERY = 1.0
 STALE = 60.0
@@ -24,8 +24,8 @@ STALE = 60.0
 class Heartbeat:
     """Writes ``.work/running/<suite>.<host>.<pid>.json`` every few seconds; removed by :meth:`close`.
 
-    Content: {"suite", "host", "machine", "pid", "time", "total", "done", "failed": numbers of jobs, "left": seconds or
-    null, "jobs": rows of :class:`harness.executors.progress.Progress`}.
+    Content: {"suite", "host", "machine", "pid", "started": the process's beginning, "time", "total", "done", "failed":
+    numbers of jobs, "left": seconds or null, "jobs": rows of :class:`harness.executors.progress.Progress`}.
 
     Args:
         work: the results folder's folder of work.
@@ -35,7 +35,13 @@ class Heartbeat:
 
     def __init__(self, work: Path, suite: str, content: Callable[[], Mapping[str, Any]]) -> None:
         host = socket.gethostname()
-        self._head = {"suite": suite, "host": host, "machine": machine(), "pid": os.getpid()}
+        self._head = {
+            "suite": suite,
+            "host": host,
+            "machine": machine(),
+            "pid": os.getpid(),
+            "started": started(os.getpid()),
+        }
         self._path = work / "running" / f"{suite}.{host}.{os.getpid()}.json"
         self._content = content
         self._closed = Event()
@@ -70,10 +76,7 @@ def running(work: Path, suite: str) -> Iterator[dict[str, Any]]:
 def _alive(beat: Mapping[str, Any]) -> bool:
     """Of this machine's processes it is known, of others' by the time."""
     if beat.get("machine") == machine():
-        try:
-            os.kill(int(beat["pid"]), 0)
-        except ProcessLookupError:
+        now = started(int(beat.get("pid", 0)))
+        if now is None or now != beat.get("started", now):  # its number may be another's by now
             return False
-        except (OSError, ValueError):
-            pass
     return time.time() - float(beat.get("time", 0)) < STALE

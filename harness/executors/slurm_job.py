@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.executors.submissions import Submissions
+from harness.machine import gpus
 from harness.storage.leases import slurm_job
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class SlurmJob:
         self._executor = LocalExecutor(
             self.results,
             self.workers,
-            gpus=_gpus() if self.processes == 1 else 0,
+            gpus=gpus() if self.processes == 1 else 0,
             plugins=self.plugins,
             checkpoint_seconds=self.checkpoint_seconds,
             attempts=self.attempts,
@@ -141,18 +142,13 @@ class JobView:
         made is left for a later run.
         """
         from harness.executors.base import Job as Ready
-        from harness.stages.graph import Stage
+        from harness.executors.completion import Completion
 
         todo: list[Job] = []
         here = {job.id for job in jobs}
         left: set[str] = set()
         for job in jobs:
-            if isinstance(job.work, Stage):
-                done = self._stages.manifest(job.id) is not None
-            else:
-                record = self._results.read(job.work.cell.suite, job.id)
-                done = record is not None and record["status"] in ("done", "diverged")
-            if done:
+            if Completion.of(job.work, self._results, self._stages).settled:
                 self._done += 1
                 continue
             missing = tuple(need for need in job.needs if self._stages.manifest(need) is None)
@@ -252,14 +248,6 @@ def blocked(failure: Mapping[str, Any], same_cell: bool = False) -> dict[str, An
     by = failure.get("cause") or f"{failure.get('label')} ({failure['message']})"
     message = failure["message"] if same_cell else f"blocked by {by}"
     return {**failure, "message": message, "cause": by}
-
-
-def _gpus() -> int:
-    if os.environ.get("HARNESS_DEVICE", "cuda").startswith("cpu"):
-        return 0
-    import torch
-
-    return torch.cuda.device_count()
 
 
 def _await_end(seconds: float) -> None:

@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import parent_process
@@ -56,10 +56,12 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
 
     from harness.errors import HarnessError, StorageError
     from harness.executors.as_planned import require_as_planned
+    from harness.executors.completion import Completion, recorded_failure
     from harness.registry.plugins import load
     from harness.results import mask_pictures
     from harness.results.record import describe_failure, evaluated
     from harness.results.run_log import RunLog, chosen
+    from harness.results.series import Series
     from harness.results.store import ResultStore
     from harness.stages.graph import PlannedCell, Stage
     from harness.stages.runner import StageRunner
@@ -124,32 +126,38 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
         with log.training(stage):
             runner.run(stage, report)
 
-    def evaluate(planned: PlannedCell) -> None:
+    def evaluate(planned: PlannedCell) -> Mapping[str, Any] | None:
+        """Evaluate and record; the failure that is on record already, if somebody else was here while we waited."""
         known = results.read(planned.cell.suite, planned.id)
-        if known is not None and known["status"] == "done":  # by somebody else, while we waited
-            return
+        completion = Completion.of_record(known)
+        if known is not None and completion.settled:
+            return recorded_failure(known) if completion is Completion.DIVERGED else None
         require_as_planned(planned.cell, registry, scored=True)
         suite, last = planned.cell.suite, planned.stages[-1].hash
         record, samples, masks, connections = evaluated(planned, runner, registry, substrate.device)
-        record["samples"] = results.write_samples(suite, planned.id, samples)
-        results.write_series(suite, planned.id, {"cell": planned.id, **store.series(last)})
+        record = record.model_copy(update={"samples": results.write_samples(suite, planned.id, samples)})
+        series = {"cell": planned.id, **store.series(last)}
+        results.write_series(suite, planned.id, Series.model_validate(series, strict=False))
         if masks is not None:
-            mask_pictures.write(results.masks_path(suite, last), masks, connections)
+            mask_pictures.write(results.file(suite, "masks", last).path, masks, connections)
         results.write(record)
         log.evaluated(planned, record)
+        return None
 
-    def work_on(work: Stage | PlannedCell) -> None:
+    def work_on(work: Stage | PlannedCell) -> Mapping[str, Any] | None:
         """Hold the work's name while it is done; where several processes share it, the first one holds it for all."""
         nonlocal held
         if substrate.rank:
             if isinstance(work, Stage):
                 runner.run(work, report)
-            return
+            return None
         while True:
             with leases.hold(work.hash if isinstance(work, Stage) else work.id, waiting) as held:
                 try:
-                    train(work) if isinstance(work, Stage) else evaluate(work)
-                    return
+                    if not isinstance(work, Stage):
+                        return evaluate(work)
+                    train(work)
+                    return None
                 except Interrupted:
                     if stop.value or not held.lost:
                         raise
@@ -163,8 +171,8 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
             return
         waits, reported = False, 0.0
         try:
-            work_on(work)
-            tell("done")
+            failure = work_on(work)
+            tell("done") if failure is None else tell("failed", failure)
         except Interrupted:
             tell("stopped")
         except StorageError as error:

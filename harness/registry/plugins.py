@@ -38,7 +38,7 @@ RESERVED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class PluginOrigin:
     """Where a plugin comes from: an installed distribution, or a file with the SHA-256 of its code."""
 
     plugin: str
@@ -61,14 +61,14 @@ class Registered:
 
     kind: Kind | Tool
     entry: Entry
-    origin: Origin
+    origin: PluginOrigin
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Something of a plugin that cannot be used; ``location`` is ``file:line`` where that is known."""
 
-    origin: Origin
+    origin: PluginOrigin
     message: str
     location: str | None = None
 
@@ -145,7 +145,7 @@ class Registry:
             identity["code"] = code
         return identity
 
-    def _register(self, origin: Origin, plugin: ModuleType) -> None:
+    def _register(self, origin: PluginOrigin, plugin: ModuleType) -> None:
         """Take in one plugin; whatever is wrong with it becomes a failure."""
         manager = pluggy.PluginManager(GROUP)
         manager.add_hookspecs(hookspecs)
@@ -247,7 +247,7 @@ def contract_problem(kind: Kind | Tool, found: object) -> str | None:
     return None
 
 
-def _load_file(path: Path) -> tuple[Origin, ModuleType]:
+def _load_file(path: Path) -> tuple[PluginOrigin, ModuleType]:
     """Import a single-file plugin; its module's name holds its content, so an edited file is a new module."""
     if path.suffix != ".py":
         raise PluginError(f"{path}: a single-file plugin is a Python file (.py); install packages with pip instead")
@@ -268,10 +268,10 @@ def _load_file(path: Path) -> tuple[Origin, ModuleType]:
             del sys.modules[name]
             if isinstance(error, (Exception, SystemExit)):
                 where = _where(error, path)
-                failure = Failure(Origin(path.stem, file=path), f"import failed: {_describe(error)}", where)
+                failure = Failure(PluginOrigin(path.stem, file=path), f"import failed: {_describe(error)}", where)
                 raise PluginError(str(failure)) from error
             raise
-    return Origin(path.stem, file=path, code=own_code(path, content)), sys.modules[name]
+    return PluginOrigin(path.stem, file=path, code=own_code(path, content)), sys.modules[name]
 
 
 def _resolve(target: str) -> object:
@@ -279,10 +279,10 @@ def _resolve(target: str) -> object:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _origin(point: EntryPoint) -> Origin:
+def _origin(point: EntryPoint) -> PluginOrigin:
     if point.dist is None:
-        return Origin(point.name)
-    return Origin(point.name, point.dist.name, point.dist.version)
+        return PluginOrigin(point.name)
+    return PluginOrigin(point.name, point.dist.name, point.dist.version)
 
 
 def _hook_problems(manager: pluggy.PluginManager, plugin: ModuleType) -> list[str]:

@@ -6,12 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from urllib.parse import quote
 
 from harness.claims.findings import Finding, needs_text
 from harness.claims.schema import Claim, Needs, Paper
 from harness.claims.verdicts import VERDICTS
-from harness.report.tables import NONE, Cell, Column, Link, Table, decimals, escape, interval, markdown
+from harness.report.cell_names import cell_names
+from harness.report.tables import NONE, Column, Table, decimals, escape, interval, markdown
 
 _PLACES = 4  # decimals of what was measured, at most
 
@@ -35,7 +35,8 @@ twenty gets a wrong verdict.
 
 def claims_page(papers: Mapping[str, Paper], found: Sequence[Finding]) -> str:
     """CLAIMS.md; links are relative to the results folder."""
-    parts = ["# Claims\n\nWhat the papers report, and what was measured here. Written by `harness claims`.\n"]
+    text = "What the papers report, and what was measured here. Written by `harness claims`; "
+    parts = [f"# Claims\n\n{text}`harness show CELL` shows a cell's record.\n"]
     parts.append(markdown(summary(papers, found)))
     for name, paper in papers.items():
         parts.append(f"## {escape(paper.title)}\n\n{escape(paper.reference)}\n")
@@ -49,7 +50,7 @@ def summary(papers: Mapping[str, Paper], found: Sequence[Finding]) -> Table:
     """How many claims of each paper got which verdict."""
     counts = Counter((finding.paper, finding.judgement.verdict) for finding in found)
     columns = [Column("verdict"), *(Column(name, right=True) for name in papers), Column("all", right=True)]
-    rows: list[list[Cell]] = []
+    rows: list[list[str]] = []
     for verdict in VERDICTS:
         numbers = [counts[name, verdict] for name in papers]
         rows.append([verdict, *map(str, numbers), str(sum(numbers))])
@@ -59,7 +60,7 @@ def summary(papers: Mapping[str, Paper], found: Sequence[Finding]) -> Table:
 
 def table(title: str, found: Sequence[Finding]) -> Table:
     """The claims for a terminal: the least important columns are dropped first."""
-    made: list[tuple[Column, list[Cell]]] = [
+    made: list[tuple[Column, list[str]]] = [
         (Column("claim"), [finding.claim.id for finding in found]),
         (Column("claimed", 0, True), [claimed(finding.claim) for finding in found]),
         (Column("measured"), [measured(finding) for finding in found]),
@@ -102,7 +103,7 @@ def measured(finding: Finding) -> str:
 def _section(title: str, found: Sequence[Finding]) -> str:
     section = found[0].section
     lines = [f"### {escape(title)}\n", f"Where: {escape(section.where)}. {escape(section.protocol)}\n"]
-    made: list[tuple[Column, list[Cell]]] = [
+    made: list[tuple[Column, list[str]]] = [
         (Column("claim"), [finding.claim.id for finding in found]),
         (Column("quantity"), [_quantity(finding) for finding in found]),
         (Column("claimed", 0, True), [claimed(finding.claim) for finding in found]),
@@ -111,10 +112,10 @@ def _section(title: str, found: Sequence[Finding]) -> str:
         (Column("minus claimed"), [_difference(finding) for finding in found]),
         (Column("tolerance", 0, True), [_tolerance(finding) for finding in found]),
         (Column("verdict", strong=True), [_verdict(finding) for finding in found]),
-        (Column("cells"), [_links(finding) for finding in found]),
+        (Column("cells"), [_cells(finding) for finding in found]),
     ]
     bold = {i for i, finding in enumerate(found) if finding.judgement.verdict in ("reproduced", "not reproduced")}
-    kept = [(column, cells) for column, cells in made if any(cell not in (NONE, []) for cell in cells)]
+    kept = [(column, cells) for column, cells in made if any(cell not in (NONE, "") for cell in cells)]
     page = Table(title, [column for column, _ in kept], _transposed([cells for _, cells in kept]), [], bold)
     lines.append(markdown(page))
     lines += [f"- {escape(line)}" for line in _notes(found)]
@@ -210,10 +211,13 @@ def _because(finding: Finding) -> str:
     return judged.reason
 
 
-def _links(finding: Finding) -> list[Link]:
-    cells = finding.measured.cells if finding.measured else ()
-    return [Link(str(seed), f"{quote(suite)}/cells/{quote(cell)}.json") for suite, seed, cell in cells]
+def _cells(finding: Finding) -> str:
+    """The cells that were measured, by suite; those of one suite come together."""
+    names: dict[str, list[str]] = {}
+    for suite, _, cell in finding.measured.cells if finding.measured else ():
+        names.setdefault(suite, []).append(cell)
+    return ", ".join(f"{suite}/{cell_names(cells)}" for suite, cells in names.items())
 
 
-def _transposed(columns: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
+def _transposed(columns: Sequence[Sequence[str]]) -> list[list[str]]:
     return [list(row) for row in zip(*columns, strict=True)]

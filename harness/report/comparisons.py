@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from harness.analysis.comparison import Row
+from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
 from harness.analysis.problems import Tally
 from harness.errors import UserError
@@ -12,7 +12,6 @@ from harness.report.boards import mixed, ranks
 from harness.report.tables import (
     BETTER,
     NONE,
-    Cell,
     Column,
     Table,
     count,
@@ -25,57 +24,54 @@ from harness.report.tables import (
 WITHIN = (1.0, 1.01, 1.05, 1.1, 1.2, 1.5, 2.0)
 """Ratios to the best at which a performance profile is read out."""
 
-COSTS: Mapping[str, tuple[str, Callable[[Row], float | None]]] = {
-    "density": ("mask density", lambda row: row["density_mask"]),
-    "flops": ("sparse-theoretical FLOPs of inference", lambda row: row["inference_flops_sparse"]),
-    "training-flops": ("sparse-theoretical FLOPs of training", lambda row: row["flops_sparse"]),
-    "seconds": ("seconds of training, measured", lambda row: row["seconds"]),
+COSTS: Mapping[str, tuple[str, Callable[[ComparisonRow], float | None]]] = {
+    "density": ("mask density", lambda row: row.density_mask),
+    "flops": ("sparse-theoretical FLOPs of inference", lambda row: row.inference_flops_sparse),
+    "training-flops": ("sparse-theoretical FLOPs of training", lambda row: row.flops_sparse),
+    "seconds": ("seconds of training, measured", lambda row: row.seconds),
 }
 """What a Pareto front may set the metric against: name -> (in words, of a row)."""
 
 
-def comparison(rows: Sequence[Row]) -> Table:
+def comparison(rows: Sequence[ComparisonRow]) -> Table:
     """All rows in one table; what is the same in every one stands once, in the title."""
 
-    def places(row: Row) -> int:
-        return digits[row["benchmark"], row["metric"]]
+    def places(row: ComparisonRow) -> int:
+        return digits[row.benchmark, row.metric]
 
     means: dict[tuple[str, str], list[float]] = {}
     for row in rows:
-        means.setdefault((row["benchmark"], row["metric"]), []).append(row["mean"])
+        means.setdefault((row.benchmark, row.metric), []).append(row.mean)
     digits = {key: decimals(values) for key, values in means.items()}
     context = {"suite": 0, "architecture": 0, "benchmark": 0, "metric": 0, "density_scope": 9}
-    protocols = sorted({(row["benchmark"], row["protocol"]) for row in rows})
+    protocols = sorted({(row.benchmark, row.protocol) for row in rows})
     notes = [f"Protocol of {name}: {protocol}." for name, protocol in protocols]
     if len({name for name, _ in protocols}) < len(protocols):  # one benchmark under several: rows must say which
         context["protocol"], notes = 10, []
-    texts = {name: [str(row[name]) for row in rows] for name in context}
+    texts = {name: [str(getattr(row, name)) for row in rows] for name in context}
     notes = [*sorted({_meaning(row) for row in rows}), *notes]
     varying = [name for name in context if len(set(texts[name])) > 1]
     title = ", ".join(f"{name.removeprefix('density_')} {texts[name][0]}" for name in context if name not in varying)
     made: list[tuple[Column, list[str]]] = [(Column(name, context[name]), texts[name]) for name in varying]
     made += [
         (Column("rank", 4, True), [ranks(row) for row in rows]),
-        (Column("method"), [row["method"] for row in rows]),
-        (Column("asked", 7, True), [_density(row["density_requested"]) for row in rows]),
-        (Column("density", 0, True), [f"{row['density_mask']:.4f}" for row in rows]),
-        (Column("mean"), [interval(row["mean"], row["ci_low"], row["ci_high"], places(row)) for row in rows]),
-        (Column("n", 5, True), [str(row["n"]) for row in rows]),
-        (Column("baseline", 8), [row["baseline"] or NONE for row in rows]),
+        (Column("method"), [row.method for row in rows]),
+        (Column("asked", 7, True), [_density(row.density_requested) for row in rows]),
+        (Column("density", 0, True), [f"{row.density_mask:.4f}" for row in rows]),
+        (Column("mean"), [interval(row.mean, row.ci_low, row.ci_high, places(row)) for row in rows]),
+        (Column("n", 5, True), [str(row.n) for row in rows]),
+        (Column("baseline", 8), [row.baseline or NONE for row in rows]),
         (
             Column("difference", 1),
-            [
-                difference(row["difference"], row["difference_ci_low"], row["difference_ci_high"], places(row))
-                for row in rows
-            ],
+            [difference(row.difference, row.difference_ci_low, row.difference_ci_high, places(row)) for row in rows],
         ),
-        (Column("p", 8, True), [probability(row["p_value"]) for row in rows]),
-        (Column("p Holm", 5, True), [probability(row["p_adjusted"]) for row in rows]),
+        (Column("p", 8, True), [probability(row.p_value) for row in rows]),
+        (Column("p Holm", 5, True), [probability(row.p_adjusted) for row in rows]),
         (
             Column("detectable", 9, True),
-            [NONE if row["mde"] is None else f"{row['mde']:.{places(row)}f}" for row in rows],
+            [NONE if row.mde is None else f"{row.mde:.{places(row)}f}" for row in rows],
         ),
-        (Column("seeds needed", 9, True), [count(row["seeds_needed"]) for row in rows]),
+        (Column("seeds needed", 9, True), [count(row.seeds_needed) for row in rows]),
     ]
     notes += [
         "± and (a to b): 95 % t intervals over seeds; difference: minus the baseline, paired by seed.",
@@ -83,11 +79,11 @@ def comparison(rows: Sequence[Row]) -> Table:
         "difference found with 80 % power.",
         *mixed(rows),
     ]
-    cells: list[list[Cell]] = [list(row) for row in zip(*(column for _, column in made), strict=True)]
+    cells: list[list[str]] = [list(row) for row in zip(*(column for _, column in made), strict=True)]
     return Table(title, [column for column, _ in made], cells, notes)
 
 
-def pareto(tables: Sequence[Sequence[Row]], cost: str) -> Iterator[Table]:
+def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Table]:
     """Each table from the cheapest row to the dearest, the efficient ones bold.
 
     Raises:
@@ -103,25 +99,25 @@ def pareto(tables: Sequence[Sequence[Row]], cost: str) -> Iterator[Table]:
         table = [row for row in everything if of(row) is not None]
         if not table:
             continue
-        table.sort(key=lambda row: (of(row), row["mean"], row["method"]))
-        best = efficient([of(row) or 0.0 for row in table], [row["mean"] for row in table], table[0]["direction"])
-        places = decimals([row["mean"] for row in table])
+        table.sort(key=lambda row: (of(row), row.mean, row.method))
+        best = efficient([of(row) or 0.0 for row in table], [row.mean for row in table], table[0].direction)
+        places = decimals([row.mean for row in table])
         columns = [
             Column("efficient"),
             Column("method", strong=True),
             Column("density", right=True),
             *([Column(cost, right=True)] if cost != "density" else []),
-            Column(table[0]["metric"], strong=True),
+            Column(table[0].metric, strong=True),
             Column("n", 1, True),
         ]
-        cells: list[list[Cell]] = [
+        cells: list[list[str]] = [
             [
                 "yes" if better else "",
-                row["method"],
-                f"{row['density_mask']:.4f}",
+                row.method,
+                f"{row.density_mask:.4f}",
                 *([f"{of(row):.3g}"] if cost != "density" else []),
-                interval(row["mean"], row["ci_low"], row["ci_high"], places),
-                str(row["n"]),
+                interval(row.mean, row.ci_low, row.ci_high, places),
+                str(row.n),
             ]
             for row, better in zip(table, best, strict=True)
         ]
@@ -136,7 +132,7 @@ def wins(tallies: Mapping[tuple[str, str], Tally]) -> Table:
     names = sorted({one for one, _ in tallies})
     net = {name: sum(tally.wins - tally.losses for (one, _), tally in tallies.items() if one == name) for name in names}
     names.sort(key=lambda name: (-net[name], name))
-    cells: list[list[Cell]] = [
+    cells: list[list[str]] = [
         [name, *(_tally(tallies.get((name, other))) if other != name else "" for other in names), f"{net[name]:+d}"]
         for name in names
     ]
@@ -159,7 +155,7 @@ def performance_profile(steps: Mapping[str, Sequence[tuple[float, float]]], prob
         return max((fraction for at, fraction in steps[name] if at <= ratio + 1e-12), default=0.0)
 
     names = sorted(steps, key=lambda name: ([-share(name, ratio) for ratio in WITHIN], name))
-    cells: list[list[Cell]] = [[name, *(f"{share(name, ratio):.2f}" for ratio in WITHIN)] for name in names]
+    cells: list[list[str]] = [[name, *(f"{share(name, ratio):.2f}" for ratio in WITHIN)] for name in names]
     columns = [Column("method"), Column("best", right=True)]
     columns += [Column(f"within {ratio:g} x", i + 1, True) for i, ratio in enumerate(WITHIN[1:])]
     notes = [
@@ -171,18 +167,18 @@ def performance_profile(steps: Mapping[str, Sequence[tuple[float, float]]], prob
     return Table("Performance profile", columns, cells, notes)
 
 
-def _title(table: Sequence[Row]) -> str:
+def _title(table: Sequence[ComparisonRow]) -> str:
     first = table[0]
-    return f"{first['suite']}, {first['experiment']}: {first['architecture']} on {first['benchmark']}"
+    return f"{first.suite}, {first.experiment}: {first.architecture} on {first.benchmark}"
 
 
 def _tally(tally: Tally | None) -> str:
     return NONE if tally is None else f"{tally.wins} / {tally.ties} / {tally.losses}"
 
 
-def _meaning(row: Row) -> str:
-    unit = f" ({row['unit']})" if row["unit"] else ""
-    return f"{row['metric']}{unit}: {BETTER[row['direction']]}."
+def _meaning(row: ComparisonRow) -> str:
+    unit = f" ({row.unit})" if row.unit else ""
+    return f"{row.metric}{unit}: {BETTER[row.direction]}."
 
 
 def _density(value: float | None) -> str:

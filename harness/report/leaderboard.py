@@ -18,6 +18,7 @@ from harness.report.figures.series import training_series
 from harness.report.palette import Style, palette
 from harness.report.tables import Table, code, escape, markdown, print_table
 from harness.results.store import LeftOut, ResultStore
+from harness.results.suite_plan import SuitePlan
 from harness.storage.atomic_files import write_text
 
 READING = """## How to read the tables
@@ -113,7 +114,7 @@ class _Figures:
         """The efficiency frontier and, once for each training, its curves."""
         images = [self._image(board, "frontier", frontier(board.rows, self._styles))]
         first = board.rows[0]
-        training = (first["experiment"], first["architecture"], first["trained_on"])
+        training = (first.experiment, first.architecture, first.trained_on)
         if training not in self._trained:
             self._trained.add(training)
             series = training_series(self._store, board.rows)
@@ -159,20 +160,22 @@ def _headline(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequenc
     return "\n".join(parts)
 
 
-def reproduce(plan: Mapping[str, object], suite: str) -> str:
-    """The command that makes a suite's results again, fit for a shell; ``plan`` as :meth:`ResultStore.plan` has it."""
-    path, options = str(plan.get("path") or ""), plan.get("options")
+def reproduce(plan: SuitePlan | None, suite: str) -> str:
+    """The command that makes a suite's results again, fit for a shell."""
+    path, options = (plan.path, plan.options) if plan else ("", [])
     if not path or Path(path).is_absolute():  # an absolute path means nothing on another machine
         path = f"suites/{suite}.yaml"
-    given = [str(option) for option in options] if isinstance(options, list) else []
-    return " ".join(["harness run", *map(shlex.quote, [path, *given])])
+    return " ".join(["harness run", *map(shlex.quote, [path, *options])])
 
 
 def _introduction(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut]) -> list[str]:
-    plan = store.plan(suite) or {}
-    description = str(plan.get("description") or "")
-    parts = [f"{escape(description)}\n"] if description else []
+    plan = store.plan(suite)
+    parts = [f"{escape(plan.description)}\n"] if plan and plan.description else []
     parts.append(f"- Reproduce with {code(reproduce(plan, suite))}.")
+    parts.append(
+        "- A cell's record: `harness show EXPERIMENT.ARCHITECTURE.BENCHMARK.METHOD.sSEED`, with `.dDENSITY` before the "
+        "seed where one was asked for."
+    )
     for what, column in (("Versions", "versions"), ("Git revision", "revision"), ("Device", "device")):
         if found := sorted(filter(None, frame[column].unique())):
             parts.append(f"- {what}: {escape('; '.join(found))}.")
@@ -185,7 +188,7 @@ def _introduction(store: ResultStore, suite: str, frame: pd.DataFrame, left: Seq
 
 def _not_counted(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut]) -> str:
     current = [item for item in left if not item.reason.startswith(OBSOLETE)]
-    lines = [f"- [{item.path.stem}](cells/{quote(item.path.name)}): {escape(item.reason)}" for item in current]
+    lines = [f"- {escape(item.path.stem)}: {escape(item.reason)}" for item in current]
     lines += [f"- {escape(cell)}: not finished yet" for cell in _missing(store, suite, frame, left)]
     if superseded := len(left) - len(current):
         lines.append(f"- {superseded} further files belong to cells that the suite no longer has")
@@ -193,12 +196,12 @@ def _not_counted(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequ
 
 
 def _missing(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut]) -> list[str]:
-    planned = (store.plan(suite) or {}).get("cells") or []
-    return sorted({str(cell) for cell in planned} - set(frame["cell"]) - {item.path.stem for item in left})
+    plan = store.plan(suite)
+    return sorted(set(plan.cells if plan else ()) - set(frame["cell"]) - {item.path.stem for item in left})
 
 
 def _of_suite(
     frame: pd.DataFrame, left: Sequence[LeftOut], store: ResultStore, suite: str
 ) -> tuple[pd.DataFrame, list[LeftOut]]:
-    folder = store.root / suite / "cells"
-    return frame[frame["suite"] == suite], [item for item in left if item.path.parent == folder]
+    own = [item for item in left if item.path.parent.parent == store.root / suite]
+    return frame[frame["suite"] == suite], own

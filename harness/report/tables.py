@@ -27,17 +27,6 @@ _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """Text that leads to a file; ``target`` is relative to the document."""
-
-    text: str
-    target: str
-
-
-Cell = str | Sequence[Link]
-
-
-@dataclass(frozen=True, slots=True)
 class Column:
     """A heading; on a narrow terminal columns with the highest ``drop`` go first, those with 0 never.
 
@@ -56,7 +45,7 @@ class Table:
 
     title: str
     columns: Sequence[Column]
-    rows: list[list[Cell]]
+    rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
     bold: set[int] = field(default_factory=set)
 
@@ -74,8 +63,7 @@ def markdown(table: Table) -> str:
         colalign=["right" if column.right else "left" for column in table.columns],
         disable_numparse=True,
     )
-    if any(not isinstance(row[-1], str) for row in table.rows):
-        text = re.sub(r"([ -])\1{3,}(:?\|)$", r"\1\1\1\2", text, flags=re.MULTILINE)  # no padding after long links
+    text = re.sub(r"([ -])\1{3,}(:?\|)$", r"\1\1\1\2", text, flags=re.MULTILINE)  # no padding after long names
     return "\n".join([text, "", *(f"{escape(note)}  " for note in table.notes)]).rstrip() + "\n"
 
 
@@ -83,7 +71,7 @@ def latex(table: Table) -> str:
     """The table for a paper, with rules of the package booktabs; title and notes as comments."""
     cells = [
         [
-            rf"\textbf{{{_tex(_plain(cell))}}}" if column.strong and i in table.bold else _tex(_plain(cell))
+            rf"\textbf{{{_tex(cell)}}}" if column.strong and i in table.bold else _tex(cell)
             for cell, column in zip(row, table.columns, strict=True)
         ]
         for i, row in enumerate(table.rows)
@@ -106,7 +94,7 @@ def print_table(table: Table, console: Console, width: int | None) -> None:
     ``width`` None prints every column in full. Columns are laid out here, because rich's own table takes
     about a millisecond a row.
     """
-    texts = [[_plain(cell) for cell in row] for row in table.rows]
+    texts = table.rows
     names = [column.name for column in table.columns]
     widths = [max(map(len, column)) for column in zip(names, *texts, strict=True)]
     shown = list(range(len(names)))
@@ -189,13 +177,7 @@ def count(value: float | None) -> str:
     return f"{round(value):,}"
 
 
-def _plain(cell: Cell) -> str:
-    return cell if isinstance(cell, str) else " ".join(link.text for link in cell)
-
-
-def _written(cell: Cell, bold: bool) -> str:
-    if not isinstance(cell, str):
-        return " ".join(f"[{escape(link.text)}]({link.target})" for link in cell)
+def _written(cell: str, bold: bool) -> str:
     text = escape(cell)
     return f"**{text}**" if bold and text and cell != NONE else text
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load, save_file
 
 from harness.errors import CorruptFile
 from harness.storage.atomic_files import write_atomic
@@ -36,6 +36,7 @@ class MaskPicture:
         shape: of the connection's region, (out, in) or (out, in, *kernel).
         kept: number of weights kept.
         kind: ``weight`` or ``attention``.
+        role: what the connection does, as its architecture names it; None in files that do not say.
         bits: (size,) bool, row by row; (``SAMPLE``,) at the same positions for every mask of that size if there
             are more.
         picture: (rows, columns) uint8, at most ``EDGE`` each: fraction kept in a block, times 255. Rows are out,
@@ -45,6 +46,7 @@ class MaskPicture:
     shape: tuple[int, ...]
     kept: int
     kind: Kind
+    role: str | None
     bits: NDArray[np.bool_]
     picture: NDArray[np.uint8]
 
@@ -64,7 +66,8 @@ def write(path: Path, masks: Masks, connections: Iterable[Connection]) -> None:
     described = {}
     for connection in connections:
         mask = masks[connection.name].cpu().numpy()
-        described[connection.name] = {"shape": mask.shape, "kept": int(mask.sum()), "kind": connection.kind}
+        described[connection.name] = {"shape": mask.shape, "kept": int(mask.sum())}
+        described[connection.name] |= {"kind": connection.kind, "role": connection.role}
         bits = mask.reshape(-1)
         if bits.size > SAMPLE:
             tensors[f"{connection.name}/picture"] = _picture(mask)
@@ -74,23 +77,22 @@ def write(path: Path, masks: Masks, connections: Iterable[Connection]) -> None:
     write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata=about))
 
 
-def read(path: Path) -> dict[str, MaskPicture]:
+def read(content: bytes) -> dict[str, MaskPicture]:
     """Connection name -> its mask, in the network's order.
 
+    Args:
+        content: of a file.
+
     Raises:
-        FileNotFoundError: if there is no such file.
         CorruptFile: if it is not one of :func:`write`'s.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            described = json.loads((file.metadata() or {})["connections"])
-            return {name: _read(file, name, about) for name, about in described.items()}
-    except FileNotFoundError:
-        raise
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise CorruptFile(
-            f"{path} holds no masks that can be read ({error}): delete it and run the suite again"
-        ) from error
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        described = json.loads(header["__metadata__"]["connections"])
+        return {name: _read(tensors, name, about) for name, about in described.items()}
+    except (SafetensorError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise CorruptFile(f"it holds no masks that can be read ({error}): delete it and run the suite again") from error
 
 
 def overlap(a: Mapping[str, MaskPicture], b: Mapping[str, MaskPicture]) -> dict[str, float]:
@@ -111,20 +113,22 @@ def chance(a: float, b: float) -> float:
     return a * b / (a + b - a * b) if a + b else 1.0
 
 
-def _read(file: Any, name: str, about: Mapping[str, Any]) -> MaskPicture:
+def _read(tensors: Mapping[str, NDArray[Any]], name: str, about: Mapping[str, Any]) -> MaskPicture:
     shape, kept, kind = tuple(int(n) for n in about["shape"]), int(about["kept"]), about["kind"]
+    role = about.get("role")
     size = prod(shape)
-    if kind not in ("weight", "attention") or len(shape) < 2 or not 0 <= kept <= size:
-        raise ValueError(f"{name} has shape {shape}, {kept} weights kept, kind {kind!r}")
-    packed = file.get_tensor(f"{name}/bits")
+    sound = kind in ("weight", "attention") and isinstance(role, str | None)
+    if not sound or len(shape) < 2 or not 0 <= kept <= size:
+        raise ValueError(f"{name} has shape {shape}, {kept} weights kept, kind {kind!r}, role {role!r}")
+    packed = tensors[f"{name}/bits"]
     count = min(size, SAMPLE)
     if packed.dtype != np.uint8 or packed.shape != (-(-count // 8),):
         raise ValueError(f"{name} has {packed.shape} bytes of bits")
     bits = np.unpackbits(packed, count=count).astype(bool)
-    picture = _picture(bits.reshape(shape)) if size <= SAMPLE else file.get_tensor(f"{name}/picture")
+    picture = _picture(bits.reshape(shape)) if size <= SAMPLE else tensors[f"{name}/picture"]
     if picture.dtype != np.uint8 or picture.ndim != 2 or not 1 <= max(picture.shape) <= EDGE:
         raise ValueError(f"{name} has a picture of shape {picture.shape}")
-    return MaskPicture(shape, kept, kind, bits, picture)
+    return MaskPicture(shape, kept, kind, role, bits, picture)
 
 
 def _picture(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

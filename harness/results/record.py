@@ -8,18 +8,29 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic_core import to_jsonable_python
+
 from harness.core.benchmark import Benchmark, Measurement
 from harness.core.data import Split
 from harness.errors import BadScore, Diverged, HarnessError, WrongCount
 from harness.formatting import not_finite
+from harness.results.cell_record import CellRecord
 from harness.results.flops import forward_flops
-from harness.results.store import SCHEMA, Record
+from harness.results.record_parts import (
+    CalibrationCost,
+    ConnectionCounts,
+    Density,
+    DensityMatch,
+    MetricScore,
+    TrainingCost,
+)
 from harness.results.training_flops import program_flops
 from harness.stages.scoring import Checked
 
 if TYPE_CHECKING:
     import torch
 
+    from harness.core.connection_density import ConnectionDensity
     from harness.core.connections import Connection
     from harness.core.masks import Masks
     from harness.registry.plugins import Registry
@@ -35,7 +46,7 @@ class Evaluated(NamedTuple):
     ``masks`` are the final hard ones; None where nothing is masked.
     """
 
-    record: Record
+    record: CellRecord
     samples: Sequence[Mapping[str, Any]]
     masks: Masks | None
     connections: tuple[Connection, ...]
@@ -54,7 +65,8 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
     benchmark = runner.benchmark(cell.benchmark_part)
     masks = cell.evaluation.masks
     hard = network.hard_masks()
-    densities = _densities(planned, network, hard)
+    table = network.densities(hard)
+    other = _other_count(network, {name: row.kept for name, row in table.items()})
     found: dict[Split, Checked] = {}
     splits: tuple[Split, ...] = ("test", "validation")
     with runner.evaluating(network, weights, masks) as model:
@@ -63,58 +75,50 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
         zeros = weights.zeros()  # of exactly the weights that were scored
         nonzero = weights.nonzero_total()
     total = sum(p.numel() for p in network.module.parameters())
-    densities |= {"true_zeros": sum(zeros.values()) / max(1, densities["size"]), "total": nonzero / total}
-    for name, count in zeros.items():
-        densities["connections"][name]["zeros"] = count
     test, validation = found["test"], found["validation"]
     if not test.scores:
         raise BadScore(f"{not_finite(test.not_finite)}: no score of the test split is a finite number")
     spec = runner.benchmark(cell.training_part).spec()
     spent = network.spent
-    record = _head(planned, registry)
-    record["architecture"]["parameters"] = total
-    if masks == "hard" and network.soft:
-        record["method"]["final_differs"] = network.method.final_differs()
+    differs = network.method.final_differs() if masks == "hard" and network.soft else None
     soft = masks == "soft" and network.soft
-    density = {name: 1.0 if soft else d["kept"] / d["size"] for name, d in densities["connections"].items()}
-    record = {
-        **record,
-        "status": "done",
-        "density": densities,
-        "metrics": _measured(benchmark, test.scores, "test"),
-        "validation": _measured(benchmark, validation.scores, "validation"),
-        "not_finite": dict(test.not_finite),
-        "spent": {
-            "steps": spent.steps,
-            "examples": spent.examples,
-            "tokens": spent.examples * spec.tokens,
-            "seconds": round(spent.seconds, 3),
-            "peak_memory_bytes": spent.peak_memory_bytes,
-            "calibration": {"batches": spent.calibration_batches, "examples": spent.calibration_examples},
-            "flops": program_flops(planned, runner.store, network, forward_flops(network.architecture, spec), density),
-        },
-        "trained_by": network.trained_by,
-        "environment": runner.environment(cell, cell.benchmark_part),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "failure": None,
-    }
+    density = {name: 1.0 if soft else row.hard for name, row in table.items()}
+    record = _record(
+        planned,
+        registry,
+        parameters=total,
+        final_differs=differs,
+        status="done",
+        density=_densities(planned, network, table, other, zeros).model_copy(update={"total": nonzero / total}),
+        metrics=_measured(benchmark, test.scores, "test"),
+        validation=_measured(benchmark, validation.scores, "validation"),
+        not_finite=dict(test.not_finite),
+        spent=TrainingCost(
+            steps=spent.steps,
+            examples=spent.examples,
+            tokens=spent.examples * spec.tokens,
+            seconds=round(spent.seconds, 3),
+            peak_memory_bytes=spent.peak_memory_bytes,
+            calibration=CalibrationCost(batches=spent.calibration_batches, examples=spent.calibration_examples),
+            flops=program_flops(planned, runner.store, network, forward_flops(network.architecture, spec), density),
+        ),
+        trained_by=network.trained_by,
+        environment=runner.environment(cell, cell.benchmark_part),
+    )
     return Evaluated(record, test.samples, hard, network.connections)
 
 
-def failed(planned: PlannedCell, registry: Registry, error: BaseException | Mapping[str, Any]) -> Record:
+def failed(planned: PlannedCell, registry: Registry, error: BaseException | Mapping[str, Any]) -> CellRecord:
     """The record of a cell that has no result, with the reason."""
     failure = dict(error) if isinstance(error, Mapping) else describe_failure(error)
-    return {
-        **_head(planned, registry),
-        "status": "diverged" if failure["type"] == "Diverged" else "failed",
-        "density": {"requested": planned.cell.density, "scope": planned.cell.scope_name},
-        "metrics": {},
-        "validation": {},
-        "spent": {},
-        "environment": {},
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "failure": failure,
-    }
+    return _record(
+        planned,
+        registry,
+        status="diverged" if failure["type"] == "Diverged" else "failed",
+        density=Density(requested=planned.cell.density, scope=planned.cell.scope_name),
+        metrics={},
+        failure=failure,
+    )
 
 
 def describe_failure(error: BaseException) -> dict[str, Any]:
@@ -127,69 +131,94 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
     }
 
 
-def _head(planned: PlannedCell, registry: Registry) -> Record:
+def _record(
+    planned: PlannedCell,
+    registry: Registry,
+    parameters: int | None = None,
+    final_differs: str | None = None,
+    **found: Any,
+) -> CellRecord:
+    """What is known of a cell beforehand, with what was found; checked as whoever reads it will."""
     cell = planned.cell
     benchmark = registry.get("benchmark", cell.benchmark_part.plugin)(cell.benchmark_part.options)
-    program = []
-    for stage in planned.stages:
-        program += [{"type": type(phase).__name__, **asdict(phase)} for phase in stage.phases]
-    return {
-        "schema": SCHEMA,
-        "status": "failed",
+    head = {
         "cell": planned.id,
         "suite": cell.suite,
         "experiment": cell.experiment,
-        "architecture": cell.architecture_part.record(),
-        "method": {**cell.method_part.record(), "note": cell.note},
+        "architecture": {**cell.architecture_part.record(), "parameters": parameters},
+        "method": {**cell.method_part.record(), "note": cell.note, "final_differs": final_differs},
         "benchmark": {
             **cell.benchmark_part.record(),
             "protocol": f"{benchmark.protocol}; {cell.evaluation.protocol}",
             "fingerprint": cell.benchmark_fingerprint,
-            **_source(registry, cell.benchmark_part),
+            "source": _source(registry, cell.benchmark_part),
         },
         "trained_on": cell.training_part.label,
         "training_data": {
             **cell.training_part.record(),
             "fingerprint": cell.fingerprint,
-            **_source(registry, cell.training_part),
+            "source": _source(registry, cell.training_part),
         },
         "seed": cell.seed,
         "training": cell.training.model_dump(mode="json"),
         "evaluation": cell.evaluation.model_dump(mode="json"),
-        "program": program,
+        "program": [
+            {"type": type(phase).__name__, **asdict(phase)} for stage in planned.stages for phase in stage.phases
+        ],
         "stages": [stage.hash for stage in planned.stages],
         "published": cell.published,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    return CellRecord.model_validate({**head, **found}, strict=False)
 
 
-def _source(registry: Registry, part: Part) -> dict[str, Any]:
+def _source(registry: Registry, part: Part) -> Any:
     """Where a benchmark's data came from, if it can say so."""
     benchmark = registry.get("benchmark", part.plugin)(part.options)
     try:
-        source = benchmark.data_source()
+        return to_jsonable_python(benchmark.data_source())
     except (HarnessError, OSError):  # a record of a failure, whose reason may be just this
-        source = None
-    return {} if source is None else {"source": dict(source)}
+        return None
 
 
-def _densities(planned: PlannedCell, network: Network, hard: Masks | None) -> dict[str, Any]:
-    """Requested, and what the final masks keep: checked against each other."""
+def _densities(
+    planned: PlannedCell,
+    network: Network,
+    table: Mapping[str, ConnectionDensity],
+    other: str | None,
+    zeros: Mapping[str, int],
+) -> Density:
+    """Requested, what the final masks keep, the reason for an ``other`` count, and what is left without ``zeros``."""
     cell = planned.cell
-    table = network.densities(hard)
     size, kept = sum(row.size for row in table.values()), sum(row.kept for row in table.values())
     soft = any(row.soft is not None for row in table.values())
-    return {
-        "requested": network.context.budget.requested if network.context.budget else cell.density,
-        "match": {"cell": planned.match_id, "by": cell.match_by} if planned.match_id else None,
-        "source": planned.source_id,
-        "scope": cell.scope_name,
-        "mask": kept / size if size else 1.0,
-        "soft": sum(row.mean * row.size for row in table.values()) / size if soft else None,
-        "kept": kept,
-        "size": size,
-        "other_count": _other_count(network, {name: row.kept for name, row in table.items()}),
-        "connections": {name: {"size": row.size, "kept": row.kept, "soft": row.soft} for name, row in table.items()},
-    }
+    return Density(
+        requested=network.context.budget.requested if network.context.budget else cell.density,
+        match=DensityMatch(cell=planned.match_id, by=cell.match_by) if planned.match_id else None,
+        source=planned.source_id,
+        scope=cell.scope_name,
+        mask=kept / size if size else 1.0,
+        nonzero=1 - sum(zeros.values()) / max(1, size),
+        soft=_fraction(sum(row.mean * row.size for row in table.values()) / size) if soft else None,
+        kept=kept,
+        size=size,
+        other_count=other,
+        connections={
+            c.name: ConnectionCounts(
+                size=c.size,
+                kept=table[c.name].kept,
+                nonzero=c.size - zeros[c.name],
+                soft=_fraction(table[c.name].soft),
+                role=c.role,
+            )
+            for c in network.connections
+        },
+    )
+
+
+def _fraction(mean: float | None) -> float | None:
+    """A mean of numbers in [0, 1], which may round beyond 1."""
+    return None if mean is None else min(1.0, mean)
 
 
 def _other_count(network: Network, kept: Mapping[str, int]) -> str | None:
@@ -220,17 +249,17 @@ def _other_count(network: Network, kept: Mapping[str, int]) -> str | None:
     return reasons[0] if reasons else None
 
 
-def _measured(benchmark: Benchmark[Any], found: Mapping[str, Measurement], split: str) -> dict[str, Any]:
+def _measured(benchmark: Benchmark[Any], found: Mapping[str, Measurement], split: str) -> dict[str, MetricScore]:
     return {
-        metric.name: {
-            "value": found[metric.name].value,
-            "n": found[metric.name].n,
-            "stderr": found[metric.name].stderr,
-            "unit": metric.unit,
-            "direction": metric.direction,
-            "split": split,
-            "primary": index == 0,
-        }
+        metric.name: MetricScore(
+            value=found[metric.name].value,
+            n=found[metric.name].n,
+            stderr=found[metric.name].stderr,
+            unit=metric.unit,
+            direction=metric.direction,
+            split=split,
+            primary=index == 0,
+        )
         for index, metric in enumerate(benchmark.metrics)
         if metric.name in found
     }

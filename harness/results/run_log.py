@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.core.logger import Logged, Logger
+from harness.results.record_parts import TrainingCost
 
 if TYPE_CHECKING:
     from harness.core.phases import Phase
     from harness.registry.plugins import Registry
-    from harness.results.store import Record
+    from harness.results.cell_record import CellRecord
     from harness.stages.graph import PlannedCell, Stage
     from harness.stages.store import StageStore
     from harness.suites.cell import Cell
@@ -48,7 +49,7 @@ def chosen(registry: Registry) -> list[Logger]:
 class RunLog:
     """Logs what a worker does; where there are no loggers, every call returns at once.
 
-    The numbers are those of the results' SERIES and RECORD, no more and no fewer, so that whatever was not logged
+    The numbers are those of the results' series and record, no more and no fewer, so that whatever was not logged
     when it happened is made up for from the checkpoint.
 
     Args:
@@ -98,7 +99,7 @@ class RunLog:
             if found:
                 self._scalars(self._before + step, {**found, "progress/phase": phase, "progress/phase_step": step})
 
-    def evaluated(self, planned: PlannedCell, record: Record) -> None:
+    def evaluated(self, planned: PlannedCell, record: CellRecord) -> None:
         """Log the scores of a cell, as a run of its own at the program's last step."""
         if not self._loggers:
             return
@@ -161,17 +162,18 @@ def _evaluations(row: Sequence[Any]) -> dict[str, float]:
 
 
 CURVES = {"loss": _loss, "densities": _densities, "evaluations": _evaluations}
-"""Curve of the SERIES -> what is logged of one of its rows."""
+"""Curve of the series -> what is logged of one of its rows."""
 
 
-def _scores(record: Record) -> dict[str, float]:
-    """Numbers of a RECORD."""
+def _scores(record: CellRecord) -> dict[str, float]:
+    """Numbers of a record."""
+    density, spent = record.density, record.spent or TrainingCost()
     values = {
-        **{f"final/test/{name}": metric["value"] for name, metric in record["metrics"].items()},
-        **{f"final/validation/{name}": metric["value"] for name, metric in record["validation"].items()},
-        **{f"final/density/{name}": record["density"].get(name) for name in ("mask", "true_zeros", "total", "soft")},
-        **{f"final/spent/{name}": record["spent"].get(name) for name in ("seconds", "peak_memory_bytes")},
-        "final/spent/training_flops": record["spent"]["flops"]["training"],
+        **{f"final/test/{name}": metric.value for name, metric in record.metrics.items()},
+        **{f"final/validation/{name}": metric.value for name, metric in record.validation.items()},
+        **{f"final/density/{name}": getattr(density, name) for name in ("mask", "nonzero", "total", "soft")},
+        **{f"final/spent/{name}": getattr(spent, name) for name in ("seconds", "peak_memory_bytes")},
+        "final/spent/training_flops": spent.flops and spent.flops.training,
     }
     return {name: float(value) for name, value in values.items() if value is not None}
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.results.flops import CONVENTION, SPARSE_CONVENTION, Flops, Trained, sparse_training_flops
+from harness.results.record_parts import OperationCounts
 
 if TYPE_CHECKING:
     from harness.stages.graph import PlannedCell
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def program_flops(
     planned: PlannedCell, store: StageStore, network: Network, forward: Flops, inference: Mapping[str, float]
-) -> dict[str, Any]:
+) -> OperationCounts:
     """The record's ``flops``; ``inference`` is the density of each connection in evaluation.
 
     What is left in sparse kernels is None where it is not known.
@@ -24,14 +25,14 @@ def program_flops(
     training = 3 * forward.total * network.spent.examples
     inherited = training - 3 * forward.total * sum(phase.examples for phase in phases)
     sparse = sparse_training_flops(forward, network.connections, phases)
-    return {
-        "convention": CONVENTION,
-        "training": training,
-        "inference": forward.total,
-        "sparse_convention": SPARSE_CONVENTION,
-        "training_sparse": None if sparse is None else inherited + sparse,
-        "inference_sparse": forward.sparse(network.connections, inference),
-    }
+    return OperationCounts(
+        convention=CONVENTION,
+        training=training,
+        inference=forward.total,
+        sparse_convention=SPARSE_CONVENTION,
+        training_sparse=None if sparse is None else inherited + sparse,
+        inference_sparse=forward.sparse(network.connections, inference),
+    )
 
 
 def _trained(planned: PlannedCell, store: StageStore, network: Network) -> Iterator[Trained]:

@@ -12,10 +12,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness.machine import machine, started
 from harness.storage.atomic_files import storage_error
 
 BEAT = 15.0
@@ -128,7 +128,7 @@ class Leases:
         return (
             content is not None
             and content.get("machine") == machine()
-            and _started(int(content.get("pid", 0))) != content.get("started")
+            and started(int(content.get("pid", 0))) != content.get("started")
         )
 
     def _take(self, name: str, number: int, nonce: str) -> Lease | None:
@@ -139,7 +139,7 @@ class Leases:
             "host": socket.gethostname(),
             "machine": machine(),
             "pid": os.getpid(),
-            "started": _started(os.getpid()),
+            "started": started(os.getpid()),
             "job": slurm_job(),
         }
         path = self._path(name, number + 1)
@@ -160,33 +160,6 @@ def slurm_job() -> str | None:
     """SLURM's id of the job that this process belongs to, as ``squeue`` shows it; None outside of SLURM."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
-
-
-@cache
-def machine() -> str:
-    """Names this machine since it was started, and the container: where process numbers mean the same."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
-    except OSError:
-        return f"{socket.gethostname()}/{uuid.getnode()}"
-
-
-def _started(pid: int) -> str | None:
-    """When a process of this machine began, in a form of its own; None if there is no such process."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else fields[19]
-    except OSError:
-        if Path("/proc/self").is_dir():
-            return None
-    try:  # another operating system
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return "alive"
 
 
 def _create(path: Path, text: str) -> bool:

@@ -29,7 +29,7 @@ class Gpt2Shape:
     exact_gelu: bool = False
 
 
-class Attention(nn.Module):
+class Gpt2Attention(nn.Module):
     """Causal self-attention; rows of ``qkv`` are queries, keys, values, each head after head."""
 
     def __init__(self, shape: Gpt2Shape) -> None:
@@ -51,7 +51,7 @@ class Attention(nn.Module):
         return y
 
 
-class FeedForward(nn.Module):
+class Gpt2FeedForward(nn.Module):
     """Two linear layers with GELU between them, by default its tanh approximation."""
 
     def __init__(self, shape: Gpt2Shape) -> None:
@@ -66,15 +66,15 @@ class FeedForward(nn.Module):
         return y
 
 
-class Block(nn.Module):
+class Gpt2Block(nn.Module):
     """Attention, then feed-forward, each behind a LayerNorm and added to the residual stream."""
 
     def __init__(self, shape: Gpt2Shape) -> None:
         super().__init__()
         self.attn_norm = nn.LayerNorm(shape.width)
-        self.attn = Attention(shape)
+        self.attn = Gpt2Attention(shape)
         self.ffn_norm = nn.LayerNorm(shape.width)
-        self.ffn = FeedForward(shape)
+        self.ffn = Gpt2FeedForward(shape)
         self.dropout = nn.Dropout(shape.dropout)
 
     def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
@@ -99,7 +99,7 @@ class Gpt2Network(LanguageNetwork):
         self.embedding = nn.Embedding(shape.rows, shape.width)
         self.positions = nn.Embedding(shape.context, shape.width)
         self.dropout = nn.Dropout(shape.dropout)
-        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.n_layers))
+        self.blocks = nn.ModuleList(Gpt2Block(shape) for _ in range(shape.n_layers))
         self.norm = nn.LayerNorm(shape.width)
         self._initialise()
 

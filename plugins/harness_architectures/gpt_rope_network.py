@@ -62,7 +62,7 @@ def normed(x: Tensor) -> Tensor:
     return F.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON)
 
 
-class Attention(nn.Module):
+class GptRopeAttention(nn.Module):
     """Causal self-attention; rows of ``qkv`` are queries, keys, values, each head after head; no biases."""
 
     def __init__(self, shape: GptRopeShape) -> None:
@@ -86,7 +86,7 @@ class Attention(nn.Module):
         return y
 
 
-class FeedForward(nn.Module):
+class GptRopeFeedForward(nn.Module):
     """Two linear layers without biases; GELU, or the square of ReLU, between them."""
 
     def __init__(self, shape: GptRopeShape) -> None:
@@ -102,14 +102,14 @@ class FeedForward(nn.Module):
         return y
 
 
-class Block(nn.Module):
+class GptRopeBlock(nn.Module):
     """Attention, scaled by 1 / sqrt(2 layers), then feed-forward, each behind an RMSNorm and added to the stream."""
 
     def __init__(self, shape: GptRopeShape) -> None:
         super().__init__()
         self.scale = (2 * shape.n_layers) ** -0.5
-        self.attn = Attention(shape)
-        self.ffn = FeedForward(shape)
+        self.attn = GptRopeAttention(shape)
+        self.ffn = GptRopeFeedForward(shape)
 
     def forward(self, x: Tensor, cosines: Tensor, sines: Tensor, visible: Tensor | None = None) -> Tensor:
         """(batch, context, width) -> the same shape."""
@@ -130,7 +130,7 @@ class GptRopeNetwork(LanguageNetwork):
         super().__init__()
         self.shape, self.context, self.vocabulary = shape, shape.context, shape.vocabulary
         self.embedding = nn.Embedding(shape.rows, shape.width)
-        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.n_layers))
+        self.blocks = nn.ModuleList(GptRopeBlock(shape) for _ in range(shape.n_layers))
         self.head = nn.Linear(shape.width, shape.rows, bias=False)
         for name, parameter in self.named_parameters():
             into_residual = name.endswith(("attn.out.weight", "ffn.down.weight"))

@@ -14,7 +14,7 @@ from harness_biogpt.shape import Shape
 from harness_biogpt.soma import Soma
 
 
-class Column(nn.Module):
+class CorticalColumn(nn.Module):
     """Pre-LayerNorm, the neurons, a projection per neuron weighted by a softmax over neurons, residual.
 
     ``projection`` is (width, neurons * width): neuron j's matrix is columns j * width to (j + 1) * width.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import LanguageNetwork, UserError
-from harness_biogpt.column import Column
+from harness_biogpt.column import CorticalColumn
 from harness_biogpt.feedback import GatedFeedback
 from harness_biogpt.shape import Shape
 
@@ -31,7 +31,7 @@ class BiogptNetwork(LanguageNetwork):
         self.shape, self.context, self.vocabulary = shape, shape.context, shape.vocabulary
         self.embedding = nn.Embedding(shape.vocabulary, shape.width)
         self.positions = nn.Embedding(shape.context, shape.width)
-        self.columns = nn.ModuleList(Column(shape, branches) for branches in shape.layout)
+        self.columns = nn.ModuleList(CorticalColumn(shape, branches) for branches in shape.layout)
         self.feedback = nn.ModuleDict({f"{late}_to_{early}": GatedFeedback(shape.width) for late, early in shape.pairs})
         self.pass_weights = nn.Parameter(torch.zeros(shape.n_passes)) if shape.n_passes > 1 else None
         self.norm = nn.LayerNorm(shape.width)

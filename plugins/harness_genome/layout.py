@@ -13,7 +13,7 @@ from harness_genome.genome import Genome
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class GenomeBlock:
     """Connections that lie side by side in one parameter and are grown by one matmul.
 
     Attributes:
@@ -56,7 +56,7 @@ class Layout:
         self._sizes = [band.size for band in bands]
         stops = list(accumulate(self._sizes))
         units = {band: (stop - band.size, stop) for band, stop in zip(bands, stops, strict=True)}
-        self.blocks: list[Block] = []
+        self.blocks: list[GenomeBlock] = []
         last: dict[str, int] = {}
         for connection in connections:
             index = last.get(connection.parameter)
@@ -66,7 +66,7 @@ class Layout:
             else:
                 last[connection.parameter] = len(self.blocks)
                 target = bands.index(connection.target)
-                self.blocks.append(Block(connection, (connection,), target, units[connection.source]))
+                self.blocks.append(GenomeBlock(connection, (connection,), target, units[connection.source]))
 
     def logits(self, genome: Genome) -> list[Tensor]:
         """The logits of every block, (out, in) each."""
@@ -75,7 +75,7 @@ class Layout:
         return [genome.logits(targets[b.target], as_source[:, slice(*b.sources)]) for b in self.blocks]
 
 
-def _join(block: Block, connection: Connection, units: dict[Band, tuple[int, int]]) -> Block | None:
+def _join(block: GenomeBlock, connection: Connection, units: dict[Band, tuple[int, int]]) -> GenomeBlock | None:
     """The block with the connection at its right, or None if it does not continue the block."""
     region = block.region
     if region.columns is None or connection.columns is None:
@@ -87,4 +87,4 @@ def _join(block: Block, connection: Connection, units: dict[Band, tuple[int, int
         return None
     shape = (region.shape[0], region.shape[1] + connection.shape[1], *region.shape[2:])
     joined = replace(region, columns=(region.columns[0], connection.columns[1]), shape=shape)
-    return Block(joined, (*block.connections, connection), block.target, (block.sources[0], stop))
+    return GenomeBlock(joined, (*block.connections, connection), block.target, (block.sources[0], stop))

@@ -17,11 +17,13 @@ def harness_register_importers() -> list[Entry]:
         Entry("ndna_gpt2", "harness_imports.ndna_gpt2:NdnaGpt2", "the published GPT-2 of Neural DNA, with its genome"),
         Entry("ndna_genome", "harness_imports.ndna_genome:NdnaGenome", "a pre-trained genome alone, without weights"),
         Entry("biogpt", "harness_imports.biogpt:BiogptCheckpoint", "the published BioGPT"),
-        Entry("connectome", "harness_imports.connectome:Connectome", "the published model connectomes"),
+        Entry("connectome", "harness_imports.connectome:ConnectomeImporter", "the published model connectomes"),
     ]
 
 
 @hookimpl
 def harness_register_exporters() -> list[Entry]:
     """What writes files for others."""
-    return [Entry("hf", "harness_imports.hf:Hf", "GPT-2 as transformers saves it: GPT2LMHeadModel.from_pretrained")]
+    return [
+        Entry("hf", "harness_imports.hf:HfExporter", "GPT-2 as transformers saves it: GPT2LMHeadModel.from_pretrained")
+    ]

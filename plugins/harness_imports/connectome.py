@@ -22,7 +22,7 @@ _STATES = ("model_state_dict", "weights", "model")
 _QKV = ("c_q", "c_k", "c_v")
 
 
-class ConnectomeOptions(BaseModel):
+class ConnectomeImporterOptions(BaseModel):
     """What ``--option`` may set.
 
     Attributes:
@@ -42,7 +42,7 @@ class ConnectomeOptions(BaseModel):
     masks: Literal["apply", "ignore"] = "apply"
 
 
-class Connectome(Importer[ConnectomeOptions]):
+class ConnectomeImporter(Importer[ConnectomeImporterOptions]):
     """Reads a folder of the released models, or a checkpoint of the released training code.
 
     Names as in the released code (Kotar and Tuckute 2025): ``transformer.wte.weight``, ``lm_head.weight``, and per
@@ -51,7 +51,7 @@ class Connectome(Importer[ConnectomeOptions]):
     them under ``model_state_dict`` or ``weights``, those of a generation with a ``mask`` beside.
     """
 
-    Options = ConnectomeOptions
+    Options = ConnectomeImporterOptions
 
     def load(self, source: Path, name: str) -> Bundle:
         """Weights for ``gpt_rope``, and masks where weights are exactly zero, embedding and head included."""

@@ -18,7 +18,7 @@ from harness_architectures.gpt2_checkpoint import BLOCK, TOP
 from harness_imports.bundles import GPT2_VOCABULARY
 
 
-class Hf(Exporter):
+class HfExporter(Exporter):
     """What ``GPT2LMHeadModel.from_pretrained`` reads: config.json and model.safetensors, masks.safetensors beside.
 
     Linear weights are (in, out); the head is tied and not written; biases that the network lacks are zero; rows

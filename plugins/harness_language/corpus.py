@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -18,6 +17,7 @@ from pydantic.config import JsonDict
 
 from harness import DataMissing, DataSpec, Metric, UserError, data_directory
 from harness.errors import StorageError, unknown_name
+from harness.machine import cores
 from harness_language.corpora.comparison import Named, difference, renewed, summary
 from harness_language.corpora.hub import HubDataset, answers
 from harness_language.corpora.known import KNOWN
@@ -285,7 +285,7 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
             describe_token_files(self._place(options.path), options.tokenizer, self._recipe).write(self.folder)
         else:
             limits = {"train": options.tokens, "validation": options.validation_tokens, "test": options.test_tokens}
-            workers = options.workers or _cores()
+            workers = options.workers or cores()
             Preparation(
                 self.folder, options.tokenizer, self._passes(), limits, options.shard_tokens, workers, self._recipe
             ).run()
@@ -379,7 +379,3 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
     def _place(self, path: Path | None) -> Path:
         assert path is not None
         return data_directory() / path.expanduser()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

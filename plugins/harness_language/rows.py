@@ -10,7 +10,7 @@ _LONGEST = 2048
 
 
 @dataclass(slots=True)
-class Text:
+class SharedText:
     """One text that is read, and the numbers of the requests that it answers."""
 
     ids: tuple[int, ...]
@@ -22,12 +22,12 @@ class Row:
     """Texts in one row of a batch: the ``trunk`` ids with which all begin, once; then what each goes on with."""
 
     trunk: int
-    texts: list[Text]
+    texts: list[SharedText]
 
     def __len__(self) -> int:
         return sum(len(text.ids) for text in self.texts) - self.trunk * (len(self.texts) - 1)
 
-    def layout(self) -> Iterator[tuple[int, Text]]:
+    def layout(self) -> Iterator[tuple[int, SharedText]]:
         """Each text with the place in the row where what it does not share with the first one begins."""
         place = self.trunk
         for text in self.texts:
@@ -35,22 +35,22 @@ class Row:
             place += len(text.ids) - self.trunk
 
 
-def texts_of(inputs: Sequence[tuple[int, ...]]) -> list[Text]:
+def texts_of(inputs: Sequence[tuple[int, ...]]) -> list[SharedText]:
     """The distinct inputs that are no beginning of another one, in reverse lexicographic order.
 
     A causal model's answers about the beginning of a text are among those about the text.
     """
-    texts: list[Text] = []
+    texts: list[SharedText] = []
     for number in sorted(range(len(inputs)), key=inputs.__getitem__, reverse=True):
         # In this order whatever continues an input comes right before it.
         if texts and texts[-1].ids[: len(inputs[number])] == inputs[number]:
             texts[-1].requests.append(number)
         else:
-            texts.append(Text(inputs[number], [number]))
+            texts.append(SharedText(inputs[number], [number]))
     return texts
 
 
-def rows_of(texts: Sequence[Text], branching: bool) -> list[Row]:
+def rows_of(texts: Sequence[SharedText], branching: bool) -> list[Row]:
     """One row for each text; or, where rows may branch, one for neighbours that begin alike.
 
     A text joins the row before it where that spares at least a quarter of its reading.

@@ -29,14 +29,14 @@ _UNITS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ScoreColumn:
     """One number: the ``metric`` as the harness names it, and ``key``, its key in lm-eval's results."""
 
     key: str
     metric: Metric
 
 
-def columns(found: Task | Group) -> tuple[Column, ...]:
+def columns(found: Task | Group) -> tuple[ScoreColumn, ...]:
     """The numbers of a task, or those that a group aggregates.
 
     A metric has lm-eval's name; where it is taken from the filtered output, the filter's name follows a dot.
@@ -63,7 +63,7 @@ def columns(found: Task | Group) -> tuple[Column, ...]:
     return tuple(chosen)
 
 
-def _of_task(config: Mapping[str, Any]) -> Iterator[Column]:
+def _of_task(config: Mapping[str, Any]) -> Iterator[ScoreColumn]:
     output = config.get("output_type", "generate_until")
     entries = config.get("metric_list") or [{"metric": name} for name in _DEFAULTS[output]]
     filters = [entry["name"] for entry in config.get("filter_list") or [{"name": "none"}]]
@@ -72,4 +72,4 @@ def _of_task(config: Mapping[str, Any]) -> Iterator[Column]:
             name = str(entry["metric"]).rpartition(".")[2]
             higher = entry.get("higher_is_better", name not in _LOWER_IS_BETTER)
             label = name if kept == "none" else f"{name}.{kept}"
-            yield Column(f"{name},{kept}", Metric(label, _UNITS.get(name, "score"), "max" if higher else "min"))
+            yield ScoreColumn(f"{name},{kept}", Metric(label, _UNITS.get(name, "score"), "max" if higher else "min"))

@@ -66,8 +66,8 @@ class Lab:
         return planned
 
     def record(self, planned: PlannedCell) -> dict[str, Any]:
-        """The record of a cell, whose stages are run first."""
-        return evaluated(self.run(planned), self.runner, self.registry, CPU).record
+        """The record of a cell as its file holds it; its stages are run first."""
+        return evaluated(self.run(planned), self.runner, self.registry, CPU).record.content()
 
     def records(self, methods: str, **keys: str) -> dict[str, dict[str, Any]]:
         """Run a suite; records by the methods' labels."""

@@ -517,7 +517,7 @@ def test_a_genome_alone_cannot_be_evaluated(tmp_path: Path) -> None:
 
 def test_hf_writes_gpt2_only() -> None:
     from harness_architectures.mlp import Mlp
-    from harness_imports.hf import Hf
+    from harness_imports.hf import HfExporter
 
     network = Mlp(Mlp.Options(), DataSpec("classification", (1, 8, 8), 10, 1))
-    assert "writes GPT-2 only, and Mlp is another network" in (Hf().unsupported(network) or "")
+    assert "writes GPT-2 only, and Mlp is another network" in (HfExporter().unsupported(network) or "")

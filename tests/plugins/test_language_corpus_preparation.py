@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 from harness import CorruptFile, DataMissing, UserError
+from harness.storage.leases import Lease, Leases
 from harness_language.corpora import hub
-from harness_language.corpora.claim import claim
 from harness_language.corpora.local_files import LocalFiles
-from harness_language.corpora.preparation import Preparation
+from harness_language.corpora.preparation import LEASE, Preparation
 from harness_language.corpus import Corpus, CorpusOptions
 
 WORDS = {"<|endoftext|>": 2, "document": 3, "lorem": 4, "ipsum": 5, "dolor": 6}
@@ -92,9 +92,8 @@ def corpus(**options: object) -> Corpus:
 
 
 def written(data: Path, name: str = "c") -> dict[str, bytes]:
-    return {
-        path.name: path.read_bytes() for path in sorted((data / "corpora" / name).glob("*")) if path.name != ".lock"
-    }
+    files = sorted((data / "corpora" / name).glob("*"))
+    return {path.name: path.read_bytes() for path in files if not path.name.startswith(LEASE)}
 
 
 def start(data: Path, before: str = "", **options: Any) -> subprocess.Popen[str]:
@@ -292,17 +291,90 @@ def interrupted(made: Preparation, after: int) -> Preparation:
     return made
 
 
+def leases(data: Path) -> Leases:
+    """Those of the corpus ``c``, as any process on any machine sees them."""
+    return Leases(data / "corpora" / "c")
+
+
+def said_that_it_waits(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert "prepares it; waiting" in line
+    return line
+
+
 def test_two_processes_at_once(data: Path, texts: str) -> None:
     preparation(train=texts, size=1_000_000, name="alone").run()
-    with claim(data / "corpora" / "c", lambda who: None):
+    with leases(data).hold(LEASE, lambda: None):
         both = [start(data, train=texts, size=1_000_000, name="c") for _ in range(2)]
         for process in both:
-            assert process.stderr is not None
-            line = process.stderr.readline()
-            assert f"process {os.getpid()} on " in line and "prepares it; waiting" in line
+            assert f"process {os.getpid()} on " in said_that_it_waits(process)
         assert written(data) == {}
-    assert [(process.communicate(timeout=60), process.returncode)[1] for process in both] == [0, 0]
+    assert [(process.communicate(timeout=600), process.returncode)[1] for process in both] == [0, 0]
     assert written(data) == written(data, "alone")
+    assert list((data / "corpora" / "c").glob(".*")) == []
+
+
+def test_whoever_waits_uses_what_another_machine_has_prepared(data: Path, texts: str) -> None:
+    preparation(train=texts, size=1_000_000, name="alone").run()
+    path = data / "corpora" / "c" / f"{LEASE}.1"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"nonce": "other", "machine": "elsewhere", "pid": 1, "started": "1", "host": "far"}))
+    process = start(data, train=texts, size=1_000_000, name="c")
+    assert "process 1 on far prepares it; waiting" in said_that_it_waits(process)
+    assert written(data) == {}
+    for name, content in written(data, "alone").items():  # what the other machine writes
+        (data / "corpora" / "c" / name).write_bytes(content)
+    times = {path.name: path.stat().st_mtime_ns for path in (data / "corpora" / "c").glob("*.bin")}
+    path.unlink()
+    process.communicate(timeout=600)
+    assert process.returncode == 0
+    assert {path.name: path.stat().st_mtime_ns for path in (data / "corpora" / "c").glob("*.bin")} == times
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="elsewhere a zombie counts as alive")
+def test_when_the_first_is_killed_the_second_takes_over(data: Path, texts: str) -> None:
+    preparation(train=texts, size=1_000_000, name="whole").run()
+    hold = "import time\nfrom harness_language.corpora.preparation import Preparation\n"
+    hold += "note = Preparation._note\n"
+    hold += "Preparation._note = lambda *a: (note(*a), time.sleep(600))\n"  # after the first shard
+    first = start(data, hold, train=texts, size=1_000_000, name="c")
+    while not (data / "corpora/c/journal.npz").exists():
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.01)
+    second = start(data, train=texts, size=1_000_000, name="c")
+    assert f"process {first.pid} on " in said_that_it_waits(second)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    _, said = second.communicate(timeout=600)
+    assert second.returncode == 0 and "goes on after" in said
+    assert written(data) == written(data, "whole")
+
+
+def test_whoever_was_taken_for_dead_waits_and_uses_the_others_work(data: Path, texts: str, capfd: Any) -> None:
+    preparation(train=texts, size=1_000_000, name="whole").run()
+    slow, other = (preparation(train=texts, size=1_000_000, name="c") for _ in range(2))
+    note = slow._note
+    held: list[Lease] = []
+    read = slow._read
+
+    def remember(*arguments: Any) -> None:
+        held.append(arguments[-1])
+        read(*arguments)
+
+    def stand_still(*arguments: Any) -> None:
+        note(*arguments)
+        slow._note = note  # type: ignore[method-assign]
+        for path in (data / "corpora" / "c").glob(f"{LEASE}.*"):
+            path.unlink()
+        other.run()
+        held[0].lost = True  # which its thread sees a little later
+
+    slow._note, slow._read = stand_still, remember  # type: ignore[method-assign]
+    slow.run()
+    assert "another one took over" in capfd.readouterr().err
+    assert len(held) == 1, "the second time there was nothing to do"
+    assert written(data) == written(data, "whole")
 
 
 def test_full_disk(data: Path, texts: str) -> None:

@@ -27,7 +27,7 @@ from harness_language.evaluations.lambada import Lambada, LambadaNdna
 from harness_language.evaluations.penn_treebank import PennTreebank
 from harness_language.evaluations.perplexity import Perplexity
 from harness_language.evaluations.samples import TextSamples
-from harness_language.evaluations.source import Source
+from harness_language.evaluations.source import PublishedFile
 from harness_language.evaluations.wikitext import Wikitext2, Wikitext103
 
 CPU = torch.device("cpu")
@@ -302,8 +302,8 @@ def site() -> Iterator[Site]:
     site.close()
 
 
-def source(site: Site, path: str, *members: str) -> Source:
-    return Source(site.url + path, hashlib.sha256(CONTENT[path]).hexdigest(), members)
+def source(site: Site, path: str, *members: str) -> PublishedFile:
+    return PublishedFile(site.url + path, hashlib.sha256(CONTENT[path]).hexdigest(), members)
 
 
 def names(folder: Path) -> list[str]:
@@ -339,7 +339,7 @@ def test_a_whole_download_that_was_not_unpacked(site: Site, tmp_path: Path) -> N
 
 
 def test_something_else_at_the_address_is_not_kept(site: Site, tmp_path: Path) -> None:
-    wrong = Source(site.url + "/plain.txt", "0" * 64)
+    wrong = PublishedFile(site.url + "/plain.txt", "0" * 64)
     for _ in range(2):
         with pytest.raises(CorruptFile, match="not the published 0000"):
             wrong.fetch(tmp_path)
@@ -367,7 +367,7 @@ def test_prepare_fetches_and_reports(site: Site, data: Path) -> None:
             return data / "ptb" / "plain.txt"
 
         @property
-        def source(self) -> Source:
+        def source(self) -> PublishedFile:
             return self.address
 
     benchmark = make(Local)
@@ -376,6 +376,6 @@ def test_prepare_fetches_and_reports(site: Site, data: Path) -> None:
     assert benchmark.verify() == []
     assert len(site.ranges) == 1
     benchmark.file.unlink()
-    Local.address = Source(f"{site.url}/nowhere.txt", "0" * 64)
+    Local.address = PublishedFile(f"{site.url}/nowhere.txt", "0" * 64)
     with pytest.raises(DataMissing, match=r"plain.txt does not exist.*The download failed: HTTP Error 404"):
         benchmark.prepare()

@@ -88,7 +88,7 @@ def trained(
             runner.run(stage, report)
     record, _ = evaluated(cell, runner, registry, CPU)[:2]
     log.evaluated(cell, record)
-    return {"series": store.series(cell.stages[-1].hash), "record": record}, warnings
+    return {"series": store.series(cell.stages[-1].hash), "record": record.content()}, warnings
 
 
 def expected(series: Mapping[str, Any]) -> Rows:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
+from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
 from harness.report.figures.estimate import (
     NOTE,
-    Row,
     draw,
     metric_label,
     metric_scale,
@@ -25,45 +25,45 @@ from harness.report.svg import Point, brief, drawable, element, line
 _APART = 8.0  # pixels between points of one cost
 
 
-def frontier(table: Sequence[Row], palette: Mapping[str, Style], prefix: str = "frontier") -> str | None:
+def frontier(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefix: str = "frontier") -> str | None:
     """Means with 95 % intervals against cost; a step line joins the Pareto-efficient rows.
 
     The cost is the sparse-theoretical FLOPs of inference where every row has them, else the parameters
     that are left. ``table``: the rows of one table. None if no two rows have different costs.
     """
     rows = with_mean(table)
-    flops = all(drawable(row.get("inference_flops_sparse")) for row in rows)
+    flops = all(drawable(row.inference_flops_sparse) for row in rows)
     priced = [(cost, row) for row in rows if drawable(cost := _cost(row, flops)) and cost > 0]
     if len({cost for cost, _ in priced}) < 2:
         return None
     costs, rows = [cost for cost, _ in priced], [row for _, row in priced]
     what = "inference FLOPs, sparse-theoretical" if flops else "parameters left (not zero)"
-    names = sorted({row["method"] for row in rows})
-    best = efficient(costs, [row["mean"] for row in rows], rows[0].get("direction", "none"))
+    names = sorted({row.method for row in rows})
+    best = efficient(costs, [row.mean for row in rows], rows[0].direction)
     note = NOTE + (" Dashed: no row is both cheaper and better." if best.any() else "")
     scale = fit(costs, log=wide(costs, 4.0), pad=0.08)
     plot = Plot(prefix, scale, metric_scale(rows), f"{what}, lower is better", metric_label(rows[0]), names, note)
-    order = sorted(range(len(rows)), key=lambda i: (round(plot.x(costs[i])), plot.y(rows[i]["mean"]), i))
+    order = sorted(range(len(rows)), key=lambda i: (round(plot.x(costs[i])), plot.y(rows[i].mean), i))
     rising = list(accumulate((plot.x(costs[i]) for i in order), max))
     at = dict(zip(order, side_by_side(rising, _APART, plot.left + 6, plot.right - 6), strict=True))
-    spots = {i: (at[i], draw(plot, palette[rows[i]["method"]], rows[i], at[i])) for i in order}
+    spots = {i: (at[i], draw(plot, palette[rows[i].method], rows[i], at[i])) for i in order}
     if best.any():
         steps = _steps(sorted({spots[i] for i in order if best[i]}), plot.right)
         plot.add("band", None, element("path", d=line(steps), class_="o"))
     for name in names:
-        last = max((spots[i] for i in order if rows[i]["method"] == name), key=lambda spot: spot[0])
+        last = max((spots[i] for i in order if rows[i].method == name), key=lambda spot: spot[0])
         plot.name(name, palette[name], *last)
     chosen = sorted((i for i in order if best[i]), key=lambda i: costs[i])
     return plot.render(
-        f"{brief(rows[0]['metric'])} against {what}: {where(rows[0])}",
+        f"{brief(rows[0].metric)} against {what}: {where(rows[0])}",
         _description(what, [(costs[i], rows[i]) for i in chosen], rows),
     )
 
 
-def _cost(row: Row, flops: bool) -> float | None:
+def _cost(row: ComparisonRow, flops: bool) -> float | None:
     if flops:
-        return float(row["inference_flops_sparse"])
-    share, all_of_them = row.get("density_total"), row.get("parameters")
+        return row.inference_flops_sparse
+    share, all_of_them = row.density_total, row.parameters
     return share * all_of_them if drawable(share) and drawable(all_of_them) else None
 
 
@@ -75,10 +75,10 @@ def _steps(spots: Sequence[Point], right: float) -> list[Point]:
     return [*corners, (right, corners[-1][1])]
 
 
-def _description(what: str, best: Sequence[tuple[float, Row]], rows: Sequence[Row]) -> str:
-    parts = [f"{metric_label(rows[0])}, against {what}, for {len(rows)} rows on {brief(rows[0]['benchmark'])}"]
+def _description(what: str, best: Sequence[tuple[float, ComparisonRow]], rows: Sequence[ComparisonRow]) -> str:
+    parts = [f"{metric_label(rows[0])}, against {what}, for {len(rows)} rows on {brief(rows[0].benchmark)}"]
     if best:
-        texts = [f"{brief(row['method'])} at {short(cost)} with {value_text(row)}" for cost, row in best[:8]]
+        texts = [f"{brief(row.method)} at {short(cost)} with {value_text(row)}" for cost, row in best[:8]]
         more = f", and {len(best) - 8} more" if len(best) > 8 else ""
         parts.append(f"Pareto-efficient from the cheapest on: {'; '.join(texts)}{more}")
     return " ".join(map(sentence, parts))

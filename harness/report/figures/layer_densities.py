@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from harness.report.figures.document import WIDTH, document
 from harness.report.figures.plot import sentence
 from harness.report.palette import Style
 from harness.report.svg import brief, clean, drawable, element, escape, line, shorten, text_width
+from harness.results.cell_record import CellRecord
 
 _TITLE = "mask density of each connection"
 Densities = Mapping[str, Mapping[str, Sequence[float]]]
@@ -17,18 +17,16 @@ _NAME, _LABEL = 230.0, 140.0  # widest name of a method, of a connection
 _TOP, _EVERY = 34.0, 14.0
 
 
-def connection_densities(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
-    """By method, by connection in the order of the records: the mask density of each seed, kept / size."""
+def connection_densities(records: Iterable[tuple[str, CellRecord]]) -> dict[str, dict[str, list[float]]]:
+    """By row, by connection in the order of the records: the mask density of each seed, kept / size.
+
+    ``records`` are pairs of a row's name and a cell's record.
+    """
     found: dict[str, dict[str, list[float]]] = {}
-    for record in records:
-        density, method = record.get("density"), record.get("method")
-        connections = density.get("connections") if isinstance(density, Mapping) else None
-        if not isinstance(connections, Mapping) or not isinstance(method, Mapping) or "label" not in method:
-            continue
-        for name, counts in connections.items():
-            kept, size = (counts.get(key) for key in ("kept", "size")) if isinstance(counts, Mapping) else (None, None)
-            if drawable(kept) and drawable(size) and 0 <= kept <= size and size > 0:
-                found.setdefault(str(method["label"]), {}).setdefault(str(name), []).append(kept / size)
+    for row, record in records:
+        for name, counts in record.density.connections.items():
+            if counts.size > 0:
+                found.setdefault(row, {}).setdefault(name, []).append(counts.kept / counts.size)
     return found
 
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, groupby
 
+from harness.analysis.comparison_row import ComparisonRow
 from harness.report.figures.estimate import (
     NOTE,
-    Row,
     draw,
     limits,
     metric_label,
@@ -30,7 +30,7 @@ _OCTAVES = 0.3  # densities reach below this: a scale of halvings
 _APART, _ALONE = 8.0, 32.0  # pixels between points of one density; where no other density is drawn
 
 
-def pruning_curve(table: Sequence[Row], palette: Mapping[str, Style], prefix: str = "pruning") -> str | None:
+def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefix: str = "pruning") -> str | None:
     """Means with 95 % intervals against mask density, which falls from left to right.
 
     The baseline without mask is a horizontal line with its interval as a band. Points of different methods
@@ -38,17 +38,17 @@ def pruning_curve(table: Sequence[Row], palette: Mapping[str, Style], prefix: st
     ``table``: the rows of one table. None if none of them is masked.
     """
     rows = with_mean(table)
-    unmasked = [row for row in rows if row["method"] == row.get("baseline") and row["density_mask"] >= 1]
+    unmasked = [row for row in rows if row.method == row.baseline and row.density_mask >= 1]
     points = [row for row in rows if row not in unmasked]
-    if not any(row["density_mask"] < 1 for row in points):
+    if not any(row.density_mask < 1 for row in points):
         return None
-    axis = _Axis([row["density_mask"] for row in points])
-    names = sorted({row["method"] for row in points} | {row["method"] for row in unmasked})
+    axis = _Axis([row.density_mask for row in points])
+    names = sorted({row.method for row in points} | {row.method for row in unmasked})
     plot = Plot(
         prefix,
         axis.scale,
         metric_scale(rows),
-        f"mask density (fraction of {brief(points[0].get('density_scope') or 'maskable')} weights kept)",
+        f"mask density (fraction of {brief(points[0].density_scope or 'maskable')} weights kept)",
         metric_label(points[0]),
         names,
         NOTE,
@@ -60,10 +60,10 @@ def pruning_curve(table: Sequence[Row], palette: Mapping[str, Style], prefix: st
             cut = line([(x + move - 2, plot.bottom + 5), (x + move + 2, plot.bottom - 5)])
             plot.add("back", None, element("path", d=cut, class_="x"))
     for row in unmasked[:1]:
-        _baseline(plot, palette[row["method"]], row)
+        _baseline(plot, palette[row.method], row)
     _methods(plot, palette, axis, points)
     return plot.render(
-        f"{brief(points[0]['metric'])} against mask density: {where(points[0])}", _description(points, unmasked)
+        f"{brief(points[0].metric)} against mask density: {where(points[0])}", _description(points, unmasked)
     )
 
 
@@ -108,26 +108,26 @@ class _Axis:
         return -math.log2(density) if density > 0 else self.zero
 
 
-def _baseline(plot: Plot, style: Style, row: Row) -> None:
-    left, right, y = plot.left, plot.right, plot.y(row["mean"])
+def _baseline(plot: Plot, style: Style, row: ComparisonRow) -> None:
+    left, right, y = plot.left, plot.right, plot.y(row.mean)
     if bounds := limits(row):
         low, high = (plot.y(bound) for bound in bounds)
         area = band([(left, high), (right, high)], [(left, low), (right, low)])
         plot.add("back", style, element("path", d=area, class_="a"))
     tooltip = element("title", escape(point_text(row)))
     plot.add("line", style, element("path", tooltip, d=line([(left, y), (right, y)]), class_="l"))
-    plot.name(row["method"], style, right, y)
+    plot.name(row.method, style, right, y)
 
 
-def _methods(plot: Plot, palette: Mapping[str, Style], axis: _Axis, points: Sequence[Row]) -> None:
+def _methods(plot: Plot, palette: Mapping[str, Style], axis: _Axis, points: Sequence[ComparisonRow]) -> None:
     """Lines, points and names; side by side in the order of where the lines end, so that names have a way out."""
     lines = {
-        name: sorted(group, key=lambda row: (-row["density_mask"], row.get("id", 0)))
-        for name, group in groupby(sorted(points, key=lambda row: str(row["method"])), key=lambda row: row["method"])
+        name: sorted(group, key=lambda row: (-row.density_mask, row.id))
+        for name, group in groupby(sorted(points, key=lambda row: str(row.method)), key=lambda row: row.method)
     }
-    order = {name: (plot.y(rows[-1]["mean"]), name) for name, rows in lines.items()}
+    order = {name: (plot.y(rows[-1].mean), name) for name, rows in lines.items()}
     found = sorted(
-        ((plot.x(axis(row["density_mask"])), name, i) for name, rows in lines.items() for i, row in enumerate(rows)),
+        ((plot.x(axis(row.density_mask)), name, i) for name, rows in lines.items() for i, row in enumerate(rows)),
         key=lambda item: (round(item[0]), order[item[1]], item[2]),
     )
     rising = accumulate((x for x, _, _ in found), max)
@@ -141,19 +141,19 @@ def _methods(plot: Plot, palette: Mapping[str, Style], axis: _Axis, points: Sequ
         plot.name(name, style, *spots[-1])
 
 
-def _description(points: Sequence[Row], unmasked: Sequence[Row]) -> str:
+def _description(points: Sequence[ComparisonRow], unmasked: Sequence[ComparisonRow]) -> str:
     first = points[0]
-    methods = len({row["method"] for row in points})
-    parts = [f"{metric_label(first)}, for {methods} methods on {brief(first['benchmark'])}"]
-    parts += [f"without mask {brief(row['method'])} has {value_text(row)}" for row in unmasked[:1]]
-    ordered = sorted(points, key=lambda row: -row["density_mask"])
-    levels: list[list[Row]] = []
+    methods = len({row.method for row in points})
+    parts = [f"{metric_label(first)}, for {methods} methods on {brief(first.benchmark)}"]
+    parts += [f"without mask {brief(row.method)} has {value_text(row)}" for row in unmasked[:1]]
+    ordered = sorted(points, key=lambda row: -row.density_mask)
+    levels: list[list[ComparisonRow]] = []
     for row in ordered:
-        if levels and row["density_mask"] >= (1 - _SAME) * levels[-1][0]["density_mask"]:
+        if levels and row.density_mask >= (1 - _SAME) * levels[-1][0].density_mask:
             levels[-1].append(row)
         else:
             levels.append([row])
-    parts += [f"at density {level[0]['density_mask']:.3g}: {ranking(level)}" for level in levels[:8]]
+    parts += [f"at density {level[0].density_mask:.3g}: {ranking(level)}" for level in levels[:8]]
     if len(levels) > 8:
         parts.append(f"and {len(levels) - 8} lower densities")
     return " ".join(map(sentence, parts))

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from harness.report.figures.plot import Plot, sentence
 from harness.report.figures.scale import Scale, fit, short, wide
-from harness.report.figures.series import LOSS, Series
+from harness.report.figures.series import LOSS, RowCurves
 from harness.report.palette import Style
 from harness.report.svg import band, brief, drawable, element, escape, line
 
@@ -19,7 +19,7 @@ Step = tuple[float, float, float, float]  # step, mean, minimum, maximum
 
 
 def training_curves(
-    series: Mapping[str, Series],
+    series: Mapping[str, RowCurves],
     palette: Mapping[str, Style],
     prefix: str = "training",
     what: str = LOSS,
@@ -87,7 +87,7 @@ def envelope(steps: Sequence[Step], most: int = RUNS) -> list[tuple[float, float
     return [(run[0][0], min(step[2] for step in run), max(step[3] for step in run)) for run in runs]
 
 
-def _hairlines(plot: Plot, series: Mapping[str, Series], palette: Mapping[str, Style]) -> None:
+def _hairlines(plot: Plot, series: Mapping[str, RowCurves], palette: Mapping[str, Style]) -> None:
     owners: dict[float, set[str]] = {}
     for one in series.values():
         for start in one.starts:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from harness.analysis.frame import OBSOLETE, load
-from harness.report.html.boards import page_boards
-from harness.report.html.cells import Cell, cells, evaluations, networks
+from harness.report.html.board_data import page_boards
+from harness.report.html.cells import CountedCell, cells, evaluations, networks
 from harness.report.html.figures import Figures
 from harness.report.html.masks import masks
 from harness.report.html.packing import embedded, packed
 from harness.report.html.records import Records, read_records
 from harness.report.html.samples import LIMIT as TEXT_LIMIT
 from harness.report.html.samples import texts
-from harness.report.html.section import Section, fill
+from harness.report.html.section import RunSection, fill
 from harness.report.html.training import LIMIT as TRAINING_LIMIT
 from harness.report.html.training import densities
 from harness.report.leaderboard import reproduce
+from harness.results.archive import FileKind
+from harness.results.result_file import ResultFile
 from harness.results.store import LeftOut, ResultStore
 
 
@@ -47,9 +48,9 @@ def page_data(store: ResultStore, wanted: Sequence[str] | None = None) -> PageDa
     left = [item for item in left if item.path.parent.parent.name in suites]
     counted = set(zip(frame["suite"], frame["cell"], strict=True))
     obsolete = {item.path for item in left if item.reason.startswith(OBSOLETE)}
-    files = [path for suite in suites for path in sorted((store.root / suite / "cells").glob("*.json"))]
-    records = read_records([path for path in files if path not in obsolete], counted)
-    found = cells(frame, records.numbers, records.parts)
+    files = [store.file(suite, "cells", cell) for suite in suites for cell in store.names(suite)]
+    records = read_records([file for file in files if file.path not in obsolete], counted)
+    found = cells(frame, records.numbers, records.counted)
     runs = networks(found)
 
     boards, drawn = [], []
@@ -57,13 +58,15 @@ def page_data(store: ResultStore, wanted: Sequence[str] | None = None) -> PageDa
         boards.append({**board, "figures": figures.of_table(table)})
         drawn.append(table)
 
-    def training(path: Path, cell: Cell) -> dict[str, Any] | None:
-        return densities(path, cell, records.parts.get((cell.suite, cell.name), {}))
+    def training(_: ResultFile, cell: CountedCell) -> dict[str, Any] | None:
+        return densities(store.series(cell.suite, cell.name), cell, records.counted.get((cell.suite, cell.name)))
 
     sections = {
-        "training": fill(runs, lambda cell: store.series_path(cell.suite, cell.name), training, TRAINING_LIMIT),
+        "training": fill(runs, lambda cell: store.file(cell.suite, "series", cell.name), training, TRAINING_LIMIT),
         "masks": masks(store, runs),
-        "samples": fill(evaluations(found), lambda cell: _samples(store, cell), texts, TEXT_LIMIT),
+        "samples": fill(
+            evaluations(found), lambda cell: store.file(cell.suite, "samples", cell.name), texts, TEXT_LIMIT
+        ),
     }
     for section in sections.values():
         left = [*left, *section.left]
@@ -72,7 +75,7 @@ def page_data(store: ResultStore, wanted: Sequence[str] | None = None) -> PageDa
         "suites": [_suite(store, suite, frame, left, records) for suite in suites],
         "newest": records.newest,
         "looks": figures.looks(),
-        "curves": figures.of_networks(drawn, found, records.parts),
+        "curves": figures.of_networks(drawn, found, records.counted),
         "sections": {name: _described(section) for name, section in sections.items()},
         "records": records.names,
     }
@@ -83,28 +86,27 @@ def page_data(store: ResultStore, wanted: Sequence[str] | None = None) -> PageDa
     return PageData(scripts, figures, suites)
 
 
-def _described(section: Section) -> dict[str, Any]:
+def _file(store: ResultStore, kind: FileKind, cell: CountedCell) -> ResultFile:
+    return store.file(cell.suite, kind, cell.name)
+
+
+def _described(section: RunSection) -> dict[str, Any]:
     return {"groups": section.groups, "notes": section.notes, "overview": section.overview}
-
-
-def _samples(store: ResultStore, cell: Cell) -> Path:
-    return store.root / cell.suite / "samples" / f"{cell.name}.jsonl.gz"
 
 
 def _suite(
     store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut], records: Records
 ) -> dict[str, Any]:
     """A suite's header: what it is, how to get the same, and what is not counted with the reason."""
-    plan = store.plan(suite) or {}
+    plan = store.plan(suite)
     own = frame[frame["suite"] == suite]
     files = [item for item in left if item.path.parent.parent == store.root / suite]
     current = [item for item in files if not item.reason.startswith(OBSOLETE)]
     records_left = [item for item in files if item.path.parent.name == "cells"]
-    planned = plan.get("cells")
-    planned = {str(cell) for cell in planned} if isinstance(planned, list) else set()
+    planned = set(plan.cells if plan else ())
     return {
         "name": suite,
-        "description": str(plan.get("description") or ""),
+        "description": plan.description if plan else "",
         "command": reproduce(plan, suite),
         "facts": {
             name: sorted(filter(None, map(str, own[column].unique())))
@@ -122,5 +124,5 @@ def _suite(
         "failed": sum(item in records_left for item in current),
         "missing": sorted(planned - set(own["cell"]) - {item.path.stem for item in records_left}),
         "obsolete": len(files) - len(current),
-        "masks": any((store.root / suite / "masks").glob("*.safetensors")),
+        "masks": store.has_any(suite, "masks"),
     }

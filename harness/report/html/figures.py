@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.comparison import Row
+from harness.analysis.comparison_row import ComparisonRow
 from harness.report.figures import frontier, layer_densities, pruning_curve, training_curves
 from harness.report.figures.layer_densities import connection_densities
 from harness.report.figures.series import training_series
-from harness.report.html.cells import Cell, title
+from harness.report.html.cells import CountedCell, title
 from harness.report.palette import palette
 from harness.report.svg import MARKERS
-from harness.results.store import Record, ResultStore
+from harness.results.cell_record import CellRecord
+from harness.results.store import ResultStore
 
 _ROWS = 24  # of one figure of connections; more would be taller than any screen
 _SHEET = re.compile(r"<style>(.*?)</style>", re.DOTALL)
@@ -43,7 +44,7 @@ class Figures:
         """The style sheets inside the pictures, which the page has to allow."""
         return [sheet for svg in self.svgs for sheet in _SHEET.findall(svg)]
 
-    def of_table(self, table: Sequence[Row]) -> list[dict[str, Any]]:
+    def of_table(self, table: Sequence[ComparisonRow]) -> list[dict[str, Any]]:
         """A leaderboard table's pruning curve and frontier, as far as there is something to draw."""
         drawn = [
             self._add(lambda prefix: pruning_curve(table, self.palette, prefix), "Pruning curve"),
@@ -52,34 +53,39 @@ class Figures:
         return [one for one in drawn if one]
 
     def of_networks(
-        self, tables: Iterable[Sequence[Row]], found: Sequence[Cell], records: Mapping[tuple[str, str], Record]
+        self,
+        tables: Iterable[Sequence[ComparisonRow]],
+        found: Sequence[CountedCell],
+        records: Mapping[tuple[str, str], CellRecord],
     ) -> list[dict[str, Any]]:
         """Training curves and densities of connections of each experiment's networks: {"title", "figures"}.
 
         Tables of equal networks that are evaluated on different benchmarks share them.
         """
-        first: dict[tuple[str, ...], Sequence[Row]] = {}
+        first: dict[tuple[str, ...], Sequence[ComparisonRow]] = {}
         for table in tables:
             key = ("suite", "experiment", "architecture", "trained_on")
-            first.setdefault(tuple(str(table[0][name]) for name in key), table)
+            first.setdefault(table[0].take(*key), table)
         rows = {(cell.suite, cell.name): cell for cell in found}
         groups = []
         for names, table in sorted(first.items()):
-            cells = [rows[row["suite"], cell] for row in table for cell in row["cells"] if (row["suite"], cell) in rows]
+            cells = [rows[row.suite, cell] for row in table for cell in row.cells if (row.suite, cell) in rows]
             drawn = [self._training(table), self._connections(cells, records)]
             if shown := [one for one in drawn if one]:
                 groups.append({"title": title(names), "figures": shown})
         return groups
 
-    def _training(self, table: Sequence[Row]) -> dict[str, Any] | None:
+    def _training(self, table: Sequence[ComparisonRow]) -> dict[str, Any] | None:
         series = training_series(self._store, table)
         return self._add(lambda prefix: training_curves(series, self.palette, prefix), "Loss while training")
 
-    def _connections(self, cells: Sequence[Cell], records: Mapping[tuple[str, str], Record]) -> dict[str, Any] | None:
+    def _connections(
+        self, cells: Sequence[CountedCell], records: Mapping[tuple[str, str], CellRecord]
+    ) -> dict[str, Any] | None:
         """By row, because the densities of a pruning curve are no seeds of one method."""
         styles = {cell.row: self.palette[cell.method] for cell in cells}
-        named = [{**records.get((cell.suite, cell.name), {}), "method": {"label": cell.row}} for cell in cells]
-        densities = connection_densities(named)
+        keys = {(cell.suite, cell.name): cell.row for cell in cells}
+        densities = connection_densities((row, records[key]) for key, row in keys.items() if key in records)
         masked = [row for row, by in densities.items() if any(d < 1 for each in by.values() for d in each)]
         caption = "Density of each connection at the end of training"
         if len(masked) > _ROWS:

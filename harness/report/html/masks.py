@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
-from harness.report.html.cells import Cell
+from harness.report.html.cells import CountedCell
 from harness.report.html.png import png
-from harness.report.html.section import DAMAGED, Section, fill
+from harness.report.html.section import DAMAGED, RunSection, fill
 from harness.results.mask_pictures import MaskPicture, overlap, read
+from harness.results.result_file import ResultFile
 from harness.results.store import ResultStore
 
 LIMIT = 8_000_000
@@ -19,20 +18,19 @@ LIMIT = 8_000_000
 NETWORKS = 2_000
 """So many networks are compared at most."""
 _CONNECTIONS = 200
-_TIME, _SPACE = re.compile(r"temporal|time|frame", re.I), re.compile(r"spatial|space|patch", re.I)
 
 
-def masks(store: ResultStore, groups: Mapping[str, Sequence[Cell]]) -> Section:
+def masks(store: ResultStore, groups: Mapping[str, Sequence[CountedCell]]) -> RunSection:
     """Pictures of every network's connections; ``overview`` holds each run's overlap between seeds."""
 
-    def where(cell: Cell) -> Path:
-        return store.masks_path(cell.suite, cell.stage or "")
+    def where(cell: CountedCell) -> ResultFile:
+        return store.file(cell.suite, "masks", cell.stage or "")
 
     section = fill(groups, where, pictures, LIMIT)
     section.overview = []
     compared = 0
     for title, group in groups.items():
-        shown = [cell for cell in group if cell.stage and where(cell).is_file()]
+        shown = [cell for cell in group if cell.stage and where(cell).exists]
         if len(shown) < 2 or all(cell.density == 1 for cell in shown):
             continue
         compared += len(shown)
@@ -40,19 +38,19 @@ def masks(store: ResultStore, groups: Mapping[str, Sequence[Cell]]) -> Section:
             section.notes.append(f"Only the first {NETWORKS:,} networks are compared between seeds.")
             break
         try:
-            section.overview.append({"title": title, **convergence([read(where(c)) for c in shown], shown)})
+            section.overview.append({"title": title, **convergence([read(where(c).read()) for c in shown], shown)})
         except DAMAGED:
             continue  # the file is already listed as damaged by its picture
     return section
 
 
-def pictures(path: Path, cell: Cell) -> dict[str, Any] | None:
+def pictures(file: ResultFile, cell: CountedCell) -> dict[str, Any] | None:
     """Each connection's picture as a data URI, with what it shows.
 
     Raises:
         CorruptFile: if the file holds no masks.
     """
-    found = read(path)
+    found = read(file.read())
     if not any(picture.size for picture in found.values()) or cell.density == 1:
         return None
     return {
@@ -62,7 +60,7 @@ def pictures(path: Path, cell: Cell) -> dict[str, Any] | None:
                 "shape": list(picture.shape),
                 "kept": picture.kept,
                 "size": picture.size,
-                "kind": _kind(name, picture),
+                "kind": _heading(picture),
                 "picture": png(picture.picture),
             }
             for name, picture in list(found.items())[:_CONNECTIONS]
@@ -72,7 +70,7 @@ def pictures(path: Path, cell: Cell) -> dict[str, Any] | None:
     }
 
 
-def convergence(found: Sequence[Mapping[str, MaskPicture]], cells: Sequence[Cell]) -> dict[str, Any]:
+def convergence(found: Sequence[Mapping[str, MaskPicture]], cells: Sequence[CountedCell]) -> dict[str, Any]:
     """Overlap of whole networks, pair by pair, beside what chance would give at the same densities.
 
     {"seeds", "density": mean, "overlap": square rows, "chance": the same, "connections": [[name, mean overlap,
@@ -115,9 +113,6 @@ def _ratio(both: float, kept: float) -> float:
     return both / (kept - both) if kept > both else 1.0
 
 
-def _kind(name: str, picture: MaskPicture) -> str:
-    if picture.kind != "attention":
-        return "weights"
-    if _TIME.search(name):
-        return "temporal attention"
-    return "spatial attention" if _SPACE.search(name) else "attention"
+def _heading(picture: MaskPicture) -> str:
+    """What the connection is among: weights, or attention biases by what the architecture says that they are for."""
+    return "weights" if picture.kind == "weight" else (picture.role or "attention").replace("_", " ")

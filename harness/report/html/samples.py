@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from pathlib import Path
 from typing import Any
 
-from harness.report.html.cells import Cell
+from harness.report.html.cells import CountedCell
+from harness.results.result_file import ResultFile
 
 LIMIT = 4_000_000
 """Bytes of packed texts in a page."""
@@ -16,7 +16,7 @@ _PROMPTS = 30
 _CHARACTERS = 2_000
 
 
-def texts(path: Path, cell: Cell) -> list[dict[str, str]] | None:
+def texts(file: ResultFile, cell: CountedCell) -> list[dict[str, str]] | None:
     """The first 30 prompts with their texts; None if the rows are of another kind.
 
     Each text is cut after 2,000 characters. A file of texts is small: only its first 5 MB, unpacked, are read.
@@ -24,7 +24,7 @@ def texts(path: Path, cell: Cell) -> list[dict[str, str]] | None:
     Raises:
         ValueError, EOFError: if the file is not what the harness writes.
     """
-    lines = _head(path).decode("utf8").splitlines()
+    lines = _head(file.read()).decode("utf8").splitlines()
     first = json.loads(lines[0]) if lines else None
     if not _is_text(first):
         return None
@@ -37,11 +37,11 @@ def texts(path: Path, cell: Cell) -> list[dict[str, str]] | None:
     return found
 
 
-def _head(path: Path) -> bytes:
+def _head(packed: bytes) -> bytes:
     """The file's first bytes, unpacked: as many as are wanted, however much it would unpack to."""
     unpacker = zlib.decompressobj(wbits=31)
     try:
-        content = unpacker.decompress(path.read_bytes(), _LARGEST)
+        content = unpacker.decompress(packed, _LARGEST)
     except zlib.error as error:
         raise ValueError(str(error)) from None
     if unpacker.eof:

@@ -10,13 +10,14 @@ from typing import Any
 
 from harness.errors import CorruptFile
 from harness.formatting import count
-from harness.report.html.cells import Cell
+from harness.report.html.cells import CountedCell
 from harness.report.html.packing import packed
+from harness.results.result_file import ResultFile
 from harness.results.store import LeftOut
 
 
 @dataclass(slots=True)
-class Section:
+class RunSection:
     """Runs to choose from, and their data.
 
     Attributes:
@@ -35,30 +36,32 @@ class Section:
 
 
 def fill(
-    groups: Mapping[str, Sequence[Cell]],
-    where: Callable[[Cell], Path],
-    make: Callable[[Path, Cell], Any],
+    groups: Mapping[str, Sequence[CountedCell]],
+    where: Callable[[CountedCell], ResultFile],
+    make: Callable[[ResultFile, CountedCell], Any],
     limit: int,
-) -> Section:
+) -> RunSection:
     """Pack what ``make`` finds in each cell's file, until ``limit`` bytes are used; groups go by their titles.
 
     First every group's first cell, then every second, so that what a full page lacks is seeds and not runs.
     ``make`` returns None where a cell has nothing to show, and raises what :data:`DAMAGED` lists where its file
     cannot be used.
     """
-    section, used, unread = Section(), 0, 0
+    section, used, unread = RunSection(), 0, 0
     members: list[list[dict[str, Any]]] = [[] for _ in groups]
     for turn in zip_longest(*groups.values()):
         for at, cell in enumerate(turn):
-            if cell is None or not (path := where(cell)).is_file():
+            if cell is None or not (file := where(cell)).exists:
                 continue
             if unread:  # full: what would not be shown is not read either
                 unread += 1
                 continue
             try:
-                content = make(path, cell)
+                content = make(file, cell)
             except DAMAGED as error:
-                section.left.append(LeftOut(path, reason(error, path)))
+                left = LeftOut(file.where, reason(error, file.where))
+                if left not in section.left:  # a damaged archive is said once
+                    section.left.append(left)
                 continue
             if content is None:
                 continue

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from harness.report.html.cells import Cell
+from harness.report.html.cells import CountedCell
+from harness.results.cell_record import CellRecord
+from harness.results.series import Series
 
 LIMIT = 6_000_000
 """Bytes of packed curves in a page."""
-_LARGEST = 50_000_000
 _STEPS = 400
 
 
-def read_series(path: Path) -> dict[str, Any]:
-    """One cell's curves.
-
-    Raises:
-        ValueError: if the file is no series, or absurdly large.
-    """
-    if path.stat().st_size > _LARGEST:
-        raise ValueError(f"larger than {_LARGEST // 1_000_000} MB")
-    series = json.loads(path.read_bytes())
-    if not isinstance(series, dict):
-        raise ValueError("no object")
-    return series
-
-
-def densities(path: Path, cell: Cell, record: Mapping[str, Any]) -> dict[str, Any] | None:
+def densities(series: Series | None, cell: CountedCell, record: CellRecord | None) -> dict[str, Any] | None:
     """Hard and soft density of each connection at each time; None if there are none.
 
     {"phases": [names], "times": [[phase, step]], "connections": [names], "sizes": weights of each, or null,
@@ -37,33 +22,25 @@ def densities(path: Path, cell: Cell, record: Mapping[str, Any]) -> dict[str, An
     have four decimals; of more than 400 times there is an even selection with the first and the last.
 
     Raises:
-        ValueError, TypeError, LookupError: if the file is not what the harness writes.
+        LookupError: if rows do not name the same connections.
     """
-    rows = read_series(path).get("densities") or []
+    rows = series.densities if series else []
     if not rows:
         return None
     if len(rows) > _STEPS:
         rows = [rows[round(i * (len(rows) - 1) / (_STEPS - 1))] for i in range(_STEPS)]
-    names = list(rows[0][2])
-    table = [(int(phase), int(step), [found[name] for name in names]) for phase, step, found in rows]
+    names = list(rows[0].connections)
+    values = [[row.connections[name] for name in names] for row in rows]
     return {
         "phases": list(cell.phases),
-        "times": [[phase, step] for phase, step, _ in table],
+        "times": [[row.phase, row.step] for row in rows],
         "connections": names,
         "sizes": _sizes(record, names),
-        "hard": [[_fraction(hard) for hard, _ in values] for _, _, values in table],
-        "soft": [[None if soft is None else _fraction(soft) for _, soft in values] for _, _, values in table],
+        "hard": [[round(hard, 4) for hard, _ in row] for row in values],
+        "soft": [[None if soft is None else round(soft, 4) for _, soft in row] for row in values],
     }
 
 
-def _sizes(record: Mapping[str, Any], names: Sequence[str]) -> list[int] | None:
-    try:
-        return [max(0, int(record["density"]["connections"][name]["size"])) for name in names]
-    except (LookupError, TypeError, ValueError, OverflowError):
-        return None
-
-
-def _fraction(value: Any) -> float:
-    if not 0 <= float(value) <= 1:
-        raise ValueError(f"density {value} is outside [0, 1]")
-    return round(float(value), 4)
+def _sizes(record: CellRecord | None, names: Sequence[str]) -> list[int] | None:
+    connections = record.density.connections if record else {}
+    return [connections[name].size for name in names] if connections.keys() >= set(names) else None

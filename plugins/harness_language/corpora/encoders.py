@@ -36,7 +36,7 @@ class Encoders:
 
     def __enter__(self) -> Encoders:
         if self.workers > 1:
-            # Spawned, not forked: threads of this process hold locks, and its file lock must not be inherited.
+            # Spawned, not forked: threads of this process hold locks.
             self._pool = ProcessPoolExecutor(self.workers, get_context("spawn"), _start)
         return self
 

@@ -12,7 +12,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from harness import DataMissing, HarnessError, UserError
-from harness_language.corpora.source import CHUNK, Chunk, Source
+from harness_language.corpora.source import CHUNK, Chunk, DocumentSource
 
 TIMEOUT = 6.0
 """Seconds that a host may take to answer before it counts as unreachable."""
@@ -20,7 +20,7 @@ TIMEOUT = 6.0
 _TITLE = re.compile(r"^\s?= [^=].*[^=] =\s*$")
 
 
-class HubDataset(Source):
+class HubDataset(DocumentSource):
     """One split of a data set on the hub, streamed: nothing but the tokens is kept on disk.
 
     Args:

@@ -15,12 +15,12 @@ from typing import IO, Any
 
 from harness import CorruptFile, DataMissing, UserError
 from harness_language.corpora.origin import Files, Origin
-from harness_language.corpora.source import CHUNK, Chunk, Source
+from harness_language.corpora.source import CHUNK, Chunk, DocumentSource
 
 Reader = Callable[["LocalFiles", IO[bytes], Path], Iterator[str]]
 
 
-class LocalFiles(Source):
+class LocalFiles(DocumentSource):
     """Documents in files of text, JSON, CSV or Parquet, each of the first three packed by gzip or zstandard or not.
 
     A text file (``.txt``, ``.tokens``) is one document, or several that end with a line that holds nothing but

@@ -13,16 +13,22 @@ import numpy as np
 
 from harness import DataMissing
 from harness.storage.atomic_files import write_atomic
-from harness_language.corpora.claim import claim
+from harness.storage.leases import Lease, Leases
 from harness_language.corpora.encoders import Encoders
 from harness_language.corpora.manifest import Manifest, token_type
 from harness_language.corpora.progress import TokenProgress
 from harness_language.corpora.shards import size_problem
-from harness_language.corpora.source import Source
+from harness_language.corpora.source import DocumentSource
 from harness_language.corpora.split_writer import SplitWriter
 from harness_language.tokenizers import tokenizer
 
 SPLITS = ("train", "validation", "test")
+LEASE = ".preparing"
+"""Name of the lease, in a corpus's folder, of who prepares it."""
+
+
+class _TakenOver(Exception):
+    """Another process has taken the lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class Pass:
         feeds: the splits that it is read for: it ends when these have all that they may.
     """
 
-    source: Source
+    source: DocumentSource
     validation: float
     test: float
     feeds: tuple[str, ...]
@@ -86,26 +92,48 @@ class Preparation:
             UserError: if it was changed meanwhile.
             StorageError: if the disk is full; finished shards are kept.
         """
-        label = self.folder.name
-        progress = TokenProgress(label)
-        with progress, claim(self.folder, lambda who: progress.say(f"{label}: {who} prepares it; waiting")):
+        with TokenProgress(self.folder.name) as progress:
+            while not self._in_turn(progress):
+                progress.say(
+                    f"{self.folder.name}: this process stood still for so long that another one took over; waiting"
+                )
+                self._fresh()
+
+    def _in_turn(self, progress: TokenProgress) -> bool:
+        """Prepare while nobody else does; False if somebody took over meanwhile, on this machine or another."""
+        leases = Leases(self.folder)
+        told = False
+
+        def waiting() -> None:
+            nonlocal told
+            if not told:
+                told = True
+                holder = leases.holder(LEASE)
+                who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
+                progress.say(f"{self.folder.name}: {who} prepares it; waiting")
+
+        with leases.hold(LEASE, waiting) as lease:
             if self._done():
-                return
-            for left in self.folder.glob(".*.tmp"):
-                left.unlink()
-            self._prepare(progress)
+                return True
+            for left in self.folder.glob(".*.*.tmp"):  # those of leases have one part less
+                left.unlink(missing_ok=True)
+            try:
+                self._prepare(progress, lease)
+            except _TakenOver:
+                return False
+        return True
 
     def _done(self) -> bool:
         manifest = Manifest.read(self.folder)
         return manifest is not None and not any(size_problem(self.folder, shard) for shard in manifest.files())
 
-    def _prepare(self, progress: TokenProgress) -> None:
+    def _prepare(self, progress: TokenProgress, lease: Lease) -> None:
         sources, number, position = self._resume()
         if position is not None or number:
             progress.say(f"{self.folder.name}: goes on after {self.writers['train'].tokens:,} training tokens")
         with Encoders(self.name, self.workers) as encoders:
             for current in range(number, len(self.passes)):
-                self._read(current, position, sources, encoders, progress)
+                self._read(current, position, sources, encoders, progress, lease)
                 position = None
         if not self.writers["train"].tokens:
             raise DataMissing(f"the source of {self.folder.name} holds no training text: every document is empty.")
@@ -123,6 +151,8 @@ class Preparation:
             splits=splits,
             complete=limit is None or train < limit,
         )
+        if lease.lost:
+            raise _TakenOver
         kept = {shard.file for shard in manifest.files()}
         for path in self.folder.glob("*.bin"):
             if path.name not in kept:  # of an earlier preparation of another source
@@ -131,13 +161,21 @@ class Preparation:
         self.journal.unlink(missing_ok=True)
 
     def _read(
-        self, number: int, position: Any, sources: list[dict[str, Any]], encoders: Encoders, progress: TokenProgress
+        self,
+        number: int,
+        position: Any,
+        sources: list[dict[str, Any]],
+        encoders: Encoders,
+        progress: TokenProgress,
+        lease: Lease,
     ) -> None:
         part, limit = self.passes[number], self.limits["train"]
         if self._enough(part):
             # A preparation that went on here would read a chunk that one which was not killed never saw.
             return
         for chunk, encoded in encoders.map(part.source.chunks(position), part.validation, part.test):
+            if lease.lost:
+                raise _TakenOver
             written = [self.writers[split].add(*found) for split, found in encoded.items()]
             if any(written):
                 self._note(number, chunk.position, sources)

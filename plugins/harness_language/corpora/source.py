@@ -26,7 +26,7 @@ class Chunk:
     done: float | None
 
 
-class Source(ABC):
+class DocumentSource(ABC):
     """Documents in a fixed order, which can be read from any position on."""
 
     @abstractmethod

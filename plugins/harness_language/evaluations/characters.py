@@ -13,7 +13,7 @@ from harness import CorruptFile, LanguageNetwork, Metric, Scores, data_directory
 from harness_language.evaluations.file_evaluation import FileEvaluation
 from harness_language.evaluations.losses import block_mean, per
 from harness_language.evaluations.sliding import SlidingOptions
-from harness_language.evaluations.source import Source
+from harness_language.evaluations.source import PublishedFile
 from harness_language.scoring import rolling
 from harness_language.tokenizers import tokenizer
 
@@ -54,9 +54,9 @@ class Enwik8(FileEvaluation[CharactersOptions]):
         return data_directory() / self.name / self.name
 
     @property
-    def source(self) -> Source:
+    def source(self) -> PublishedFile:
         """The author's own copy."""
-        return Source(f"https://mattmahoney.net/dc/{self.name}.zip", self.sha256, (self.name,))
+        return PublishedFile(f"https://mattmahoney.net/dc/{self.name}.zip", self.sha256, (self.name,))
 
     def describe(self) -> str:
         """Everything that changes the number."""

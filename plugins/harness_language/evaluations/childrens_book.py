@@ -14,7 +14,7 @@ from harness import CorruptFile, LanguageNetwork, Measurement, Metric, Scores, d
 from harness_language.evaluations.detokenizers import detokenize
 from harness_language.evaluations.evaluation import EvaluationOptions
 from harness_language.evaluations.file_evaluation import FileEvaluation
-from harness_language.evaluations.source import Source
+from harness_language.evaluations.source import PublishedFile
 from harness_language.scoring import Continuation, score
 from harness_language.tokenizers import tokenizer
 
@@ -70,9 +70,9 @@ class ChildrensBook(FileEvaluation[ChildrensBookOptions]):
         return data_directory() / "CBTest" / "data" / f"cbtest_{self.kind}_{_NAMES[self.options.split]}.txt"
 
     @property
-    def source(self) -> Source:
+    def source(self) -> PublishedFile:
         """The archive of the authors, as Hugging Face keeps it."""
-        return Source(
+        return PublishedFile(
             "https://huggingface.co/datasets/cam-cst/cbt/resolve/main/data/CBTest.tgz",
             "932df0cadc1337b2a12b4c696b1041c1d1c6d4b6bd319874c6288f02e4a61e92",
             tuple(f"CBTest/data/cbtest_{kind}_{name}.txt" for kind in ("CN", "NE") for name in _NAMES.values()),

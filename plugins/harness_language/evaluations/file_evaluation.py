@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from harness import DataMissing, Split, UserError, data_directory
 from harness.storage.digests import described, digest, digest_now
 from harness_language.evaluations.evaluation import EvaluationOptions, LanguageEvaluation
-from harness_language.evaluations.source import Source
+from harness_language.evaluations.source import PublishedFile
 from harness_language.tokenizers import tokenizer
 
 OptionsT = TypeVar("OptionsT", bound=EvaluationOptions)
@@ -33,7 +33,7 @@ class FileEvaluation(LanguageEvaluation[OptionsT], Generic[OptionsT]):
         """The data, absolute."""
 
     @property
-    def source(self) -> Source | None:
+    def source(self) -> PublishedFile | None:
         """Where :attr:`file` can be fetched into its folder; None if it is the user's own."""
         return None
 

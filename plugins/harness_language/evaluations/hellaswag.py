@@ -11,28 +11,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from pydantic import Field
 
-from harness import LanguageNetwork, Measurement, Metric, Scores, data_directory
-from harness_language.evaluations.evaluation import EvaluationOptions
-from harness_language.evaluations.file_evaluation import FileEvaluation
-from harness_language.evaluations.json_lines import read_json_lines
-from harness_language.evaluations.source import Source
+from harness import LanguageNetwork, Measurement, Metric, Scores
+from harness_language.evaluations.json_lines_evaluation import JsonLinesEvaluation, JsonLinesOptions
+from harness_language.evaluations.source import PublishedFile
 from harness_language.scoring import Scored, score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PATH = Path("hellaswag/hellaswag_val.jsonl")
 
-
-class HellaswagOptions(EvaluationOptions):
+class HellaswagOptions(JsonLinesOptions):
     """Options of ``hellaswag`` and ``hellaswag_ndna``."""
 
-    path: Path = Field(default=_PATH, json_schema_extra={"hashed": False})
+    path: Path = Field(default=Path("hellaswag/hellaswag_val.jsonl"), json_schema_extra={"hashed": False})
     """A file of one JSON object a line with ``activity_label``, ``ctx``, ``ctx_a``, ``ctx_b``, ``endings`` and
     ``label`` (a number or its text); a relative path is relative to the data directory. Says only where: the
     content is hashed."""
-    limit: int | None = Field(default=None, ge=1)
-    """Score only the first so many questions; null scores all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +36,7 @@ class _Question:
     label: int
 
 
-class Hellaswag(FileEvaluation[HellaswagOptions]):
+class Hellaswag(JsonLinesEvaluation[HellaswagOptions]):
     """How often the right ending of four is the most likely one, on HellaSwag's 10,042 validation questions.
 
     As lm-evaluation-harness does it, text cleaning included. ``accuracy`` takes the greatest log-probability,
@@ -55,6 +49,11 @@ class Hellaswag(FileEvaluation[HellaswagOptions]):
 
     Options: ClassVar = HellaswagOptions
     name: ClassVar = "hellaswag"
+    published: ClassVar = PublishedFile(  # the authors' repository
+        "https://github.com/rowanz/hellaswag/raw/master/data/hellaswag_val.jsonl",
+        "0aa3b88843990f3f10a97b9575c94d7b71fb2205240ba04ae4884d9e9c992588",
+    )
+    unit: ClassVar = "questions"
     metrics: tuple[Metric, ...] = (
         Metric("accuracy", "fraction", "max"),
         Metric("accuracy_norm", "fraction", "max"),
@@ -64,33 +63,17 @@ class Hellaswag(FileEvaluation[HellaswagOptions]):
         "per character of the ending"
     )
 
-    @property
-    def file(self) -> Path:
-        """``path``."""
-        return data_directory() / self.options.path.expanduser()
-
-    @property
-    def source(self) -> Source | None:
-        """The authors' repository."""
-        if self.options.path != _PATH:
-            return None
-        return Source(
-            "https://github.com/rowanz/hellaswag/raw/master/data/hellaswag_val.jsonl",
-            "0aa3b88843990f3f10a97b9575c94d7b71fb2205240ba04ae4884d9e9c992588",
-        )
-
     def describe(self) -> str:
         """Everything that changes the numbers."""
         o = self.options
-        count = f"first {o.limit}" if o.limit else "all"
         return (
-            f"HellaSwag ({o.path.name}, {count} questions), no examples shown, {o.tokenizer} tokens, context cut on "
+            f"HellaSwag ({o.path.name}, {self.count}), no examples shown, {o.tokenizer} tokens, context cut on "
             f"the left to the network's; {self.how}"
         )
 
     def scores(self, model: LanguageNetwork, device: torch.device) -> Scores:
         """Accuracies; one sample for each question."""
-        questions = read_json_lines(self.file, self.text(), self.question, self.options.limit)
+        questions = self.read(self.question)
         requests = [self.continuation(q.context, f" {ending}") for q in questions for ending in q.endings]
         found, samples = iter(score(model, requests, device)), []
         right: dict[str, list[float]] = {metric.name: [] for metric in self.metrics}

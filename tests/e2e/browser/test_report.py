@@ -39,10 +39,11 @@ def report(tmp_path_factory):
         record = json.loads(path.read_text()) | {"suite": "masked"}
         (masked / "cells" / path.name).write_text(json.dumps(record))
         bits = np.random.RandomState(record["seed"]).rand(48 * 64) < 0.25
+        same = {"shape": [48, 64], "kept": int(bits.sum())}
         about = {
-            "frames.time": {"shape": [48, 64], "kept": int(bits.sum()), "kind": "attention"},
-            "patches.spatial": {"shape": [48, 64], "kept": int(bits.sum()), "kind": "attention"},
-            "ffn.up": {"shape": [48, 64], "kept": int(bits.sum()), "kind": "weight"},
+            "frames.time": {**same, "kind": "attention", "role": "temporal_attention"},
+            "patches.spatial": {**same, "kind": "attention"},
+            "ffn.up": {**same, "kind": "weight"},
         }
         tensors = {f"{name}/bits": np.packbits(bits) for name in about}
         file = masked / "masks" / f"{record['stages'][-1]}.safetensors"
@@ -215,7 +216,7 @@ def test_masks_have_pictures_with_texts_and_overlap_beside_chance(browser, repor
     Select(browser.one("#masks-run")).select_by_index(0)
     browser.until("document.querySelectorAll('.pictures img').length === 3")
     heads = [head.text for head in browser.all("#masks-body h4")]
-    assert heads == ["Connections: temporal attention", "Connections: spatial attention", "Connections: weights"]
+    assert heads == ["Connections: temporal attention", "Connections: attention", "Connections: weights"]
     image = browser.one(".pictures img")
     assert image.get_attribute("alt").startswith("Mask of frames.time: 48 \u00d7 64 weights, density 0.2")
     browser.get("arguments[0].scrollIntoView()", image)

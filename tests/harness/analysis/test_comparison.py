@@ -1,10 +1,13 @@
 import json
 
 import pytest
+from result_files import write_plan, write_record
 from scipy import stats
 
-from harness.analysis.comparison import KEYS, Selection, compare, rank, rows, selected, tables
+from harness.analysis.comparison import Selection, compare, rank, rows, selected, tables
+from harness.analysis.comparison_row import KEYS
 from harness.analysis.frame import load
+from harness.analysis.result_row import COLUMNS
 from harness.errors import UserError
 from harness.results.store import ResultStore
 
@@ -46,7 +49,7 @@ def write(store, method, seed, value, density=0.1, **changes):
         "spent": {"steps": 10, "examples": 100, "tokens": 100, "seconds": 1.0, "flops": {"training": 1.0}},
         **changes,
     }
-    store.write(record)
+    write_record(store, record)
     return record
 
 
@@ -60,24 +63,22 @@ def fill(store):
 def test_rows_have_exactly_the_keys_and_the_right_numbers(store):
     fill(store)
     frame, left = load(store)
-    assert not left
+    assert not left and tuple(frame.columns) == COLUMNS
     found = compare(frame)
-    assert [row["method"] for row in found] == ["dense", "magnitude", "random"]
-    assert all(tuple(row) == KEYS for row in found)
-    json.dumps(found, allow_nan=False)
+    assert [row.method for row in found] == ["dense", "magnitude", "random"]
+    assert all(tuple(row.told()) == KEYS for row in found)
+    json.dumps([row.told() for row in found], allow_nan=False)
     dense, magnitude, random = found
-    assert dense["baseline"] == "dense" and dense["difference"] is None and dense["p_value"] is None
+    assert dense.baseline == "dense" and dense.difference is None and dense.p_value is None
     test = stats.ttest_rel([0.70, 0.75, 0.68], [0.90, 0.92, 0.91])
-    assert random["mean"] == pytest.approx(0.71)
-    assert random["difference"] == pytest.approx(-0.2)
-    assert random["p_value"] == pytest.approx(test.pvalue)
-    assert random["difference_ci_low"] == pytest.approx(test.confidence_interval(0.95).low)
-    smaller, larger = sorted([magnitude["p_value"], random["p_value"]])
-    assert sorted([magnitude["p_adjusted"], random["p_adjusted"]]) == pytest.approx(
-        [2 * smaller, max(2 * smaller, larger)]
-    )
-    assert random["seeds"] == [0, 1, 2]
-    assert random["cells"] == [f"main-random-0.1-{seed}" for seed in range(3)]
+    assert random.mean == pytest.approx(0.71)
+    assert random.difference == pytest.approx(-0.2)
+    assert random.p_value == pytest.approx(test.pvalue)
+    assert random.difference_ci_low == pytest.approx(test.confidence_interval(0.95).low)
+    smaller, larger = sorted([magnitude.p_value, random.p_value])
+    assert sorted([magnitude.p_adjusted, random.p_adjusted]) == pytest.approx([2 * smaller, max(2 * smaller, larger)])
+    assert random.seeds == [0, 1, 2]
+    assert random.cells == [f"main-random-0.1-{seed}" for seed in range(3)]
 
 
 def test_references_that_mask_nothing_have_no_rank_however_different(store):
@@ -87,7 +88,7 @@ def test_references_that_mask_nothing_have_no_rank_however_different(store):
         write(store, "random", seed, 0.3 + 0.001 * seed, mask=0.5)
         write(store, "magnitude", seed, 0.6 + 0.0013 * seed, mask=0.5)
     (table,) = selected(load(store)[0])
-    assert {row["method"]: row["rank"] for row in table} == {"dense": None, "longer": None, "random": 2, "magnitude": 1}
+    assert {row.method: row.rank for row in table} == {"dense": None, "longer": None, "random": 2, "magnitude": 1}
 
 
 def test_what_some_seeds_do_not_know_they_have_spent_is_not_the_mean_of_the_others(store):
@@ -96,34 +97,34 @@ def test_what_some_seeds_do_not_know_they_have_spent_is_not_the_mean_of_the_othe
         spent = {"steps": 10, "examples": 100, "tokens": 100, "seconds": 1.0, "flops": flops}
         write(store, "random", seed, 0.7, spent=spent)
     row = rows(load(store)[0])[0]
-    assert row["flops_sparse"] is None and row["flops"] == 1.0 and row["steps"] == 10
+    assert row.flops_sparse is None and row.flops == 1.0 and row.steps == 10
 
 
 def test_chosen_methods_keep_the_baseline_and_form_the_family(store):
     fill(store)
     found = compare(load(store)[0], Selection(methods=["random"]))
-    assert [row["method"] for row in found] == ["dense", "random"]
-    assert found[1]["p_adjusted"] == found[1]["p_value"]
+    assert [row.method for row in found] == ["dense", "random"]
+    assert found[1].p_adjusted == found[1].p_value
 
 
 def test_secondary_metric_reverses_the_order(store):
     fill(store)
     found = compare(load(store)[0], Selection(metric="loss"))
-    assert [(row["method"], row["direction"]) for row in found] == [
+    assert [(row.method, row.direction) for row in found] == [
         ("dense", "min"),
         ("magnitude", "min"),
         ("random", "min"),
     ]
-    assert found[2]["difference"] == pytest.approx(0.2)
+    assert found[2].difference == pytest.approx(0.2)
 
 
 def test_one_seed_has_neither_interval_nor_p(store):
     write(store, "dense", 0, 0.9)
     write(store, "random", 0, 0.7)
     row = compare(load(store)[0])[1]
-    assert row["difference"] == pytest.approx(-0.2)
+    assert row.difference == pytest.approx(-0.2)
     for key in ("std", "ci_low", "ci_high", "difference_ci_low", "difference_ci_high", "p_value", "p_adjusted"):
-        assert row[key] is None
+        assert getattr(row, key) is None
 
 
 def test_failed_and_damaged_cells_are_listed_not_averaged(store):
@@ -131,13 +132,13 @@ def test_failed_and_damaged_cells_are_listed_not_averaged(store):
     write(store, "random", 3, 0.0, status="diverged", failure={"type": "Diverged", "message": "nan", "step": 7})
     record = write(store, "random", 4, 0.0)
     del record["metrics"]["accuracy"]["value"]
-    store.write(record)
+    write_record(store, record)
     record = write(store, "random", 5, 0.5)
     del record["density"]["mask"]
-    store.write(record)
-    store.cell_path("small", "half").write_text('{"schema": 1, ')
+    write_record(store, record)
+    store.file("small", "cells", "half").path.write_text('{"schema": 1, ')
     frame, left = load(store)
-    assert compare(frame, Selection(methods=["random"]))[1]["n"] == 3
+    assert compare(frame, Selection(methods=["random"]))[1].n == 3
     reasons = {item.path.stem: item.reason for item in left}
     assert reasons["main-random-0.1-3"] == "diverged at step 7: Diverged: nan"
     assert "value" in reasons["main-random-0.1-4"]
@@ -150,22 +151,22 @@ def test_another_protocol_or_experiment_is_not_compared(store):
     other = {"label": "digits", "plugin": "digits", "version": "1", "options": {}, "protocol": "test, soft masks"}
     write(store, "genome", 0, 0.8, benchmark=other)
     write(store, "random", 0, 0.7, experiment="second")
-    found = {row["method"]: row for row in compare(load(store)[0])}
+    found = {row.method: row for row in compare(load(store)[0])}
     assert len(found) == 3
     for method in ("genome", "random"):
-        assert found[method]["baseline"] is None and found[method]["difference"] is None
+        assert found[method].baseline is None and found[method].difference is None
 
 
 def test_the_plan_names_the_baseline_and_an_option_overrides_it(store):
     fill(store)
     cells = [f"main-{m}-{d}-{s}" for m, d in (("dense", None), ("random", 0.1), ("magnitude", 0.1)) for s in range(3)]
-    store.write_plan("small", {"suite": "small", "cells": cells, "baselines": {"main": "random"}})
+    write_plan(store, "small", {"suite": "small", "cells": cells, "baselines": {"main": "random"}})
     frame, _ = load(store)
-    found = {row["method"]: row for row in compare(frame)}
-    assert found["magnitude"]["baseline"] == "random"
-    assert found["magnitude"]["difference"] == pytest.approx(0.11)
-    assert found["dense"]["baseline"] is None  # a sparse baseline is compared at its own density only
-    assert {row["baseline"] for row in compare(frame, Selection(baseline="dense"))} == {"dense"}
+    found = {row.method: row for row in compare(frame)}
+    assert found["magnitude"].baseline == "random"
+    assert found["magnitude"].difference == pytest.approx(0.11)
+    assert found["dense"].baseline is None  # a sparse baseline is compared at its own density only
+    assert {row.baseline for row in compare(frame, Selection(baseline="dense"))} == {"dense"}
 
 
 def test_a_sparse_baseline_is_taken_at_the_same_density(store):
@@ -173,9 +174,9 @@ def test_a_sparse_baseline_is_taken_at_the_same_density(store):
         for seed in range(2):
             write(store, "random", seed, value + seed / 100, density)
             write(store, "magnitude", seed, value + 0.05 + seed / 50, density)
-    found = [row for row in compare(load(store)[0], Selection(baseline="random")) if row["method"] == "magnitude"]
-    assert [row["density_mask"] for row in found] == [0.5, 0.1]
-    assert [row["difference"] for row in found] == pytest.approx([0.055, 0.055])
+    found = [row for row in compare(load(store)[0], Selection(baseline="random")) if row.method == "magnitude"]
+    assert [row.density_mask for row in found] == [0.5, 0.1]
+    assert [row.difference for row in found] == pytest.approx([0.055, 0.055])
 
 
 @pytest.mark.parametrize("nearest, other", [(0.101, 0.095), (0.097, 0.106)])
@@ -183,16 +184,16 @@ def test_the_nearest_density_of_a_sparse_baseline_is_taken(store, nearest, other
     for density, value in ((nearest, 0.2), (other, 0.3)):
         write(store, "random", 0, value, density)
     write(store, "magnitude", 0, 0.6, 0.1)
-    (row,) = (row for row in compare(load(store)[0], Selection(baseline="random")) if row["method"] == "magnitude")
-    assert row["difference"] == pytest.approx(0.4)
+    (row,) = (row for row in compare(load(store)[0], Selection(baseline="random")) if row.method == "magnitude")
+    assert row.difference == pytest.approx(0.4)
 
 
 def test_a_sparse_baseline_that_was_asked_for_the_same_goes_before_a_nearer_one(store):
     write(store, "random", 0, 0.2, 0.1)
     write(store, "random", 0, 0.3, 0.11, mask=0.103)
     write(store, "magnitude", 0, 0.6, 0.1, mask=0.103)
-    (row,) = (row for row in compare(load(store)[0], Selection(baseline="random")) if row["method"] == "magnitude")
-    assert row["difference"] == pytest.approx(0.4)
+    (row,) = (row for row in compare(load(store)[0], Selection(baseline="random")) if row.method == "magnitude")
+    assert row.difference == pytest.approx(0.4)
 
 
 def test_only_what_is_selected_is_compared(store):
@@ -204,7 +205,7 @@ def test_only_what_is_selected_is_compared(store):
     frame, _ = load(store)
     for chosen in ({"architecture": "first"}, {"benchmark": "second"}, {"suite": "first suite"}):
         (row,) = compare(frame, Selection(**chosen))
-        assert row.items() >= chosen.items()
+        assert {name: getattr(row, name) for name in chosen} == chosen
 
 
 def test_at_density_goes_by_the_mask(store):
@@ -212,7 +213,7 @@ def test_at_density_goes_by_the_mask(store):
     for density, mask in ((0.1, 0.1), (0.11, 0.1101), (0.12, 0.095), (0.5, 0.5)):
         write(store, "genome", 0, 0.8, density, mask=mask)
     found = compare(load(store)[0], Selection(at_density=0.1))
-    assert sorted(row["density_mask"] for row in found) == [0.095, 0.1, 1.0]
+    assert sorted(row.density_mask for row in found) == [0.095, 0.1, 1.0]
     with pytest.raises(UserError, match="fraction"):
         compare(load(store)[0], Selection(at_density=10))
 
@@ -224,9 +225,9 @@ def test_densities_matched_to_other_cells_stay_apart_and_join_over_seeds(store):
             match = {"cell": record["cell"], "by": "hard"}
             own = mask + seed / 1000  # a genome's density differs between seeds
             write(store, "random", seed, 0.7, own, cell=f"random-as-{source}-{seed}", match=match)
-    found = [row for row in rows(load(store)[0].query("primary")) if row["method"] == "random"]
-    assert [(row["match"], row["n"]) for row in found] == [("rigl 0.3, hard", 2), ("genome 0.2, hard", 2)]
-    assert [row["density_requested"] for row in found] == pytest.approx([0.3005, 0.2005])
+    found = [row for row in rows(load(store)[0].query("primary")) if row.method == "random"]
+    assert [(row.match, row.n) for row in found] == [("rigl 0.3, hard", 2), ("genome 0.2, hard", 2)]
+    assert [row.density_requested for row in found] == pytest.approx([0.3005, 0.2005])
 
 
 @pytest.mark.parametrize(
@@ -257,7 +258,7 @@ def ranked(store):
     found = rows(load(store)[0].query("primary"))
     for _, table in tables(found):
         rank(table)
-    return {(row["method"], row["density_mask"]): row["rank"] for row in found}
+    return {(row.method, row.density_mask): row.rank for row in found}
 
 
 def test_ranks_count_the_rows_that_are_surely_better(store):
@@ -289,8 +290,8 @@ def test_a_metric_that_does_not_judge_ranks_nobody(store):
             write(store, method, seed, 0.0, metrics=metrics)
     table = rows(load(store)[0])
     rank(table)
-    assert [row["method"] for row in table] == ["a", "b", "c"], "in order of name"
-    assert {row["rank"] for row in table} == {None}
+    assert [row.method for row in table] == ["a", "b", "c"], "in order of name"
+    assert {row.rank for row in table} == {None}
 
 
 def test_densities_beyond_the_tolerance_are_not_ranked_together(store):
@@ -316,10 +317,10 @@ def test_equal_differences_are_no_evidence_for_a_rank(store):
 
 def test_other_budgets_are_not_ranked_together(store):
     for seed in range(3):
-        for method, examples, flops in (("a", 100, 1.0), ("b", 100.5, 1.0), ("c", 200, 2.0), ("d", 100, 2.0)):
+        for method, examples, flops in (("a", 1000, 1.0), ("b", 1005, 1.0), ("c", 2000, 2.0), ("d", 1000, 2.0)):
             spent = {"steps": 10, "examples": examples, "tokens": 100, "seconds": 1.0, "flops": {"training": flops}}
             write(store, method, seed, 0.5 + seed / 10 + ord(method) / 1000, spent=spent)
-    found = {row["method"]: row["group"] for row in rows(load(store)[0].query("primary"))}
+    found = {row.method: row.group for row in rows(load(store)[0].query("primary"))}
     assert found["a"] == found["b"]
     assert len(set(found.values())) == 3
     assert {method for (method, _), place in ranked(store).items() if place} == {"a", "b"}
@@ -331,7 +332,7 @@ def test_densities_are_cut_before_budgets_are_told_apart(store):
         for method, mask, examples in (("a", 0.1, 100), ("b", 0.097, 200), ("c", 0.094, 200)):
             spent = {"steps": 10, "examples": examples, "tokens": 100, "seconds": 1.0, "flops": {"training": 1.0}}
             write(store, method, seed, 0.5, spent=spent, mask=mask)
-    assert [row["group"] for row in rows(load(store)[0].query("primary"))] == [0, 1, 2]
+    assert [row.group for row in rows(load(store)[0].query("primary"))] == [0, 1, 2]
 
 
 def test_equal_mean_densities_of_other_spans_are_not_ranked_together(store):
@@ -339,9 +340,9 @@ def test_equal_mean_densities_of_other_spans_are_not_ranked_together(store):
         write(store, "fixed", seed, 0.5 + seed / 10, match={"cell": "x", "by": "hard"})
         write(store, "varied", seed, 0.6 + seed / 10, match={"cell": "x", "by": "hard"}, mask=mask)
         write(store, "as_varied", seed, 0.7 + seed / 10, match={"cell": "x", "by": "hard"}, mask=mask)
-    found = {row["method"]: row for row in rows(load(store)[0].query("primary"))}
-    assert (found["varied"]["density_low"], found["varied"]["density_high"]) == (0.05, 0.15)
-    assert found["varied"]["group"] == found["as_varied"]["group"] != found["fixed"]["group"]
+    found = {row.method: row for row in rows(load(store)[0].query("primary"))}
+    assert (found["varied"].density_low, found["varied"].density_high) == (0.05, 0.15)
+    assert found["varied"].group == found["as_varied"].group != found["fixed"].group
 
 
 def test_equal_spans_of_other_mean_densities_are_not_ranked_together(store):
@@ -349,7 +350,7 @@ def test_equal_spans_of_other_mean_densities_are_not_ranked_together(store):
     for seed, (high, low) in enumerate(((0.05, 0.05), (0.15, 0.05), (0.15, 0.15))):
         for method, mask in (("high", high), ("low", low)):
             write(store, method, seed, 0.5 + seed / 10, match={"cell": "x", "by": "hard"}, mask=mask)
-    assert [row["density_low"] for row in rows(load(store)[0].query("primary"))] == [0.05, 0.05]
+    assert [row.density_low for row in rows(load(store)[0].query("primary"))] == [0.05, 0.05]
     assert set(ranked(store).values()) == {None}
 
 
@@ -359,15 +360,15 @@ def test_the_baseline_of_the_same_budget_is_taken(store):
         write(store, "dense", seed, 0.5, match={"cell": "a", "by": "hard"}, cell=f"short-{seed}")
         write(store, "dense", seed, 0.9, match={"cell": "a", "by": "soft"}, cell=f"long-{seed}", spent=double)
         write(store, "random", seed, 0.6 + seed / 10, spent=double)
-    (row,) = (row for row in compare(load(store)[0]) if row["method"] == "random")
-    assert row["difference"] == pytest.approx(-0.25)
+    (row,) = (row for row in compare(load(store)[0]) if row.method == "random")
+    assert row.difference == pytest.approx(-0.25)
 
 
 def test_evaluation_noise_is_averaged_not_divided_by_seeds(store):
     for seed, stderr in enumerate((0.03, 0.04)):
         unit = {"n": 100, "stderr": stderr, "unit": "fraction", "split": "test"}
         write(store, "a", seed, 0.5, metrics={"accuracy": {"value": 0.5, "direction": "max", "primary": True, **unit}})
-    assert rows(load(store)[0])[0]["stderr"] == pytest.approx(((0.03**2 + 0.04**2) / 2) ** 0.5)
+    assert rows(load(store)[0])[0].stderr == pytest.approx(((0.03**2 + 0.04**2) / 2) ** 0.5)
 
 
 def test_failed_seeds_take_the_rank_of_their_row_only(store):
@@ -379,7 +380,7 @@ def test_failed_seeds_take_the_rank_of_their_row_only(store):
     frame, left = load(store)
     table = rows(frame.query("primary"))
     rank(table, left)
-    found = {(row["method"], row["density_mask"]): (row["rank"], row["failed"]) for row in table}
+    found = {(row.method, row.density_mask): (row.rank, row.failed) for row in table}
     assert found["a", 0.1] == (None, {3: "diverged at step 7: Diverged: nan"})
     assert found["a", 0.2] == (1, {}) and found["b", 0.2] == (1, {})
     assert found["b", 0.1] == (None, {})  # no rival is left
@@ -392,8 +393,8 @@ def test_no_seed_counts_twice(store):
     assert [(item.path.stem, item.reason) for item in left] == [
         ("zz-random-again", "is of the same row and seed as another cell, counted already")
     ]
-    (row,) = (row for row in compare(frame) if row["method"] == "random")
-    assert (row["n"], row["mean"]) == (3, pytest.approx(0.71))
+    (row,) = (row for row in compare(frame) if row.method == "random")
+    assert (row.n, row.mean) == (3, pytest.approx(0.71))
 
 
 @pytest.mark.parametrize(
@@ -423,7 +424,7 @@ def test_no_seed_counts_twice(store):
 def test_damaged_records_are_left_out_with_a_reason(store, damage):
     fill(store)
     record = write(store, "bad", 0, 0.5)
-    path = store.cell_path("small", record["cell"])
+    path = store.file("small", "cells", record["cell"]).path
     path.write_text(json.dumps(record | damage))
     frame, left = load(store)
     assert [item.path.stem for item in left] == [path.stem] and left[0].reason
@@ -432,5 +433,5 @@ def test_damaged_records_are_left_out_with_a_reason(store, damage):
 
 def test_json_that_is_too_deep_is_left_out(store):
     fill(store)
-    store.cell_path("small", "deep").write_text("[" * 200_000)
+    store.file("small", "cells", "deep").path.write_text("[" * 200_000)
     assert [item.path.stem for item in load(store)[1]] == ["deep"]

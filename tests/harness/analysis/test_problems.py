@@ -7,23 +7,29 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.problems import Tally, performance_profile, problems, tallies
 
 NOISE = np.array([0.0, 0.002, -0.001, 0.001])
 
 
-def row(method: str, mean: float, group: int = 1, direction: str = "max", **changes: Any) -> dict[str, Any]:
+def row(method: str, mean: float, group: int = 1, direction: str = "max", **changes: Any) -> ComparisonRow:
     values = mean + NOISE * (1 + len(method) % 3)
-    found = {
-        "method": method,
-        "group": group,
-        "density_mask": 0.1,
-        "direction": direction,
-        "n": 4,
-        "match": "",
-        "failed": {},
-    }
-    return {**found, "asked": 0.1, "values": values, "mean": mean, **changes}
+    named = dict.fromkeys(("suite", "experiment", "architecture", "benchmark", "trained_on", "protocol"), "any")
+    found = {"density_mask": 0.1, "n": 4, "asked": 0.1, **changes}
+    density = {"density_low": found["density_mask"], "density_high": found["density_mask"]}
+    return ComparisonRow(
+        **named,
+        **density,
+        **found,
+        metric="score",
+        unit="",
+        method=method,
+        group=group,
+        direction=direction,
+        values=values,
+        mean=mean,
+    )
 
 
 ACCURACY = [row("a", 0.9), row("bb", 0.8), row("ccc", 0.4), row("dense", 0.95, group=0, density_mask=1.0)]

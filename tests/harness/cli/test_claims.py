@@ -50,7 +50,7 @@ def folders(tmp_path):
             value = {"value": 0.8 + seed / 100, "direction": "max", "unit": "fraction", "primary": True}
             record = {"schema": 1, "status": "done", "cell": name, "suite": "small", "experiment": "main", "seed": seed}
             record |= {key: {"label": label} for key, label in (("architecture", "mlp"), ("benchmark", "digits"))}
-            record |= {"method": {"label": method}, "density": {}, "metrics": {"accuracy": value}}
+            record |= {"method": {"label": method}, "density": {"mask": 1.0}, "metrics": {"accuracy": value}}
             (cells / f"{name}.json").write_text(json.dumps(record))
     return tmp_path
 
@@ -70,7 +70,7 @@ def test_table_and_page(folders):
     assert any(line.startswith("open") and "not run: 2 GPU-h" in line for line in lines)
     assert all(len(line) <= 80 for line in lines)
     page = (folders / "results/CLAIMS.md").read_text()
-    assert "| made " in page and "small/cells/main.mlp.digits.grown.s1.abc.json" in page
+    assert "| made " in page and "small/main.mlp.digits.grown.s0 s1 s2" in page.replace("\\", "")
     assert "one seed: no interval" in page and "not run: needs 2 GPU-hours" in page
 
 

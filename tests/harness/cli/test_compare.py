@@ -7,8 +7,9 @@ import xml.etree.ElementTree
 
 import pytest
 from click.testing import CliRunner
+from result_files import write_record
 
-from harness.analysis.comparison import KEYS
+from harness.analysis.comparison_row import KEYS
 from harness.cli import compare, leaderboard, show
 from harness.errors import HarnessError, UserError
 from harness.results.store import ResultStore
@@ -22,7 +23,8 @@ def results(tmp_path):
             for seed in range(2):
                 mask = 1.0 if method == "dense" else 0.1
                 metric = {"value": value + seed / 100 * value, "n": 10, "stderr": 0.01, "unit": "fraction"}
-                store.write(
+                write_record(
+                    store,
                     {
                         "schema": 1,
                         "status": "done",
@@ -41,7 +43,7 @@ def results(tmp_path):
                             "connections": {"hidden": {"size": 900, "kept": 90, "zeros": 810, "soft": None}},
                         },
                         "metrics": {"accuracy": metric | {"direction": "max", "primary": True}},
-                    }
+                    },
                 )
     return tmp_path
 
@@ -98,7 +100,7 @@ def test_narrow_terminals_keep_what_matters(results, monkeypatch):
 
 
 def test_notes_go_to_stderr(results):
-    ResultStore(results).cell_path("small", "broken").write_text("{")
+    ResultStore(results).file("small", "cells", "broken").path.write_text("{")
     result = invoke(compare.command, "--results", results, "--format", "json")
     json.loads(result.stdout)
     assert "broken.json: is not complete JSON" in result.stderr
@@ -121,14 +123,14 @@ def test_show_finds_a_cell_by_any_part_that_is_unique(results, name):
     if name == "x.json":
         name = "digits-genome-1.json"
     elif name == "digits-g":
-        ResultStore(results).cell_path("small", "digits-genome-0").unlink()
+        ResultStore(results).file("small", "cells", "digits-genome-0").path.unlink()
     text = invoke(show.command, name, "--results", results).stdout
     assert "digits-genome-" in text.splitlines()[0] and "accuracy  0.8" in text and "hidden" in text
 
 
 def test_show_json_is_the_record(results):
     out = invoke(show.command, "digits-genome-1", "--format", "json", "--results", results).stdout
-    assert json.loads(out) == ResultStore(results).read("small", "digits-genome-1")
+    assert json.loads(out) == ResultStore(results).read("small", "digits-genome-1").content()
 
 
 def test_show_says_what_else_there_is(results):
@@ -136,15 +138,15 @@ def test_show_says_what_else_there_is(results):
     assert isinstance(ambiguous, UserError) and str(ambiguous).count("\n") == 4
     unknown = invoke(show.command, "digits-genom-1", "--results", results, code=2).exception
     assert isinstance(unknown, UserError) and "Did you mean 'digits-genome-1'" in str(unknown)
-    ResultStore(results).cell_path("small", "broken").write_text("{")
+    ResultStore(results).file("small", "cells", "broken").path.write_text("{")
     broken = invoke(show.command, "broken", "--results", results, code=2).exception
     assert isinstance(broken, HarnessError) and "not complete JSON" in str(broken)
 
 
 def test_show_a_failure_with_its_traceback(results):
-    record = ResultStore(results).read("small", "digits-genome-1")
+    record = ResultStore(results).read("small", "digits-genome-1").content()
     failure = {"type": "ValueError", "message": "no", "traceback": "Traceback\n  line 1", "step": 3}
-    ResultStore(results).write(record | {"status": "failed", "metrics": {}, "failure": failure})
+    write_record(ResultStore(results), record | {"status": "failed", "metrics": {}, "failure": failure})
     text = invoke(show.command, "digits-genome-1", "--results", results).stdout
     assert "failure at step 3: ValueError: no\n  Traceback\n    line 1" in text
 

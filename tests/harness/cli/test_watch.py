@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from result_files import write_plan, write_record
 from rich.console import Console
 
 from harness.cli.progress_display import Bar, Standing, spark, stage_line
@@ -60,9 +61,9 @@ def record(cell: str, status: str = "done") -> dict[str, Any]:
 def store(tmp_path: Path) -> ResultStore:
     """Three cells: one done, one failed, one to do."""
     store = ResultStore(tmp_path / "results")
-    store.write_plan("small", {"suite": "small", "cells": ["a", "b", "c"], "path": "s.yaml", "description": ""})
-    store.write(record("a"))
-    store.write(record("b", "failed"))
+    write_plan(store, "small", {"suite": "small", "cells": ["a", "b", "c"], "path": "s.yaml", "description": ""})
+    write_record(store, record("a"))
+    write_record(store, record("b", "failed"))
     return store
 
 
@@ -168,9 +169,9 @@ def test_it_ends_by_itself_with_one_snapshot_per_change(store, tmp_path):
         )
         assert watch.stdout is not None
         first = [watch.stdout.readline() for _ in range(4)]
-        store.write(record("b"))
+        write_record(store, record("b"))
         second = [watch.stdout.readline() for _ in range(4)]
-        store.write(record("c"))
+        write_record(store, record("c"))
     rest = watch.communicate(timeout=60)[0]
     assert watch.returncode == 0
     assert "cells: 1/3 done, 1 failed, 1 to do\n" in first and "cells: 2/3 done, 1 to do\n" in second

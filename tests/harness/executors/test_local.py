@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError
+from harness.executors import local
 from harness.executors.base import Job
 from harness.executors.local import LocalExecutor, visible_gpu
 from harness.executors.planning import make_plan
@@ -122,7 +124,7 @@ def test_each_job_meets_its_own_fate(jobs, tmp_path):
     assert died["type"] == "WorkerDied"
     assert died["message"] == "its worker process died with exit code -9 (killed: perhaps out of memory)"
     assert [kind for kind, label in view.seen if label == "net killed seed 0"] == ["started", "started", "failed"]
-    assert not multiprocessing.active_children()
+    assert not [process for process in multiprocessing.active_children() if process.name.startswith("worker-")]
 
 
 @pytest.mark.slow
@@ -187,7 +189,43 @@ def test_what_no_other_worker_could_do_better_ends_the_run(jobs, tmp_path, monke
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(HarnessError, match="HARNESS_DEVICE is 'cuda', but torch finds no GPU here"):
         executor(tmp_path, 1).run(jobs("  dense:\n"), Events())
-    assert not multiprocessing.active_children()
+    assert not [process for process in multiprocessing.active_children() if process.name.startswith("worker-")]
+
+
+def _sleep(pipe: Any, stop: Any, settings: Any) -> None:
+    """A worker that hears nothing."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pipe.send(("ready",))
+    time.sleep(600)
+
+
+def test_a_worker_that_does_not_end_is_killed_and_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "main", _sleep)
+    pool = local._Pool(executor(tmp_path, 1))
+    pool.fill(1)
+    ((pipe, (_, process)),) = pool.pipes.items()
+    assert pipe.recv() == ("ready",)
+    pool.close(0)
+    assert process.exitcode == -signal.SIGKILL  # None as long as nobody has waited for it
+
+
+def test_workers_that_were_started_end_where_a_later_one_cannot_be(jobs, tmp_path, monkeypatch):
+    started = []
+    start = local._Pool.start
+
+    def fails_second(pool: Any, index: int) -> Any:
+        if index:
+            raise OSError("no more processes")
+        pipe = start(pool, index)
+        started.append(pool.pipes[pipe][1])
+        return pipe
+
+    monkeypatch.setattr(local, "main", _sleep)
+    monkeypatch.setattr(local._Pool, "start", fails_second)
+    monkeypatch.setattr(local._Pool.close, "__defaults__", (0,))
+    with pytest.raises(OSError, match="no more processes"):
+        executor(tmp_path, 2).run(jobs("  dense:\n"), Events())
+    assert [process.exitcode for process in started] == [-signal.SIGKILL]
 
 
 def test_the_longest_chain_goes_first(jobs):

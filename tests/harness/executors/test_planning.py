@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness.executors.planning import Plan, estimate, forget, make_plan, summary
 from harness.registry.plugins import load
-from harness.results.store import SCHEMA, ResultStore
+from harness.results.cell_record import CellRecord
+from harness.results.store import ResultStore
 from harness.stages.graph import Graph, PlannedCell, Stage, compile_graph
 from harness.stages.store import StageStore
 from harness.suites.suite import Suite, load_suite
@@ -48,8 +48,11 @@ def finish(results: ResultStore, work: Stage | PlannedCell, status: str = "done"
     if isinstance(work, Stage):
         StageStore(results.work).finish(work.hash, {}, {}, {"stage": work.hash, "seconds_per_step": 0.5})
     else:
-        record: dict[str, Any] = dict.fromkeys(("method", "architecture", "benchmark", "metrics", "density", "seed"))
-        results.write(record | {"schema": SCHEMA, "cell": work.id, "suite": work.cell.suite, "status": status})
+        part = {"label": "x"}
+        metrics = {"accuracy": {"value": 0.5, "direction": "max"}} if status == "done" else {}
+        record = {"status": status, "cell": work.id, "suite": work.cell.suite, "seed": 0, "metrics": metrics}
+        parts = {"architecture": part, "method": part, "benchmark": part, "density": {"mask": 0.5}}
+        results.write(CellRecord.model_validate(record | parts))
 
 
 def in_order(plan: Plan) -> bool:
@@ -114,7 +117,7 @@ def test_which_records_are_results(graph, results, status, again):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', '{"schema": 99, "status": "done"}'])
 def test_a_record_that_cannot_be_read_is_no_result(graph, results, text):
-    path = results.cell_path("s", graph.cells[0].id)
+    path = results.file("s", "cells", graph.cells[0].id).path
     path.parent.mkdir(parents=True)
     path.write_text(text)
     assert make_plan(graph, results).finished == []
@@ -167,8 +170,8 @@ def test_the_estimate_counts_operations_and_learns_from_finished_stages(graph, s
 def test_records_of_other_suites_do_not_count(graph, results):
     for cell in graph.cells:
         finish(results, cell)
-    path = results.cell_path("s", graph.cells[0].id)
-    other = results.cell_path("other", graph.cells[0].id)
+    path = results.file("s", "cells", graph.cells[0].id).path
+    other = results.file("other", "cells", graph.cells[0].id).path
     other.parent.mkdir(parents=True)
     other.write_text(json.dumps(json.loads(path.read_text())))
     path.unlink()

@@ -3,33 +3,42 @@
 import math
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from result_files import write_series
 
+from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
 from harness.report.figures import frontier, layer_densities, performance_profile, pruning_curve, training_curves
 from harness.report.figures.layer_densities import connection_densities
-from harness.report.figures.series import Series, training_series
+from harness.report.figures.series import RowCurves, training_series
 from harness.report.figures.training_curves import POINTS, RUNS, averaged, envelope, thinned
 from harness.report.palette import palette
 from harness.report.svg import text_width
+from harness.results.cell_record import CellRecord
+from harness.results.record_parts import ConnectionCounts, Density
 from harness.results.store import ResultStore
 
 SVG = "{http://www.w3.org/2000/svg}"
 EVIL = ["<script>alert(1)</script>", "a\"b'c&d;", "\u202e\x00\ud800x", "]]>", "多" * 300, "W" * 400, "", "#p .x{}"]
 METHODS = ["connectome", "genome", "magnitude", "random"]
-Row = dict[str, Any]
 
 
-def row(method: str, density: float, mean: float, half: float | None = 0.02, **others: Any) -> Row:
-    made = {
+def row(method: str, density: float, mean: float, half: float | None = 0.02, **others: Any) -> ComparisonRow:
+    made: dict[str, Any] = {
         "suite": "s",
+        "experiment": "main",
+        "trained_on": "digits",
+        "protocol": "test",
         "method": method,
         "density_mask": density,
+        "density_low": density,
+        "density_high": density,
         "density_total": density,
         "density_scope": "maskable",
         "parameters": 1e6,
@@ -45,10 +54,10 @@ def row(method: str, density: float, mean: float, half: float | None = 0.02, **o
         "baseline": "dense",
         "cells": [],
     }
-    return made | others
+    return ComparisonRow(**made | others)
 
 
-def sweep() -> list[Row]:
+def sweep() -> list[ComparisonRow]:
     """A baseline and four methods at four densities."""
     curves = [
         row(method, density, 0.9 - 0.01 * i - 0.2 * (1 - density) ** 3, 0.01 + 0.01 * i)
@@ -58,8 +67,8 @@ def sweep() -> list[Row]:
     return [row("dense", 1.0, 0.95), *curves]
 
 
-def looks(table: list[Row]) -> Any:
-    return palette([row["method"] for row in table], "dense")
+def looks(table: list[ComparisonRow]) -> Any:
+    return palette([row.method for row in table], "dense")
 
 
 def parse(svg: str | None) -> ET.Element:
@@ -149,16 +158,14 @@ def test_points_of_a_pruning_curve_lie_where_the_axis_says() -> None:
     points = drawn(root)
     assert len(points) == 16
     for one in table[1:]:
-        place = points[
-            f"{one['method']}, density {one['density_mask']:.4g}: {one['mean']:.4f} ± {_half(one):.4f} (n = 3)"
-        ]
-        assert read(place[1], ticks) == pytest.approx(one["mean"], abs=0.002)
+        place = points[f"{one.method}, density {one.density_mask:.4g}: {one.mean:.4f} ± {_half(one):.4f} (n = 3)"]
+        assert read(place[1], ticks) == pytest.approx(one.mean, abs=0.002)
         nearest = min(axis(root, "middle"), key=lambda tick: abs(tick[0] - place[0]))
-        assert nearest[1] == pytest.approx(one["density_mask"], rel=0.01)
+        assert nearest[1] == pytest.approx(one.density_mask, rel=0.01)
 
 
-def _half(one: Row) -> float:
-    return (one["ci_high"] - one["ci_low"]) / 2
+def _half(one: ComparisonRow) -> float:
+    return (one.ci_high - one.ci_low) / 2
 
 
 @pytest.mark.parametrize("densities", [[1.0, 0.5, 0.25, 0.125], [0.8, 0.6, 0.4], [0.5]])
@@ -209,7 +216,7 @@ def test_the_description_says_who_is_best() -> None:
     text = parse(pruning_curve(table, looks(table))).findtext(SVG + "desc") or ""
     assert "Without mask dense has 0.9500 ± 0.0200 (n = 3)." in text
     assert "At density 0.25: best mean connectome" in text
-    lowered = [one | {"direction": "min"} for one in table]
+    lowered = [replace(one, direction="min") for one in table]
     text = parse(pruning_curve(lowered, looks(table))).findtext(SVG + "desc") or ""
     assert "At density 0.25: best mean random" in text
 
@@ -221,7 +228,7 @@ def test_nothing_masked_is_nothing_to_draw() -> None:
     assert frontier([row("dense", 1.0, 0.9)], looks(table)) is None
     assert frontier([], {}) is None
     assert training_curves({}, {}) is None
-    assert training_curves({"a": Series("a", [[(1, math.nan)]])}, palette("a")) is None
+    assert training_curves({"a": RowCurves("a", [[(1, math.nan)]])}, palette("a")) is None
     assert performance_profile({"a": []}, palette("a")) is None
     assert layer_densities({"a": {"x": [1.0]}}, palette("a")) is None
 
@@ -251,10 +258,10 @@ def test_any_range_of_numbers(means: list[float], direction: str) -> None:
 
 
 def test_what_is_no_number_is_left_out() -> None:
-    bad = [math.nan, math.inf, None, "1"]
-    table = [row("random", 0.5, 0.9), row("genome", 0.25, 0.8, ci_low=math.nan, density_low=None)]
-    table += [row("shuffle", 0.5, 0.9) | {"mean": value} for value in bad]
-    table += [row("shuffle", 0.5, 0.9) | {"density_mask": value, "density_total": value} for value in bad]
+    bad = [math.nan, math.inf, 1e300]
+    table = [row("random", 0.5, 0.9), row("genome", 0.25, 0.8, ci_low=math.nan)]
+    table += [row("shuffle", 0.5, value) for value in bad]
+    table += [row("shuffle", value, 0.9) for value in bad]
     for figure in (pruning_curve, frontier):
         svg = figure(table, looks(table))
         assert len(drawn(parse(svg))) == 2
@@ -269,7 +276,7 @@ def test_hostile_strings_stay_text() -> None:
             row(name, d, 0.9 - 0.01 * i, metric=name, unit=name, benchmark=name, architecture=name) for d in (0.5, 0.1)
         ]
     styles = looks(table)
-    series = {name: Series(name, [[(1, 2.0), (2, 1.0)]]) for name in EVIL}
+    series = {name: RowCurves(name, [[(1, 2.0), (2, 1.0)]]) for name in EVIL}
     layers = {name: {other: [0.5] for other in EVIL} for name in EVIL}
     svgs = [
         pruning_curve(table[2:], styles),
@@ -347,9 +354,9 @@ def test_the_frontier_joins_the_efficient_points() -> None:
     near = {name: min(math.dist(place, corner) for corner in steps) < 0.2 for name, place in places.items()}
     assert near == {"a": True, "b": False, "c": True, "d": True}
     assert "parameters left" in "".join(e.text or "" for e in root.iter(SVG + "text"))
-    priced = [one | {"inference_flops_sparse": 1e9 * one["density_mask"]} for one in table]
+    priced = [replace(one, inference_flops_sparse=1e9 * one.density_mask) for one in table]
     assert "inference FLOPs" in (frontier(priced, looks(table)) or "")
-    priced[0]["inference_flops_sparse"] = None
+    priced[0].inference_flops_sparse = None
     assert "parameters left" in (frontier(priced, looks(table)) or "")
 
 
@@ -378,7 +385,7 @@ def test_thinning_keeps_ends_and_extremes() -> None:
 
 def test_training_curves_break_where_phases_begin() -> None:
     seeds = [[(float(s), 2.0 + k - s / 100) for s in range(10, 101, 10)] for k in (0, 1)]
-    series = {"a": Series("a", seeds, [50.0]), "b": Series("b", seeds[:1], [])}
+    series = {"a": RowCurves("a", seeds, [50.0]), "b": RowCurves("b", seeds[:1], [])}
     root = parse(training_curves(series, palette("ab"), what="loss", unit="nats"))
     lines = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "l"]
     assert sorted(map(len, lines)) == [5, 5, 10]
@@ -404,26 +411,25 @@ def test_series_files_become_curves(tmp_path: Path) -> None:
             [2, 15, "chosen", {}],
         ],
     }
-    store.write_series("s", "a", good)
-    strange = {
-        "loss": [[0, 10, None, 1], [0, "x", 1.0], 7, [], [0, 20, 4.0, 1], [0, 30, 1e300, 1]],
-        "evaluations": {"a": 1},
-    }
-    store.write_series("s", "b", strange)
-    half = store.series_path("s", "c")
+    write_series(store, "s", "a", good)
+    write_series(store, "s", "b", {"loss": [[0, 20, 4.0, 1], [0, 30, 1e300, 1]]})
+    store.file("s", "series", "g").path.write_text(
+        '{"loss": [[0, 10, 1.0, 1], [0, "x", 1.0, 1]], "evaluations": {"a": 1}}'
+    )
+    half = store.file("s", "series", "c").path
     half.write_text('{"loss": [[0, 10,')
-    store.series_path("s", "d").write_text('{"loss": [[0, 10, NaN, 1], [0, 20, Infinity, 1]]}')
-    store.series_path("s", "e").write_bytes(b"")
-    store.series_path("s", "f").write_text("[1, 2]")
+    store.file("s", "series", "d").path.write_text('{"loss": [[0, 10, NaN, 1], [0, 20, Infinity, 1]]}')
+    store.file("s", "series", "e").path.write_bytes(b"")
+    store.file("s", "series", "f").path.write_text("[1, 2]")
     table = [
-        row("random", 0.5, 0.9, cells=["a", "b", "c", "d", "e", "f", "missing"]),
+        row("random", 0.5, 0.9, cells=["a", "b", "c", "d", "e", "f", "g", "missing"]),
         row("genome", 0.5, 0.9, cells=["c", "missing"]),
         row("magnitude", 0.5, 0.9, cells=["a"]),
         row("magnitude", 0.25, 0.9, cells=["a"]),
     ]
     found = training_series(store, table)
     assert list(found) == ["random", "magnitude 0.5", "magnitude 0.25"]
-    assert found["random"] == Series("random", [[(10, 3.0), (20, 2.0), (30, 2.5), (35, 1.0)], [(20, 4.0)]], [20])
+    assert found["random"] == RowCurves("random", [[(10, 3.0), (20, 2.0), (30, 2.5), (35, 1.0)], [(20, 4.0)]], [20])
     assert found["magnitude 0.25"].method == "magnitude"
     accuracy = training_series(store, table, "accuracy")
     assert accuracy["random"].seeds == [[(20, 0.5), (35, 0.7)]]
@@ -446,16 +452,16 @@ def test_a_profile_rises_in_steps() -> None:
 
 
 def test_bars_are_as_high_as_densities() -> None:
-    records = [
-        {
-            "method": {"label": "a"},
-            "density": {"connections": {"x": {"size": 10, "kept": k}, "y": {"size": 4, "kept": 4}}},
-        }
-        for k in (2, 4)
-    ]
-    records += [{}, {"method": {"label": "a"}, "density": {"connections": {"x": None, "y": {"size": 0, "kept": 0}}}}]
-    records += [{"method": {"label": "dense"}, "density": {"connections": {"x": {"size": 10, "kept": 10}}}}]
-    records += [{"method": None, "density": {"connections": {"x": {"size": 1, "kept": 0}}}}, {"density": [1]}]
+    def record(**connections: tuple[int, int]) -> CellRecord:
+        found = {name: ConnectionCounts(size=size, kept=kept) for name, (size, kept) in connections.items()}
+        part = {"label": "m"}
+        named = {"cell": "c", "suite": "s", "architecture": part, "method": part, "benchmark": part, "seed": 0}
+        return CellRecord.model_validate(
+            named | {"status": "failed", "metrics": {}, "density": Density(connections=found)}
+        )
+
+    records = [("a", record(x=(10, kept), y=(4, 4))) for kept in (2, 4)]
+    records += [("a", record(y=(0, 0))), ("nothing", record()), ("dense", record(x=(10, 10)))]
     densities = connection_densities(records)
     assert densities == {"a": {"x": [0.2, 0.4], "y": [1.0, 1.0]}, "dense": {"x": [1.0]}}
     root = parse(layer_densities(densities, palette(["a", "dense"], "dense")))

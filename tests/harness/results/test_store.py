@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
-from harness.errors import StorageError
-from harness.results.store import SCHEMA, LeftOut, ResultStore, load_record
+from harness.errors import CorruptFile, StorageError
+from harness.results.cell_record import SCHEMA, CellRecord
+from harness.results.series import Series
+from harness.results.store import LeftOut, ResultStore
+from harness.results.suite_plan import SuitePlan
 
 
-def record(cell: str = "c", suite: str = "s", **more: Any) -> dict[str, Any]:
-    return {
+def record(cell: str = "c", suite: str = "s", **more: Any) -> CellRecord:
+    found = {
         "schema": SCHEMA,
         "status": "done",
         "cell": cell,
@@ -25,9 +28,10 @@ def record(cell: str = "c", suite: str = "s", **more: Any) -> dict[str, Any]:
         "benchmark": {"label": "b"},
         "seed": 0,
         "density": {"mask": 0.5},
-        "metrics": {"accuracy": {"value": 0.9}},
+        "metrics": {"accuracy": {"value": 0.9, "direction": "max"}},
         **more,
     }
+    return CellRecord.model_validate(found)
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def test_what_is_written_is_read(store):
     assert store.read("s", "c") == written
     assert list(store.records("s")) == [written]
     path = store.root / "s" / "cells" / "c.json"
-    assert json.loads(path.read_text(encoding="utf8")) == written
+    assert json.loads(path.read_text(encoding="utf8")) == written.content()
     assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
     assert names(path.parent) == ["c.json"]
 
@@ -63,7 +67,7 @@ def test_a_store_that_is_not_there_is_empty(store):
 
 def test_suites_are_folders_with_results_and_nothing_else(store):
     store.write(record(suite="b"))
-    store.write_plan("a", {"cells": []})
+    store.write_plan("a", SuitePlan(cells=[]))
     (store.root / "notes").mkdir()
     (store.root / "LEADERBOARD.md").write_text("")
     (store.work / "stages").mkdir(parents=True)
@@ -78,54 +82,91 @@ def test_suites_are_folders_with_results_and_nothing_else(store):
         ("\x00\x00", "is not complete JSON"),
         ("[1, 2]", "is not a result record"),
         ('{"cell": "c"}', "is not a result record"),
-        ('{"schema": 2}', f"has schema 2, this version reads {SCHEMA}"),
+        ('{"schema": 0}', f"has schema 0, this version reads 1 to {SCHEMA}"),
+        ('{"schema": 3, "cell": 7}', "has schema 3, written by a newer version of the harness: update it"),
         ('{"schema": "1"}', "has schema '1'"),
+        ('{"schema": true}', "has schema True"),
         ('{"schema": 1, "cell": "c", "suite": "s", "status": "done", "seed": 0}', "lacks architecture, benchmark, den"),
     ],
 )
 def test_what_cannot_be_counted_says_why(store, text, reason):
     store.write(record("good"))
-    path = store.cell_path("s", "bad")
+    path = store.file("s", "cells", "bad").path
     path.write_text(text)
-    found = load_record(path)
+    found = store.record("s", path.stem)
     assert isinstance(found, LeftOut) and found.path == path and reason in found.reason
     assert store.read("s", "bad") is None
     bad, good = store.records("s")
-    assert bad == found and good["cell"] == "good"
+    assert bad == found and good.cell == "good"
 
 
 def test_a_record_that_cannot_be_opened_is_left_out(store):
-    path = store.cell_path("s", "c")
+    path = store.file("s", "cells", "c").path
     path.mkdir(parents=True)
-    found = load_record(path)
+    found = store.record("s", path.stem)
     assert isinstance(found, LeftOut) and found.reason == "cannot be read: Is a directory"
 
 
 def test_cells_that_are_not_in_the_latest_plan_are_left_out(store):
     for cell in ("old", "new"):
         store.write(record(cell))
-    store.write_plan("s", {"suite": "s", "cells": ["new", "not run yet"]})
+    store.write_plan("s", SuitePlan(suite="s", cells=["new", "not run yet"]))
     found = list(store.records("s"))
-    assert [f["cell"] for f in found if not isinstance(f, LeftOut)] == ["new"]
+    assert [f.cell for f in found if not isinstance(f, LeftOut)] == ["new"]
     assert [f.path.stem for f in found if isinstance(f, LeftOut)] == ["old"]
     (store.root / "s" / "suite.json").write_text("{")
-    assert store.plan("s") is None and len([f for f in store.records("s") if isinstance(f, dict)]) == 2
+    assert store.plan("s") is None and len([f for f in store.records("s") if isinstance(f, CellRecord)]) == 2
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_numbers_that_are_none_are_refused_and_the_old_record_stays(store, value):
-    store.write(record())
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        store.write(record(metrics={"accuracy": {"value": value}}))
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        store.write_series("s", "c", {"loss": [value]})
-    assert store.read("s", "c") == record()
-    assert names(store.root / "s" / "cells") == ["c.json"]
+def test_a_record_with_a_number_that_is_none_cannot_be_made():
+    with pytest.raises(ValueError, match="finite number"):
+        record(metrics={"accuracy": {"value": float("nan"), "direction": "max"}})
 
 
-def test_series_are_compact(store):
-    store.write_series("s", "c", {"cell": "c", "loss": [[0, 1, 0.5]]})
-    assert store.series_path("s", "c").read_text() == '{"cell":"c","loss":[[0,1,0.5]]}\n'
+def test_series_are_compact_and_come_back(store):
+    rows = {"loss": [(0, 1, 0.5, 1e-05)], "densities": [(0, 1, {"a": (0.25, None)})]}
+    series = Series.model_validate({"cell": "c", **rows}, strict=False)
+    store.write_series("s", "c", series)
+    assert store.file("s", "series", "c").path.read_text() == (
+        '{"cell":"c","loss":[[0,1,0.5,1e-05]],"evaluations":[],"densities":[[0,1,{"a":[0.25,null]}]]}\n'
+    )
+    assert store.series("s", "c") == series and store.series("s", "other") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is not complete JSON"),
+        ("[1]", "is no object"),
+        ('{"loss": {}}', "loss"),
+        ('{"loss": [[0, 1, NaN, 0.1]]}', "loss.0.2 nan: input should be a finite number"),
+        ('{"loss": [[0, 1, 0.5]]}', "lacks loss.0.3"),
+        ('{"loss": [[0, -1, 0.5, 0.1]]}', "loss.0.1 -1"),
+        (
+            '{"densities": [[0, 1, {"a": [2.0, null]}]]}',
+            "densities.0.2.a.0 2.0: input should be less than or equal to 1",
+        ),
+        ('{"densities": [[0, 1, {"a": [-0.1, null]}]]}', "a.0 -0.1"),
+        ('{"densities": [[0, 1, {"a": [Infinity, null]}]]}', "a.0 inf"),
+        ('{"densities": [[0, 1, {"a": ["x", null]}]]}', "a.0 'x'"),
+        ('{"densities": [[0, 1, {"a": [null, null]}]]}', "a.0 None"),
+        ('{"evaluations": [[0, 1, "train", {}]]}', "evaluations.0.2 'train'"),
+    ],
+)
+def test_curves_that_are_none_say_which_number_is_wrong(store, text, reason):
+    path = store.file("s", "series", "c").path
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(CorruptFile) as error:
+        store.series("s", "c")
+    assert str(error.value).startswith(f"{path}: ") and reason in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"cells": {}}', '{"cells": [1]}', '{"cells": [], "baselines": []}'])
+def test_a_plan_that_cannot_be_read_is_none(store, text):
+    (store.root / "s").mkdir(parents=True)
+    (store.root / "s" / "suite.json").write_text(text)
+    assert store.plan("s") is None
 
 
 def test_a_folder_that_cannot_be_made_is_a_storage_error(store):
@@ -146,5 +187,6 @@ def test_many_writers_of_one_cell_leave_one_whole_record(store):
     for thread in threads:
         thread.join()
     found = store.read("s", "c")
-    assert found is not None and len(set(found["filler"])) == 1 and len(found["filler"]) == 20_000
+    assert found is not None and found.model_extra is not None
+    assert len(set(found.model_extra["filler"])) == 1 and len(found.model_extra["filler"]) == 20_000
     assert names(store.root / "s" / "cells") == ["c.json"]

@@ -209,7 +209,7 @@ def test_cells_that_share_a_stage_are_recorded_with_their_own_scope(tmp_path: Pa
     assert whole.stages == head.stages
     finish(tmp_path, plugins, whole)
     runner = runner_of(tmp_path, plugins)
-    sizes = [evaluated(c, runner, plugins, torch.device("cpu")).record["density"]["size"] for c in (whole, head)]
+    sizes = [evaluated(c, runner, plugins, CPU).record.density.size for c in (whole, head)]
     assert sizes == [64 * 8 + 8 * 10, 8 * 10]
 
 
@@ -309,7 +309,7 @@ def test_a_score_that_is_no_number_is_no_loss_and_takes_no_other_with_it(tmp_pat
     training = "steps: 1, batch_size: 16, optimizer: sgd, lr: 1.0e+38, schedule: constant"
     cell = cell_of(tmp_path, registry, "programmed", "one_step", training=training)
     runner = finish(tmp_path, registry, cell)
-    record = evaluated(cell, runner, registry, torch.device("cpu")).record
+    record = evaluated(cell, runner, registry, torch.device("cpu")).record.content()
     assert record["status"] == "done" and list(record["metrics"]) == ["accuracy"]
     assert record["not_finite"].keys() == {"loss"} and record["not_finite"]["loss"] in ("inf", "nan")
     rows = StageStore(tmp_path).series(cell.stages[-1].hash)["evaluations"]
@@ -333,7 +333,7 @@ def test_exact_density_in_weights_masks_and_manifest(tmp_path: Path, registry: R
 def test_operations_that_masks_save_count_from_when_they_are_there(tmp_path: Path, registry: Registry) -> None:
     cell = cell_of(tmp_path, registry, "programmed", "prune")
     runner = finish(tmp_path, registry, cell)
-    flops = evaluated(cell, runner, registry, CPU).record["spent"]["flops"]
+    flops = evaluated(cell, runner, registry, CPU).record.content()["spent"]["flops"]
     kept = sum(d["kept"] for d in outcome(tmp_path, cell)[-1][2]["densities"].values())
     assert flops["inference"] == 2 * 194
     assert flops["inference_sparse"] == pytest.approx(2 * kept)
@@ -346,7 +346,7 @@ def test_operations_of_masks_that_change_are_averaged_and_soft_ones_save_nothing
 ) -> None:
     cell = cell_of(tmp_path, registry, "programmed", "dynamic")
     runner = finish(tmp_path, registry, cell)
-    flops = evaluated(cell, runner, registry, CPU).record["spent"]["flops"]
+    flops = evaluated(cell, runner, registry, CPU).record.content()["spent"]["flops"]
     rows = outcome(tmp_path, cell)[-1][1]["densities"]
     sizes = {name: d["size"] for name, d in outcome(tmp_path, cell)[-1][2]["densities"].items()}
     area = 0.0
@@ -357,7 +357,7 @@ def test_operations_of_masks_that_change_are_averaged_and_soft_ones_save_nothing
 
     cell = cell_of(tmp_path, registry, "soft", "train")
     runner = finish(tmp_path, registry, cell)
-    flops = evaluated(cell, runner, registry, CPU).record["spent"]["flops"]
+    flops = evaluated(cell, runner, registry, CPU).record.content()["spent"]["flops"]
     assert flops["training_sparse"] == flops["training"]
     assert flops["inference_sparse"] < flops["inference"]
 
@@ -374,7 +374,7 @@ def test_operations_of_a_stage_that_a_cell_of_another_scope_trained(
     assert cells["few"].stages[0].hash == cells["most"].stages[0].hash
     for name in sorted(cells, key=lambda name: name != first):
         runner = finish(tmp_path, registry, cells[name])
-        flops = evaluated(cells[name], runner, registry, CPU).record["spent"]["flops"]
+        flops = evaluated(cells[name], runner, registry, CPU).record.content()["spent"]["flops"]
         maskable = {"few": 30, "most": 60 + 80 + 30}[name]
         assert flops["inference_sparse"] == pytest.approx(2 * (194 - 0.6 * maskable))
         assert flops["training_sparse"] == pytest.approx(3 * 2 * (194 * 70 - 0.6 * maskable * 45) * 16)
@@ -386,7 +386,7 @@ def test_operations_that_are_not_known_are_null(
     unknown = Flops(388, {}, [[Unknown((frozenset({"first"}),))]])
     monkeypatch.setattr("harness.results.record.forward_flops", lambda *_: unknown)
     cell = cell_of(tmp_path, registry, "programmed", "prune")
-    record = evaluated(cell, finish(tmp_path, registry, cell), registry, CPU).record
+    record = evaluated(cell, finish(tmp_path, registry, cell), registry, CPU).record.content()
     flops = json.loads(json.dumps(record))["spent"]["flops"]
     assert (flops["inference"], flops["inference_sparse"], flops["training_sparse"]) == (388, None, None)
     assert flops["training"] == 3 * 388 * 70 * 16
@@ -421,11 +421,11 @@ def test_a_composed_method_leaves_raw_weights_and_is_evaluated_hard(tmp_path: Pa
     state, series, manifest = outcome(tmp_path, cell)[-1]
     assert state["soft"] and state["method"]["count"] == 45
     assert [row[1] for row in series["densities"]] == [0, 15, 30, 45]
-    record = evaluated(cell, runner, registry, CPU).record
+    record = evaluated(cell, runner, registry, CPU).record.content()
     density = record["density"]
     hard = sum(int((logits > 0).sum()) for logits in state["method"]["logits"].values())
     assert density["kept"] == hard == sum(d["kept"] for d in manifest["densities"].values())
-    assert density["true_zeros"] == pytest.approx(1 - hard / 194)
+    assert density["nonzero"] == pytest.approx(hard / 194)
     # Validation in the record is the check at the last step: same weights, same masks, other process.
     assert record["validation"]["loss"]["value"] == series["evaluations"][-1][3]["loss"]
 
@@ -475,7 +475,7 @@ def test_training_on_data_that_has_no_evaluation(tmp_path: Path, registry: Regis
     (cell,) = compile_graph(load_suite(path, registry).cells, registry).cells
     runner = finish(tmp_path, registry, cell)
     assert all(row[3] == {} for row in outcome(tmp_path, cell)[-1][1]["evaluations"])
-    assert evaluated(cell, runner, registry, CPU).record["metrics"]["accuracy"]["n"] == 60
+    assert evaluated(cell, runner, registry, CPU).record.content()["metrics"]["accuracy"]["n"] == 60
 
 
 def test_selecting_without_validation_data_is_refused(tmp_path: Path, registry: Registry) -> None:

@@ -81,8 +81,8 @@ def test_imported_weights_are_where_every_method_starts_and_steps_0_trains_nothi
     state = runner.store.state(dense.stages[-1].hash)["weights"]
     assert all(torch.equal(state[name], tensor) for name, tensor in module.state_dict().items())
     record, samples, *_ = evaluated(pruned, runner, registry, CPU)
-    assert record["density"]["mask"] == 0.5 and record["spent"]["steps"] == 0 and not samples
-    assert record["architecture"]["weights"] == bundle.read(folder).digest
+    assert record.density.mask == 0.5 and record.spent.steps == 0 and not samples
+    assert record.architecture.weights == bundle.read(folder).digest
     largest = module.state_dict()["first.weight"].abs().flatten().max()
     kept = runner.store.state(pruned.stages[-1].hash)["weights"]["first.weight"]
     assert kept.abs().max() == largest
@@ -134,7 +134,7 @@ def test_an_heir_starts_from_the_weights_and_masks_of_its_source(tmp_path: Path,
     runner = run(tmp_path, registry, graph)
     states = [runner.store.state(cell.stages[-1].hash) for cell in graph.cells]
     assert all(torch.equal(states[0]["weights"][n], states[1]["weights"][n]) for n in states[0]["weights"])
-    records = [evaluated(cell, runner, registry, CPU).record for cell in graph.cells]
+    records = [evaluated(cell, runner, registry, CPU).record.content() for cell in graph.cells]
     assert records[0]["metrics"] == records[1]["metrics"]
     assert records[0]["density"]["kept"] == records[1]["density"]["kept"] > 0
     assert records[1]["spent"]["steps"] == records[0]["spent"]["steps"] > 0, "what it inherits was trained as well"
@@ -161,14 +161,14 @@ def test_what_was_found_on_each_example_is_kept_beside_the_record(tmp_path: Path
     runner = run(tmp_path, registry, graph)
     record, samples, *_ = evaluated(graph.cells[1], runner, registry, CPU)
     mean = sum(sample["logit"] for sample in samples) / 5
-    assert record["metrics"]["mean_logit"]["value"] == pytest.approx(mean)
+    assert record.metrics["mean_logit"].value == pytest.approx(mean)
     store = ResultStore(tmp_path / "results")
     entry = store.write_samples("s", "cell", samples)
     assert entry is not None
-    path = tmp_path / "results" / "s" / "samples" / entry["file"]
+    path = tmp_path / "results" / "s" / "samples" / entry.file
     text = gzip.decompress(path.read_bytes())
-    assert [json.loads(line) for line in text.splitlines()] == list(samples) and entry["rows"] == 5
-    assert hashlib.sha256(text).hexdigest() == entry["sha256"]
+    assert [json.loads(line) for line in text.splitlines()] == list(samples) and entry.rows == 5
+    assert hashlib.sha256(text).hexdigest() == entry.sha256
     first = path.read_bytes()
     store.write_samples("s", "cell", samples)
     assert path.read_bytes() == first, "the same samples are the same bytes"
@@ -227,5 +227,5 @@ def test_what_was_found_on_an_example_may_be_no_number(tmp_path: Path) -> None:
         "s", "cell", [{"loss": float("inf"), "parts": (1.5, float("nan"), {"x": float("-inf")})}]
     )
     assert entry is not None
-    text = gzip.decompress((tmp_path / "s" / "samples" / entry["file"]).read_bytes())
+    text = gzip.decompress((tmp_path / "s" / "samples" / entry.file).read_bytes())
     assert json.loads(text) == {"loss": "inf", "parts": [1.5, "nan", {"x": "-inf"}]}

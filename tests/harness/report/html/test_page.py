@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from result_files import write_record
 
 from harness.errors import UserError
 from harness.report.html.page import page
@@ -149,7 +150,7 @@ def test_cells_hold_values_to_sort_by_beside_their_texts(quickstart):
 def test_a_folder_with_failed_cells_only_gives_a_page(tmp_path):
     record = json.loads(next((RESULTS / "quickstart" / "cells").glob("*.json")).read_text())
     record |= {"status": "failed", "metrics": {}, "failure": {"type": "X", "message": "y"}, "cell": "x", "suite": "s"}
-    ResultStore(tmp_path).write(record)
+    write_record(ResultStore(tmp_path), record)
     elements = Elements(page(ResultStore(tmp_path)))
     assert elements.data("boards") == []
     assert elements.data("index")["suites"][0]["left"] == [["cells/x.json", "failed: X: y", 0]]

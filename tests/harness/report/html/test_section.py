@@ -1,24 +1,28 @@
 import gzip
 import json
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
+from result_files import loose
+from safetensors.numpy import save_file
 
 from harness.errors import CorruptFile
-from harness.report.html.cells import Cell, evaluations, networks
-from harness.report.html.masks import convergence
+from harness.report.html.cells import CountedCell, evaluations, networks
+from harness.report.html.masks import convergence, pictures
 from harness.report.html.samples import texts
 from harness.report.html.section import fill
 from harness.report.html.training import densities
+from harness.results.cell_record import CellRecord
 from harness.results.mask_pictures import MaskPicture
+from harness.results.parsing import parse_series
+from harness.results.record_parts import ArchitecturePart, BenchmarkPart, ConnectionCounts, Density, MethodPart
 
 
 def cell(row="random", seed=0, stage=None, density=0.5, benchmark="digits", suite="s"):
     name = f"{benchmark}.{row}.{seed}"
     run = (suite, "main", "mlp", "digits", row)
-    return Cell(suite, name, run, benchmark, row, row, seed, density, 3, stage, ("Train",))
+    return CountedCell(suite, name, run, benchmark, row, row, seed, density, 3, stage, ("Train",))
 
 
 def test_cells_that_evaluate_one_network_are_shown_once():
@@ -40,9 +44,9 @@ def test_a_full_section_lacks_later_seeds_and_says_so(tmp_path):
     file = tmp_path / "any"
     file.touch()
     noise = np.random.RandomState(0).bytes(300).hex()
-    everything = fill(groups, lambda c: file, lambda path, c: noise, 10**6)
+    everything = fill(groups, lambda c: loose(file), lambda _, c: noise, 10**6)
     size = len(everything.chunks[0])
-    section = fill(groups, lambda c: file, lambda path, c: noise, 4 * size)
+    section = fill(groups, lambda c: loose(file), lambda _, c: noise, 4 * size)
     assert [[m["seed"] for m in group["members"]] for group in section.groups] == [[0, 1], [0, 1]]
     assert sorted(m["chunk"] for group in section.groups for m in group["members"]) == [0, 1, 2, 3]
     assert "2 further files" in section.notes[0]
@@ -54,20 +58,35 @@ def test_damaged_files_are_listed_and_cells_without_a_file_are_not(tmp_path):
     path = tmp_path / "there"
     path.touch()
 
-    def make(where, c):
-        raise CorruptFile(f"{where} is too short")
+    def make(file, c):
+        raise CorruptFile(f"{file.where} is too short")
 
-    section = fill(groups, lambda c: path if c.seed else tmp_path / "not", make, 100)
-    assert [item.reason for item in section.left] == ["is damaged: there is too short"] * 2
+    section = fill(groups, lambda c: loose(path if c.seed else tmp_path / "not"), make, 100)
+    assert [item.reason for item in section.left] == ["is damaged: there is too short"]  # once for both cells
     assert not section.groups and not section.chunks
 
 
-def test_densities_over_training(tmp_path):
+def test_densities_over_training():
     rows = [[0, 10, {"a": [1.0, 0.123456], "b": [0.0, None]}], [1, 5, {"b": [0.5, None], "a": [0.25, 1.0]}]]
-    path = tmp_path / "series.json"
-    path.write_text(json.dumps({"densities": rows}))
-    record = {"density": {"connections": {"a": {"size": 30}, "b": {"size": 10}}}}
-    assert densities(path, cell(), record) == {
+    part = {"label": "m"}
+    record = CellRecord(
+        status="failed",
+        cell="c",
+        suite="s",
+        architecture=ArchitecturePart(**part),
+        method=MethodPart(**part),
+        benchmark=BenchmarkPart(**part),
+        seed=0,
+        density=Density(
+            connections={"a": ConnectionCounts(size=30, kept=3), "b": ConnectionCounts(size=10, kept=1)},
+        ),
+        metrics={},
+    )
+
+    def curves(rows):
+        return parse_series(json.dumps({"densities": rows}).encode())
+
+    assert densities(curves(rows), cell(), record) == {
         "phases": ["Train"],
         "times": [[0, 10], [1, 5]],
         "connections": ["a", "b"],
@@ -75,21 +94,26 @@ def test_densities_over_training(tmp_path):
         "hard": [[1.0, 0.0], [0.25, 0.5]],
         "soft": [[0.1235, None], [1.0, None]],
     }
-    assert densities(path, cell(), {"density": None})["sizes"] is None
-    path.write_text(json.dumps({"densities": [[0, i, {"a": [i / 5000, None]}] for i in range(5001)]}))
-    long = densities(path, cell(), record)
+    assert densities(curves(rows), cell(), None)["sizes"] is None
+    long = densities(curves([[0, i, {"a": [i / 5000, None]}] for i in range(5001)]), cell(), record)
     assert len(long["times"]) == 400
     assert (long["times"][0], long["times"][-1]) == ([0, 0], [0, 5000])
-    path.write_text(json.dumps({"densities": []}))
-    assert densities(path, cell(), record) is None
+    assert densities(curves([]), cell(), record) is None and densities(None, cell(), record) is None
 
 
-@pytest.mark.parametrize("value", ["2.0", "-0.1", "NaN", "Infinity", '"x"', "null", "{}"])
-def test_a_density_outside_0_to_1_is_refused(tmp_path, value):
-    path = tmp_path / "series.json"
-    path.write_text(f'{{"densities": [[0, 1, {{"a": [{value}, null]}}]]}}')
-    with pytest.raises((ValueError, TypeError)):
-        densities(path, cell(), {})
+@pytest.mark.parametrize(
+    ("kind", "role", "heading"),
+    [
+        ("weight", "temporal_conv", "weights"),
+        ("attention", "temporal_attention", "temporal attention"),
+        ("attention", None, "attention"),
+    ],
+)
+def test_pictures_stand_under_what_the_file_says_and_not_under_what_a_name_suggests(tmp_path, kind, role, heading):
+    about = {"frames.time": {"shape": [2, 4], "kept": 3, "kind": kind, **({"role": role} if role else {})}}
+    path = tmp_path / "masks"
+    save_file({"frames.time/bits": np.packbits(np.arange(8) < 3)}, path, {"connections": json.dumps(about)})
+    assert [c["kind"] for c in pictures(loose(path), cell())["connections"]] == [heading]
 
 
 def test_texts_are_found_by_their_shape(tmp_path):
@@ -99,21 +123,21 @@ def test_texts_are_found_by_their_shape(tmp_path):
         path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
 
     write(*({"prompt": f"p{i}", "text": "x" * 3000, "other": 1} for i in range(40)))
-    found = texts(path, cell())
+    found = texts(loose(path), cell())
     assert len(found) == 30
     assert found[0] == {"prompt": "p0", "text": "x" * 2000 + " [cut]"}
     write({"index": 0, "correct": True})
-    assert texts(path, cell()) is None
+    assert texts(loose(path), cell()) is None
     write({"prompt": "p", "text": "t"}, {"prompt": "p"})
     with pytest.raises(ValueError, match="lacks"):
-        texts(path, cell())
+        texts(loose(path), cell())
 
 
 def test_a_file_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path):
     path = tmp_path / "samples.jsonl.gz"
     row = json.dumps({"prompt": "p", "text": "t"}) + "\n"
     path.write_bytes(gzip.compress(row.encode() + b" " * 300_000_000, compresslevel=1))
-    assert texts(path, cell()) == [{"prompt": "p", "text": "t"}]
+    assert texts(loose(path), cell()) == [{"prompt": "p", "text": "t"}]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", gzip.compress(b'{"prompt": "p", "text": "t"}\n', mtime=0)[:-12]])
@@ -121,7 +145,7 @@ def test_broken_sample_files_are_refused(tmp_path, content):
     path = tmp_path / "samples.jsonl.gz"
     path.write_bytes(content)
     with pytest.raises((ValueError, EOFError)):
-        texts(path, cell())
+        texts(loose(path), cell())
 
 
 def test_overlap_of_networks_is_counted_over_all_weights_beside_chance():
@@ -130,7 +154,7 @@ def test_overlap_of_networks_is_counted_over_all_weights_beside_chance():
     bits = [{n: random.rand(*s) < p for (n, s), p in zip(shapes.items(), (0.3, 0.8), strict=True)} for _ in range(3)]
     masks = [
         {
-            n: MaskPicture(shapes[n], int(b.sum()), "weight", b.ravel(), np.zeros((1, 1), np.uint8))
+            n: MaskPicture(shapes[n], int(b.sum()), "weight", None, b.ravel(), np.zeros((1, 1), np.uint8))
             for n, b in one.items()
         }
         for one in bits
@@ -150,23 +174,22 @@ def test_overlap_of_networks_is_counted_over_all_weights_beside_chance():
 def test_chance_is_what_shuffled_masks_share():
     random = np.random.RandomState(1)
     bits = [random.permutation(100_000) < kept for kept in (10_000, 40_000)]
-    masks = [
-        {"a": MaskPicture((1000, 100), int(b.sum()), "weight", b[:65_536], np.zeros((1, 1), np.uint8))} for b in bits
-    ]
+    grey = np.zeros((1, 1), np.uint8)
+    masks = [{"a": MaskPicture((1000, 100), int(b.sum()), "weight", None, b[:65_536], grey)} for b in bits]
     found = convergence(masks, [cell(seed=0), cell(seed=1)])
     assert found["overlap"][0][1] == pytest.approx(found["chance"][0][1], rel=0.05)
     assert found["chance"][0][1] == pytest.approx(0.04 / 0.46)
-    empty = {"a": MaskPicture((2, 2), 0, "weight", np.zeros(4, bool), np.zeros((1, 1), np.uint8))}
+    empty = {"a": MaskPicture((2, 2), 0, "weight", None, np.zeros(4, bool), np.zeros((1, 1), np.uint8))}
     assert convergence([empty, empty], [cell(), cell()])["overlap"][0][1] == 1.0
 
 
 def test_the_folder_of_a_damaged_file_is_not_in_its_reason(tmp_path):
-    section = fill({"run": [cell()]}, lambda c: tmp_path, lambda path, c: None, 1)
+    section = fill({"run": [cell()]}, lambda c: loose(tmp_path), lambda file, c: None, 1)
     assert not section.left
     path = tmp_path / "x"
     path.touch()
 
-    def make(where: Path, c):
-        raise OSError(13, "Permission denied", str(where))
+    def make(file, c):
+        raise OSError(13, "Permission denied", str(file.where))
 
-    assert fill({"run": [cell()]}, lambda c: path, make, 1).left[0].reason == "cannot be read: Permission denied"
+    assert fill({"run": [cell()]}, lambda c: loose(path), make, 1).left[0].reason == "cannot be read: Permission denied"

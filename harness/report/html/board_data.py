@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.comparison import Row, rows
+from harness.analysis.comparison import rows
+from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.frame import TABLE
 from harness.formatting import duration, size
 from harness.report.boards import boards, budget, fraction, identity, ranks
@@ -42,47 +43,46 @@ _MORE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class BoardColumn:
     """A heading, what it means, and how a row's cell is written and valued; ``more``: shown on demand."""
 
     name: str
     help: str
-    text: Callable[[Row], str]
-    value: Callable[[Row], Any]
+    text: Callable[[ComparisonRow], str]
+    value: Callable[[ComparisonRow], Any]
     more: bool = True
 
 
 def page_boards(
     frame: pd.DataFrame, left: Sequence[LeftOut], numbers: Mapping[tuple[str, str], int]
-) -> Iterator[tuple[dict[str, Any], Sequence[Row]]]:
+) -> Iterator[tuple[dict[str, Any], Sequence[ComparisonRow]]]:
     """Each table of the leaderboards, ready for JSON, and its rows.
 
     {"suite", ..., "title", "notes", "groups": titles, "columns": [{"name", "help", "more"}], "rows": [{"method",
     "density", "group", "best", "cells": [[text, value or null]], "seeds": [[seed, record or null]]}]}. Ranks, notes
     and order are the markdown leaderboard's. Values are numbers, or texts where there is no number to sort by.
     """
-    others: dict[tuple[Any, ...], dict[str, Row]] = {}
+    others: dict[tuple[Any, ...], dict[str, ComparisonRow]] = {}
     for row in rows(frame[~frame["primary"].astype(bool)]):
-        others.setdefault(identity(row), {})[row["metric"]] = row
+        others.setdefault(identity(row), {})[row.metric] = row
     for board in boards(frame, left):
         table = board.rows
         columns = [*_columns(table), *_metrics(table, others)]
         shown = {
-            **{key: table[0][key] for key in TABLE},
+            **dict(zip(TABLE, table[0].take(*TABLE), strict=True)),
             "title": board.primary.title,
             "notes": board.primary.notes,
             "groups": _groups(table),
             "columns": [{"name": column.name, "help": column.help, "more": column.more} for column in columns],
             "rows": [
                 {
-                    "method": row["method"],
-                    "density": row["density_mask"],
-                    "group": row["group"],
+                    "method": row.method,
+                    "density": row.density_mask,
+                    "group": row.group,
                     "best": at in board.primary.bold,
                     "cells": [[column.text(row), column.value(row)] for column in columns],
                     "seeds": [
-                        [seed, numbers.get((row["suite"], cell))]
-                        for seed, cell in zip(row["seeds"], row["cells"], strict=True)
+                        [seed, numbers.get((row.suite, cell))] for seed, cell in zip(row.seeds, row.cells, strict=True)
                     ],
                 }
                 for at, row in enumerate(table)
@@ -91,89 +91,93 @@ def page_boards(
         yield shown, table
 
 
-def _groups(table: Sequence[Row]) -> dict[int, str]:
+def _groups(table: Sequence[ComparisonRow]) -> dict[int, str]:
     """What the rows of each group have in common."""
     budgets = len({budget(row) for row in table}) > 1
     titles: dict[int, str] = {}
     for row in table:
-        density = "Nothing masked" if row["density_low"] == 1 else f"Density {fraction(row['density_mask'])}"
-        titles.setdefault(row["group"], density + (f", {budget(row)}" if budgets else ""))
+        density = "Nothing masked" if row.density_low == 1 else f"Density {fraction(row.density_mask)}"
+        titles.setdefault(row.group, density + (f", {budget(row)}" if budgets else ""))
     return titles
 
 
-def _columns(table: Sequence[Row]) -> Iterator[Column]:
+def _columns(table: Sequence[ComparisonRow]) -> Iterator[BoardColumn]:
     first = table[0]
-    baseline = next((row["baseline"] for row in table if row["baseline"]), None)
-    places = decimals([row["mean"] for row in table])
+    baseline = next((row.baseline for row in table if row.baseline), None)
+    places = decimals([row.mean for row in table])
     equal = len({budget(row) for row in table}) == 1
 
-    def column(key: str, name: str, text: str, written: Callable[[Row], str], more: bool = False) -> Column:
-        return Column(name, text, written, lambda row: row.get(key), more)
+    def column(
+        key: str, name: str, text: str, written: Callable[[ComparisonRow], str], more: bool = False
+    ) -> BoardColumn:
+        return BoardColumn(name, text, written, lambda row: getattr(row, key), more)
 
-    def score(row: Row) -> str:
-        return interval(row["mean"], row["ci_low"], row["ci_high"], places)
+    def score(row: ComparisonRow) -> str:
+        return interval(row.mean, row.ci_low, row.ci_high, places)
 
     yield column("rank", "rank", "range of ranks among the rows of equal density and budget", ranks)
-    yield column("method", "method", "", lambda row: row["method"])
+    yield column("method", "method", "", lambda row: row.method)
     yield column("asked", "asked", "density asked for, or what it was matched to", _asked)
-    scopes = " or ".join(sorted({row["density_scope"] for row in table}))
+    scopes = " or ".join(sorted({row.density_scope for row in table}))
     scope = f"fraction of weights kept by the final mask, of the scope {scopes}; its span over seeds"
     yield column("density_mask", "density", scope, _span)
     zeros = "fraction of these weights that are not zero in the end"
-    yield column("density_true_zeros", "non-zero", zeros, lambda row: fraction(row["density_true_zeros"]), True)
-    unit = f" ({first['unit']})" if first["unit"] else ""
-    yield column("mean", first["metric"] + unit, "mean over seeds \N{PLUS-MINUS SIGN} half of its 95 % interval", score)
+    yield column("density_nonzero", "non-zero", zeros, lambda row: fraction(row.density_nonzero), True)
+    unit = f" ({first.unit})" if first.unit else ""
+    yield column("mean", first.metric + unit, "mean over seeds \N{PLUS-MINUS SIGN} half of its 95 % interval", score)
     if baseline is not None:
         paired = "difference paired by seed, with its 95 % interval"
         yield column("difference", f"minus {baseline}", paired, lambda row: _difference(row, places))
         tested = "paired t test, Holm-adjusted over the table"
-        yield column("p_adjusted", "p", tested, lambda row: probability(row["p_adjusted"]))
-    yield Column("budget", "training of one network", budget, lambda row: row["tokens"] or row["examples"], equal)
-    yield column("n", "n", "seeds", lambda row: str(row["n"]))
+        yield column("p_adjusted", "p", tested, lambda row: probability(row.p_adjusted))
+    yield BoardColumn("budget", "training of one network", budget, lambda row: row.tokens or row.examples, equal)
+    yield column("n", "n", "seeds", lambda row: str(row.n))
     written = {"metric": lambda value: f"{value:.{places}f}", **_WRITTEN}
     for key, form, name, text in _MORE:
-        if any(row.get(key) is not None for row in table):
+        if any(getattr(row, key) is not None for row in table):
             yield column(key, name, text, partial(_optional, key, written[form]), True)
 
 
-def _metrics(table: Sequence[Row], others: Mapping[tuple[Any, ...], Mapping[str, Row]]) -> Iterator[Column]:
+def _metrics(
+    table: Sequence[ComparisonRow], others: Mapping[tuple[Any, ...], Mapping[str, ComparisonRow]]
+) -> Iterator[BoardColumn]:
     """A column for each metric beside the primary one."""
-    found = {row["id"]: others.get(identity(row), {}) for row in table}
+    found = {row.id: others.get(identity(row), {}) for row in table}
     for name in sorted({name for metrics in found.values() for name in metrics}):
         measured = {at: metrics[name] for at, metrics in found.items() if name in metrics}
         first = next(iter(measured.values()))
-        places = decimals([row["mean"] for row in measured.values()])
+        places = decimals([row.mean for row in measured.values()])
 
-        def text(row: Row, measured: Mapping[int, Row] = measured, places: int = places) -> str:
-            other = measured.get(row["id"])
-            return NONE if other is None else interval(other["mean"], other["ci_low"], other["ci_high"], places)
+        def text(row: ComparisonRow, measured: Mapping[int, ComparisonRow] = measured, places: int = places) -> str:
+            other = measured.get(row.id)
+            return NONE if other is None else interval(other.mean, other.ci_low, other.ci_high, places)
 
-        def value(row: Row, measured: Mapping[int, Row] = measured) -> float | None:
-            other = measured.get(row["id"])
-            return None if other is None else other["mean"]
+        def value(row: ComparisonRow, measured: Mapping[int, ComparisonRow] = measured) -> float | None:
+            other = measured.get(row.id)
+            return None if other is None else other.mean
 
-        yield Column(
-            name + (f" ({first['unit']})" if first["unit"] else ""), "mean ± half of the 95 % interval", text, value
+        yield BoardColumn(
+            name + (f" ({first.unit})" if first.unit else ""), "mean ± half of the 95 % interval", text, value
         )
 
 
-def _asked(row: Row) -> str:
-    return f"as {row['match']}" if row["match"] else NONE if row["asked"] is None else f"{row['asked']:g}"
+def _asked(row: ComparisonRow) -> str:
+    return f"as {row.match}" if row.match else NONE if row.asked is None else f"{row.asked:g}"
 
 
-def _span(row: Row) -> str:
-    mean, low, high = (fraction(row[name]) for name in ("density_mask", "density_low", "density_high"))
+def _span(row: ComparisonRow) -> str:
+    mean, low, high = map(fraction, (row.density_mask, row.density_low, row.density_high))
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
-def _difference(row: Row, places: int) -> str:
-    if row["reference"] == row["id"]:
+def _difference(row: ComparisonRow, places: int) -> str:
+    if row.reference == row.id:
         return "baseline"
-    return difference(row["difference"], row["difference_ci_low"], row["difference_ci_high"], places)
+    return difference(row.difference, row.difference_ci_low, row.difference_ci_high, places)
 
 
-def _optional(key: str, written: Callable[[float], str], row: Row) -> str:
-    return NONE if row.get(key) is None else written(row[key])
+def _optional(key: str, written: Callable[[float], str], row: ComparisonRow) -> str:
+    return NONE if (value := getattr(row, key)) is None else written(value)
 
 
 _WRITTEN: dict[str, Callable[[float], str]] = {

@@ -1,0 +1,171 @@
+"""One metric of one finished cell, as statistics and reports see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from math import isnan, nan
+
+import pandas as pd
+
+from harness.results.cell_record import CellRecord
+from harness.results.record_parts import Environment, MetricScore, OperationCounts, TrainingCost
+
+DISTRIBUTION = "sparsity-harness"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultRow:
+    """A number and all that says what it may be compared with; densities are fractions in [0, 1], nan is unknown.
+
+    Attributes:
+        trained_on: label of the benchmark whose training data was used.
+        match: the row whose density this cell takes, "" if none.
+        density_nonzero: weights that are not zero in the network that was scored, of those in scope.
+        density_total: the same of all parameters of the network.
+        n_examples: that ``value`` is the mean of; ``stderr`` is its standard error over them.
+        steps, examples, tokens, seconds: of training. ``flops`` and ``flops_sparse`` are those of training,
+            ``inference_flops`` and ``inference_flops_sparse`` of one example. ``peak_memory`` is in bytes.
+        published: number that a paper reports for the primary metric.
+        made_with: versions and devices of training and, where it was elsewhere, of the test.
+        baseline: the method that the suite's plan compares with.
+    """
+
+    suite: str
+    experiment: str
+    architecture: str
+    benchmark: str
+    trained_on: str
+    method: str
+    match: str
+    density_requested: float
+    density_mask: float
+    density_nonzero: float
+    density_total: float
+    density_scope: str
+    metric: str
+    unit: str
+    direction: str
+    protocol: str
+    primary: bool
+    seed: int
+    value: float
+    n_examples: float
+    stderr: float
+    parameters: float
+    steps: float
+    examples: float
+    tokens: float
+    flops: float
+    flops_sparse: float
+    inference_flops: float
+    inference_flops_sparse: float
+    seconds: float
+    peak_memory: float
+    published: float
+    cell: str
+    versions: str
+    revision: str
+    device: str
+    made_with: str
+    baseline: str
+
+
+COLUMNS = tuple(field.name for field in fields(ResultRow))
+"""Columns of a frame of rows."""
+
+
+def as_frame(rows: Iterable[ResultRow]) -> pd.DataFrame:
+    """Rows as a table with ``COLUMNS``."""
+    listed = list(rows)
+    return pd.DataFrame({name: [getattr(row, name) for row in listed] for name in COLUMNS})
+
+
+def from_frame(frame: pd.DataFrame) -> Iterator[ResultRow]:
+    """The rows of such a table, in its order."""
+    for values in frame[list(COLUMNS)].itertuples(index=False, name=None):
+        yield ResultRow(**dict(zip(COLUMNS, values, strict=True)))
+
+
+def rows_of(record: CellRecord, suite: str, baseline: str) -> Iterator[ResultRow]:
+    """A row for each metric of a finished cell, without the name of what it is matched to."""
+    density, benchmark = record.density, record.benchmark
+    spent = record.spent or TrainingCost()
+    flops = spent.flops or OperationCounts()
+    environment = record.environment or Environment()
+    versions, revision, device = _versions(environment), environment.git or "", environment.device or ""
+    made_with = _made_with(record)
+    for name, metric in record.metrics.items():
+        yield ResultRow(
+            suite=suite,
+            experiment=record.experiment,
+            architecture=record.architecture.label,
+            benchmark=benchmark.label,
+            trained_on=record.trained_on or benchmark.label,
+            method=record.method.label,
+            match="",
+            density_requested=_number(density.requested),
+            density_mask=_number(density.mask),
+            density_nonzero=_number(density.nonzero),
+            density_total=_number(density.total),
+            density_scope=density.scope,
+            metric=name,
+            unit=metric.unit,
+            direction=metric.direction,
+            protocol=benchmark.protocol,
+            primary=metric.primary,
+            seed=record.seed,
+            value=metric.value,
+            n_examples=_number(metric.n),
+            stderr=_number(metric.stderr),
+            parameters=_number(record.architecture.parameters),
+            steps=_number(spent.steps),
+            examples=_number(spent.examples),
+            tokens=_number(spent.tokens),
+            flops=_number(flops.training),
+            flops_sparse=_number(flops.training_sparse),
+            inference_flops=_number(flops.inference),
+            inference_flops_sparse=_number(flops.inference_sparse),
+            seconds=_number(spent.seconds),
+            peak_memory=_number(spent.peak_memory_bytes),
+            published=_published(record, metric),
+            cell=record.cell,
+            versions=versions,
+            revision=revision,
+            device=device,
+            made_with=made_with,
+            baseline=baseline,
+        )
+
+
+def asked(density: float | None) -> str:
+    """A density that a suite asks for, as a name; "" for none."""
+    return "" if density is None or isnan(density) else f"{density:g}"
+
+
+def _number(value: float | None) -> float:
+    return nan if value is None else float(value)
+
+
+def _published(record: CellRecord, metric: MetricScore) -> float:
+    return _number(record.published) if metric.primary else nan
+
+
+def _made_with(record: CellRecord) -> str:
+    """What trained a network and, if that is another, what tested it; records of before only know the latter."""
+    trained = [_made(environment) for environment in record.trained_by or ()]
+    tested = _made(record.environment or Environment())
+    text = ", then ".join(dict.fromkeys(trained)) or tested
+    return text if text == tested or not tested else f"{text}, tested with {tested}"
+
+
+def _made(environment: Environment) -> str:
+    others = sorted((name, version) for name, version in (environment.plugins or {}).items() if name != DISTRIBUTION)
+    plugins = (f"{name} {str(version)[:12]}" for name, version in others)
+    device = environment.device_name if environment.device == "cuda" else environment.device
+    return ", ".join(filter(None, [_versions(environment), *plugins, device]))
+
+
+def _versions(environment: Environment) -> str:
+    named = ((name, getattr(environment, name)) for name in ("harness", "torch", "python"))
+    return ", ".join(f"{name} {version}" for name, version in named if version)

@@ -1,0 +1,45 @@
+"""``harness archive``: pack the finished cells of suites into a few files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+EXAMPLES = """\b
+Examples:
+  harness archive quickstart
+  harness archive quickstart --unpack"""
+
+
+@click.command(epilog=EXAMPLES, short_help="Pack a suite's finished cells into three files.")
+@click.argument("suites", nargs=-1, required=True, metavar="SUITE...")
+@click.option("--unpack", is_flag=True, help="Make files of the cells again, byte for byte.")
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+def command(suites: tuple[str, ...], unpack: bool, results: Path) -> None:
+    """Pack the records, curves, masks and samples of a SUITE's finished cells into three files.
+
+    All commands read them there as before, beside cells that still run. Equal results give equal files. Cells that
+    have failed, and those that the suite no longer has, stay as they are.
+    """
+    from harness.errors import UserError, unknown_name
+    from harness.formatting import count
+    from harness.results import packing
+    from harness.results.store import ResultStore
+
+    store = ResultStore(results)
+    known = store.suites()
+    for suite in suites:
+        if suite not in known:
+            raise UserError(unknown_name("suite", suite, known) + f" Looked in {results}.")
+
+    for suite in suites:
+        if unpack:
+            click.echo(f"{suite}: {count(packing.unpack(store, suite), 'file')} unpacked")
+            continue
+        done = packing.pack(store, suite)
+        size = sum(path.stat().st_size for path in done.files)
+        files = f"{count(len(done.files), 'file')}, {size / 1e6:.1f} MB"
+        click.echo(f"{suite}: {count(done.cells, 'cell')} in {files}; {count(done.removed, 'loose file')} removed")
+        for cell, reason in done.left.items():
+            click.echo(f"  stays as a file: {cell}: {reason}")

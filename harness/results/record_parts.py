@@ -1,0 +1,197 @@
+"""The parts that a cell's record is made of, as pydantic models: each field with its unit and range."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+Direction = Literal["max", "min", "none"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+WholeNumber = Annotated[int, Field(ge=0, lt=2**63)]
+Amount = Annotated[int | float, Field(ge=0, le=1e100)]
+Data = dict[str, JsonValue]
+"""Whatever a plugin or a suite says of itself, as plain JSON."""
+
+
+class RecordPart(BaseModel):
+    """Numbers are finite, booleans are no numbers, nothing is changed; unknown keys are kept and mean nothing."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False, populate_by_name=True)
+
+
+class PluginPart(RecordPart):
+    """One plugin with its options, as resolved."""
+
+    label: str = Field(description="what the suite calls it")
+    plugin: str | None = Field(None, description="name under which the plugin is registered")
+    version: str | None = Field(None, description="of the plugin")
+    options: Data = Field({}, description="all of them, defaults included")
+    content: str | None = Field(None, description="SHA-256 of a single-file plugin and of the modules beside it")
+
+
+class ArchitecturePart(PluginPart):
+    """The network."""
+
+    parameters: WholeNumber | None = Field(
+        None, description="in the whole network, masked ones included; null if not built"
+    )
+    weights: str | None = Field(None, description="SHA-256 of the imported weights that it started from")
+
+
+class MethodPart(PluginPart):
+    """The sparsity method."""
+
+    note: str | None = Field(None, description="free text of the suite")
+    final_differs: str | None = Field(
+        None,
+        description="why the network that was tested hard is another function than the trained one; null if it is not",
+    )
+
+
+class DataPart(PluginPart):
+    """A benchmark as training data."""
+
+    fingerprint: str | None = Field(None, description="of the data: equal for equal data")
+    source: Data | None = Field(
+        None, description="where the data came from, if the benchmark says so; for files path, files, bytes, sha256"
+    )
+
+
+class BenchmarkPart(DataPart):
+    """A benchmark as evaluation."""
+
+    protocol: str = Field("", description="one line: how scores are taken; others never stand in one column with these")
+
+
+class DensityMatch(RecordPart):
+    """The cell whose density this one takes."""
+
+    cell: str = Field(description="its name")
+    by: str = Field("", description="hard, soft or per_layer")
+
+
+class ConnectionCounts(RecordPart):
+    """What is left of one connection, counted in weights."""
+
+    size: WholeNumber = Field(description="weights that could be masked")
+    kept: WholeNumber = Field(description="weights that the final mask keeps")
+    nonzero: WholeNumber | None = Field(None, description="weights that are not zero in the network that was scored")
+    soft: Fraction | None = Field(None, description="mean of the soft mask; null where masks are hard")
+    role: str | None = Field(
+        None, description="what the connection does, as its architecture names it; null if unknown"
+    )
+
+
+class Density(RecordPart):
+    """Fractions of the weights in scope: as asked for, as the final mask keeps, and recounted."""
+
+    requested: Fraction | None = Field(None, description="as asked for; null where the method or a match decides")
+    match: DensityMatch | None = Field(None, description="whose density was taken; null if nobody's")
+    source: str | None = Field(None, description="the cell whose final network this one builds on; null if none")
+    scope: str = Field("maskable", description='"maskable", or "maskable[role,...]" where a suite limits it')
+    mask: Fraction | None = Field(None, description="kept / size; null without a result")
+    nonzero: Fraction | None = Field(
+        None, description="weights that are not zero / size, in the network that was scored"
+    )
+    total: Fraction | None = Field(None, description="parameters that are not zero / all parameters of the network")
+    soft: Fraction | None = Field(None, description="mean of the soft masks over weights; null where masks are hard")
+    kept: WholeNumber | None = Field(None, description="weights that the final mask keeps")
+    size: WholeNumber | None = Field(None, description="weights in scope")
+    other_count: str | None = Field(
+        None,
+        description="the method's reason for keeping another number of weights than asked for; null if it does not",
+    )
+    connections: dict[str, ConnectionCounts] = Field({}, description="by name, from input to output")
+
+    @model_validator(mode="after")
+    def _counts(self) -> Density:
+        for name, counts in self.connections.items():
+            if counts.kept > counts.size or (counts.nonzero or 0) > counts.size:
+                raise ValueError(f"connection {name!r:.60} keeps more weights than it has")
+        return self
+
+
+class MetricScore(RecordPart):
+    """One metric's value over the examples of a split."""
+
+    value: float = Field(description="in the metric's unit")
+    n: WholeNumber | None = Field(None, description="examples that it is the mean of")
+    stderr: Annotated[float, Field(ge=0)] | None = Field(None, description="standard error over these; null if none")
+    unit: str = Field("", description="such as fraction or nats; fractions are in [0, 1], never percent")
+    direction: Direction = Field(description='which values are better; "none" if the metric does not judge')
+    split: str = Field("test", description="test or validation")
+    primary: bool = Field(False, description="whether methods are ranked by it")
+
+
+class SampleFile(RecordPart):
+    """What the evaluation found on each example, in a file of its own."""
+
+    file: str = Field(description="its name in samples/")
+    rows: WholeNumber = Field(description="one a line")
+    sha256: str = Field(description="of the rows, unpacked")
+
+
+class OperationCounts(RecordPart):
+    """Floating-point operations, 2 for each multiplication with its addition."""
+
+    convention: str | None = Field(None, description="what is counted, dense-equivalent")
+    training: Amount | None = Field(None, description="of the whole program, dense-equivalent")
+    inference: Amount | None = Field(None, description="of one example, dense-equivalent")
+    sparse_convention: str | None = Field(None, description="how masked weights are accounted for")
+    training_sparse: Amount | None = Field(None, description="of the program in sparse kernels; null if not known")
+    inference_sparse: Amount | None = Field(None, description="of one example in sparse kernels; null if not known")
+
+
+class CalibrationCost(RecordPart):
+    """What the program looked at without training on it."""
+
+    batches: WholeNumber | None = Field(None, description="of training examples")
+    examples: WholeNumber | None = Field(None, description="in them, repeated ones each time")
+
+
+class TrainingCost(RecordPart):
+    """What the program has cost, what it started from included."""
+
+    steps: WholeNumber | None = Field(None, description="optimizer steps over all phases")
+    examples: WholeNumber | None = Field(None, description="training examples seen, repeated ones each time")
+    tokens: WholeNumber | None = Field(
+        None, description="the same in tokens; equal to examples where these are no sequences"
+    )
+    seconds: Amount | None = Field(None, description="of training, as it was scheduled")
+    peak_memory_bytes: WholeNumber | None = Field(
+        None, description="of the GPU in these stages, else of the worker process with torch and what it ran before"
+    )
+    calibration: CalibrationCost | None = Field(None, description="in none of the other numbers")
+    flops: OperationCounts | None = None
+
+
+class Environment(RecordPart):
+    """Versions and machine; versions of further packages stand under the packages' names."""
+
+    harness: str | None = Field(None, description="version")
+    torch: str | None = Field(None, description="version")
+    python: str | None = Field(None, description="version")
+    git: str | None = Field(None, description="revision of the harness; + where files had changed since")
+    device: str | None = Field(None, description="cpu or cuda")
+    device_name: str | None = Field(None, description="of the processor or GPU")
+    threads: WholeNumber | None = Field(None, description="of torch in a worker process")
+    processes: WholeNumber | None = Field(None, description="that trained one network together")
+    determinism: str | None = Field(None, description="what an equal run would repeat")
+    plugins: dict[str, str | None] | None = Field(None, description="distribution: version, or single file: SHA-256")
+
+
+class CellFailure(RecordPart):
+    """Why a cell has no result."""
+
+    type: str | None = Field(None, description="class of the error")
+    message: str | None = None
+    traceback: str | None = None
+    step: WholeNumber | None = Field(None, description="optimizer step of the phase at which training diverged")
+    cause: str | None = Field(None, description="the failure of another cell that this one follows from")
+
+
+class ProgramPhase(RecordPart):
+    """One phase of a program; its own settings stand under their names."""
+
+    type: str = Field("phase", description="such as Train or Prune")

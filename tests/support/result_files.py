@@ -1,0 +1,36 @@
+"""Result files that tests write by hand: as plain JSON, so that they may be of another schema, or wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.results.archive import Archive
+from harness.results.result_file import ResultFile
+from harness.results.series import Series
+from harness.results.store import ResultStore
+from harness.results.suite_plan import SuitePlan
+from harness.storage.atomic_files import write_json
+
+
+def write_record(store: ResultStore, record: Mapping[str, Any]) -> Path:
+    """Write a record as it is."""
+    path = store.file(record["suite"], "cells", record["cell"]).path
+    write_json(path, record)
+    return path
+
+
+def loose(path: Path) -> ResultFile:
+    """A file that is nowhere packed."""
+    return ResultFile(path, Archive(path.parent / "archive"), "samples", path.stem)
+
+
+def write_series(store: ResultStore, suite: str, cell: str, series: Mapping[str, Any]) -> None:
+    """Write curves as the harness does."""
+    store.write_series(suite, cell, Series.model_validate(series, strict=False))
+
+
+def write_plan(store: ResultStore, suite: str, plan: Mapping[str, Any]) -> None:
+    """Write a plan as the harness does."""
+    store.write_plan(suite, SuitePlan.model_validate(plan))
