@@ -13,7 +13,10 @@ from harness.version import __version__ as __version__
 _PUBLIC = {
     "Architecture": "core.architecture",
     "Band": "core.connections",
+    "Average": "core.phases",
+    "Bake": "core.phases",
     "Benchmark": "core.benchmark",
+    "Calibrate": "core.phases",
     "Connection": "core.connections",
     "CurrentMasks": "core.current_masks",
     "DataMissing": "errors",
@@ -96,6 +99,9 @@ if TYPE_CHECKING:
     from harness.core.method import Source as Source
     from harness.core.method import SparsityMethod as SparsityMethod
     from harness.core.method import TrainingBudget as TrainingBudget
+    from harness.core.phases import Average as Average
+    from harness.core.phases import Bake as Bake
+    from harness.core.phases import Calibrate as Calibrate
     from harness.core.phases import Finetune as Finetune
     from harness.core.phases import Inherit as Inherit
     from harness.core.phases import Phase as Phase

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -13,17 +13,21 @@ from torch import Tensor, nn
 
 from harness.core.architecture import Architecture, NoOptions
 from harness.core.assemble import assemble
+from harness.core.calibration import Calibration
 from harness.core.connection_density import ConnectionDensity
 from harness.core.connections import Connection
 from harness.core.current_masks import CurrentMasks
+from harness.core.data import DataSpec
 from harness.core.densities import DensityBudget
 from harness.core.masks import Masks
 
 if TYPE_CHECKING:
-    from harness.core.phases import Phase
+    from harness.core.phases import Calibrate, Phase
 
 Use = Literal["required", "optional", "never"]
 Schedule = Literal["same", "constant"]
+Refined = Mapping[str, Tensor] | tuple[Mapping[str, Tensor], Mapping[str, Tensor]]
+NO_DATA = DataSpec("", (), 0, 0)
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 
@@ -99,6 +103,8 @@ class MethodContext:
         device: where tensors live.
         bands: number of depths of the architecture, connections out of scope included.
         dense_gradients: parameter name -> gradient, only in ``on_gradients``; see :meth:`gradient`.
+        data: shape of the training data.
+        calibration: what gives :meth:`batches`, where a method may ask for them.
     """
 
     model: nn.Module
@@ -115,6 +121,8 @@ class MethodContext:
     phase: int = -1
     running: Phase | None = None
     dense_gradients: Mapping[str, Tensor] = field(default_factory=dict)
+    data: DataSpec = NO_DATA
+    calibration: Calibration | None = None
 
     @property
     def masks(self) -> Masks:
@@ -126,8 +134,39 @@ class MethodContext:
         return connection.region(self.raw[connection.parameter].detach())
 
     def gradient(self, connection: Connection) -> Tensor:
-        """Dense gradient of a connection, masked entries included; only valid in ``on_gradients``."""
-        return connection.region(self.dense_gradients[connection.parameter])
+        """Dense gradient of a connection by its effective weights, masked entries included.
+
+        Of the step's batch in ``on_gradients``; of all backward passes so far where :meth:`batches` are given.
+        """
+        if self.calibration is None:
+            return connection.region(self.dense_gradients[connection.parameter])
+        parameter = self.model.get_parameter(connection.parameter)
+        return connection.region(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+
+    def batches(
+        self, count: int, size: int | None = None, *, training: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Training batches to look at, (inputs, targets); in ``scores``, ``refine`` and ``calibrate``.
+
+        Every method of a seed gets the same ones, every call begins with the first, every process sees them whole.
+        They have nothing to do with the order in which training reads the data, and count apart from it. The network
+        is in evaluation mode, or in ``training`` mode; its buffers and random numbers are afterwards as before, and
+        gradients are forgotten.
+
+        Args:
+            count: how many; no example comes twice before all have come.
+            size: examples in each; default: the suite's batch size over its micro-batches.
+        """
+        return self._calibrating("batches").batches(count, size, training)
+
+    def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of a batch as training computes it, with its graph; where :meth:`batches` are given."""
+        return self._calibrating("loss").loss(inputs, targets)
+
+    def _calibrating(self, what: str) -> Calibration:
+        if self.calibration is None:
+            raise RuntimeError(f"context.{what}() is for scores(), refine() and calibrate(): no other hook has batches")
+        return self.calibration
 
     def generator(self, name: str) -> torch.Generator:
         """A fresh CPU generator for one purpose: equal names give equal streams within a cell's seed."""
@@ -214,9 +253,17 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         """
         raise NotImplementedError(f"{type(self).__name__} has a Prune phase but no scores()")
 
-    def refine(self, masks: Masks, context: MethodContext) -> Mapping[str, Tensor]:
-        """Last word on masks of a ``Prune`` phase (a structural rule, say); those left out stay. Default: unchanged."""
+    def refine(self, masks: Masks, context: MethodContext) -> Refined:
+        """Last word on masks of a ``Prune`` phase (a structural rule, say); those left out stay. Default: unchanged.
+
+        May return new weights beside the masks: connection -> tensor of the region's shape, and for parameters in
+        which no connection lies, such as biases, name -> tensor. What the masks close becomes zero after that.
+        """
         return masks
+
+    def calibrate(self, phase: Calibrate, context: MethodContext) -> None:
+        """Look at ``context.batches(phase.batches)``, in a ``Calibrate`` phase with hooks, and keep what was seen."""
+        raise NotImplementedError(f"{type(self).__name__} has a Calibrate phase with hooks but no calibrate()")
 
     def compose(self, connection: Connection, raw: Tensor) -> Tensor:
         """Effective weights of one connection, differentiable, same shape as ``raw`` (composed mode)."""

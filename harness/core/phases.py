@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.core.densities import Distribution, Granularity
+from harness.errors import UserError
+
+LATER = {"hashed": "unless_default"}
+"""Marks a field that came later than results which are still valid: at its default it enters no hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Train(Phase):
-    """Train for ``steps`` optimizer steps; a fresh optimizer and a whole learning-rate schedule.
+    """Train for ``steps`` optimizer steps; a fresh optimizer and a whole learning-rate schedule, or part of one.
 
     Attributes:
         steps: optimizer steps; 0 trains nothing, and the method still takes part.
@@ -31,6 +35,12 @@ class Train(Phase):
         schedule: ``cosine``, ``linear``, ``constant``, or None for the suite's.
         weight_decay: or None for the suite's.
         restart_data: begin the data order anew instead of going on where the last phase stopped.
+        begin, of: these are steps ``begin`` to ``begin + steps`` of a schedule over ``of`` (default: to its end), at
+            the rates and, where ``begin`` > 0, on the examples of these steps of a training that began with the
+            program.
+
+    Raises:
+        UserError: if the steps do not lie within the schedule.
     """
 
     steps: int
@@ -38,6 +48,20 @@ class Train(Phase):
     schedule: Literal["cosine", "linear", "constant"] | None = None
     weight_decay: float | None = None
     restart_data: bool = False
+    begin: int = field(default=0, metadata=LATER)
+    of: int | None = field(default=None, metadata=LATER)
+
+    def __post_init__(self) -> None:
+        if self.begin < 0 or self.begin + self.steps > self.whole:
+            raise UserError(
+                f"steps {self.begin} to {self.begin + self.steps} are no part of a schedule of {self.whole} steps: "
+                "begin must be at least 0, begin + steps at most of"
+            )
+
+    @property
+    def whole(self) -> int:
+        """Steps of the whole schedule."""
+        return self.begin + self.steps if self.of is None else self.of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +94,30 @@ class Prune(Phase):
 
 
 @dataclass(frozen=True, slots=True)
+class Calibrate(Phase):
+    """Look at training batches without training on them: the same ones for every method of a seed.
+
+    Without hooks it estimates the running statistics of batch norms anew, for the weights as they are: reset, then
+    the mean over the batches in training mode. Where a network has none it does nothing. With hooks it is the
+    method's :meth:`~harness.core.method.SparsityMethod.calibrate` instead.
+
+    Attributes:
+        batches: how many; each of the suite's batch size over its micro-batches.
+    """
+
+    batches: int
+    hooks: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Bake(Phase):
+    """Write the final weights of a composed method, under its final masks, into the raw weights.
+
+    From there on masks are hard and held: for phases that prune or fine-tune what the method has found.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Inherit(Phase):
     """Take the final weights and hard masks of the cell named under ``source``, trained on whatever it was."""
 
@@ -84,6 +132,27 @@ class Rewind(Phase):
 
     phase: int = -1
     hooks: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Average(Phase):
+    """Weights and running statistics become the mean of what earlier training phases ended with; masks stay.
+
+    Each of them must have kept every weight that is kept now, so that no mean is taken with a weight that was pruned.
+
+    Attributes:
+        phases: indices into the program of the training phases whose ends are meant, each once.
+
+    Raises:
+        UserError: if there are none, or one is named twice.
+    """
+
+    phases: tuple[int, ...]
+    hooks: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not self.phases or len(set(self.phases)) < len(self.phases):
+            raise UserError(f"Average{self.phases}: name at least one training phase, and none twice")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,14 @@ from harness.errors import BadScore, Diverged, HarnessError, WrongCount
 from harness.formatting import not_finite
 from harness.results.cell_record import CellRecord
 from harness.results.flops import forward_flops
-from harness.results.record_parts import ConnectionCounts, Density, DensityMatch, MetricScore, TrainingCost
+from harness.results.record_parts import (
+    CalibrationCost,
+    ConnectionCounts,
+    Density,
+    DensityMatch,
+    MetricScore,
+    TrainingCost,
+)
 from harness.results.training_flops import program_flops
 from harness.stages.scoring import Checked
 
@@ -92,6 +99,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
             tokens=spent.examples * spec.tokens,
             seconds=round(spent.seconds, 3),
             peak_memory_bytes=spent.peak_memory_bytes,
+            calibration=CalibrationCost(batches=spent.calibration_batches, examples=spent.calibration_examples),
             flops=program_flops(planned, runner.store, network, forward_flops(network.architecture, spec), density),
         ),
         trained_by=network.trained_by,

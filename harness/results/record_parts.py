@@ -143,6 +143,13 @@ class OperationCounts(RecordPart):
     inference_sparse: Amount | None = Field(None, description="of one example in sparse kernels; null if not known")
 
 
+class CalibrationCost(RecordPart):
+    """What the program looked at without training on it."""
+
+    batches: WholeNumber | None = Field(None, description="of training examples")
+    examples: WholeNumber | None = Field(None, description="in them, repeated ones each time")
+
+
 class TrainingCost(RecordPart):
     """What the program has cost, what it started from included."""
 
@@ -155,6 +162,7 @@ class TrainingCost(RecordPart):
     peak_memory_bytes: WholeNumber | None = Field(
         None, description="of the GPU in these stages, else of the worker process with torch and what it ran before"
     )
+    calibration: CalibrationCost | None = Field(None, description="in none of the other numbers")
     flops: OperationCounts | None = None
 
 

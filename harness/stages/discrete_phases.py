@@ -1,32 +1,79 @@
-"""What the discrete phases do: prune, rewind, reinitialise."""
+"""What the discrete phases do: prune, bake, rewind, average, reinitialise."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness.core.densities import DensityBudget, select
 from harness.core.masks import Masks
-from harness.core.phases import Prune, Reinitialize
-from harness.errors import Unsupported
+from harness.core.phases import Average, Prune, Reinitialize
+from harness.errors import HarnessError, Unsupported, unknown_name
 from harness.seeds import derived_seed
+from harness.stages.calibration import Batches
 from harness.stages.network import Network
 
 
-def prune(network: Network, phase: Prune) -> None:
-    """Score, select exactly, let the method refine, and zero what is pruned."""
+def prune(network: Network, phase: Prune, batches: Batches) -> None:
+    """Score, select exactly, let the method refine, and zero what is pruned.
+
+    Raises:
+        HarnessError: if the raw weights are not those that the network computes with.
+    """
+    network.require_final(phase)
     weights = network.begin_phase(hooks=False)
     context = network.context
     current = context.masks
     budget = _budget(network, phase, current)
     scores = {}
-    for name, score in network.method.scores(context).items():
-        scores[name] = score.detach().float().masked_fill(~current[name], float("-inf"))
-    chosen = select(scores, budget, network.connections, phase.distribution, phase.granularity)
-    masks = chosen.updated(network.method.refine(chosen, context), f"{type(network.method).__name__}.refine()")
+    with batches.open():
+        for name, score in network.method.scores(context).items():
+            scores[name] = score.detach().float().masked_fill(~current[name], float("-inf"))
+        chosen = select(scores, budget, network.connections, phase.distribution, phase.granularity)
+        refined = network.method.refine(chosen, context)
+    given, values = refined if isinstance(refined, tuple) else (refined, {})
+    masks = chosen.updated(given, f"{type(network.method).__name__}.refine()")
+    _set_weights(network, values)
     weights.hold(masks)
+    network.soft = False
+
+
+@torch.no_grad()
+def _set_weights(network: Network, values: Mapping[str, Tensor]) -> None:
+    """New weights by connection, or by the name of a parameter in which none lies.
+
+    Raises:
+        ValueError: if there is no such thing, or the weights do not fit or are not finite.
+    """
+    regions = {c.name: c.region(network.module.get_parameter(c.parameter)) for c in network.connections}
+    maskable = {c.parameter for c in network.connections}
+    others = {name: parameter for name, parameter in network.module.named_parameters() if name not in maskable}
+    targets = {**others, **regions}
+    for name, value in values.items():
+        if name not in targets:
+            raise ValueError(f"refine() gives new weights for {unknown_name('connection or parameter', name, targets)}")
+        if value.shape != targets[name].shape or not bool(value.isfinite().all()):
+            given = tuple(value.shape) if value.shape != targets[name].shape else "NaN or infinite ones"
+            raise ValueError(
+                f"refine() gives new weights for '{name}': {given}, must be finite and {tuple(targets[name].shape)}"
+            )
+    for name, value in values.items():
+        targets[name].copy_(value)
+
+
+@torch.no_grad()
+def bake(network: Network) -> None:
+    """Raw weights become the method's final ones under its final masks; does nothing where masks are hard already."""
+    if not network.soft:
+        return
+    masks = network.final_masks()
+    for name, final in network.begin_phase(hooks=True).final(masks).items():
+        network.module.get_parameter(name).copy_(final)
+    network.current.hard = masks
+    network.begin_phase(hooks=False)
     network.soft = False
 
 
@@ -57,6 +104,32 @@ def set_back(network: Network, target: Mapping[str, Tensor]) -> None:
 
 
 @torch.no_grad()
+def average(network: Network, phase: Average, states: Sequence[Mapping[str, Any]]) -> None:
+    """Weights and buffers as means over the states that stages left; whole numbers, such as counts, as they are.
+
+    Raises:
+        HarnessError: if one of the states lacks a weight that is kept now, or its weights are not its final network's.
+    """
+    current, shapes = network.context.masks.to("cpu"), {c.name: c.shape for c in network.connections}
+    for index, state in zip(phase.phases, states, strict=True):
+        network.require_final(phase, soft=state["soft"])
+        theirs = Masks.unpacked(state["masks"], shapes) if state["masks"] is not None else None
+        lacking = sum(int((mask & ~theirs[name]).sum()) for name, mask in current.items()) if theirs is not None else 0
+        if lacking:
+            raise HarnessError(
+                f"{phase} cannot average phase {index}: it had pruned {lacking:,} weights that are kept now. Average "
+                "what was trained under the same masks, or under masks that kept more"
+            )
+    means = {
+        name: torch.stack([state["weights"][name] for state in states]).mean(0, dtype=torch.float64)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in network.module.state_dict().items()
+    }
+    set_back(network, means)
+
+
+@torch.no_grad()
 def inherit(network: Network) -> None:
     """Weights and masks of the source cell, whose network must be the same.
 
@@ -80,6 +153,8 @@ def inherit(network: Network) -> None:
     network.spent.steps += int(source.spent.get("steps", 0))
     network.spent.examples += int(source.spent.get("examples", 0))
     network.spent.seconds += source.spent.get("seconds", 0.0)
+    network.spent.calibration_batches += int(source.spent.get("calibration_batches", 0))
+    network.spent.calibration_examples += int(source.spent.get("calibration_examples", 0))
     network.trained_by = [dict(environment) for environment in source.trained_by] + network.trained_by
 
 

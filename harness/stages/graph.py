@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from harness.core.method import SparsityMethod, TrainingBudget
-from harness.core.phases import Phase, Reinitialize, Train, total_steps
+from harness.core.phases import Calibrate, Phase, Reinitialize, Train, total_steps
 
 if TYPE_CHECKING:
     from harness.registry.plugins import Registry
@@ -47,6 +47,11 @@ class Stage:
         return total_steps(self.phases)
 
     @property
+    def calibrates(self) -> bool:
+        """Whether a phase computes something from training data without training."""
+        return any(isinstance(phase, Calibrate) for phase in self.phases)
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Hashes of the stages that must be finished before."""
         parent = (self.parent.hash,) if self.parent else ()
@@ -63,7 +68,7 @@ class Stage:
             if stage.offset + len(stage.phases) - 1 == phase:
                 return stage
             stage = stage.parent
-        raise ValueError(f"phase {phase} is no earlier training phase: there is nothing to rewind to")
+        raise ValueError(f"phase {phase} is no earlier training phase: its end is not kept")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,7 +239,12 @@ def _split(phases: Sequence[Phase]) -> list[tuple[int, tuple[Phase, ...]]]:
 
 def _phase_text(method: SparsityMethod[Any], phase: Phase) -> str:
     own = method.influences(phase) if phase.hooks else None
-    return _canonical({"type": type(phase).__qualname__, **asdict(phase), "method": own})
+    data = {
+        f.name: value
+        for f in fields(phase)
+        if (value := getattr(phase, f.name)) != f.default or f.metadata.get("hashed") != "unless_default"
+    }
+    return _canonical({"type": type(phase).__qualname__, **data, "method": own})
 
 
 def _canonical(value: Any) -> str:

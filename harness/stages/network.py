@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +23,7 @@ from harness.training.weights import Weights
 if TYPE_CHECKING:
     from harness.core.architecture import Architecture
     from harness.core.data import DataSpec
+    from harness.core.phases import Phase
     from harness.registry.plugins import Registry
     from harness.stages.graph import Stage
     from harness.stages.store import StageStore
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Spent:
-    """What a program has used so far."""
+    """What a program has used so far; ``calibration_...`` is what it looked at without training on it."""
 
     steps: int = 0
     examples: int = 0
     seconds: float = 0.0
     peak_memory_bytes: int = 0
+    calibration_batches: int = 0
+    calibration_examples: int = 0
 
 
 @dataclass(slots=True)
@@ -78,12 +81,7 @@ class Network:
             "soft": self.soft,
             "position": self.position,
             "trained_by": self.trained_by,
-            "spent": {
-                "steps": self.spent.steps,
-                "examples": self.spent.examples,
-                "seconds": self.spent.seconds,
-                "peak_memory_bytes": self.spent.peak_memory_bytes,
-            },
+            "spent": asdict(self.spent),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -119,6 +117,21 @@ class Network:
         weights = Weights(self.module, self.connections, self.current, method)
         self.context.raw = weights.raw
         return weights
+
+    def require_final(self, phase: Phase, soft: bool | None = None) -> None:
+        """Before a phase that goes on from raw weights under final masks: those must be the final network.
+
+        ``soft`` says of weights from an earlier stage whether they were trained in composed mode.
+
+        Raises:
+            HarnessError: if the method's final network computes with others.
+        """
+        if (self.soft if soft is None else soft) and type(self.method).final is not SparsityMethod.final:
+            name = type(phase).__name__
+            raise HarnessError(
+                f"method '{self.cell.method}' was trained with weights that it composes, and {name} would go on from "
+                f"its raw ones: put Bake() between them in program(), which writes its final weights into them"
+            )
 
     def initial(self, draw: int = 0) -> nn.Module:
         """A module with the cell's initial weights, or with another random ``draw`` of them."""
@@ -173,6 +186,7 @@ class NetworkBuilder:
             seed=derived_seed(cell.seed, "method"),
             device=self._device,
             bands=1 + max((band.depth for c in everything for band in (c.source, c.target)), default=-1),
+            data=spec,
         )
         attached = any(phase.hooks for phase in stage.phases)
         if attached:

@@ -14,10 +14,11 @@ from torch import nn
 
 from harness.core.benchmark import Benchmark
 from harness.core.data import Split, TrainingData
-from harness.core.phases import Inherit, Phase, Prune, Reinitialize, Rewind, Train
+from harness.core.phases import Average, Bake, Calibrate, Inherit, Phase, Prune, Reinitialize, Rewind, Train
 from harness.errors import BadScore, HarnessError
 from harness.seeds import derived_seed
-from harness.stages.discrete_phases import inherit, prune, reinitialise, set_back
+from harness.stages.calibration import Batches, calibrate
+from harness.stages.discrete_phases import average, bake, inherit, prune, reinitialise, set_back
 from harness.stages.network import Network, NetworkBuilder
 from harness.stages.scoring import Checked, checked
 from harness.stages.store import StageStore
@@ -89,7 +90,7 @@ class StageRunner:
             network.load(resumed["network"])
             series, first = resumed["series"], resumed["phase"]
         here = self.environment(stage.cell, stage.cell.training_part)
-        if here not in network.trained_by and (stage.steps or len(stage.phases) > 1):
+        if here not in network.trained_by and (stage.steps or len(stage.phases) > 1 or stage.calibrates):
             network.trained_by.append(here)
         for index in range(first, len(stage.phases)):
             phase = stage.phases[index]
@@ -130,12 +131,20 @@ class StageRunner:
         return found if self.substrate.rank == 0 or name is None else self.store.checkpoint(stage.hash, name)
 
     def _discrete(self, stage: Stage, network: Network, phase: Phase, index: int) -> None:
+        part, training, seed = stage.cell.training_part, stage.cell.training, stage.cell.seed
+        batches = Batches(network, lambda: self.training_data(part), training, seed)
         if isinstance(phase, Prune):
-            prune(network, phase)
+            prune(network, phase, batches)
+        elif isinstance(phase, Calibrate):
+            calibrate(network, phase, batches)
+        elif isinstance(phase, Bake):
+            bake(network)
         elif isinstance(phase, Reinitialize):
             reinitialise(network, phase, index)
         elif isinstance(phase, Inherit):
             inherit(network)
+        elif isinstance(phase, Average):
+            average(network, phase, [self.store.state(stage.ancestor(i).hash) for i in phase.phases])
         elif isinstance(phase, Rewind):
             if phase.phase < 0:
                 target: Mapping[str, Any] = network.initial().state_dict()
@@ -144,6 +153,10 @@ class StageRunner:
             set_back(network, target)
         else:
             raise HarnessError(f"phase {type(phase).__name__} is unknown to this version")
+        # Each process has computed all of it; where sums round by chance, the first one's are meant.
+        hard = network.current.hard
+        masks = [] if hard is None else list(hard.values())
+        self.substrate.same([*network.module.state_dict().values(), *masks])
 
     def restored(self, stage: Stage, cell: Cell) -> Network:
         """The network at the end of a finished stage, as ``cell`` sees it: scope and density are its own."""

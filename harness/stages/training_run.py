@@ -100,11 +100,13 @@ class TrainingRun:
     def go(self, resumed: Mapping[str, Any] | None) -> None:
         """Train to the phase's end, from the ``training`` part of a checkpoint where there is one."""
         network, runner = self.network, self.runner
+        if not self.phase.hooks:
+            network.require_final(self.phase)
         weights = network.begin_phase(self.phase.hooks)
         method = network.method if self.phase.hooks else None
         network.soft = method is not None and method.mode == "composed"
-        if self.phase.restart_data and resumed is None:
-            network.position = 0
+        if (self.phase.restart_data or self.phase.begin) and resumed is None:
+            network.position = self.phase.begin * self.cell.training.batch_size
         torch.manual_seed(derived_seed(self.cell.seed, "training", self.program_phase))
         self.weights = weights
         if self.phase.steps == 0:  # only to evaluate what is there: no data is read
@@ -273,9 +275,7 @@ class TrainingRun:
             self.weights.load(self.best["weights"])
             network.load_method(self.best["method"])
             self.series["evaluations"].append([self.program_phase, self.best["step"], "chosen", {}])
-        with torch.no_grad():
-            for name, raw in self.weights.raw.items():
-                self.weights.parameters[name].copy_(raw)
+        self.weights.put_back()
         self._tally()
 
 

@@ -17,12 +17,14 @@ from harness.core.data import DataSpec
 from harness.core.densities import DensityBudget, select
 from harness.core.masks import Masks
 from harness.core.method import MethodContext, Source, SparsityMethod, TrainingBudget
-from harness.core.phases import Inherit, Phase, Prune, Rewind, Train
+from harness.core.phases import Average, Bake, Calibrate, Inherit, Phase, Prune, Rewind, Train
 from harness.seeds import derived_seed
-from harness.stages.discrete_phases import inherit, prune
+from harness.stages.calibration import Batches, calibrate
+from harness.stages.discrete_phases import bake, inherit, prune
 from harness.stages.network import Network, initial_module
 from harness.suites.schema import Training
 from harness.testing.checks import CPU, Options, maker, require, require_json
+from harness.testing.guard import guard
 from harness.testing.restoring import check_restored
 from harness.testing.toy import ToyArchitecture, ToyData
 from harness.training.distributed import Substrate
@@ -108,18 +110,23 @@ def _network(
         source=source,
         seed=derived_seed(0, "method"),
         device=CPU,
+        data=adapted.data,
     )
+    guard(method, context)
     method.attach(context)
     cell = cast("Cell", None)  # only reinitialisation looks at it, in which a method has no part
     return Network(cell, adapted, module, scope, method, context)
 
 
 def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
-    """Prune, or train if the method has a part in it."""
+    """Do a phase, if the method has a part in it."""
     before = network.current.hard
+    data = ToyData(network.architecture.data)
+    batches = Batches(network, lambda: data, TRAINING, seed=0)
+    _check_raw(name, network, phase)
     if isinstance(phase, Prune):
         try:
-            prune(network, phase)
+            prune(network, phase, batches)
         except (ValueError, TypeError, KeyError, RuntimeError) as error:
             raise AssertionError(f"{name}: {phase} fails, see scores() and refine(): {error}") from error
         for connection, mask in network.context.masks.items() if before is not None and phase.density is None else ():
@@ -128,9 +135,13 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
             require(not reopened, f"{name}: {phase} opens {reopened} weights of '{connection}' that were pruned before")
     elif isinstance(phase, Inherit):
         inherit(network)
+    elif isinstance(phase, Bake):
+        bake(network)
+    elif isinstance(phase, Calibrate):
+        calibrate(network, phase, batches)
     elif isinstance(phase, Train) and phase.hooks:
         network.soft = network.method.mode == "composed"
-        weights, data = network.begin_phase(hooks=True), ToyData(network.architecture.data)
+        weights = network.begin_phase(hooks=True)
         trainer = Trainer(
             weights=weights,
             method=network.method,
@@ -150,9 +161,17 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
             if last:
                 _check_final(name, network, weights, final)
             network.current.hard = final
-        with torch.no_grad():
-            for key, raw in weights.raw.items():
-                weights.parameters[key].copy_(raw)
+        weights.put_back()
+
+
+def _check_raw(name: str, network: Network, phase: Phase) -> None:
+    """What goes on from raw weights finds the final ones there."""
+    goes_on = isinstance(phase, Prune) or (isinstance(phase, Train | Calibrate) and not phase.hooks)
+    require(
+        not (goes_on and network.soft and type(network.method).final is not SparsityMethod.final),
+        f"{name}: {phase} would go on from raw weights, and final() says that the trained network has others: put "
+        "Bake() before it",
+    )
 
 
 def _check_program(name: str, program: Sequence[Phase]) -> None:
@@ -161,6 +180,11 @@ def _check_program(name: str, program: Sequence[Phase]) -> None:
         require(isinstance(phase, Phase), f"{name}.program()[{index}] is {phase!r}, must be a harness.Phase")
         if isinstance(phase, Rewind):
             require(-1 <= phase.phase < index, f"{name}.program()[{index}] rewinds to phase {phase.phase}: not earlier")
+        for other in phase.phases if isinstance(phase, Average) else ():
+            require(
+                0 <= other < index and isinstance(program[other], Train),
+                f"{name}.program()[{index}] averages phase {other}: not an earlier Train",
+            )
         if isinstance(phase, Train):
             require(phase.steps >= 1, f"{name}.program()[{index}] trains for {phase.steps} steps: at least 1")
 

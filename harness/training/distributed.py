@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -106,6 +106,14 @@ class Substrate:
         values = [value]
         torch.distributed.broadcast_object_list(values, src=0, device=self.device)
         return values[0]
+
+    def same(self, tensors: Iterable[Tensor]) -> None:
+        """Make tensors those of the first process, in place; all of them wait for each other here."""
+        for tensor in tensors if self.world > 1 else ():
+            whole = tensor.to(torch.uint8) if tensor.dtype == torch.bool else tensor.contiguous()
+            torch.distributed.broadcast(whole, src=0)
+            with torch.no_grad():
+                tensor.copy_(whole)
 
     def share(self, indices: Tensor) -> Tensor:
         """This process's slice of a micro-batch's indices.

@@ -52,7 +52,7 @@ class Optimizers:
         training: Training,
         phase: Train,
     ) -> None:
-        self.steps = phase.steps
+        self._begin, self._steps = phase.begin, phase.whole
         self.clip_norm = training.clip_norm
         self._weights = [p for p in weights if p.requires_grad]
         self._schedule = phase.schedule or training.schedule
@@ -87,7 +87,7 @@ class Optimizers:
         """Clip, take optimizer step ``step`` (from 0) at its scheduled rate; returns the weights' rate."""
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._weights, self.clip_norm)
-        fraction = rate(step, self.steps, self._schedule, self._warmup, self._final, self._cooldown)
+        fraction = rate(self._begin + step, self._steps, self._schedule, self._warmup, self._final, self._cooldown)
         for optimizer, peaks in zip(self.all, self._peaks, strict=True):
             for group, (peak, schedule) in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * fraction if schedule == "same" else peak

@@ -132,6 +132,12 @@ class Weights:
         if self._kept is not None:
             self._kept.spread()
 
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """At the end of a phase: the module's parameters hold raw weights."""
+        if self.method is not None:
+            self._write(self.raw)
+
     # --- masks -------------------------------------------------------------------------------
 
     @torch.no_grad()

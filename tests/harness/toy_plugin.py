@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from harness import (
     Architecture,
+    Average,
+    Bake,
     Band,
     Benchmark,
+    Calibrate,
     Connection,
     DataSpec,
     Entry,
@@ -184,6 +187,9 @@ PROGRAMS: dict[str, list[Phase]] = {
     "fresh": [Train(25, **HELD), Prune(), Reinitialize("fresh"), Train(45, **HELD)],
     "restart_data": [Train(25, **HELD), Train(45, restart_data=True, **HELD)],
     "dynamic": [Prune(), Train(45)],
+    "calibrated": [Calibrate(2), Train(25, **HELD), Prune(), Calibrate(3), Train(45, **HELD), Calibrate(2)],
+    "averaged": [Train(45), Train(25, **HELD), Average((0, 1)), Train(25, **HELD)],
+    "baked": [Train(45), Bake(), Calibrate(2), Train(25, **HELD)],
     "soft_then_hard": [Train(45), Finetune(25)],
     "hard_then_soft": [Train(25, **HELD), Train(45)],
     "soft_rewound": [Train(45), Rewind(-1), Train(25, **HELD)],

@@ -9,7 +9,9 @@ from harness import Masks, MethodContext
 from harness.core.method import Source
 from harness.core.phases import Prune, Reinitialize
 from harness.registry.plugins import load
-from harness.stages.discrete_phases import _budget, inherit, prune, reinitialise, set_back
+from harness.stages import discrete_phases
+from harness.stages.calibration import Batches
+from harness.stages.discrete_phases import _budget, inherit, reinitialise, set_back
 from harness.stages.graph import compile_graph
 from harness.stages.network import Network, NetworkBuilder, Spent, initial_module
 from harness.stages.store import StageStore
@@ -36,6 +38,10 @@ def network(folder: Path, density: str = "density: 0.4", use: str = "programmed,
         for tensor in built.module.state_dict().values():
             tensor.copy_(torch.randn(tensor.shape, generator=generator) * 10)
     return built
+
+
+def prune(net: Network, phase: Prune) -> None:
+    discrete_phases.prune(net, phase, Batches(net, lambda: [], net.cell.training, 3))  # type: ignore[arg-type,return-value]
 
 
 def regions(network: Network) -> dict[str, torch.Tensor]:

@@ -40,10 +40,12 @@ PROJECTED = [
     "fresh",
     "restart_data",
     "dynamic",
+    "calibrated",
+    "averaged",
 ]
-UNASKED = {"nothing", "train", "train_held", "short", "one_step", "rewind_earlier", "restart_data"}
+UNASKED = {"nothing", "train", "train_held", "short", "one_step", "rewind_earlier", "restart_data", "averaged"}
 """Programs that do not prune to the cell's density."""
-COMPOSED = ["train", "soft_then_hard", "hard_then_soft", "soft_rewound"]
+COMPOSED = ["train", "soft_then_hard", "hard_then_soft", "soft_rewound", "baked"]
 ALL = [*(("programmed", name) for name in PROJECTED), *(("soft", name) for name in COMPOSED)]
 
 

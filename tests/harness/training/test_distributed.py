@@ -88,8 +88,8 @@ from harness.stages.graph import compile_graph
 from harness.training.distributed import Substrate
 from harness.suites.suite import load_suite
 
-def train(plugin, suite, work, substrate):
-    registry = load([plugin])
+def train(plugin, method, suite, work, substrate):
+    registry = load([plugin, method])
     runner = StageRunner(registry, StageStore(work), substrate)
     graph = compile_graph(load_suite(suite, registry).cells, registry)
     for cell in graph.cells:
@@ -107,8 +107,13 @@ if __name__ == "__main__":
         print(*stages)
     assert substrate.any(False) is False
     assert substrate.any(substrate.rank == 1) is True
+    numbers = torch.full((2, 3), float(substrate.rank)).T
+    flags, count = torch.tensor([substrate.rank == 0, False]), torch.tensor(substrate.rank)
+    substrate.same([numbers, flags, count])
+    assert not numbers.any() and flags.tolist() == [True, False] and count == 0
     torch.distributed.destroy_process_group()
 """
+SEEN = ("examples", "calibration_batches", "calibration_examples")
 SUITE = """
 architectures: {skip_mlp: {hidden: [5, 4]}}
 benchmarks: blobs
@@ -117,25 +122,42 @@ evaluation: {checks: 2, select: validation}
 methods:
   genome: {n_types: 3, type_dim: 2, cost_weight: 0.1, lr: 0.05}
   random: {density: {match: genome}}
+  sensitive: {density: 0.4}
+"""
+SENSITIVE = """
+from harness import Calibrate, Entry, NoOptions, Prune, SparsityMethod, Train, hookimpl
+
+class Sensitive(SparsityMethod[NoOptions]):
+    def program(self, budget):
+        return [Prune(), Calibrate(2), Train(budget.steps, hooks=False)]
+    def scores(self, context):
+        for inputs, targets in context.batches(2):
+            context.loss(inputs, targets).backward()
+        return {c.name: context.gradient(c).abs() for c in context.connections}
+
+@hookimpl
+def harness_register_methods():
+    return [Entry("sensitive", Sensitive)]
 """
 
 
-def _alone(script: Path, suite: Path, work: Path) -> list[str]:
+def _alone(script: Path, method: Path, suite: Path, work: Path) -> list[str]:
     """The same in this process."""
     threads = torch.get_num_threads()
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     try:
         train = runpy.run_path(str(script))["train"]
-        return list(train(PLUGIN, suite, work, Substrate(0, 1, torch.device("cpu"))))
+        return list(train(PLUGIN, method, suite, work, Substrate(0, 1, torch.device("cpu"))))
     finally:
         torch.set_default_dtype(torch.float32)
         torch.set_num_threads(threads)
 
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    """A composed method and a static mask that is matched to it, in float64."""
-    script, suite = tmp_path / "train.py", tmp_path / "suite.yaml"
+    """A composed method, a static mask that is matched to it, and one that looks at data, in float64."""
+    script, suite, method = tmp_path / "train.py", tmp_path / "suite.yaml", tmp_path / "sensitive.py"
+    method.write_text(SENSITIVE)
     script.write_text(SCRIPT)
     suite.write_text(SUITE)
     with socket.socket() as free:
@@ -146,14 +168,14 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 
     def start(rank: int) -> subprocess.Popen[str]:
         own = {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
-        arguments = [str(path) for path in (script, PLUGIN, suite, tmp_path / "of2")]
+        arguments = [str(path) for path in (script, PLUGIN, method, suite, tmp_path / "of2")]
         command = [sys.executable, "-W", "error::FutureWarning", *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, env=environment | own, stdout=pipe, stderr=pipe, text=True)
 
     processes = [start(0), start(1)]
     try:
-        alone = _alone(script, suite, tmp_path / "of1")  # while they import torch
+        alone = _alone(script, method, suite, tmp_path / "of1")  # while they import torch
         outputs = [process.communicate(timeout=DEADLOCK) for process in processes]
     finally:
         for process in processes:
@@ -161,7 +183,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
             process.communicate()
     assert all(process.returncode == 0 for process in processes), outputs
     stages = outputs[0][0].split()
-    assert stages == alone and len(stages) == 2
+    assert stages == alone and len(stages) == 3
     for stage in stages:
         two, one = (checkpoint.load(tmp_path / f"of{n}" / "stages" / stage / "state.safetensors") for n in (2, 1))
         assert two["weights"].keys() == one["weights"].keys()
@@ -171,9 +193,16 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         series = [json.loads((tmp_path / f"of{n}" / "stages" / stage / "series.json").read_text()) for n in (2, 1)]
         losses = [[number for row in one["loss"] for number in row] for one in series]
         assert len(losses[1]) == 2 * 4 and losses[0] == pytest.approx(losses[1], abs=2e-6)
+        assert [one["spent"][name] for name in SEEN] == [two["spent"][name] for name in SEEN]
         assert two["masks"].keys() == one["masks"].keys()
         assert all(torch.equal(two["masks"][name], bits) for name, bits in one["masks"].items())
         assert two["method"].keys() == one["method"].keys()
         for name, expected in one["method"].get("genome", {}).items():
             assert torch.allclose(two["method"]["genome"][name], expected, rtol=1e-9, atol=1e-12), name
     assert "genome" in checkpoint.load(tmp_path / "of1" / "stages" / stages[0] / "state.safetensors")["method"]
+
+
+def test_a_single_process_keeps_its_tensors() -> None:
+    tensors = [torch.tensor([1.0, 2.0]), torch.tensor([True, False])]
+    Substrate(0, 1, torch.device("cpu")).same(tensors)
+    assert tensors[0].tolist() == [1, 2] and tensors[1].tolist() == [True, False]
