@@ -15,6 +15,7 @@ from harness.core.architecture import Architecture, NoOptions
 from harness.core.connections import Connection
 from harness.core.densities import DensityBudget
 from harness.core.masks import Masks
+from harness.core.units import UnitGroup
 
 if TYPE_CHECKING:
     from harness.core.phases import Phase
@@ -93,6 +94,7 @@ class MethodContext:
         step, steps: optimizer steps done and to do in this phase.
         device: where tensors live.
         bands: number of depths of the architecture, connections out of scope included.
+        units: the architecture's groups of units; see :mod:`harness.core.units`.
         dense_gradients: parameter name -> gradient, only in ``on_gradients``; see :meth:`gradient`.
     """
 
@@ -105,6 +107,7 @@ class MethodContext:
     seed: int
     device: torch.device
     bands: int = 0
+    units: Sequence[UnitGroup] = ()
     step: int = 0
     steps: int = 0
     dense_gradients: Mapping[str, Tensor] = field(default_factory=dict)

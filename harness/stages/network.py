@@ -162,6 +162,7 @@ class NetworkBuilder:
             seed=derived_seed(cell.seed, "method"),
             device=self._device,
             bands=1 + max((band.depth for c in everything for band in (c.source, c.target)), default=-1),
+            units=architecture.units(),
         )
         attached = any(phase.hooks for phase in stage.phases)
         if attached:

@@ -106,6 +106,7 @@ def _network(
         source=source,
         seed=derived_seed(0, "method"),
         device=CPU,
+        units=adapted.units(),
     )
     method.attach(context)
     cell = cast("Cell", None)  # only reinitialisation looks at it, in which a method has no part
