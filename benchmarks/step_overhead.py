@@ -23,6 +23,7 @@ from language_step import SIZES
 from timing import Compared, compared, side_by_side
 
 from harness import DataSpec, Finetune, Masks, MethodContext, Train
+from harness.core.current_masks import CurrentMasks
 from harness.core.densities import DensityBudget, select
 from harness.suites.schema import Training
 from harness.training.allocator import keep_freed_memory
@@ -104,7 +105,7 @@ def trainer(name: str, options: dict[str, Any], arguments: argparse.Namespace) -
         model=module,
         connections=connections,
         raw={c.parameter: parameters[c.parameter] for c in connections},
-        masks=Masks.full(connections, device),
+        current=CurrentMasks(connections, device, masks),
         budget=None,
         source=None,
         seed=0,
@@ -113,7 +114,7 @@ def trainer(name: str, options: dict[str, Any], arguments: argparse.Namespace) -
     )
     if hooks:
         method.attach(context)
-    weights = Weights(module, connections, masks, method if hooks else None)
+    weights = Weights(module, connections, context.current, method if hooks else None)
     context.raw = weights.raw
     data = Examples(spec, arguments.device)
     phase = Train(STEPS) if hooks else Finetune(STEPS)

@@ -15,6 +15,7 @@ _PUBLIC = {
     "Band": "core.connections",
     "Benchmark": "core.benchmark",
     "Connection": "core.connections",
+    "CurrentMasks": "core.current_masks",
     "DataMissing": "errors",
     "DataSpec": "core.data",
     "DensityBudget": "core.densities",
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from harness.core.benchmark import Scores as Scores
     from harness.core.connections import Band as Band
     from harness.core.connections import Connection as Connection
+    from harness.core.current_masks import CurrentMasks as CurrentMasks
     from harness.core.data import DataSpec as DataSpec
     from harness.core.data import Split as Split
     from harness.core.data import TrainingData as TrainingData

@@ -12,8 +12,8 @@ from torch import nn
 from harness.claims.schema import Count
 from harness.core.architecture import Architecture
 from harness.core.connections import Connection
+from harness.core.current_masks import CurrentMasks
 from harness.core.data import DataSpec
-from harness.core.masks import Masks
 from harness.core.method import MethodContext, SparsityMethod, TrainingBudget
 from harness.core.phases import Prune
 from harness.errors import UserError
@@ -78,7 +78,7 @@ def _own_parameters(
             model=model,
             connections=tuple(connections),
             raw=dict(model.named_parameters()),
-            masks=Masks.full(connections, "meta"),
+            current=CurrentMasks(connections, "meta"),
             budget=None,
             source=None,
             seed=0,

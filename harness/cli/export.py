@@ -128,7 +128,7 @@ def _bundle(planned: PlannedCell, network: Network) -> Bundle:
 
     cell, spec = planned.cell, network.architecture.data
     form = cell.evaluation.masks
-    weights = network.weights(hooks=network.soft)
+    weights = network.begin_phase(hooks=network.soft)
     hard = network.hard_masks() if form == "hard" or not network.soft else None
     with weights.evaluating(form, hard if form == "hard" else None) as module:
         effective = {name: tensor.detach().clone() for name, tensor in own_state(module).items()}

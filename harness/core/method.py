@@ -12,7 +12,9 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture, NoOptions
+from harness.core.connection_density import ConnectionDensity
 from harness.core.connections import Connection
+from harness.core.current_masks import CurrentMasks
 from harness.core.densities import DensityBudget
 from harness.core.masks import Masks
 from harness.core.units import UnitGroup
@@ -64,7 +66,7 @@ class Source:
         cell: its id, for messages.
         masks: its final hard masks.
         method_state: the ``state_dict`` of its method (tensors only as a method put them in).
-        densities: connection -> (kept, soft density): the hard count, and the soft density in [0, 1].
+        densities: connection -> its row of the table of densities.
         weights: its final raw weights and buffers, masked entries as its training left them.
         spent: steps, examples and seconds of its program.
         trained_by: the environments in which its weights came about.
@@ -73,7 +75,7 @@ class Source:
     cell: str
     masks: Masks
     method_state: Mapping[str, Any]
-    densities: Mapping[str, tuple[int, float]]
+    densities: Mapping[str, ConnectionDensity]
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     spent: Mapping[str, float] = field(default_factory=dict)
     trained_by: Sequence[Mapping[str, Any]] = ()
@@ -87,7 +89,7 @@ class MethodContext:
         model: the network; its parameters are *effective* weights: read them, never write.
         connections: the connections in scope, in network order; a method may mask no others.
         raw: parameter name -> raw weight (the very parameter in projected mode).
-        masks: the current hard masks.
+        current: the hard masks that hold, shared with the network; see :attr:`masks`.
         budget: what the cell may keep, or None when the method determines its density.
         source: what the cell named under ``source`` left, or None.
         seed: derived from the cell's seed, the same for every method; use :meth:`generator`.
@@ -101,7 +103,7 @@ class MethodContext:
     model: nn.Module
     connections: tuple[Connection, ...]
     raw: Mapping[str, Tensor]
-    masks: Masks
+    current: CurrentMasks
     budget: DensityBudget | None
     source: Source | None
     seed: int
@@ -111,6 +113,11 @@ class MethodContext:
     step: int = 0
     steps: int = 0
     dense_gradients: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def masks(self) -> Masks:
+        """The current hard masks; all True where nothing is masked."""
+        return self.current.full
 
     def weight(self, connection: Connection) -> Tensor:
         """Raw weights of a connection, (out, in, *kernel); a view, detached."""

@@ -50,7 +50,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
     """
     cell = planned.cell
     network = runner.restored(planned.stages[-1], cell)
-    weights = network.weights(hooks=network.soft)
+    weights = network.begin_phase(hooks=network.soft)
     benchmark = runner.benchmark(cell.benchmark_part)
     masks = cell.evaluation.masks
     hard = network.hard_masks()
@@ -174,24 +174,20 @@ def _source(registry: Registry, part: Part) -> dict[str, Any]:
 def _densities(planned: PlannedCell, network: Network, hard: Masks | None) -> dict[str, Any]:
     """Requested, and what the final masks keep: checked against each other."""
     cell = planned.cell
-    soft = network.method.soft_densities() if network.soft else None
-    connections: dict[str, dict[str, Any]] = {}
-    for c in network.connections:
-        kept = int(hard[c.name].sum()) if hard is not None else c.size
-        connections[c.name] = {"size": c.size, "kept": kept, "soft": soft[c.name] if soft else None}
-    size = sum(c["size"] for c in connections.values())
-    kept = sum(c["kept"] for c in connections.values())
+    table = network.densities(hard)
+    size, kept = sum(row.size for row in table.values()), sum(row.kept for row in table.values())
+    soft = any(row.soft is not None for row in table.values())
     return {
         "requested": network.context.budget.requested if network.context.budget else cell.density,
         "match": {"cell": planned.match_id, "by": cell.match_by} if planned.match_id else None,
         "source": planned.source_id,
         "scope": cell.scope_name,
         "mask": kept / size if size else 1.0,
-        "soft": sum(c["soft"] * c["size"] for c in connections.values()) / size if soft else None,
+        "soft": sum(row.mean * row.size for row in table.values()) / size if soft else None,
         "kept": kept,
         "size": size,
-        "other_count": _other_count(network, {name: c["kept"] for name, c in connections.items()}),
-        "connections": connections,
+        "other_count": _other_count(network, {name: row.kept for name, row in table.items()}),
+        "connections": {name: {"size": row.size, "kept": row.kept, "soft": row.soft} for name, row in table.items()},
     }
 
 

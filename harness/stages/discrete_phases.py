@@ -17,9 +17,9 @@ from harness.stages.network import Network
 
 def prune(network: Network, phase: Prune) -> None:
     """Score, select exactly, let the method refine, and zero what is pruned."""
-    weights = network.weights(hooks=False)
+    weights = network.begin_phase(hooks=False)
     context = network.context
-    current = weights.full_masks()
+    current = context.masks
     budget = _budget(network, phase, current)
     scores = {}
     for name, score in network.method.scores(context).items():
@@ -27,7 +27,6 @@ def prune(network: Network, phase: Prune) -> None:
     chosen = select(scores, budget, network.connections, phase.distribution, phase.granularity)
     masks = network.method.refine(chosen, context)
     weights.hold(masks)
-    network.masks = context.masks = masks
     network.soft = False
 
 
@@ -53,7 +52,7 @@ def _budget(network: Network, phase: Prune, current: Masks) -> DensityBudget:
 def set_back(network: Network, target: Mapping[str, Tensor]) -> None:
     """Rewind: raw weights and buffers as in ``target``, masked entries at zero."""
     network.module.load_state_dict(dict(target))
-    network.weights(hooks=False)
+    network.begin_phase(hooks=False)
     network.soft = False
 
 
@@ -75,7 +74,7 @@ def inherit(network: Network) -> None:
             f"the weights of cell {source.cell} do not fit this cell; give both the same architecture, the same "
             "tokens or classes, and the same scope"
         )
-    network.masks = network.context.masks = source.masks
+    network.current.hard = source.masks
     set_back(network, source.weights)
     # What the weights have cost goes with them: an heir is never compared as if it had started from nothing.
     network.spent.steps += int(source.spent.get("steps", 0))
@@ -106,5 +105,5 @@ def reinitialise(network: Network, phase: Reinitialize, index: int) -> None:
             generator = torch.Generator().manual_seed(derived_seed(network.cell.seed, "signs", index, connection.name))
             signs = torch.randint(0, 2, connection.shape, generator=generator).to(region) * 2 - 1
         region.copy_(signs * phase.value)
-    network.weights(hooks=False)
+    network.begin_phase(hooks=False)
     network.soft = False

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from harness.core.connection_density import ConnectionDensity, connection_densities
 from harness.core.connections import Connection
+from harness.core.current_masks import CurrentMasks
 from harness.core.densities import DensityBudget
 from harness.core.masks import Masks
 from harness.core.method import MethodContext, Source, SparsityMethod
@@ -56,18 +58,22 @@ class Network:
     context: MethodContext
     attached: bool = True
     carried: Mapping[str, Any] = field(default_factory=dict)
-    masks: Masks | None = None
     soft: bool = False
     position: int = 0
     spent: Spent = field(default_factory=Spent)
     trained: dict[str, Any] | None = None
     trained_by: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def current(self) -> CurrentMasks:
+        """The hard masks that hold."""
+        return self.context.current
+
     def state(self, weights: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
         """Everything the next stage needs; ``weights`` overrides the module's own."""
         return {
             "weights": dict(weights) if weights is not None else dict(self.module.state_dict()),
-            "masks": self.masks.packed() if self.masks is not None else None,
+            "masks": self.current.hard.packed() if self.current.hard is not None else None,
             "method": self.method_state(),
             "soft": self.soft,
             "position": self.position,
@@ -84,9 +90,9 @@ class Network:
         """The inverse of :meth:`state`."""
         self.module.load_state_dict(state["weights"])
         shapes = {c.name: c.shape for c in self.connections}
-        self.masks = None
+        self.current.hard = None
         if state["masks"] is not None:
-            self.masks = Masks.unpacked(state["masks"], shapes).to(self.context.device)
+            self.current.hard = Masks.unpacked(state["masks"], shapes).to(self.context.device)
         self.load_method(state["method"])
         self.soft = state["soft"]
         self.position = state["position"]
@@ -103,17 +109,15 @@ class Network:
         if self.attached and state:
             self.method.load_state_dict(state)
 
-    def weights(self, hooks: bool) -> Weights:
-        """The weights for a phase with or without the method's hooks; masks are applied at once.
+    def begin_phase(self, hooks: bool) -> Weights:
+        """The weights for a phase with or without the method's hooks; what the masks close becomes zero.
 
         A projected method and a phase without hooks hold the current masks; a composed method starts
         from raw weights and makes its own.
         """
         method = self.method if hooks else None
-        composed = method is not None and method.mode == "composed"
-        weights = Weights(self.module, self.connections, None if composed else self.masks, method)
+        weights = Weights(self.module, self.connections, self.current, method)
         self.context.raw = weights.raw
-        self.context.masks = self.masks if self.masks is not None else weights.full_masks()
         return weights
 
     def initial(self, draw: int = 0) -> nn.Module:
@@ -122,9 +126,11 @@ class Network:
 
     def hard_masks(self) -> Masks | None:
         """The masks that hard evaluation applies; None for a dense network."""
-        if self.soft or self.masks is not None:
-            return self.method.final_masks(self.context) if self.soft else self.masks
-        return None
+        return self.method.final_masks(self.context) if self.soft else self.current.hard
+
+    def densities(self, hard: Masks | None) -> dict[str, ConnectionDensity]:
+        """The table of densities under ``hard`` masks, with the soft ones where the network runs with such."""
+        return connection_densities(self.connections, hard, self.method.soft_densities() if self.soft else None)
 
 
 class NetworkBuilder:
@@ -156,7 +162,7 @@ class NetworkBuilder:
             model=module,
             connections=connections,
             raw={c.parameter: parameters[c.parameter] for c in connections},
-            masks=Masks.full(connections, self._device),
+            current=CurrentMasks(connections, self._device),
             budget=budget,
             source=self._source(stage, connections),
             seed=derived_seed(cell.seed, "method"),
@@ -178,17 +184,17 @@ class NetworkBuilder:
         manifest = self._store.manifest(stage.density_from)
         if manifest is None:
             raise HarnessError(f"the stage that gives the density, {stage.density_from}, is not finished")
-        theirs = manifest["densities"]
-        kept = sum(d["kept"] for d in theirs.values())
-        size = sum(d["size"] for d in theirs.values())
+        theirs = _table(manifest)
+        kept = sum(row.kept for row in theirs.values())
+        size = sum(row.size for row in theirs.values())
         own = sum(c.size for c in connections)
         if cell.match_by == "soft":
-            soft = sum(d["soft"] * d["size"] for d in theirs.values()) / size
+            soft = sum(row.mean * row.size for row in theirs.values()) / size
             return DensityBudget(round(soft * own), soft)
         if cell.match_by == "per_layer":
-            if {c.name: c.size for c in connections} != {name: d["size"] for name, d in theirs.items()}:
+            if {c.name: c.size for c in connections} != {name: row.size for name, row in theirs.items()}:
                 raise HarnessError("densities per layer can only be taken from a cell with the same connections")
-            counts = {name: int(d["kept"]) for name, d in theirs.items()}
+            counts = {name: row.kept for name, row in theirs.items()}
             return DensityBudget(kept, kept / size, counts)
         return DensityBudget(kept if own == size else round(kept / size * own), kept / size)
 
@@ -199,8 +205,8 @@ class NetworkBuilder:
         if manifest is None:
             raise HarnessError(f"the stage that the method starts from, {stage.source_from}, is not finished")
         state = self._store.state(stage.source_from)
-        theirs = manifest["densities"]
-        shapes = {name: tuple(d["shape"]) for name, d in theirs.items()}
+        theirs = _table(manifest)
+        shapes = {name: row.shape for name, row in theirs.items()}
         packed = state["masks"]
         masks = Masks.unpacked(packed, shapes) if packed is not None else Masks.full(connections)
         return Source(
@@ -209,9 +215,13 @@ class NetworkBuilder:
             method_state=state["method"],
             weights=state["weights"],
             spent=state["spent"],
-            densities={name: (int(d["kept"]), float(d["soft"])) for name, d in theirs.items()},
+            densities=theirs,
             trained_by=state["trained_by"],
         )
+
+
+def _table(manifest: Mapping[str, Any]) -> dict[str, ConnectionDensity]:
+    return {name: ConnectionDensity.of_state(row) for name, row in manifest["densities"].items()}
 
 
 def initial_module(architecture: Architecture[Any], seed: int, draw: int = 0, weights: str | None = None) -> nn.Module:

@@ -14,7 +14,6 @@ from torch import nn
 
 from harness.core.benchmark import Benchmark
 from harness.core.data import Split, TrainingData
-from harness.core.masks import Masks
 from harness.core.phases import Inherit, Phase, Prune, Reinitialize, Rewind, Train
 from harness.errors import BadScore, HarnessError
 from harness.seeds import derived_seed
@@ -101,9 +100,9 @@ class StageRunner:
             else:
                 self._discrete(stage, network, phase, stage.offset + index)
         if network.soft:
-            network.masks = network.method.final_masks(network.context)
+            network.current.hard = network.method.final_masks(network.context)
         manifest = {
-            "densities": densities(network),
+            "densities": {name: row.state() for name, row in network.densities(network.current.hard).items()},
             "trained": network.trained,
             "trained_by": network.trained_by,
             "seconds_per_step": round(network.spent.seconds / max(1, network.spent.steps), 9),
@@ -208,19 +207,3 @@ def _content(module: nn.Module) -> list[int]:
     tensors = [tensor.detach() for tensor in module.state_dict().values() if not tensor.is_complex()]
     sums = [tensor.view(kinds[tensor.element_size()]).sum(dtype=torch.int64) for tensor in tensors]
     return torch.stack(sums).tolist() if sums else []
-
-
-def densities(network: Network) -> dict[str, dict[str, Any]]:
-    """Per connection: shape, size, weights kept by the hard mask, and the soft density (equal where masks are hard)."""
-    masks = network.masks if network.masks is not None else Masks.full(network.connections)
-    soft = network.method.soft_densities() if network.soft else None
-    found = {}
-    for connection in network.connections:
-        kept = int(masks[connection.name].sum())
-        found[connection.name] = {
-            "shape": list(connection.shape),
-            "size": connection.size,
-            "kept": kept,
-            "soft": soft[connection.name] if soft else kept / connection.size,
-        }
-    return found

@@ -100,7 +100,7 @@ class TrainingRun:
     def go(self, resumed: Mapping[str, Any] | None) -> None:
         """Train to the phase's end, from the ``training`` part of a checkpoint where there is one."""
         network, runner = self.network, self.runner
-        weights = network.weights(self.phase.hooks)
+        weights = network.begin_phase(self.phase.hooks)
         method = network.method if self.phase.hooks else None
         network.soft = method is not None and method.mode == "composed"
         if self.phase.restart_data and resumed is None:
@@ -179,8 +179,6 @@ class TrainingRun:
         network, trainer = self.network, self.trainer
         trainer.density.advance(trainer.step)
         self._tally()
-        if not network.soft:
-            network.masks = self.weights.masks
         state = {
             "format": CHECKPOINT,
             "phase": self.index,
@@ -243,14 +241,8 @@ class TrainingRun:
         if not self.phase.hooks or not network.connections:
             return
         masks = network.method.final_masks(network.context)
-        soft = network.method.soft_densities()
-        self.series["densities"].append(
-            [
-                self.program_phase,
-                step,
-                {name: [kept / masks[name].numel(), soft[name] if soft else None] for name, kept in masks.kept.items()},
-            ]
-        )
+        table = {name: [row.hard, row.soft] for name, row in network.densities(masks).items()}
+        self.series["densities"].append([self.program_phase, step, table])
 
     def _finish(self) -> None:
         """End of the phase: the chosen weights go back into the module in their raw form."""
@@ -282,8 +274,6 @@ class TrainingRun:
             self.weights.load(self.best["weights"])
             network.load_method(self.best["method"])
             self.series["evaluations"].append([self.program_phase, self.best["step"], "chosen", {}])
-        if not network.soft:
-            network.masks = self.weights.masks
         with torch.no_grad():
             for name, raw in self.weights.raw.items():
                 self.weights.parameters[name].copy_(raw)

@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness.core.architecture import Architecture, NoOptions
+from harness.core.connection_density import connection_densities
 from harness.core.connections import Connection
+from harness.core.current_masks import CurrentMasks
 from harness.core.data import DataSpec
 from harness.core.densities import DensityBudget, select
 from harness.core.masks import Masks
@@ -101,7 +103,7 @@ def _network(
         model=module,
         connections=scope,
         raw={c.parameter: parameters[c.parameter] for c in scope},
-        masks=Masks.full(scope),
+        current=CurrentMasks(scope),
         budget=budget,
         source=source,
         seed=derived_seed(0, "method"),
@@ -115,15 +117,14 @@ def _network(
 
 def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
     """Prune, or train if the method has a part in it."""
-    before = network.masks
+    before = network.current.hard
     if isinstance(phase, Prune):
         try:
             prune(network, phase)
         except (ValueError, KeyError, RuntimeError) as error:
             raise AssertionError(f"{name}: {phase} fails, see scores() and refine(): {error}") from error
-        assert network.masks is not None
-        _check_masks(name, "refine", network.masks, network.connections)
-        for connection, mask in network.masks.items() if before is not None and phase.density is None else ():
+        _check_masks(name, "refine", network.context.masks, network.connections)
+        for connection, mask in network.context.masks.items() if before is not None and phase.density is None else ():
             assert before is not None
             reopened = int((mask & ~before[connection]).sum())
             require(not reopened, f"{name}: {phase} opens {reopened} weights of '{connection}' that were pruned before")
@@ -131,7 +132,7 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
         inherit(network)
     elif isinstance(phase, Train) and phase.hooks:
         network.soft = network.method.mode == "composed"
-        weights, data = network.weights(hooks=True), ToyData(network.architecture.data)
+        weights, data = network.begin_phase(hooks=True), ToyData(network.architecture.data)
         trainer = Trainer(
             weights=weights,
             method=network.method,
@@ -143,9 +144,7 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
             substrate=Substrate(0, 1, CPU),
         )
         trainer.run(lambda _: _check_soft(name, network))
-        if not network.soft:
-            network.masks = weights.masks
-        else:
+        if network.soft:
             if last:
                 _check_final(name, network, weights)
             weights.materialise()
@@ -234,5 +233,6 @@ def _random_source(architecture: Architecture[Any], scope: Sequence[Connection],
     generator = torch.Generator().manual_seed(derived_seed(0, "source"))
     scores = {c.name: torch.rand(c.shape, generator=generator) for c in scope}
     masks = select(scores, DensityBudget.of(density, scope), scope, "global")
-    densities = {name: (kept, kept / masks.sizes[name]) for name, kept in masks.kept.items()}
-    return Source("toy", masks, {}, densities, initial_module(architecture, seed=1).state_dict())
+    return Source(
+        "toy", masks, {}, connection_densities(scope, masks, None), initial_module(architecture, seed=1).state_dict()
+    )

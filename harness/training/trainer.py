@@ -53,7 +53,7 @@ class Trainer:
     Args:
         weights: of the network; in composed mode with the phase's method.
         method: the method whose hooks run, or None to hold the current masks.
-        context: what the method sees; its ``step``, ``steps`` and ``masks`` are kept current here.
+        context: what the method sees; its ``step`` and ``steps`` are kept current here.
         data: the training examples.
         sampler: which examples make up which batch.
         training: batch size, precision, clipping.
@@ -165,7 +165,6 @@ class Trainer:
             masks = self.method.after_step(self.context)
             if masks is not None:
                 self.weights.hold(masks, self.optimizers.reset)
-                self.context.masks = masks
                 self.density.change(masks, self.step + 1)
         return loss
 

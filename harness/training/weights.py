@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.connections import Connection
+from harness.core.current_masks import CurrentMasks
 from harness.core.masks import Masks
 from harness.core.method import SparsityMethod
 from harness.training.compact_parameters import Kept, fits
@@ -32,7 +33,7 @@ class Weights:
     Args:
         module: its parameters must not be replaced afterwards.
         connections: those in scope.
-        masks: hard masks to hold, or None for a dense network (no cost at all).
+        masks: hard masks to hold, or the place where they stand; None for a dense network (no cost at all).
         method: the method whose hooks run, or None.
     """
 
@@ -40,7 +41,7 @@ class Weights:
         self,
         module: nn.Module,
         connections: Sequence[Connection],
-        masks: Masks | None = None,
+        masks: CurrentMasks | Masks | None = None,
         method: SparsityMethod[Any] | None = None,
     ) -> None:
         self.module = module
@@ -49,7 +50,8 @@ class Weights:
         self.parameters: dict[str, nn.Parameter] = dict(module.named_parameters())
         names = {id(parameter): name for name, parameter in self.parameters.items()}
         self._canonical = {alias: names[id(p)] for alias, p in module.named_parameters(remove_duplicate=False)}
-        self.masks = masks
+        device = next((parameter.device for parameter in self.parameters.values()), torch.device("cpu"))
+        self.current = masks if isinstance(masks, CurrentMasks) else CurrentMasks(self.connections, device, masks)
         self._keep_bits: list[tuple[nn.Parameter, Tensor]] = []
         self._kept: Kept | None = None
         self._effective: dict[str, Tensor] = {}
@@ -60,8 +62,8 @@ class Weights:
                 name: nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
                 for name, parameter in self.raw.items()
             }
-        elif masks is not None:
-            self.hold(masks)
+        elif self.current.hard is not None:
+            self.hold(self.current.hard)
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:
@@ -81,12 +83,10 @@ class Weights:
         self._keep_bits = [entry for entry in self._keep_bits if id(entry[0]) not in replaced]
         return [*(p for p in self.trained.values() if id(p) not in replaced), self._kept.vector]
 
-    def full_masks(self) -> Masks:
-        """The current hard masks; all True where nothing is masked."""
-        if self.masks is not None:
-            return self.masks
-        device = next(iter(self.parameters.values())).device
-        return Masks.full(self.connections, device)
+    @property
+    def masks(self) -> Masks | None:
+        """The hard masks that are held here; None where nothing is masked, or a composed method masks."""
+        return self.current.hard if self.method is None else None
 
     # --- once per optimizer step -------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Weights:
         assert self.method is None, "composed methods own their masks"
         assert reset is None or self._kept is None, "these masks were said to last"
         before = {id(parameter): bits for parameter, bits in self._keep_bits}
-        self.masks, self._kept = masks, None
+        self.current.hard, self._kept = masks, None
         self._keep_bits = []
         bits_of: dict[str, Tensor] = {}
         for connection in self.connections:
@@ -227,7 +227,7 @@ class Weights:
             raise ValueError(f"saved weights do not fit the network: {sorted(own.keys() ^ state.keys())}")
         for name, tensor in own.items():
             tensor.copy_(state[name])
-        if self.method is None and self.masks is not None:
+        if self.masks is not None:
             self.hold(self.masks)
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from harness import (
     Band,
     Connection,
+    CurrentMasks,
     DensityBudget,
     Masks,
     MethodContext,
@@ -31,8 +32,9 @@ def connection(name: str, *shape: int) -> Connection:
 
 def context(raw: dict[str, Tensor], masks: Masks | None = None, budget: DensityBudget | None = None) -> MethodContext:
     connections = tuple(connection(name, *weight.shape) for name, weight in raw.items())
-    masks = masks or Masks.full(connections)
-    return MethodContext(nn.Module(), connections, raw, masks, budget, None, 0, torch.device("cpu"))
+    return MethodContext(
+        nn.Module(), connections, raw, CurrentMasks(connections, hard=masks), budget, None, 0, torch.device("cpu")
+    )
 
 
 def prune(method: Connectome, phase: Prune, context: MethodContext) -> Masks:

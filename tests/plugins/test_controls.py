@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from harness import (
     Band,
     Connection,
+    CurrentMasks,
     DataSpec,
     DensityBudget,
     Inherit,
@@ -41,8 +42,7 @@ def context(
     shapes = shapes or {name: tuple(mask.shape) for name, mask in source.items()}
     connections = tuple(connection(name, shape) for name, shape in shapes.items())
     left = Source("genome-1234", Masks(source), {}, {})
-    full = Masks.full(connections)
-    return MethodContext(nn.Module(), connections, {}, full, None, left, seed, torch.device("cpu"))
+    return MethodContext(nn.Module(), connections, {}, CurrentMasks(connections), None, left, seed, torch.device("cpu"))
 
 
 def bernoulli(*shape: int, p: float = 0.4, seed: int = 0) -> Tensor:

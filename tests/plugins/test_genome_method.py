@@ -10,7 +10,18 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harness import Band, Connection, DataSpec, Masks, MethodContext, NoOptions, Source, TrainingBudget, UserError
+from harness import (
+    Band,
+    Connection,
+    CurrentMasks,
+    DataSpec,
+    Masks,
+    MethodContext,
+    NoOptions,
+    Source,
+    TrainingBudget,
+    UserError,
+)
 from harness.core.phases import Train
 from harness.testing.methods import check_method
 from harness.testing.toy import ToyArchitecture
@@ -52,7 +63,7 @@ def context(
     steps: int = 0,
     dtype: torch.dtype = torch.float64,
 ) -> MethodContext:
-    raw, full = weights(connections, dtype), Masks.full(connections)
+    raw, full = weights(connections, dtype), CurrentMasks(connections)
     return MethodContext(nn.Module(), tuple(connections), raw, full, None, source, seed, CPU, steps=steps)
 
 

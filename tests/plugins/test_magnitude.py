@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from harness import (
     Band,
     Connection,
+    CurrentMasks,
     DataSpec,
     DensityBudget,
     Finetune,
@@ -34,8 +35,9 @@ def connection(name: str, shape: tuple[int, ...], **where: Any) -> Connection:
 
 
 def context(connections: list[Connection], raw: dict[str, Tensor]) -> MethodContext:
-    full = Masks.full(connections)
-    return MethodContext(nn.Module(), tuple(connections), raw, full, None, None, 0, torch.device("cpu"))
+    return MethodContext(
+        nn.Module(), tuple(connections), raw, CurrentMasks(connections), None, None, 0, torch.device("cpu")
+    )
 
 
 def rows(*kept: int, width: int) -> Tensor:

@@ -6,7 +6,18 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from harness import Band, Connection, DensityBudget, Masks, MethodContext, Prune, Train, TrainingBudget, select
+from harness import (
+    Band,
+    Connection,
+    CurrentMasks,
+    DensityBudget,
+    Masks,
+    MethodContext,
+    Prune,
+    Train,
+    TrainingBudget,
+    select,
+)
 from harness_random.method import Random, RandomOptions
 
 
@@ -18,7 +29,7 @@ def connection(name: str, *shape: int) -> Connection:
 def context(connections: Sequence[Connection], seed: int = 0) -> MethodContext:
     raw = {c.parameter: torch.zeros(c.shape) for c in connections}
     return MethodContext(
-        nn.Module(), tuple(connections), raw, Masks.full(connections), None, None, seed, torch.device("cpu")
+        nn.Module(), tuple(connections), raw, CurrentMasks(connections), None, None, seed, torch.device("cpu")
     )
 
 

@@ -123,10 +123,10 @@ def test_heads_and_neurons_of_gpt2_are_pruned_and_gone() -> None:
             )
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     prune(built, Prune())
-    assert built.masks is not None
+    assert built.current.hard is not None
     alive = {}
     for i in range(2):
-        weight = {c.name: built.masks[c.name] for c in scope if c.name.startswith(f"block{i}.")}
+        weight = {c.name: built.current.hard[c.name] for c in scope if c.name.startswith(f"block{i}.")}
         heads = weight[f"block{i}.attn.out"][0].reshape(4, 4)
         assert torch.equal(heads.any(1), heads.all(1))
         alive[f"heads{i}"] = heads[:, 0].nonzero().flatten()

@@ -69,10 +69,10 @@ def test_pruning_keeps_the_largest_and_zeroes_the_rest(tmp_path: Path) -> None:
     keep = round(0.4 * 194)
     flat = torch.cat([region.abs().reshape(-1) for region in before.values()])
     threshold = flat.sort(descending=True).values[keep - 1]
-    assert net.masks is not None and net.context.masks is net.masks and not net.soft
-    assert sum(net.masks.kept.values()) == keep
+    assert net.current.hard is not None and net.context.masks is net.current.hard and not net.soft
+    assert sum(net.current.hard.kept.values()) == keep
     for name, region in regions(net).items():
-        assert torch.equal(net.masks[name], before[name].abs() >= threshold)
+        assert torch.equal(net.current.hard[name], before[name].abs() >= threshold)
         assert torch.equal(region, torch.where(before[name].abs() >= threshold, before[name], 0.0))
 
 
@@ -80,36 +80,36 @@ def test_pruning_keeps_the_largest_and_zeroes_the_rest(tmp_path: Path) -> None:
 def test_counts_per_connection(tmp_path: Path, distribution: str, granularity: str) -> None:
     net = network(tmp_path)
     prune(net, Prune(distribution=distribution, granularity=granularity))  # type: ignore[arg-type]
-    assert net.masks is not None
-    assert sum(net.masks.kept.values()) == round(0.4 * 194)
+    assert net.current.hard is not None
+    assert sum(net.current.hard.kept.values()) == round(0.4 * 194)
     if distribution == "uniform":
-        assert all(abs(net.masks.kept[name] - 0.4 * size) < 1 for name, size in SIZES.items())
+        assert all(abs(net.current.hard.kept[name] - 0.4 * size) < 1 for name, size in SIZES.items())
     else:  # 78 over 16 + 18 + 13 + 11 = 58
         shares = {"first": 16, "second": 18, "out.first": 13, "out.second": 11}
-        assert all(abs(net.masks.kept[name] - 78 / 58 * share) < 1 for name, share in shares.items())
+        assert all(abs(net.current.hard.kept[name] - 78 / 58 * share) < 1 for name, share in shares.items())
 
 
 def test_a_fraction_is_of_what_remains(tmp_path: Path) -> None:
     net = network(tmp_path)
     for _ in range(3):
         prune(net, Prune(fraction=0.2))
-    assert net.masks is not None
-    assert sum(net.masks.kept.values()) == 99  # 194 - 39 = 155, - 31 = 124, - 25 = 99
+    assert net.current.hard is not None
+    assert sum(net.current.hard.kept.values()) == 99  # 194 - 39 = 155, - 31 = 124, - 25 = 99
     net = network(tmp_path)
     for _ in range(2):
         prune(net, Prune(fraction=0.2, distribution="uniform"))
-    assert net.masks is not None
+    assert net.current.hard is not None
     # 60 - 12 - 10, 80 - 16 - 13, 30 - 6 - 5, 24 - 5 - 4
-    assert net.masks.kept == {"first": 38, "second": 51, "out.first": 19, "out.second": 15}
+    assert net.current.hard.kept == {"first": 38, "second": 51, "out.first": 19, "out.second": 15}
 
 
 def test_what_a_fraction_asks_for_is_a_density_of_all_weights(tmp_path: Path) -> None:
     net = network(tmp_path)
     prune(net, Prune(density=0.5))
-    assert net.masks is not None
-    whole = _budget(net, Prune(fraction=0.2), net.masks)
+    assert net.current.hard is not None
+    whole = _budget(net, Prune(fraction=0.2), net.current.hard)
     assert (whole.keep, whole.requested, whole.per_connection) == (97 - 19, 78 / 194, None)
-    each = _budget(net, Prune(fraction=0.2, distribution="uniform"), net.masks)
+    each = _budget(net, Prune(fraction=0.2, distribution="uniform"), net.current.hard)
     assert each.per_connection is not None
     assert each.keep == sum(each.per_connection.values()) and each.requested == each.keep / 194
 
@@ -117,27 +117,27 @@ def test_what_a_fraction_asks_for_is_a_density_of_all_weights(tmp_path: Path) ->
 def test_pruning_again_only_removes(tmp_path: Path) -> None:
     net = network(tmp_path)
     prune(net, Prune(density=0.6))
-    assert net.masks is not None
-    first = net.masks
+    assert net.current.hard is not None
+    first = net.current.hard
     with torch.no_grad():  # scores of pruned weights are large again: they must not come back
         for c in net.connections:
             c.region(net.module.get_parameter(c.parameter))[~first[c.name]] = 1000
     prune(net, Prune(density=0.3))
-    assert sum(first.kept.values()) == round(0.6 * 194) and sum(net.masks.kept.values()) == round(0.3 * 194)
-    assert not any((net.masks[name] & ~first[name]).any() for name in first)
+    assert sum(first.kept.values()) == round(0.6 * 194) and sum(net.current.hard.kept.values()) == round(0.3 * 194)
+    assert not any((net.current.hard[name] & ~first[name]).any() for name in first)
     assert not any((region == 1000).any() for region in regions(net).values())
 
 
 def test_pruned_weights_stay_pruned_whatever_their_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = network(tmp_path)
     prune(net, Prune(density=0.6))
-    assert net.masks is not None
-    first = net.masks
+    assert net.current.hard is not None
+    first = net.current.hard
     negative = {name: -region.abs() for name, region in regions(net).items()}  # the pruned ones are the highest
     monkeypatch.setattr(net.method, "scores", lambda context: negative)
     prune(net, Prune(density=0.3))
-    assert sum(net.masks.kept.values()) == round(0.3 * 194)
-    assert not any((net.masks[name] & ~first[name]).any() for name in first)
+    assert sum(net.current.hard.kept.values()) == round(0.3 * 194)
+    assert not any((net.current.hard[name] & ~first[name]).any() for name in first)
 
 
 def test_exponents_lead_to_the_density_in_equal_fractions(tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ def test_exponents_lead_to_the_density_in_equal_fractions(tmp_path: Path) -> Non
     kept = []
     for exponent in (1 / 3, 2 / 3, 1.0):
         prune(net, Prune(exponent=exponent))
-        assert net.masks is not None
-        kept.append(sum(net.masks.kept.values()))
+        assert net.current.hard is not None
+        kept.append(sum(net.current.hard.kept.values()))
     assert kept == [round(0.4 ** (1 / 3) * 194), round(0.4 ** (2 / 3) * 194), 78]
 
 
@@ -165,7 +165,7 @@ def test_the_method_has_the_last_word(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(net.method, "refine", refine)
     prune(net, Prune())
     assert (net.module.get_parameter("first.weight") == 0).all()
-    assert net.masks is not None and net.masks.kept["first"] == 0
+    assert net.current.hard is not None and net.current.hard.kept["first"] == 0
 
 
 # --- rewind -----------------------------------------------------------------------------------
@@ -176,13 +176,13 @@ def test_rewinding_brings_back_survivors_and_everything_unmasked(tmp_path: Path)
     prune(net, Prune())
     target = initial(net)
     set_back(net, target)
-    assert net.masks is not None
+    assert net.current.hard is not None
     for c in net.connections:
-        assert torch.equal(regions(net)[c.name], c.region(target[c.parameter]) * net.masks[c.name])
+        assert torch.equal(regions(net)[c.name], c.region(target[c.parameter]) * net.current.hard[c.name])
     for name, tensor in net.module.state_dict().items():
         if name not in ("first.weight", "second.weight", "out.weight"):
             assert torch.equal(tensor, target[name]), name
-    assert sum(net.masks.kept.values()) == 78
+    assert sum(net.current.hard.kept.values()) == 78
 
 
 # --- reinitialise -----------------------------------------------------------------------------
@@ -224,12 +224,12 @@ def test_coins_are_fair_reproducible_and_never_revive_a_weight(tmp_path: Path) -
         torch.rand(3)
         reinitialise(net, Reinitialize("random_sign", 0.5), 2)
         found.append({name: region.clone() for name, region in regions(net).items()})
-    assert net.masks is not None
+    assert net.current.hard is not None
     for name, region in found[1].items():
         assert torch.equal(region, found[0][name])
-        assert torch.equal(region.abs(), 0.5 * net.masks[name])
-    flat = torch.cat([region[net.masks[name]] for name, region in found[0].items()])
-    old = torch.cat([trained[name][net.masks[name]] for name in found[0]])
+        assert torch.equal(region.abs(), 0.5 * net.current.hard[name])
+    flat = torch.cat([region[net.current.hard[name]] for name, region in found[0].items()])
+    old = torch.cat([trained[name][net.current.hard[name]] for name in found[0]])
     assert 20 < (flat > 0).sum() < 58  # of 78
     assert 20 < (flat.sign() == old).sum() < 58
 
@@ -241,9 +241,9 @@ def test_fresh_weights_are_another_draw_under_the_same_mask(tmp_path: Path, othe
     before = {name: tensor.clone() for name, tensor in net.module.state_dict().items()}
     reinitialise(net, Reinitialize("fresh", others=others), 2)  # type: ignore[arg-type]
     fresh, first = initial(net, draw=3), initial(net)
-    assert net.masks is not None
+    assert net.current.hard is not None
     for c in net.connections:
-        kept = net.masks[c.name]
+        kept = net.current.hard[c.name]
         assert torch.equal(regions(net)[c.name], c.region(fresh[c.parameter]) * kept)
         assert not (c.region(fresh[c.parameter])[kept] == c.region(first[c.parameter])[kept]).any()
     expected = fresh if others == "initial" else before
@@ -255,13 +255,13 @@ def test_masks_hold_over_a_reinitialisation_within_a_composed_method(tmp_path: P
     net = network(tmp_path, "note: none", use="soft, program: train")
     assert net.attached and net.method.mode == "composed"
     generator = torch.Generator().manual_seed(5)
-    net.masks = Masks({c.name: torch.rand(c.shape, generator=generator) < 0.5 for c in net.connections})
+    net.current.hard = Masks({c.name: torch.rand(c.shape, generator=generator) < 0.5 for c in net.connections})
     net.soft = True
     reinitialise(net, Reinitialize("fresh"), 0)
     fresh = initial(net, draw=1)
     assert not net.soft
     for c in net.connections:
-        assert torch.equal(regions(net)[c.name], c.region(fresh[c.parameter]) * net.masks[c.name])
+        assert torch.equal(regions(net)[c.name], c.region(fresh[c.parameter]) * net.current.hard[c.name])
 
 
 # --- inherit ----------------------------------------------------------------------------------

@@ -22,32 +22,32 @@ def kept_of(lab, matched: str, **keys: str):
 
 def test_a_hard_match_has_the_others_count_to_one_weight(lab) -> None:
     wide, other, record = kept_of(lab, "{use: random, density: {match: wide, by: hard}}")
-    assert wide.masks is not None and other.masks is not None
-    assert sum(other.masks.kept.values()) == sum(wide.masks.kept.values()) == record["density"]["kept"] < 194
-    assert other.masks.kept != wide.masks.kept
-    assert record["density"]["requested"] == wide.masks.density
+    source, own = wide.context.masks, other.context.masks
+    assert sum(own.kept.values()) == sum(source.kept.values()) == record["density"]["kept"] < 194
+    assert own.kept != source.kept
+    assert record["density"]["requested"] == source.density
 
 
 def test_a_soft_match_has_the_soft_density(lab) -> None:
     wide, other, record = kept_of(lab, "{use: random, density: {match: wide, by: soft}}")
     soft = wide.method.soft_densities()
     mean = sum(soft[c.name] * c.size for c in wide.connections) / 194
-    assert wide.masks is not None and other.masks is not None
-    assert sum(other.masks.kept.values()) == round(194 * mean) != sum(wide.masks.kept.values())
+    source, own = wide.context.masks, other.context.masks
+    assert sum(own.kept.values()) == round(194 * mean) != sum(source.kept.values())
     assert record["density"]["requested"] == pytest.approx(mean)
 
 
 def test_a_match_by_layer_has_every_count(lab) -> None:
     wide, other, _ = kept_of(lab, "{use: random, density: {match: wide, by: per_layer}}")
-    assert wide.masks is not None and other.masks is not None
-    assert other.masks.kept == wide.masks.kept and other.masks.digest() != wide.masks.digest()
+    source, own = wide.context.masks, other.context.masks
+    assert own.kept == source.kept and own.digest() != source.digest()
 
 
 def test_a_match_in_another_scope_is_scaled(lab) -> None:
     wide, other, _ = kept_of(lab, "{use: random, density: {match: wide, by: hard}, scope: [dense]}")
-    assert wide.masks is not None and other.masks is not None
-    assert sum(other.masks.sizes.values()) == 140
-    assert sum(other.masks.kept.values()) == round(140 * sum(wide.masks.kept.values()) / 194)
+    source, own = wide.context.masks, other.context.masks
+    assert sum(own.sizes.values()) == 140
+    assert sum(own.kept.values()) == round(140 * sum(source.kept.values()) / 194)
     with pytest.raises(HarnessError, match="can only be taken from a cell with the same connections"):
         kept_of(lab, "{use: random, density: {match: wide, by: per_layer}, scope: [dense]}")
 
@@ -75,9 +75,10 @@ def test_a_source_is_what_the_other_cell_left(lab) -> None:
     cells = here.cells("{first: {use: programmed, program: prune, density: 0.5}, heir: {source: first}}")
     first = here.network(cells["first"])
     source = here.runner._builder._source(cells["heir"].stages[-1], first.connections)
-    assert source is not None and first.masks is not None
-    assert source.masks.digest() == first.masks.digest() and source.spent["steps"] == 70
-    assert source.densities == {name: (k, k / first.masks.sizes[name]) for name, k in first.masks.kept.items()}
+    assert source is not None and first.current.hard is not None
+    assert source.masks.digest() == first.current.hard.digest() and source.spent["steps"] == 70
+    assert {name: row.kept for name, row in source.densities.items()} == first.current.hard.kept
+    assert all(row.mean == row.hard == row.kept / row.size for row in source.densities.values())
     for name, tensor in first.module.state_dict().items():
         assert torch.equal(source.weights[name], tensor)
 

@@ -402,12 +402,13 @@ def test_selection_restores_weights_and_masks_of_the_chosen_step(tmp_path: Path,
     best = max(checks, key=lambda row: row[3]["accuracy"])
     assert chosen[:3] == [best[0], best[1], "chosen"] and best[1] < 40
     network = runner.restored(cell.stages[-1], cell.cell)
-    weights = network.weights(hooks=False)
+    weights = network.begin_phase(hooks=False)
     found = runner.evaluate(network, weights, runner.benchmark(cell.cell.benchmark_part), "validation", "hard")
     assert found.values == best[3]
-    assert network.masks is not None
+    assert network.current.hard is not None
     closed = sum(
-        mask.numel() - kept for mask, kept in zip(network.masks.values(), network.masks.kept.values(), strict=True)
+        mask.numel() - kept
+        for mask, kept in zip(network.current.hard.values(), network.current.hard.kept.values(), strict=True)
     )
     assert sum(weights.zeros().values()) == closed
 
@@ -444,9 +445,9 @@ def test_a_rewind_after_a_composed_training_holds_its_hard_masks(tmp_path: Path,
     state = outcome(tmp_path, cell)[-1][0]
     network = runner.restored(cell.stages[-1], cell.cell)
     initial = initial_module(network.architecture, 3).state_dict()
-    assert not state["soft"] and network.masks is not None
+    assert not state["soft"] and network.current.hard is not None
     for c in network.connections:
-        kept = c.region(initial[c.parameter]) * network.masks[c.name]
+        kept = c.region(initial[c.parameter]) * network.current.hard[c.name]
         assert torch.equal(c.region(state["weights"][c.parameter]), kept)
     assert torch.equal(state["weights"]["norm.weight"], initial["norm.weight"])
 

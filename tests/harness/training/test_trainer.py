@@ -56,8 +56,7 @@ def network(dtype: torch.dtype = torch.float64) -> tuple[nn.Module, tuple[Connec
 
 
 def context_of(module: nn.Module, weights: Weights) -> MethodContext:
-    masks = weights.full_masks()
-    return MethodContext(module, weights.connections, weights.raw, masks, None, None, 5, CPU)
+    return MethodContext(module, weights.connections, weights.raw, weights.current, None, None, 5, CPU)
 
 
 def training(**options: Any) -> Training:

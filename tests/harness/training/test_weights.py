@@ -342,7 +342,7 @@ def test_dense_weights_are_left_alone() -> None:
     gradient = net.a.weight.grad
     weights.pull_back()
     assert net.a.weight.grad is gradient and weights.masks is None
-    assert weights.full_masks().density == 1.0
+    assert weights.current.full.density == 1.0
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
