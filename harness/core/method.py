@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.core.architecture import Architecture, NoOptions
 from harness.core.connection_density import ConnectionDensity
-from harness.core.connections import Connection
+from harness.core.connections import Connection, Kind
 from harness.core.current_masks import CurrentMasks
 from harness.core.densities import DensityBudget
 from harness.core.masks import Masks
@@ -148,6 +148,7 @@ class SparsityMethod(ABC, Generic[OptionsT]):
             effective weights are a differentiable function of raw weights and own parameters.
         takes_density: whether a suite must, may or must not give a density.
         takes_source: whether a suite must, may or must not name a cell to start from.
+        kinds: what it masks; connections of other kinds are never in its scope.
     """
 
     Options: ClassVar[type[BaseModel]] = NoOptions
@@ -155,6 +156,7 @@ class SparsityMethod(ABC, Generic[OptionsT]):
     mode: ClassVar[Literal["projected", "composed"]] = "projected"
     takes_density: ClassVar[Use] = "required"
     takes_source: ClassVar[Use] = "never"
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"weight"})
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options
@@ -217,7 +219,10 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         return masks
 
     def compose(self, connection: Connection, raw: Tensor) -> Tensor:
-        """Effective weights of one connection, differentiable, same shape as ``raw`` (composed mode)."""
+        """Effective weights of one connection, differentiable, same shape as ``raw`` (composed mode).
+
+        Of an attention mask ``raw`` is zeros, and the result is added to the scores.
+        """
         raise NotImplementedError(f"{type(self).__name__} is in composed mode but has no compose()")
 
     def effective(self, raw: Mapping[str, Tensor], connections: Sequence[Connection]) -> Mapping[str, Tensor]:
@@ -260,7 +265,7 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         """Weights of one connection in the final network, same shape as ``raw`` (composed mode); final masks go on top.
 
         What hard evaluation and export compute with. Default: ``raw``; for soft thresholds or gates with values
-        between 0 and 1, the effective weights.
+        between 0 and 1, the effective weights. Closed entries of an attention mask get ``CLOSED`` instead of zero.
         """
         return raw
 

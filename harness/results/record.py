@@ -6,9 +6,11 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.core.benchmark import Benchmark, Measurement
+from harness.core.connections import weights_among
 from harness.core.data import Split
 from harness.errors import BadScore, Diverged, HarnessError, WrongCount
 from harness.formatting import not_finite
@@ -20,6 +22,7 @@ from harness.stages.scoring import Checked
 if TYPE_CHECKING:
     import torch
 
+    from harness.core.connection_density import ConnectionDensity
     from harness.core.connections import Connection
     from harness.core.masks import Masks
     from harness.registry.plugins import Registry
@@ -174,9 +177,14 @@ def _source(registry: Registry, part: Part) -> dict[str, Any]:
 def _densities(planned: PlannedCell, network: Network, hard: Masks | None) -> dict[str, Any]:
     """Requested, and what the final masks keep: checked against each other."""
     cell = planned.cell
-    table = network.densities(hard)
+    everything = network.densities(hard)
+    table = {name: row for name, row in everything.items() if row.kind == "weight"}
     size, kept = sum(row.size for row in table.values()), sum(row.kept for row in table.values())
     soft = any(row.soft is not None for row in table.values())
+    apart = {name: row for name, row in everything.items() if name not in table}
+    found = {"attention": _attention(apart)} if apart else {}
+    if any(row.pairs is not None for row in table.values()):
+        found["pairs"] = _pairs(table)
     return {
         "requested": network.context.budget.requested if network.context.budget else cell.density,
         "match": {"cell": planned.match_id, "by": cell.match_by} if planned.match_id else None,
@@ -188,7 +196,21 @@ def _densities(planned: PlannedCell, network: Network, hard: Masks | None) -> di
         "size": size,
         "other_count": _other_count(network, {name: row.kept for name, row in table.items()}),
         "connections": {name: {"size": row.size, "kept": row.kept, "soft": row.soft} for name, row in table.items()},
+        **found,
     }
+
+
+def _pairs(table: Mapping[str, ConnectionDensity]) -> dict[str, int]:
+    """Kept and size where connections count in units of their own: pairs (out, in), or weights."""
+    kept = sum(row.kept if row.pairs is None else row.pairs for row in table.values())
+    return {"kept": kept, "size": sum(row.size if row.pairs is None else prod(row.shape[:2]) for row in table.values())}
+
+
+def _attention(table: Mapping[str, ConnectionDensity]) -> dict[str, Any]:
+    """Attention masks, which are no weights: entries (query, key) that are open."""
+    kept, size = sum(row.kept for row in table.values()), sum(row.size for row in table.values())
+    rows = {name: {"size": row.size, "kept": row.kept, "soft": row.soft} for name, row in table.items()}
+    return {"mask": kept / size, "kept": kept, "size": size, "connections": rows}
 
 
 def _other_count(network: Network, kept: Mapping[str, int]) -> str | None:
@@ -200,8 +222,9 @@ def _other_count(network: Network, kept: Mapping[str, int]) -> str | None:
     budget, method = network.context.budget, network.method
     if budget is None:
         return None
-    pairs = [("", budget.keep, sum(kept.values()), network.connections)]
-    for c in network.connections if budget.per_connection is not None else ():
+    own = weights_among(network.connections)
+    pairs = [("", budget.keep, sum(kept.values()), own)]
+    for c in own if budget.per_connection is not None else ():
         assert budget.per_connection is not None
         pairs.append((f" in {c.name}", budget.per_connection[c.name], kept[c.name], (c,)))
     reasons = []

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from harness.core.connections import weights_among
 from harness.core.densities import DensityBudget, select
 from harness.core.masks import Masks
 from harness.core.phases import Prune, Reinitialize
@@ -24,19 +25,20 @@ def prune(network: Network, phase: Prune) -> None:
     scores = {}
     for name, score in network.method.scores(context).items():
         scores[name] = score.detach().float().masked_fill(~current[name], float("-inf"))
-    chosen = select(scores, budget, network.connections, phase.distribution, phase.granularity)
-    masks = network.method.refine(chosen, context)
+    chosen = select(scores, budget, weights_among(network.connections), phase.distribution, phase.granularity)
+    masks = network.method.refine(Masks({**current, **chosen}), context)
     weights.hold(masks)
     network.soft = False
 
 
 def _budget(network: Network, phase: Prune, current: Masks) -> DensityBudget:
     """How many weights the phase keeps; see :class:`harness.core.phases.Prune`."""
+    connections = weights_among(network.connections)
     if phase.density is not None:
-        return DensityBudget.of(phase.density, network.connections)
+        return DensityBudget.of(phase.density, connections)
     if phase.fraction is not None:
-        kept = current.kept
-        size = sum(c.size for c in network.connections)
+        kept = {c.name: int(current[c.name].sum()) for c in connections}
+        size = sum(c.size for c in connections)
         if phase.distribution == "global":
             left = sum(kept.values()) - round(phase.fraction * sum(kept.values()))
             return DensityBudget(left, left / size)
@@ -45,7 +47,7 @@ def _budget(network: Network, phase: Prune, current: Masks) -> DensityBudget:
     if network.context.budget is None:
         raise ValueError("a Prune phase without fraction or density needs a density in the suite")
     whole = network.context.budget
-    return whole if phase.exponent == 1 else DensityBudget.of(whole.requested**phase.exponent, network.connections)
+    return whole if phase.exponent == 1 else DensityBudget.of(whole.requested**phase.exponent, connections)
 
 
 @torch.no_grad()
@@ -95,7 +97,7 @@ def reinitialise(network: Network, phase: Reinitialize, index: int) -> None:
     parameters = dict(network.module.named_parameters())
     if phase.others == "initial":
         network.module.load_state_dict(fresh)
-    for connection in network.connections:
+    for connection in weights_among(network.connections):
         region = connection.region(parameters[connection.parameter].detach())
         if phase.weights == "fresh":
             region.copy_(connection.region(fresh[connection.parameter]))

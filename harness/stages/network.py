@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.connection_density import ConnectionDensity, connection_densities
-from harness.core.connections import Connection
+from harness.core.connections import Connection, weights_among
 from harness.core.current_masks import CurrentMasks
 from harness.core.densities import DensityBudget
 from harness.core.masks import Masks
@@ -117,7 +117,7 @@ class Network:
         """
         method = self.method if hooks else None
         weights = Weights(self.module, self.connections, self.current, method)
-        self.context.raw = weights.raw
+        self.context.raw = weights.inputs
         return weights
 
     def initial(self, draw: int = 0) -> nn.Module:
@@ -148,7 +148,7 @@ class NetworkBuilder:
             cell.architecture_part.options, spec
         )
         method = self._registry.get("method", cell.method_part.plugin)(cell.method_part.options)
-        scope = cell.in_scope(architecture.connections())
+        scope = cell.in_scope(architecture.connections(), method.kinds)
         budget = self._budget(stage, scope)
         adapted = method.adapt(architecture, scope, budget)
         if adapted is not architecture and cell.architecture_part.weights is not None:
@@ -156,12 +156,12 @@ class NetworkBuilder:
         architecture = adapted
         module = initial_module(architecture, cell.seed, draw, cell.architecture_part.weights).to(self._device)
         everything = architecture.connections()
-        connections = cell.in_scope(everything)
-        parameters = dict(module.named_parameters())
+        connections = cell.in_scope(everything, method.kinds)
+        tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         context = MethodContext(
             model=module,
             connections=connections,
-            raw={c.parameter: parameters[c.parameter] for c in connections},
+            raw={c.parameter: tensors[c.parameter] for c in connections},
             current=CurrentMasks(connections, self._device),
             budget=budget,
             source=self._source(stage, connections),
@@ -176,7 +176,7 @@ class NetworkBuilder:
         return Network(cell, architecture, module, connections, method, context, attached)
 
     def _budget(self, stage: Stage, connections: tuple[Connection, ...]) -> DensityBudget | None:
-        cell = stage.cell
+        cell, connections = stage.cell, weights_among(connections)
         if stage.density_from is None:
             return (
                 DensityBudget.of(cell.density, connections) if cell.match is None and cell.density is not None else None
@@ -184,7 +184,7 @@ class NetworkBuilder:
         manifest = self._store.manifest(stage.density_from)
         if manifest is None:
             raise HarnessError(f"the stage that gives the density, {stage.density_from}, is not finished")
-        theirs = _table(manifest)
+        theirs = {name: row for name, row in _table(manifest).items() if row.kind == "weight"}
         kept = sum(row.kept for row in theirs.values())
         size = sum(row.size for row in theirs.values())
         own = sum(c.size for c in connections)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.core.architecture import Architecture
-from harness.core.connections import Band
+from harness.core.connections import Band, Connection
 from harness.core.data import DataSpec
 from harness.core.units import UnitGroup
 from harness.testing.checks import Options, equal, maker, require
@@ -70,7 +70,9 @@ def _check_network(architecture: Architecture[Any]) -> None:
 
 def _check_connections(architecture: Architecture[Any]) -> None:
     name, connections = type(architecture).__name__, list(architecture.connections())
-    parameters = dict(_built(architecture, 1).named_parameters())
+    module = _built(architecture, 1)
+    parameters = dict(module.named_parameters())
+    buffers = {n: buffer for n, buffer in module.named_buffers() if n not in module.state_dict()}
     require(bool(connections), f"{name}.connections() is empty: nothing could be masked")
     require(connections == list(architecture.connections()), f"{name}.connections() differs between two calls")
     names = [c.name for c in connections]
@@ -82,10 +84,9 @@ def _check_connections(architecture: Architecture[Any]) -> None:
     covered: dict[str, Tensor] = {}
     for c in connections:
         what = f"{name}: connection '{c.name}'"
-        require(
-            c.parameter in parameters, f"{what}: the module has no parameter '{c.parameter}'; it has {list(parameters)}"
-        )
-        covered.setdefault(c.parameter, torch.zeros(parameters[c.parameter].shape, dtype=torch.int32))
+        known, sort = (buffers, "buffer outside state_dict()") if c.kind == "attention" else (parameters, "parameter")
+        require(c.parameter in known, f"{what}: the module has no {sort} '{c.parameter}'; it has {list(known)}")
+        covered.setdefault(c.parameter, torch.zeros(known[c.parameter].shape, dtype=torch.int32))
         try:
             region = c.region(covered[c.parameter])
         except (RuntimeError, IndexError) as error:
@@ -100,9 +101,31 @@ def _check_connections(architecture: Architecture[Any]) -> None:
             sizes = f"target size {c.target.size} and source size {c.source.size}"
             require(fits, f"{what}: shape {c.shape} does not divide {sizes} (grouped weights may be smaller)")
         for band in (c.source, c.target):
-            known = bands.setdefault(band.name, band)
-            require(band == known, f"{what}: band '{band.name}' is {band} here and {known} elsewhere")
+            first = bands.setdefault(band.name, band)
+            require(band == first, f"{what}: band '{band.name}' is {band} here and {first} elsewhere")
             require(band.depth >= 0, f"{what}: band '{band.name}' has depth {band.depth}: counted from 0")
+        if c.kind == "attention":
+            _check_attention(what, module, c, buffers[c.parameter], _examples(architecture.data)[0])
+
+
+@torch.no_grad()
+def _check_attention(what: str, module: nn.Module, connection: Connection, bias: Tensor, inputs: Tensor) -> None:
+    """Added to the scores before the softmax: what is the same for all keys of a query cancels, other biases act."""
+    require(not bool(bias.any()), f"{what}: '{connection.parameter}' must be zeros, which mask nothing")
+    module.eval()
+    region, generator = connection.region(bias), torch.Generator().manual_seed(0)
+    before: Tensor = module(inputs)
+    region += torch.randn(region.shape[0], 1, *region.shape[2:], generator=generator)
+    same: Tensor = module(inputs)
+    region += 3 * torch.randn(region.shape, generator=generator)
+    other: Tensor = module(inputs)
+    region.zero_()
+    require(
+        bool(torch.allclose(before, same, rtol=1e-3, atol=1e-5)),
+        f"{what}: a number added for all keys of a query changes the output: add '{connection.parameter}' to the "
+        "scores before the softmax, with queries as rows",
+    )
+    require(not torch.equal(before, other), f"{what}: '{connection.parameter}' changes nothing: add it to the scores")
 
 
 def _check_units(architecture: Architecture[Any]) -> None:
