@@ -50,12 +50,18 @@ class ParameterGroup:
         lr: learning rate at the peak of the schedule.
         weight_decay: decoupled, 0 by default.
         schedule: ``same`` follows the weights' schedule, ``constant`` stays at ``lr``.
+        name: what records call them.
+        in_network: True: the final network cannot be told without these numbers, so they are counted with its own.
+            False: it can, because they only shaped masks or have become part of the weights. None, where nothing is
+            said, is False; a method whose :meth:`SparsityMethod.final` depends on them must say which.
     """
 
     parameters: Sequence[nn.Parameter]
     lr: float
     weight_decay: float = 0.0
     schedule: Schedule = "constant"
+    name: str = "own"
+    in_network: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

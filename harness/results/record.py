@@ -66,7 +66,10 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
         zeros = weights.zeros()  # of exactly the weights that were scored
         nonzero = weights.nonzero_total()
     total = sum(p.numel() for p in network.module.parameters())
-    densities |= {"true_zeros": sum(zeros.values()) / max(1, densities["size"]), "total": nonzero / total}
+    added, trained_only = network.own_parameters(in_network=True), network.own_parameters(in_network=False)
+    left = (nonzero + sum(added.values())) / total
+    densities |= {"true_zeros": sum(zeros.values()) / max(1, densities["size"]), "total": left}
+    densities |= {"added": added} if added else {}
     for name, count in zeros.items():
         densities["connections"][name]["zeros"] = count
     test, validation = found["test"], found["validation"]
@@ -76,6 +79,8 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
     spent = network.spent
     record = _head(planned, registry)
     record["architecture"]["parameters"] = total
+    if trained_only:
+        record["method"]["trained_only"] = trained_only
     if masks == "hard" and network.soft:
         record["method"]["final_differs"] = network.method.final_differs()
     soft = masks == "soft" and network.soft

@@ -128,6 +128,17 @@ class Network:
         """The masks that hard evaluation applies; None for a dense network."""
         return self.method.final_masks(self.context) if self.soft else self.current.hard
 
+    def own_parameters(self, in_network: bool) -> dict[str, int]:
+        """How many numbers of its own, by name, the method leaves in the final network, or had for training alone.
+
+        Only a network that computes with the method's effective weights can need them. Asked at a program's end.
+        """
+        found: dict[str, int] = {}
+        for group in self.method.parameter_groups() if self.attached else ():
+            if (self.soft and bool(group.in_network)) == in_network:
+                found[group.name] = found.get(group.name, 0) + sum(p.numel() for p in group.parameters)
+        return found
+
     def densities(self, hard: Masks | None) -> dict[str, ConnectionDensity]:
         """The table of densities under ``hard`` masks, with the soft ones where the network runs with such."""
         return connection_densities(self.connections, hard, self.method.soft_densities() if self.soft else None)

@@ -148,6 +148,7 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
         if network.soft:
             if last:
                 _check_final(name, network, weights)
+                _check_declared(name, network)
             weights.materialise()
 
 
@@ -207,6 +208,29 @@ def _check_final(name: str, network: Network, weights: Weights) -> None:
         f"{name}: the final network's outputs differ from the trained one's by {difference:.2g} of the largest: "
         "return the trained values from final(), or say in final_differs() why they differ",
     )
+
+
+@torch.no_grad()
+def _check_declared(name: str, network: Network) -> None:
+    """A final network that depends on own parameters says whether it needs them beside its weights."""
+    method, context = network.method, network.context
+
+    def final() -> dict[str, Tensor]:
+        return {c.name: method.final(c, context.weight(c).clone()).clone() for c in context.connections}
+
+    for group in method.parameter_groups():
+        before = final()
+        values = [parameter.clone() for parameter in group.parameters]
+        for parameter in group.parameters:
+            parameter.add_(0.5)
+        depends = not equal(before, final())
+        for parameter, value in zip(group.parameters, values, strict=True):
+            parameter.copy_(value)
+        require(
+            not depends or group.in_network is not None,
+            f"{name}.final() depends on the parameters '{group.name}': say in parameter_groups() whether the final "
+            "network needs them beside its weights (in_network=True, they count) or has them in its weights (False)",
+        )
 
 
 def _check_masks(name: str, hook: str, masks: Masks, connections: Sequence[Connection]) -> None:

@@ -156,6 +156,7 @@ def test_code_in_the_documents_is_python(path):
         ("TwoLayers", harness.testing.check_architecture),
         ("Attending", harness.testing.check_architecture),
         ("WholeNeurons", harness.testing.check_method),
+        ("Thresholds", harness.testing.check_method),
     ],
 )
 def test_the_plugins_of_the_documents_keep_their_contract(name, check):

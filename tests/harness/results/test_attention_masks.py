@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,40 +14,6 @@ from harness.errors import UserError
 from harness.testing import check_architecture, check_method
 from harness.training.weights import Weights
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "plugins.md"
-PYTHON: list[str] = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(encoding="utf8"), re.M | re.S)
-MORE = """
-from harness import Entry, Prune, Train, hookimpl
-
-
-class Windowed(SparsityMethod):
-    '''Projected: half of the weights; a query sees itself and earlier keys, but query 5 nothing.'''
-
-    kinds = frozenset({"weight", "attention"})
-
-    def program(self, budget):
-        return [Prune(), Train(budget.steps, hooks=False)]
-
-    def scores(self, context):
-        return {c.name: context.weight(c).abs() for c in context.connections if c.kind == "weight"}
-
-    def refine(self, masks, context):
-        assert masks["seen"].all()
-        earlier = torch.ones(8, 8, dtype=torch.bool).tril()
-        earlier[5] = False
-        return Masks({**masks, "seen": earlier})
-
-
-@hookimpl
-def harness_register_architectures():
-    return [Entry("attending", Attending, "attention between the rows of an image")]
-
-
-@hookimpl
-def harness_register_methods():
-    return [Entry("gates", Gates, "soft gates on attention"), Entry("windowed", Windowed, "half, and a window")]
-"""
-PLUGIN = "\n".join([block for block in PYTHON if "class Attending(" in block or "class Gates(" in block] + [MORE])
 SUITE = {
     "architectures": "{attending: {}}",
     "benchmarks": "digits",
@@ -58,9 +22,9 @@ SUITE = {
 
 
 @pytest.fixture
-def code() -> dict[str, Any]:
+def code(attention_plugin: str) -> dict[str, Any]:
     scope: dict[str, Any] = {}
-    exec(PLUGIN, scope)
+    exec(attention_plugin, scope)
     return scope
 
 
@@ -82,6 +46,7 @@ def test_the_documents_code_keeps_its_contract(code: dict[str, Any]) -> None:
     check_architecture(code["Attending"])
     network = code["Attending"](NoOptions(), DataSpec("classification", (1, 8, 8), 10, examples=32))
     check_method(code["Gates"], architecture=network)
+    check_method(code["SoftGates"], architecture=network)
     check_method(code["Windowed"], architecture=network, density=0.5)
 
 
@@ -150,8 +115,8 @@ def test_queries_rows_and_heads_find_their_axes() -> None:
     assert module.get_buffer("bias").nonzero().tolist() == [[0, 1, 2]]
 
 
-def test_records_count_attention_apart(lab) -> None:
-    here = lab(PLUGIN)
+def test_records_count_attention_apart(lab, attention_plugin: str) -> None:
+    here = lab(attention_plugin)
     soft = here.records("{m: {use: gates}}", **SUITE)["m"]
     parameters = 8 * 24 + 24 + 8 * 10 + 10
     assert soft["architecture"]["parameters"] == parameters
@@ -170,8 +135,21 @@ def test_records_count_attention_apart(lab) -> None:
     assert dense["attention"]["mask"] == dense["mask"] == 1
 
 
-def test_gates_are_trained_and_the_buffer_is_not_saved(lab) -> None:
-    here = lab(PLUGIN)
+def test_what_a_method_leaves_in_the_network_is_counted(lab, attention_plugin: str) -> None:
+    """64 soft gates beside 306 weights; where the final masks are hard, the gates were for training alone."""
+    here = lab(attention_plugin)
+    soft = here.records("{m: {use: soft_gates}}", **SUITE)["m"]
+    assert soft["density"]["added"] == {"gates": 64} and "trained_only" not in soft["method"]
+    assert soft["density"]["total"] == (306 + 64) / 306 and soft["architecture"]["parameters"] == 306
+    hard = here.records("{m: {use: gates}}", **SUITE)["m"]
+    assert hard["method"]["trained_only"] == {"own": 64} and "added" not in hard["density"]
+    assert hard["density"]["total"] == 1
+    dense = here.records("{m: {use: dense}}", **SUITE)["m"]
+    assert "added" not in dense["density"] and "trained_only" not in dense["method"]
+
+
+def test_gates_are_trained_and_the_buffer_is_not_saved(lab, attention_plugin: str) -> None:
+    here = lab(attention_plugin)
     planned = here.run(here.cells("{m: {use: gates}}", **SUITE)["m"])
     state = here.store.state(planned.stages[-1].hash)
     assert "seen" not in state["weights"]
@@ -182,14 +160,14 @@ def test_gates_are_trained_and_the_buffer_is_not_saved(lab) -> None:
     assert float(moved.min()) > 0, "each of them has a gradient"
 
 
-def test_other_methods_leave_attention_alone(lab) -> None:
-    here = lab(PLUGIN)
+def test_other_methods_leave_attention_alone(lab, attention_plugin: str) -> None:
+    here = lab(attention_plugin)
     density = here.records("{m: {use: random, density: 0.5}}", **SUITE)["m"]["density"]
     assert density["connections"].keys() == {"head"} and "attention" not in density
 
 
-def test_a_scope_that_names_attention_is_refused_for_other_methods(lab) -> None:
-    here = lab(PLUGIN)
+def test_a_scope_that_names_attention_is_refused_for_other_methods(lab, attention_plugin: str) -> None:
+    here = lab(attention_plugin)
     with pytest.raises(
         UserError, match=r"'rows' of 'attending' is of kind attention, and method 'm' masks weight only"
     ):

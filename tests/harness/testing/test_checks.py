@@ -53,7 +53,7 @@ class Gated(SparsityMethod):
         self.gates = {c.name: nn.Parameter(torch.zeros(())) for c in context.connections}
 
     def parameter_groups(self):
-        return [ParameterGroup(list(self.gates.values()), lr=0.1)]
+        return [ParameterGroup(list(self.gates.values()), lr=0.1, in_network=False)]
 
     def compose(self, connection, raw):
         return raw * self.gates[connection.name].sigmoid()
@@ -67,6 +67,11 @@ class Gated(SparsityMethod):
     def load_state_dict(self, state):
         for name, gate in self.gates.items():
             gate.data.copy_(state[name])
+
+
+class Undeclared(Gated):
+    def parameter_groups(self):
+        return [ParameterGroup(list(self.gates.values()), lr=0.1, name="gates")]
 
 
 class Excused(Gated):
@@ -220,6 +225,7 @@ def test_a_sound_method_passes(cls, density):
         (Reviving, "opens .* weights of 'layer0' that were pruned before"),
         (Dense, "keeps 256"),
         (Silent, "asked to keep exactly 64 weights .* keeps 63, and other_count.. gives no reason"),
+        (Undeclared, r"final\(\) depends on the parameters 'gates': say in parameter_groups\(\) whether"),
         (Unexcused, r"outputs differ .* return the trained values from final\(\)"),
         (Cut, "no gradient reaches own parameters"),
         (Forgetful, "does not restore"),

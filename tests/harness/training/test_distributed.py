@@ -116,11 +116,25 @@ methods:
 """
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    """A composed method and a static mask that is matched to it, in float64."""
-    script, suite = tmp_path / "train.py", tmp_path / "suite.yaml"
+ATTENTION = """
+architectures: attending
+benchmarks: digits
+training: {steps: 20, batch_size: 16, micro_batches: 2, lr: 0.01, weight_decay: 0.1, clip_norm: 0.5}
+evaluation: {checks: 2, select: validation}
+methods:
+  gates: {}
+  windowed: {density: 0.5}
+"""
+
+
+@pytest.mark.parametrize("attention", [False, True], ids=["weights", "attention"])
+def test_two_processes_train_as_one(tmp_path: Path, attention: bool, attention_plugin: str) -> None:
+    """A composed method, and a static mask: on weights, where it is matched to it, and on attention; in float64."""
+    script, suite, plugin = tmp_path / "train.py", tmp_path / "suite.yaml", tmp_path / "plugin.py"
     script.write_text(SCRIPT)
-    suite.write_text(SUITE)
+    suite.write_text(ATTENTION if attention else SUITE)
+    double = attention_plugin.replace("inputs.reshape", "inputs.double().reshape")  # images are float32 always
+    plugin.write_text(double if attention else PLUGIN.read_text())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -129,7 +143,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 
     def start(rank: int, world: int) -> subprocess.Popen[str]:
         own = {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank)}
-        arguments = [str(path) for path in (script, PLUGIN, suite, tmp_path / f"of{world}")]
+        arguments = [str(path) for path in (script, plugin, suite, tmp_path / f"of{world}")]
         command = [sys.executable, "-W", "error::FutureWarning", *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, env=environment | own, stdout=pipe, stderr=pipe, text=True)
@@ -155,6 +169,8 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         assert two["masks"].keys() == one["masks"].keys()
         assert all(torch.equal(two["masks"][name], bits) for name, bits in one["masks"].items())
         assert two["method"].keys() == one["method"].keys()
-        for name, expected in one["method"].get("genome", {}).items():
-            assert torch.allclose(two["method"]["genome"][name], expected, rtol=1e-9, atol=1e-12), name
-    assert "genome" in checkpoint.load(tmp_path / "of1" / "stages" / stages[0] / "state.safetensors")["method"]
+        own = [state["method"].get("genome", state["method"]) for state in (two, one)]
+        for name, expected in own[1].items():
+            assert torch.allclose(own[0][name], expected, rtol=1e-9, atol=1e-12), name
+    first = checkpoint.load(tmp_path / "of1" / "stages" / stages[0] / "state.safetensors")["method"]
+    assert ("seen" if attention else "genome") in first
