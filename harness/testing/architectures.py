@@ -84,6 +84,10 @@ def _check_connections(architecture: Architecture[Any]) -> None:
     covered: dict[str, Tensor] = {}
     for c in connections:
         what = f"{name}: connection '{c.name}'"
+        require(
+            c.counts == "weight" or (c.counts == "pair" and c.kind == "weight"),
+            f"{what} counts '{c.counts}', must be weight or, where it has weights, pair",
+        )
         known, sort = (buffers, "buffer outside state_dict()") if c.kind == "attention" else (parameters, "parameter")
         require(c.parameter in known, f"{what}: the module has no {sort} '{c.parameter}'; it has {list(known)}")
         covered.setdefault(c.parameter, torch.zeros(known[c.parameter].shape, dtype=torch.int32))

@@ -154,6 +154,7 @@ def test_code_in_the_documents_is_python(path):
     ("name", "check"),
     [
         ("TwoLayers", harness.testing.check_architecture),
+        ("Convolutional", harness.testing.check_architecture),
         ("Attending", harness.testing.check_architecture),
         ("WholeNeurons", harness.testing.check_method),
         ("Thresholds", harness.testing.check_method),

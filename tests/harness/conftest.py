@@ -71,9 +71,6 @@ def harness_register_methods():
     methods = {"gates": Gates, "soft_gates": SoftGates, "windowed": Windowed}
     return [Entry(name, method, "for attention") for name, method in methods.items()]
 """
-ATTENTION = "\n".join(
-    [block for block in PYTHON if "class Attending(" in block or "class Gates(" in block] + [ATTENTION_METHODS]
-)
 
 
 class Lab:
@@ -143,6 +140,16 @@ def lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
 
 
 @pytest.fixture
-def attention_plugin() -> str:
+def documented() -> Callable[..., str]:
+    """Code blocks of the document on plugins by the classes that they define."""
+
+    def code(*classes: str) -> str:
+        return "\n".join(block for name in classes for block in PYTHON if f"class {name}(" in block)
+
+    return code
+
+
+@pytest.fixture
+def attention_plugin(documented: Callable[..., str]) -> str:
     """Source of the documents' attention masks as a plugin, with two methods more."""
-    return ATTENTION
+    return documented("Attending", "Gates") + ATTENTION_METHODS

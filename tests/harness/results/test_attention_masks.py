@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from harness import Band, Connection, CurrentMasks, DataSpec, Masks, MethodContext, NoOptions
-from harness.errors import UserError
+from harness.cli.export import _bundle
+from harness.errors import Unsupported, UserError
 from harness.testing import check_architecture, check_method
 from harness.training.weights import Weights
 
@@ -173,3 +175,46 @@ def test_a_scope_that_names_attention_is_refused_for_other_methods(lab, attentio
     ):
         here.cells("{m: {use: random, density: 0.5}}", scope="[rows, classifier]", **SUITE)
     assert here.cells("{m: {use: gates}, n: {use: dense}}", scope="[rows]", **SUITE).keys() == {"m", "n"}
+
+
+# --- networks that do not do what their connection says -------------------------------------------
+
+
+def test_a_bias_that_is_no_bias_on_scores_is_found(code: dict[str, Any]) -> None:
+    class Unused(code["Rows"]):
+        def forward(self, inputs: Tensor, targets: Tensor | None = None) -> Tensor:
+            logits: Tensor = self.head(inputs.reshape(-1, 8, 8).mean(1))
+            return logits if targets is None else cross_entropy(logits, targets)
+
+    class Turned(code["Rows"]):
+        def forward(self, inputs: Tensor, targets: Tensor | None = None) -> Tensor:
+            query, key, value = self.qkv(inputs.reshape(-1, 8, 8)).chunk(3, dim=2)
+            shares = (query @ key.transpose(1, 2) + self.seen.t()).softmax(2)
+            logits: Tensor = self.head((shares @ value).mean(1))
+            return logits if targets is None else cross_entropy(logits, targets)
+
+    class Saved(code["Rows"]):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(8, 8))
+
+    class Masking(code["Rows"]):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen += 1
+
+    for network, message in (
+        (Unused, "'seen' changes nothing: add it to the scores"),
+        (Turned, "with queries as rows"),
+        (Saved, r"no buffer outside state_dict\(\) 'seen'"),
+        (Masking, "must be zeros"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            check_architecture(type("Faulty", (code["Attending"],), {"build": lambda self, cls=network: cls()}))
+
+
+def test_what_no_format_holds_is_not_exported(lab, attention_plugin: str) -> None:
+    here = lab(attention_plugin)
+    planned = here.cells("{m: {use: gates}}", **SUITE)["m"]
+    with pytest.raises(Unsupported, match="has attention masks, which no format holds"):
+        _bundle(planned, here.network(planned))

@@ -132,28 +132,8 @@ def test_failures_say_why(lab) -> None:
     assert failed(planned, here.registry, {"type": "X", "message": "m"})["failure"] == {"type": "X", "message": "m"}
 
 
-PAIRS = """
-from torch import nn
-from torch.nn.functional import cross_entropy
-from harness import Architecture, Band, Connection, Entry, Masks, SparsityMethod, hookimpl
-
-
-class Convolutional(Architecture):
-    kinds = ("classification",)
-
-    def build(self):
-        class Network(nn.Sequential):
-            def forward(self, inputs, targets=None):
-                logits = super().forward(inputs)
-                return logits if targets is None else cross_entropy(logits, targets)
-
-        return Network(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
-
-    def connections(self):
-        image, channels, classes = Band("image", 1, 0), Band("channels", 4, 1), Band("classes", 10, 2)
-        conv = Connection("conv", "0.weight", "conv", image, channels, (4, 1, 3, 3), counts="pair")
-        flat = Band("flat", 144, 1)
-        return [conv, Connection("head", "3.weight", "classifier", flat, classes, (10, 144))]
+CORNER = """
+from harness import Entry, Masks, SparsityMethod, hookimpl
 
 
 class Corner(SparsityMethod):
@@ -177,10 +157,10 @@ def harness_register_methods():
 """
 
 
-def test_pairs_are_counted_beside_weights(lab) -> None:
+def test_pairs_are_counted_beside_weights(lab, documented) -> None:
     """Of four kernels one is gone; another, of which a row is left, is a pair all the same."""
     suite = {"architectures": "{convolutional: {}}", "benchmarks": "digits", "training": "{steps: 2, batch_size: 4}"}
-    here = lab(PAIRS)
+    here = lab(documented("Convolutional") + CORNER)
     density = here.records("{m: {use: corner}}", **suite)["m"]["density"]
     assert (density["kept"], density["size"]) == (36 - 9 - 6 + 1440, 36 + 1440)
     assert density["pairs"] == {"kept": 3 + 1440, "size": 4 + 1440}

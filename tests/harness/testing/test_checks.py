@@ -335,6 +335,16 @@ class TwoDepths(Net):
         return self.changed(source=Band("hidden", 8, 0))
 
 
+class Uncountable(Net):
+    def connections(self):
+        return self.changed(counts="kernel")
+
+
+class NoBuffer(Net):
+    def connections(self):
+        return self.changed(kind="attention")
+
+
 class WrongWidth(Net):
     def connections(self):
         return self.changed(source=Band("other", 12, 1))
@@ -358,6 +368,8 @@ def test_a_sound_architecture_passes():
         (OutOfRange, "do not fit"),
         (WrongShape, r"its region has shape \(16, 8\), it says \(8, 16\)"),
         (TwoDepths, "band 'hidden' is .*depth=0.* here and .*depth=1.* elsewhere"),
+        (Uncountable, "'high' counts 'kernel', must be weight or"),
+        (NoBuffer, r"no buffer outside state_dict\(\) 'head.weight'"),
         (WrongWidth, "does not divide"),
     ],
 )
