@@ -26,7 +26,8 @@ def prune(network: Network, phase: Prune) -> None:
     for name, score in network.method.scores(context).items():
         scores[name] = score.detach().float().masked_fill(~current[name], float("-inf"))
     chosen = select(scores, budget, weights_among(network.connections), phase.distribution, phase.granularity)
-    masks = network.method.refine(Masks({**current, **chosen}), context)
+    whole = Masks({c.name: chosen.get(c.name, current[c.name]) for c in network.connections})
+    masks = network.method.refine(whole, context)
     weights.hold(masks)
     network.soft = False
 
