@@ -6,16 +6,23 @@ BIN := .venv/bin
 RESULTS ?= runs
 NUMERIC := $(BIN)/python -m pytest -n 2 --dist loadfile tests/golden tests/harness tests/plugins
 
-.PHONY: quickstart test processors results install dev readme clean
+.PHONY: quickstart test lint formatted types processors results install dev readme clean
 
 quickstart: install
 	$(BIN)/harness run suites/quickstart.yaml --results $(RESULTS)
 
-test: dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+test: lint formatted types
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# What comes before the tests; .pre-commit-config.yaml calls the same.
+lint: dev
+	$(BIN)/ruff check .
+
+formatted: dev
+	$(BIN)/ruff format --check .
+
+types: dev
+	$(BIN)/mypy
 
 # Numeric tests as on other processors: old instructions, half old ones, this machine's own.
 processors: dev

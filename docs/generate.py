@@ -2,8 +2,9 @@
 
 They stand between ``<!-- NAME -->`` and ``<!-- end -->``: the README's leaderboard comes from
 results/quickstart/leaderboard.md, the tables of docs/suites.md and docs/clusters.md from the schemas,
-docs/commands.md from the command line itself. The meaning of a suite's key is written by hand in the table where the
-schema has no text for it; it is kept when the table is made again.
+docs/commands.md from the command line itself, the helpers of docs/plugins.md from their signatures. The meaning of a
+suite's key is written by hand in the table where the schema has no text for it; it is kept when the table is made
+again.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from inspect import cleandoc
+from inspect import cleandoc, getdoc, signature
 from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import BaseModel
 
+import harness
 from harness.cli import cli
 from harness.cli.describe import describe_options
 from harness.suites import schema
@@ -40,11 +42,24 @@ TABLES = (
     "Selector",
 )
 """Models of the suite schema that have a table in docs/suites.md."""
+HELPERS = (
+    "DensityBudget.of",
+    "allocate",
+    "select",
+    "top_k",
+    "drop_grow",
+    "UpdateSchedule",
+    "UpdateSchedule.over",
+    "UpdateSchedule.due",
+    "UpdateSchedule.fraction",
+    "UpdateSchedule.density",
+)
+"""What docs/plugins.md shows with its signature."""
 
 
 def documents() -> dict[Path, str]:
     """Each document as it should be, for the suite schema and command line as they are."""
-    commands = ROOT / "docs/commands.md"
+    commands, plugins = ROOT / "docs/commands.md", ROOT / "docs/plugins.md"
     made: dict[Path, str] = {}
     for name, model in [*((name, getattr(schema, name)) for name in TABLES), ("SlurmOptions", SlurmOptions)]:
         path = ROOT / ("docs/clusters.md" if model is SlurmOptions else "docs/suites.md")
@@ -53,6 +68,7 @@ def documents() -> dict[Path, str]:
     return {
         **made,
         commands: filled(commands.read_text(encoding="utf8"), "commands", "\n".join(command_lines("harness", cli))),
+        plugins: filled(plugins.read_text(encoding="utf8"), "helpers", "\n".join(helper_lines())),
     }
 
 
@@ -121,6 +137,17 @@ def command_lines(path: str, command: click.Command) -> Iterator[str]:
             child = command.get_command(context, name)
             assert child is not None
             yield from command_lines(f"{path} {name}", child)
+
+
+def helper_lines() -> Iterator[str]:
+    """Each helper of methods with its signature and the first sentence about it."""
+    for path in HELPERS:
+        owner, _, member = path.partition(".")
+        found = getattr(harness, owner)
+        found = getattr(found, member) if member else found
+        arguments = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(signature(found))).replace("(self, ", "(")
+        text = " ".join((getdoc(found) or "").partition("\n\n")[0].replace("``", "`").split())
+        yield f"- `{path}{arguments.removesuffix(' -> None')}`: {text}"
 
 
 def _argument(argument: click.Argument) -> str:

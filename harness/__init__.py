@@ -46,10 +46,12 @@ _PUBLIC = {
     "Unsupported": "errors",
     "UnitGroup": "core.units",
     "UnitMember": "core.units",
+    "UpdateSchedule": "core.update_schedule",
     "UserError": "errors",
     "allocate": "core.densities",
     "data_directory": "storage.data_directory",
     "derived_seed": "seeds",
+    "drop_grow": "core.drop_grow",
     "head_loss": "core.head_loss",
     "hookimpl": "registry.hookspecs",
     "in_units": "core.units",
@@ -91,6 +93,7 @@ if TYPE_CHECKING:
     from harness.core.densities import allocate as allocate
     from harness.core.densities import select as select
     from harness.core.densities import top_k as top_k
+    from harness.core.drop_grow import drop_grow as drop_grow
     from harness.core.head_loss import head_loss as head_loss
     from harness.core.language_network import LanguageNetwork as LanguageNetwork
     from harness.core.masks import Masks as Masks
@@ -112,6 +115,7 @@ if TYPE_CHECKING:
     from harness.core.units import out_units as out_units
     from harness.core.units import unit_masks as unit_masks
     from harness.core.units import unit_scores as unit_scores
+    from harness.core.update_schedule import UpdateSchedule as UpdateSchedule
     from harness.errors import CorruptFile as CorruptFile
     from harness.errors import DataMissing as DataMissing
     from harness.errors import HarnessError as HarnessError

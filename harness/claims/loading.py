@@ -19,7 +19,7 @@ from harness.claims.schema import (
     Tolerance,
 )
 from harness.errors import UserError, unknown_name
-from harness.suites.schema import Experiment, SuiteFile
+from harness.suites.schema import RENAMES, Experiment, SuiteFile
 from harness.suites.yaml_source import Loc, YamlSource
 
 Suites = Mapping[str, Mapping[str, Experiment]]
@@ -88,7 +88,7 @@ def _suites(folder: Path) -> Suites:
     """Suite -> experiment -> its labels; read without the plugins, which would take seconds."""
     found: dict[str, dict[str, Experiment]] = {}
     for path in sorted(folder.glob("*.yaml")):
-        content = YamlSource(path).content
+        content = YamlSource(path, renames=RENAMES).content
         try:
             top = SuiteFile.model_validate(content)
             shared = {key: value for key, value in content.items() if key in Experiment.model_fields}

@@ -6,7 +6,7 @@ import difflib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -63,6 +63,12 @@ data_option = click.option(
     callback=_set_data_directory,
     help="Folder of downloaded data (else $HARNESS_DATA, else the user's cache folder).",
 )
+
+
+def show_warnings(texts: Iterable[str]) -> None:
+    """On stderr; for what works today and will not for ever."""
+    for text in texts:
+        click.echo(f"warning: {text}", err=True)
 
 
 class Commands(click.Group):

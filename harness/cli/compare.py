@@ -75,7 +75,9 @@ Examples:
 metric and a cost: {', '.join(COSTS)}.",
 )
 @click.option("--wins", is_flag=True, help="Won, tied and lost problems of each method against each other one.")
-@click.option("--profile", is_flag=True, help="How often each method is within a ratio of the best (Dolan and More).")
+@click.option(
+    "--profile", is_flag=True, help="Performance profile: how often a method is within a ratio of the best one."
+)
 @click.option(
     "--figure",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -133,7 +135,7 @@ def command(
 
 
 def _tables(tables: Sequence[list[Row]], pareto: str | None, wins: bool, profile: bool) -> list[Table]:
-    from harness.analysis import profiles
+    from harness.analysis import problems
     from harness.errors import UserError
     from harness.report import comparisons
 
@@ -141,22 +143,22 @@ def _tables(tables: Sequence[list[Row]], pareto: str | None, wins: bool, profile
         return list(comparisons.pareto(tables, pareto))
     if not (wins or profile):
         return [comparisons.comparison([row for table in tables for row in table])]
-    if not any(profiles.problems(tables)):
+    if not any(problems.problems(tables)):
         raise UserError("no two methods have results of equal density and training budget: there is nothing to count")
     if wins:
-        return [comparisons.wins(profiles.tallies(tables))]
-    return [comparisons.profiles(*profiles.profile(tables))]
+        return [comparisons.wins(problems.tallies(tables))]
+    return [comparisons.performance_profile(*problems.performance_profile(tables))]
 
 
 def _draw(tables: Sequence[list[Row]], frame: pd.DataFrame, pareto: str | None, profile: bool, path: Path) -> None:
-    """Write one figure; of several tables nothing but a profile can be drawn in one."""
-    from harness.analysis import profiles
+    """Write one figure; of several tables nothing but a performance profile can be drawn in one."""
+    from harness.analysis import problems
     from harness.errors import UserError
     from harness.report.figures import frontier, performance_profile, pruning_curve
     from harness.report.palette import palette
     from harness.storage.atomic_files import write_text
 
-    steps = profiles.profile(tables)[0] if profile else {}
+    steps = problems.performance_profile(tables)[0] if profile else {}
     names = {*frame["method"].unique(), *steps}
     styles = palette(names, next(iter(frame["baseline"].mode()), None))
     if not profile and len(tables) > 1:

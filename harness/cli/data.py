@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tabulate import tabulate
 
-from harness.cli import data_option, plugin_option
+from harness.cli import data_option, plugin_option, show_warnings
 from harness.errors import HarnessError, UserError
 from harness.registry.plugins import Registry, load
 from harness.storage.data_directory import data_directory
@@ -114,15 +114,15 @@ def _lacking(benchmark: Benchmark[Any]) -> str:
 def _benchmarks(names: Sequence[str], registry: Registry) -> Iterator[tuple[str, Benchmark[Any]]]:
     """Label and benchmark for each name, in order, equal ones once; all of them where no name is given."""
     from harness.suites.suite import Suite
-    from harness.suites.yaml_source import YamlSource
 
     if not names:
         yield from registered_benchmarks(registry)
     for name in dict.fromkeys(names):
         if name.endswith((".yaml", ".yml")):
             # Not load_suite: expanding into cells needs the very data that is to be fetched.
-            found = Suite(YamlSource(Path(name)), registry).benchmarks()
-            yield from {id(benchmark): (label, benchmark) for label, benchmark in found}.values()
+            suite = Suite(Path(name), registry)
+            show_warnings(suite.outdated)
+            yield from {id(benchmark): (label, benchmark) for label, benchmark in suite.benchmarks()}.values()
         else:
             cls = registry.get("benchmark", name)
             yield name, cls(_options(name, cls))

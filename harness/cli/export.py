@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli import data_option
+from harness.cli import data_option, show_warnings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,7 +108,9 @@ def _planned(
     path = suite or Path(plan.get("path", f"{record['suite']}.yaml"))
     if not path.is_file():
         raise UserError(f"the suite of {record['cell']} is not at {path}: name its file with --suite")
-    for planned in compile_graph(load_suite(path, registry, overrides).cells, registry).cells:
+    loaded = load_suite(path, registry, overrides)
+    show_warnings(loaded.outdated)
+    for planned in compile_graph(loaded.cells, registry).cells:
         if planned.id == record["cell"]:
             return planned, path
     raise UserError(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli import show_warnings
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -53,7 +55,7 @@ Examples:
 @click.option(
     "--executor", type=click.Choice(["local", "slurm"]), default="local", help="Where jobs run: here, or on a cluster."
 )
-@click.option("--cluster", metavar="NAME", help="Profile of the cluster: ~/.config/harness/clusters/NAME.yaml.")
+@click.option("--cluster", metavar="NAME", help="Cluster profile: ~/.config/harness/clusters/NAME.yaml.")
 @click.option("--slurm", multiple=True, metavar="KEY=VALUE", help="Ask the cluster for: time=8:00:00; repeatable.")
 @click.option(
     "--log",
@@ -107,6 +109,7 @@ def command(
     registry = load(plugins)
     choose(loggers, registry)
     loaded = load_suite(suite, registry, overrides, dry=dry_run)
+    show_warnings(loaded.outdated)
     options = resolve(loaded.slurm, cluster, slurm) if on_cluster else None
     graph = compile_graph(loaded.cells, registry)
     store = ResultStore(results)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.errors import unknown_name
+
 if TYPE_CHECKING:
     from harness.core.connections import Connection
 
@@ -55,6 +57,29 @@ class Masks(Mapping[str, Tensor]):
     def density(self) -> float:
         """Fraction of all weights kept, in [0, 1]."""
         return sum(self.kept.values()) / max(1, sum(self.sizes.values()))
+
+    def updated(self, given: Mapping[str, Tensor], hook: str) -> Masks:
+        """These masks with the ``given`` ones in their place; a connection that is not given keeps its own.
+
+        What methods return goes through here: ``hook`` is who gave the masks, for messages.
+
+        Raises:
+            TypeError: for what is no mapping of tensors.
+            ValueError: for a connection that is not there, or a mask of another shape or type than bool.
+        """
+        if not isinstance(given, Mapping):
+            raise TypeError(f"{hook} returned {given!r}: must be a mapping of connection names to bool tensors")
+        for name, mask in given.items():
+            if name not in self:
+                raise ValueError(f"{hook}: {unknown_name('connection', name, self)}")
+            if not isinstance(mask, Tensor):
+                raise TypeError(f"{hook}: the mask of connection '{name}' is {mask!r}, must be a bool tensor")
+            if mask.shape != self[name].shape or mask.dtype != torch.bool:
+                raise ValueError(
+                    f"{hook}: the mask of connection '{name}' has shape {tuple(mask.shape)} and type {mask.dtype}, "
+                    f"must have shape {tuple(self[name].shape)} and type torch.bool"
+                )
+        return Masks({name: given[name].to(mask.device) if name in given else mask for name, mask in self.items()})
 
     def to(self, device: torch.device | str) -> Masks:
         """The same masks on another device."""

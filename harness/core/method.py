@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture, NoOptions
+from harness.core.assemble import assemble
 from harness.core.connection_density import ConnectionDensity
 from harness.core.connections import Connection, Kind
 from harness.core.current_masks import CurrentMasks
@@ -99,7 +100,9 @@ class MethodContext:
         budget: what the cell may keep, or None when the method determines its density.
         source: what the cell named under ``source`` left, or None.
         seed: derived from the cell's seed, the same for every method; use :meth:`generator`.
-        step, steps: optimizer steps done and to do in this phase.
+        step, steps: optimizer steps done and to do in this phase; the hooks of the first step see 0.
+        phase: index into the program of the phase that runs, -1 before the first.
+        running: that phase itself, or None.
         device: where tensors live.
         bands: number of depths of the architecture, connections out of scope included.
         units: the architecture's groups of units; see :mod:`harness.core.units`.
@@ -118,6 +121,8 @@ class MethodContext:
     units: Sequence[UnitGroup] = ()
     step: int = 0
     steps: int = 0
+    phase: int = -1
+    running: Phase | None = None
     dense_gradients: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -203,7 +208,7 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         return architecture
 
     @property
-    def dense_gradients(self) -> float:
+    def dense_gradient_share(self) -> float:
         """Fraction of the steps with hooks that need the gradients of masked weights too; counts operations only.
 
         Default: 1 in composed mode, else 0, as for masks that stand. For RigL 1 / (interval + 1).
@@ -220,8 +225,8 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         """
         raise NotImplementedError(f"{type(self).__name__} has a Prune phase but no scores()")
 
-    def refine(self, masks: Masks, context: MethodContext) -> Masks:
-        """Last word on the masks of a ``Prune`` phase (a structural rule, say). Default: unchanged."""
+    def refine(self, masks: Masks, context: MethodContext) -> Mapping[str, Tensor]:
+        """Last word on masks of a ``Prune`` phase (a structural rule, say); those left out stay. Default: unchanged."""
         return masks
 
     def compose(self, connection: Connection, raw: Tensor) -> Tensor:
@@ -236,14 +241,16 @@ class SparsityMethod(ABC, Generic[OptionsT]):
 
         Default: :meth:`compose` on each connection's region. Override to share work between them.
         """
-        whole: dict[str, Tensor] = {}
+        parts: dict[str, list[tuple[Connection, Tensor]]] = {}
         for connection in connections:
-            name = connection.parameter
-            if name not in whole:
-                whole[name] = raw[name].clone()
-            region = connection.region(whole[name])
-            region.copy_(self.compose(connection, connection.region(raw[name])))
-        return whole
+            values = self.compose(connection, connection.region(raw[connection.parameter]))
+            if values.shape != connection.shape:
+                raise ValueError(
+                    f"{type(self).__name__}.compose() returned shape {tuple(values.shape)} for connection "
+                    f"'{connection.name}', must be {connection.shape}"
+                )
+            parts.setdefault(connection.parameter, []).append((connection, values))
+        return {name: assemble(raw[name], regions) for name, regions in parts.items()}
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """The method's own trainable parameters. Default: none."""
@@ -256,15 +263,15 @@ class SparsityMethod(ABC, Generic[OptionsT]):
     def on_gradients(self, context: MethodContext) -> None:
         """Look at the dense gradients (``context.gradient``) before masks are applied to them."""
 
-    def after_step(self, context: MethodContext) -> Masks | None:
-        """New hard masks, or None to keep them (projected mode).
+    def after_step(self, context: MethodContext) -> Mapping[str, Tensor] | None:
+        """New hard masks, or None to keep them (projected mode); connections that are left out keep theirs.
 
         Weights that open start at zero with fresh optimizer state; weights that close become zero.
         """
         return None
 
-    def final_masks(self, context: MethodContext) -> Masks:
-        """Hard masks for evaluation and for the next phase. Default: the current ones."""
+    def final_masks(self, context: MethodContext) -> Mapping[str, Tensor]:
+        """Hard masks for evaluation and for the next phase. Default: the current ones, as for connections left out."""
         return context.masks
 
     def final(self, connection: Connection, raw: Tensor) -> Tensor:

@@ -239,6 +239,8 @@ def contract_problem(kind: Kind | Tool, found: object) -> str | None:
         return f"has Options {options!r}: it must be a pydantic model"
     if options.model_config.get("extra") != "forbid":
         return 'has Options that accept unknown keys: add model_config = ConfigDict(extra="forbid")'
+    if kind == "method" and hasattr(found, "dense_gradients"):
+        return "defines dense_gradients, which nothing reads: the fraction is called dense_gradient_share"
     keys = {key for name, info in options.model_fields.items() for key in (name, info.alias) if key}
     if taken := sorted(keys & RESERVED):
         return f"has options named {', '.join(taken)}, which suites reserve: rename them"

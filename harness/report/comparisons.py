@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from harness.analysis.comparison import Row
 from harness.analysis.pareto import efficient
-from harness.analysis.profiles import Tally
+from harness.analysis.problems import Tally
 from harness.errors import UserError
 from harness.report.boards import mixed, ranks
 from harness.report.tables import (
@@ -152,7 +152,7 @@ def wins(tallies: Mapping[tuple[str, str], Tally]) -> Table:
     )
 
 
-def profiles(steps: Mapping[str, Sequence[tuple[float, float]]], problems: int, left: int) -> Table:
+def performance_profile(steps: Mapping[str, Sequence[tuple[float, float]]], problems: int, left: int) -> Table:
     """How often each method is within a ratio of the best; the most often best come first."""
 
     def share(name: str, ratio: float) -> float:

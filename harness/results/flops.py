@@ -82,13 +82,13 @@ class Trained(NamedTuple):
 
     Attributes:
         soft: whether the network ran with soft masks.
-        dense_gradients: fraction of steps that needed the gradients of all weights.
+        dense_gradient_share: fraction of steps that needed the gradients of all weights.
     """
 
     examples: int
     densities: Mapping[str, float]
     soft: bool
-    dense_gradients: float
+    dense_gradient_share: float
 
 
 def forward_flops(architecture: Architecture[Any], spec: DataSpec) -> Flops:
@@ -111,7 +111,7 @@ def sparse_training_flops(forward: Flops, connections: Sequence[Connection], pha
         if phase.examples == 0:
             continue
         sparse = float(forward.total) if phase.soft else forward.sparse(connections, phase.densities)
-        dense = 1.0 if phase.soft else phase.dense_gradients
+        dense = 1.0 if phase.soft else phase.dense_gradient_share
         if sparse is None:
             return None
         total += phase.examples * (2 * sparse + (1 - dense) * sparse + dense * forward.total)

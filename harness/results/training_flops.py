@@ -45,4 +45,6 @@ def _trained(planned: PlannedCell, store: StageStore, network: Network) -> Itera
         manifest = store.manifest(stage.hash)
         assert manifest is not None, "a cell is evaluated when its stages are finished"
         if (trained := manifest["trained"]) is not None:
-            yield Trained(**{**trained, "densities": unmasked | trained["densities"]})
+            densities = unmasked | trained["densities"]
+            # Finished stages have the share under the name that the method's property had before.
+            yield Trained(trained["examples"], densities, trained["soft"], trained["dense_gradients"])

@@ -27,7 +27,7 @@ def prune(network: Network, phase: Prune) -> None:
         scores[name] = score.detach().float().masked_fill(~current[name], float("-inf"))
     chosen = select(scores, budget, weights_among(network.connections), phase.distribution, phase.granularity)
     whole = Masks({c.name: chosen.get(c.name, current[c.name]) for c in network.connections})
-    masks = network.method.refine(whole, context)
+    masks = whole.updated(network.method.refine(whole, context), f"{type(network.method).__name__}.refine()")
     weights.hold(masks)
     network.soft = False
 

@@ -126,7 +126,7 @@ class Network:
 
     def hard_masks(self) -> Masks | None:
         """The masks that hard evaluation applies; None for a dense network."""
-        return self.method.final_masks(self.context) if self.soft else self.current.hard
+        return self.final_masks() if self.soft else self.current.hard
 
     def own_parameters(self, in_network: bool) -> dict[str, int]:
         """How many numbers of its own, by name, the method leaves in the final network, or had for training alone.
@@ -142,6 +142,11 @@ class Network:
     def densities(self, hard: Masks | None) -> dict[str, ConnectionDensity]:
         """The table of densities under ``hard`` masks, with the soft ones where the network runs with such."""
         return connection_densities(self.connections, hard, self.method.soft_densities() if self.soft else None)
+
+    def final_masks(self) -> Masks:
+        """The method's final masks, whole."""
+        masks = self.method.final_masks(self.context)
+        return self.context.masks.updated(masks, f"{type(self.method).__name__}.final_masks()")
 
 
 class NetworkBuilder:

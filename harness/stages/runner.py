@@ -93,6 +93,7 @@ class StageRunner:
             network.trained_by.append(here)
         for index in range(first, len(stage.phases)):
             phase = stage.phases[index]
+            network.context.phase, network.context.running = stage.offset + index, phase
             if isinstance(phase, Train):
                 run = TrainingRun(self, stage, network, series, index, phase, report)
                 run.go(resumed["training"] if resumed is not None else None)
@@ -100,7 +101,7 @@ class StageRunner:
             else:
                 self._discrete(stage, network, phase, stage.offset + index)
         if network.soft:
-            network.current.hard = network.method.final_masks(network.context)
+            network.current.hard = network.final_masks()
         manifest = {
             "densities": {name: row.state() for name, row in network.densities(network.current.hard).items()},
             "trained": network.trained,

@@ -241,9 +241,8 @@ class TrainingRun:
         network = self.network
         if not self.phase.hooks or not network.connections:
             return
-        masks = network.method.final_masks(network.context)
-        table = {name: row for name, row in network.densities(masks).items() if row.kind == "weight"}
-        curve = {name: [row.hard, row.soft] for name, row in table.items()}
+        table = network.densities(network.final_masks())
+        curve = {name: [row.hard, row.soft] for name, row in table.items() if row.kind == "weight"}
         self.series["densities"].append([self.program_phase, step, curve])
 
     def _finish(self) -> None:
@@ -264,7 +263,7 @@ class TrainingRun:
             network.trained = {
                 "examples": examples,
                 "soft": network.soft and network.method.soft_densities() is not None,
-                "dense_gradients": network.method.dense_gradients if self.phase.hooks else 0.0,
+                "dense_gradients": network.method.dense_gradient_share if self.phase.hooks else 0.0,
                 "densities": self.trainer.density.means(),
             }
         network.spent.examples += examples

@@ -12,6 +12,7 @@ from harness.errors import DataMissing, SuiteError, UserError, unknown_name
 from harness.interchange import bundle
 from harness.suites.cell import Part
 from harness.suites.schema import (
+    RENAMES,
     BudgetMatch,
     CellRef,
     Evaluation,
@@ -51,22 +52,24 @@ class Declaration:
         dry: only to see what it would do: data that are not here are taken as their options describe them, and
             noted in ``missing`` (what -> why). Cells then have other names than they will have; those of which
             nothing can be said are left out.
+        outdated: what to tell the user: places with old names of keys, see :class:`YamlSource`.
     """
 
-    def __init__(self, source: YamlSource, registry: Registry, dry: bool = False) -> None:
+    def __init__(self, path: Path, registry: Registry, overrides: Sequence[str] = (), dry: bool = False) -> None:
         self.registry = registry
         self.dry = dry
         self.missing: dict[str, str] = {}
-        self.path = source.path
-        self._yaml = source
+        self.path = path
+        self._yaml = source = YamlSource(path, overrides, RENAMES)
+        self.outdated = source.outdated
         try:
             top = SuiteFile.model_validate(source.content)
         except ValidationError as error:
             raise source.validation_error(error, lambda loc: loc, lambda _: tuple(SuiteFile.model_fields)) from error
         self.name = top.name or _name_of(source.path)
-        if top.budget is not None:
-            self._apply(top.budget, top.budgets)
-            self.name = f"{self.name}-{top.budget}"
+        if top.profile is not None:
+            self._apply(top.profile, top.profiles)
+            self.name = f"{self.name}-{top.profile}"
             top = SuiteFile.model_validate(source.content)
         self.description = top.description.strip()
         self.slurm = self._slurm(top.slurm)
@@ -170,15 +173,15 @@ class Declaration:
             error, lambda loc: self._locate(experiment, (*base, *loc)), lambda loc: _known((*base, *loc))
         )
 
-    def _apply(self, budget: str, budgets: Mapping[str, Mapping[str, Any]]) -> None:
-        """Put a budget's settings in place, except where ``--set`` has a say."""
-        if budget not in budgets:
-            raise self._yaml.error(("budget",), unknown_name("budget", budget, budgets))
+    def _apply(self, profile: str, profiles: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put a profile's settings in place, except where ``--set`` has a say."""
+        if profile not in profiles:
+            raise self._yaml.error(("profile",), unknown_name("profile", profile, profiles))
         given = list(self._yaml.overridden())
-        for path, value in budgets[budget].items():
+        for path, value in profiles[profile].items():
             steps = tuple(path.split("."))
             if not any(other[: len(steps)] == steps or steps[: len(other)] == other for other in given):
-                self._yaml.replace(path, value, f"{self.path}: budgets.{budget}.{path}")
+                self._yaml.replace(path, value, f"{self.path}: profiles.{profile}.{path}")
 
     def _slurm(self, section: Any) -> SlurmOptions | None:
         """What the suite wants of a cluster, if it says so."""

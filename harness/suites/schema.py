@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from harness.errors import unknown_name
+from harness.suites.yaml_source import Renames
 
 
 def _label(value: Any) -> str:
@@ -304,18 +305,22 @@ class Experiment(Schema):
     baseline: Label = "dense"
 
 
+RENAMES = Renames({"budgets": "profiles", "budget": "profile"}, until="0.2.0")
+"""Keys at the top of a suite."""
+
+
 class SuiteFile(Schema):
     """The top level of a suite file. Keys of an experiment given here are defaults for all experiments.
 
-    ``budgets`` holds named sets of settings, ``training.steps: 1000`` as ``--set`` would take them. ``budget`` chooses
-    one, which becomes part of the suite's name: results of different budgets are never in one table. ``slurm`` is what
-    to ask of a cluster, see :class:`harness.suites.slurm_options.SlurmOptions`.
+    ``profiles`` holds named sets of settings, ``training.steps: 1000`` as ``--set`` would take them. ``profile``
+    chooses one, which becomes part of the suite's name: results of different profiles are never in one table. ``slurm``
+    is what to ask of a cluster, see :class:`harness.suites.slurm_options.SlurmOptions`.
     """
 
     name: Label | None = None
     description: str = ""
-    budgets: dict[Label, dict[str, Any]] = {}
-    budget: Label | None = None
+    profiles: dict[Label, dict[str, Any]] = {}
+    profile: Label | None = None
     experiments: dict[Label, dict[str, Any]] | None = None
     architectures: Any = None
     methods: Any = None

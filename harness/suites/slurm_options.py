@@ -126,17 +126,17 @@ class SlurmOptions(Request):
 def resolve(
     suite: SlurmOptions | None = None, cluster: str | None = None, overrides: Sequence[str] = ()
 ) -> SlurmOptions:
-    """The options of a run: those of the cluster's profile, over them the suite's, over them ``overrides``.
+    """The options of a run: those of the cluster profile, over them the suite's, over them ``overrides``.
 
     Args:
         suite: the suite's section, if it has one.
-        cluster: a profile's name; None is ``$HARNESS_CLUSTER``, else ``default`` if there is such a profile.
+        cluster: name of a cluster profile; None is ``$HARNESS_CLUSTER``, else ``default`` if there is such a one.
         overrides: ``key=value`` each, as given to ``--slurm``; ``methods.NAME.time=2:00:00`` for one method.
 
     Raises:
-        UserError: for an unknown profile or key, or a value out of range.
+        UserError: for an unknown cluster profile or key, or a value out of range.
     """
-    layers = [_profile(cluster), suite]
+    layers = [_cluster_profile(cluster), suite]
     merged: dict[str, Any] = {}
     for layer in layers:
         if layer is not None:
@@ -146,22 +146,22 @@ def resolve(
     return SlurmOptions.model_validate(merged)
 
 
-def profiles() -> Path:
-    """Folder of the clusters' profiles."""
+def cluster_profiles() -> Path:
+    """Their folder."""
     base = os.environ.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "harness" / "clusters"
 
 
-def _profile(name: str | None) -> SlurmOptions | None:
+def _cluster_profile(name: str | None) -> SlurmOptions | None:
     name = name or os.environ.get("HARNESS_CLUSTER") or None
-    path = profiles() / f"{name or 'default'}.yaml"
+    path = cluster_profiles() / f"{name or 'default'}.yaml"
     if not path.is_file():
         if name is None:
             return None
-        known = [p.stem for p in profiles().glob("*.yaml")]
+        known = [p.stem for p in cluster_profiles().glob("*.yaml")]
         if known:
-            raise UserError(unknown_name("cluster", name, known) + f" (profiles are in {profiles()})")
-        raise UserError(f"there is no profile for cluster '{name}': write {path}, with keys like partition: gpu")
+            raise UserError(unknown_name("cluster profile", name, known) + f" They are in {cluster_profiles()}.")
+        raise UserError(f"there is no cluster profile '{name}': write {path}, with keys like partition: gpu")
     source = YamlSource(path)
     try:
         return SlurmOptions.model_validate(source.content)

@@ -11,7 +11,6 @@ from harness.errors import DataMissing, SuiteError
 from harness.suites.cell import Cell
 from harness.suites.declaration import Declaration
 from harness.suites.expansion import Expansion
-from harness.suites.yaml_source import YamlSource
 
 if TYPE_CHECKING:
     from harness.registry.plugins import Registry
@@ -33,7 +32,7 @@ def load_suite(path: Path, registry: Registry, overrides: Sequence[str] = (), dr
         SuiteError: with file, line and column, what is allowed, and the nearest right name.
         DataMissing: if the number of training examples is not known without data that is missing.
     """
-    suite = Suite(YamlSource(path, overrides), registry, dry)
+    suite = Suite(path, registry, overrides, dry)
     if not suite.cells:
         if suite.missing:
             raise DataMissing(next(iter(suite.missing.values())))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
@@ -40,20 +40,37 @@ for _tag, _pattern, _first in (
     Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
 
 
+class Renames(NamedTuple):
+    """Old name -> new name of keys at the top of a file, and the version from which the old ones are unknown."""
+
+    names: Mapping[str, str]
+    until: str
+
+
+NO_RENAMES = Renames({}, "")
+
+
 class YamlSource:
     """A parsed YAML file with overrides: its content as plain values, and where each of them stands.
 
     Args:
         path: the file.
         overrides: ``a.b=value`` each, as given to ``--set``; values are YAML.
+        renames: keys that may still have an old name.
+
+    Attributes:
+        content: the whole file, overrides included, under the new names.
+        outdated: for each place that has an old name: where it is, the new name, until when the old one works.
 
     Raises:
-        SuiteError: if the file cannot be read, is not YAML, is no mapping, or repeats a key.
+        SuiteError: if the file cannot be read, is not YAML, is no mapping, repeats a key, or has one under both names.
         UserError: for an override that is no ``key=value``, or a path through something that is no mapping.
     """
 
-    def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, overrides: Sequence[str] = (), renames: Renames = NO_RENAMES) -> None:
         self.path = path
+        self.outdated: list[str] = []
+        self._renames = renames
         try:
             self._text = path.read_text(encoding="utf-8-sig")
         except OSError as error:
@@ -67,6 +84,7 @@ class YamlSource:
                 raise SuiteError(f"{path}: a suite is a mapping of keys, this file is {_kind(root)}")
             self._root: yaml.MappingNode = root
             self._check(root)
+            self._rename(root)
             self.content: dict[str, Any] = loader.construct_document(root)
         except yaml.YAMLError as error:
             problem = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -75,6 +93,7 @@ class YamlSource:
         finally:
             loader.dispose()
         self._overrides: dict[Loc, str] = {}
+        self._check_overrides(overrides)
         for text in overrides:
             self.override(text)
 
@@ -91,6 +110,10 @@ class YamlSource:
             parsed = yaml.load(value, Loader)  # noqa: S506 (a safe loader)
         except yaml.YAMLError as error:
             raise UserError(f"--set {text}: '{value}' is not a YAML value") from error
+        first, dot, rest = path.partition(".")
+        if new := self._renames.names.get(first):
+            path = f"{new}{dot}{rest}"
+            self.outdated.append(f"--set {text}: {self._old_name(first, new)}")
         self.replace(path, parsed, f"--set {text}")
 
     def replace(self, path: str, value: Any, origin: str) -> None:
@@ -153,6 +176,25 @@ class YamlSource:
             texts.append(str(self.error(locate(loc), message, at_key)))
         return SuiteError("\n".join(texts))
 
+    def _rename(self, root: yaml.MappingNode) -> None:
+        """Give keys their new names in the tree itself, so that errors about them still find their places."""
+        keys = {key.value: key for key, _ in root.value}
+        for old, new in self._renames.names.items():
+            if key := keys.get(old):
+                if new in keys:
+                    raise SuiteError(self._at(key.start_mark, _both(old, new)))
+                self.outdated.append(self._at(key.start_mark, self._old_name(old, new)))
+                key.value = new
+
+    def _check_overrides(self, overrides: Sequence[str]) -> None:
+        given = {re.split(r"[.=]", text)[0]: text for text in overrides}
+        for old, new in self._renames.names.items():
+            if old in given and new in given:
+                raise UserError(f"--set {given[old]}: {_both(old, new)}")
+
+    def _old_name(self, old: str, new: str) -> str:
+        return f"the key '{old}' is now called '{new}'; the old name works until version {self._renames.until}"
+
     def _value(self, path: Loc) -> Any:
         value: Any = self.content
         for step in path:
@@ -212,6 +254,10 @@ def _found(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | No
     if isinstance(node, yaml.SequenceNode):
         return next(filter(None, (_found(item, step) for item in node.value)), None)
     return (node, node) if node.value == step else None
+
+
+def _both(old: str, new: str) -> str:
+    return f"'{old}' is the old name of '{new}', and both are given: leave out '{old}'"
 
 
 def _kind(value: Any) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isfinite
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.core.benchmark import Benchmark, Model
 from harness.core.data import DataSpec, Split
+from harness.errors import Unsupported
 from harness.testing.checks import CPU, Options, maker, require, require_json
 
 
@@ -20,7 +23,8 @@ def check_benchmark(cls: type[Benchmark[Any]], options: Options = None, model: M
     Args:
         cls: the benchmark.
         options: as a suite would give them; default: none.
-        model: maps inputs to logits; default: a fixed linear map that fits ``spec()``.
+        model: maps inputs to logits; default: a fixed linear map that fits ``spec()``. To be given where a benchmark
+            only evaluates and has no ``spec()``, or scores networks of a special kind.
 
     Raises:
         DataMissing: if its data is not on this machine.
@@ -36,7 +40,7 @@ def check_benchmark(cls: type[Benchmark[Any]], options: Options = None, model: M
     if trains:
         _check_training_data(benchmark, again)
     if evaluates:
-        _check_evaluation(benchmark, model or _linear_model(benchmark.spec()))
+        _check_evaluation(benchmark, model)
     problems = benchmark.verify()
     require(not problems, f"{name}.verify() reports: {'; '.join(problems)}")
 
@@ -64,7 +68,8 @@ def _check_training_data(benchmark: Benchmark[Any], again: Benchmark[Any]) -> No
     )
 
 
-def _check_evaluation(benchmark: Benchmark[Any], model: Model) -> None:
+def _check_evaluation(benchmark: Benchmark[Any], given: Model | None) -> None:
+    model = given if given is not None else _fitting_model(benchmark)
     name, metrics = type(benchmark).__name__, [metric.name for metric in benchmark.metrics]
     require(bool(metrics), f"{name}.metrics is empty: declare what evaluate() returns")
     require(len(set(metrics)) == len(metrics), f"{name}.metrics repeats a name: {metrics}")
@@ -73,13 +78,18 @@ def _check_evaluation(benchmark: Benchmark[Any], model: Model) -> None:
     splits: tuple[Split, ...] = ("validation", "test")
     for split in splits:
         digest = hashlib.sha256()
-
-        def recorded(inputs: Tensor, digest: Any = digest) -> Tensor:
-            digest.update(inputs.detach().cpu().numpy().tobytes())
-            return model(inputs)
-
-        with torch.no_grad():
-            scores, again = benchmark.evaluate(recorded, split, CPU), benchmark.evaluate(model, split, CPU)
+        try:
+            with torch.no_grad():
+                with _recording(model, digest) as recorded:
+                    scores = benchmark.evaluate(recorded, split, CPU)
+                again = benchmark.evaluate(model, split, CPU)
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            if given is not None:
+                raise
+            raise AssertionError(
+                f"{name}.evaluate('{split}') fails on a linear map that fits spec() ({type(error).__name__}: {error}): "
+                "if it needs another network, pass model=, a function or module from inputs to logits that it can score"
+            ) from error
         seen[split] = digest.hexdigest()
         known, n = benchmark.examples(split), scores[metrics[0]].n if metrics[0] in scores else 0
         require(known in (None, n), f"{name}.examples('{split}') says {known}, but evaluate() scores {n}")
@@ -92,6 +102,40 @@ def _check_evaluation(benchmark: Benchmark[Any], model: Model) -> None:
             require(m.n >= 1, f"{name}: {metric} on {split} counts {m.n} examples")
             require(m.stderr is None or m.stderr >= 0, f"{name}: {metric} on {split} has stderr {m.stderr}")
     require(seen["validation"] != seen["test"], f"{name}: validation and test data are the same")
+
+
+@contextmanager
+def _recording(model: Model, digest: Any) -> Iterator[Model]:
+    """The model as it is, whose inputs go into the digest; of a module, those of all its parts, whatever is called."""
+
+    def note(*inputs: Any) -> None:
+        for tensor in inputs:
+            if isinstance(tensor, Tensor):
+                digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+
+    def recorded(inputs: Tensor) -> Tensor:
+        note(inputs)
+        return model(inputs)
+
+    if not isinstance(model, nn.Module):
+        yield recorded
+        return
+    handles = [part.register_forward_pre_hook(lambda _, inputs: note(*inputs)) for part in model.modules()]
+    try:
+        yield model
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _fitting_model(benchmark: Benchmark[Any]) -> Model:
+    try:
+        return _linear_model(benchmark.spec())
+    except (NotImplementedError, Unsupported) as error:
+        raise AssertionError(
+            f"{type(benchmark).__name__}.spec() does not say what a network looks like ({error}): pass model=, a "
+            "function or module from the inputs that evaluate() gives to logits"
+        ) from error
 
 
 def _linear_model(spec: DataSpec) -> Model:

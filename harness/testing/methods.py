@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -25,6 +24,7 @@ from harness.stages.network import Network, initial_module
 from harness.suites.cell import in_scope
 from harness.suites.schema import Training
 from harness.testing.checks import CPU, Options, equal, maker, require, require_json
+from harness.testing.restoring import check_restored
 from harness.testing.toy import ToyArchitecture, ToyData
 from harness.training.distributed import Substrate
 from harness.training.sampler import Sampler
@@ -72,10 +72,10 @@ def check_method(
     networks = [_network(make(), architecture, scope, budget, source) for _ in range(2)]
     for network in networks:
         _check_gradients(name, network)
-        for phase in program:
+        for index, phase in enumerate(program):
+            network.context.phase, network.context.running = index, phase
             _execute(name, network, phase, last=phase is program[-1])
     first, second = (network.hard_masks() or network.context.masks for network in networks)
-    _check_masks(name, "final_masks", first, networks[0].connections)
     require(first.digest() == second.digest(), f"{name} ends with other masks when run again: use context.generator()")
     if budget is not None and networks[0].architecture is architecture:
         kept = sum(first.kept[c.name] for c in weights_among(scope))
@@ -84,7 +84,7 @@ def check_method(
             f"{name} was asked to keep exactly {budget.keep} weights (density {density}) and keeps {kept}, and "
             "other_count() gives no reason",
         )
-    _check_state(name, networks[0], make)
+    check_restored(name, networks[0], _network(make(), architecture, scope, budget, source))
 
 
 def _network(
@@ -122,9 +122,8 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
     if isinstance(phase, Prune):
         try:
             prune(network, phase)
-        except (ValueError, KeyError, RuntimeError) as error:
+        except (ValueError, TypeError, KeyError, RuntimeError) as error:
             raise AssertionError(f"{name}: {phase} fails, see scores() and refine(): {error}") from error
-        _check_masks(name, "refine", network.context.masks, network.connections)
         for connection, mask in network.context.masks.items() if before is not None and phase.density is None else ():
             assert before is not None
             reopened = int((mask & ~before[connection]).sum())
@@ -144,12 +143,19 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
             phase=phase,
             substrate=Substrate(0, 1, CPU),
         )
-        trainer.run(lambda _: _check_soft(name, network))
+        try:
+            trainer.run(lambda _: _check_soft(name, network))
+            final = network.final_masks()
+        except (ValueError, TypeError) as error:
+            raise AssertionError(f"{name}: {phase} fails: {error}") from error
         if network.soft:
             if last:
-                _check_final(name, network, weights)
+                _check_final(name, network, weights, final)
                 _check_declared(name, network)
-            weights.materialise()
+            network.current.hard = final
+        with torch.no_grad():
+            for key, raw in weights.raw.items():
+                weights.parameters[key].copy_(raw)
 
 
 def _check_program(name: str, program: Sequence[Phase]) -> None:
@@ -195,12 +201,12 @@ def _check_soft(name: str, network: Network) -> None:
         require(0 <= value <= 1, f"{name}.soft_densities()['{connection}'] is {value}, outside [0, 1]")
 
 
-def _check_final(name: str, network: Network, weights: Weights) -> None:
+def _check_final(name: str, network: Network, weights: Weights, masks: Masks) -> None:
     """The final network computes what was trained, or the method says why it does not."""
     inputs, _ = ToyData(network.architecture.data).batch(torch.arange(8))
     with weights.evaluating("soft") as module:
         trained: Tensor = module(inputs)
-    with weights.evaluating("hard", network.method.final_masks(network.context)) as module:
+    with weights.evaluating("hard", masks) as module:
         final: Tensor = module(inputs)
     difference = float((trained - final).abs().max() / trained.abs().max().clamp_min(1e-12))
     require(
@@ -231,28 +237,6 @@ def _check_declared(name: str, network: Network) -> None:
             f"{name}.final() depends on the parameters '{group.name}': say in parameter_groups() whether the final "
             "network needs them beside its weights (in_network=True, they count) or has them in its weights (False)",
         )
-
-
-def _check_masks(name: str, hook: str, masks: Masks, connections: Sequence[Connection]) -> None:
-    shapes = {key: tuple(mask.shape) for key, mask in masks.items()}
-    expected = {c.name: c.shape for c in connections}
-    require(shapes == expected, f"{name}.{hook}() returned masks of shapes {shapes}, must be {expected}")
-
-
-def _check_state(name: str, network: Network, make: Callable[[], Method]) -> None:
-    """Through a file and into a fresh method: equal state."""
-    state, fresh = network.method.state_dict(), make()
-    buffer = io.BytesIO()
-    try:
-        torch.save(state, buffer)
-        buffer.seek(0)
-        loaded = torch.load(buffer, weights_only=True)
-    except Exception as error:
-        allowed = "tensors, numbers, strings, lists and dicts"
-        raise AssertionError(f"{name}.state_dict() may hold {allowed} only: {error}") from error
-    fresh.attach(network.context)
-    fresh.load_state_dict(loaded)
-    require(equal(state, fresh.state_dict()), f"{name}: load_state_dict() does not restore what state_dict() gave")
 
 
 def _random_source(architecture: Architecture[Any], scope: Sequence[Connection], density: float) -> Source:

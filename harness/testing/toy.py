@@ -16,10 +16,13 @@ from harness.core.units import UnitGroup, UnitMember
 
 
 class ToyArchitecture(Architecture[NoOptions]):
-    """A perceptron with 256 maskable weights in three connections, on which methods are checked."""
+    """A perceptron with 256 maskable weights in three connections, on which methods are checked.
+
+    Widths but the last are multiples of 8, so that masks of n weights in every 4 or 8 of a row fit.
+    """
 
     kinds = ("classification",)
-    widths = (8, 12, 10, 4)
+    widths = (8, 8, 16, 4)
 
     def build(self) -> nn.Module:
         """A new network."""

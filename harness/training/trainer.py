@@ -163,8 +163,9 @@ class Trainer:
         self._lr = self.optimizers.step(self.step)
         self.weights.stepped()
         if self.method is not None and self.context is not None and self._updates_masks:
-            masks = self.method.after_step(self.context)
-            if masks is not None:
+            given = self.method.after_step(self.context)
+            if given is not None:
+                masks = self.context.masks.updated(given, f"{type(self.method).__name__}.after_step()")
                 self.weights.hold(masks, self.optimizers.reset)
                 self.density.change(masks, self.step + 1)
         return loss

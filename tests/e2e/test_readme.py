@@ -36,7 +36,12 @@ README = (ROOT / "README.md").read_text(encoding="utf8")
 PLUGINS = (ROOT / "docs/plugins.md").read_text(encoding="utf8")
 SUITES = (ROOT / "docs/suites.md").read_text(encoding="utf8")
 COMMANDS = (ROOT / "docs/commands.md").read_text(encoding="utf8")
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DESIGN = (ROOT / "docs/design.md").read_text(encoding="utf8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
+DOCUMENTS = [*(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING")), *(ROOT / "docs").glob("*.md")]
+
+TARGETS = dict(re.findall(r"^([a-z]+):(.*)$", (ROOT / "Makefile").read_text(encoding="utf8"), re.MULTILINE))
+"""Of the Makefile, with what each needs first."""
 
 specification = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
 generate = importlib.util.module_from_spec(specification)
@@ -97,10 +102,9 @@ def workshop(tmp_path_factory):
 @pytest.mark.slow
 def test_the_commands_of_the_readme_run(workshop):
     commands = [line for block in blocks(README, "sh") for line in block.splitlines()]
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf8"), re.MULTILINE)
     for command in commands:
         if command.startswith("make "):
-            assert command.removeprefix("make ") in targets
+            assert command.removeprefix("make ") in TARGETS
         else:
             run(command, workshop)
     lottery_ticket_kept_its_promises(workshop / "results/my_suite/cells")
@@ -182,7 +186,42 @@ def test_links_and_paths_lead_somewhere(path):
         assert linked.exists(), f"{path.name} links to {target}"
         assert not anchor or anchor in anchors(linked), f"{path.name}: no heading for {target}"
     for named in re.findall(r"`((?:harness|plugins|suites|docs|tests)/[\w./-]+\.\w+)`", text):
-        assert (ROOT / named).exists(), f"{path.name} names {named}"
+        # The design names the harness's files from its folder on.
+        assert (ROOT / named).exists() or (ROOT / "harness" / named).exists(), f"{path.name} names {named}"
+
+
+def test_the_design_names_files_that_exist():
+    named = re.findall(r"`([\w./-]+(?:\.(?:py|toml|md|yaml)|/))`", DESIGN)
+    assert len(named) > 30
+    assert [name for name in named if not ((ROOT / name).exists() or (ROOT / "harness" / name).exists())] == []
+
+
+def test_the_commands_for_contributors_name_what_there_is():
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```$", CONTRIBUTING, re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    assert len(lines) > 10
+    for line in lines:
+        words = shlex.split(line)
+        if words[0] == "make":
+            assert set(words[1:]) <= TARGETS.keys(), line
+        for word in words:
+            if re.match(r"(tests|suites|docs|results)\b", word):
+                assert (ROOT / word).exists(), line
+
+
+def test_hooks_before_a_commit_are_the_gates_first_steps():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf8"))["repos"]
+    assert [repository["repo"] for repository in hooks] == ["local"]
+    entries = [hook["entry"] for hook in hooks[0]["hooks"]]
+    assert entries == [f"make {target}" for target in TARGETS["test"].split()]
+
+
+def test_hosted_ci_runs_the_gate_and_nothing_else():
+    (job,) = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf8"))["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    lowest = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf8"))
+    assert f"python:{lowest[1]}-" in job["container"]
 
 
 def test_the_picture_names_files_that_exist():

@@ -39,7 +39,7 @@ class Alternating(SparsityMethod[IntervalOptions]):
 
     Options = IntervalOptions
     takes_density = "never"
-    dense_gradients = 0.25
+    dense_gradient_share = 0.25
 
     def after_step(self, context: MethodContext) -> Masks | None:
         done = context.step + 1
@@ -55,7 +55,7 @@ class AlternatingComposed(SparsityMethod[IntervalOptions]):
     Options = IntervalOptions
     mode = "composed"
     takes_density = "never"
-    dense_gradients = 0.25
+    dense_gradient_share = 0.25
 
     def attach(self, context: MethodContext) -> None:
         self.context = context

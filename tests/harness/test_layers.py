@@ -99,6 +99,14 @@ def test_every_module_lies_in_a_layer() -> None:
     assert flat == ROOTS
 
 
+def test_the_design_has_these_layers_in_this_order() -> None:
+    table = (ROOT / "docs/design.md").read_text(encoding="utf8").partition("\n## Layers\n")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"][2:]
+    assert [folder.strip("`") for folder, _, _ in rows] == list(LAYERS)
+    below = ["nothing of the harness", "up to root", *(f"up to `{name}`" for name in LAYERS[1:-1])]
+    assert [imported for _, _, imported in rows] == below
+
+
 def test_nothing_imports_upward() -> None:
     assert upward(HARNESS) == []
 

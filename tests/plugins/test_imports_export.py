@@ -168,6 +168,14 @@ def test_plain_safetensors(made: Path, exported: dict[str, Path], tmp_path: Path
         assert (tmp_path / "plain" / name).read_bytes() == (exported["random"] / name).read_bytes()
 
 
+def test_a_suite_with_an_old_key_is_exported_with_a_warning(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "made.yaml").write_text(SUITE + "budgets: {short: {}}\n")
+    export("random", tmp_path / "x", "--suite", str(tmp_path / "made.yaml"))
+    assert "'budgets' is now called 'profiles'" in capsys.readouterr().err
+
+
 def test_what_cannot_be_exported_is_said(made: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Did you mean 'hf'"):
         export("dense", tmp_path / "x", "--format", "hff")

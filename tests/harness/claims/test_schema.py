@@ -93,6 +93,11 @@ def test_names_are_not_looked_up_without_suites(tmp_path, load):
     assert load_papers(tmp_path, tmp_path / "nothing")
 
 
+def test_suites_with_old_names_of_keys_are_read(tmp_path, load):
+    (tmp_path / "suites/small.yaml").write_text(SUITE + "budgets: {short: {training.steps: 5}}\n")
+    assert load(claim())
+
+
 def test_folder_and_paper_names(tmp_path, load):
     with pytest.raises(UserError, match="no claims in"):
         load_papers(tmp_path / "suites" / "none")

@@ -81,3 +81,33 @@ def test_to_keeps_content() -> None:
     masks = Masks({"a": torch.tensor([True, False])})
     assert masks.to("cpu").digest() == masks.digest()
     assert masks.to("meta")["a"].device.type == "meta"
+
+
+def test_masks_that_are_not_given_stay() -> None:
+    masks = Masks.full([connection("first", 2, 2), connection("second", 2, 2)])
+    given = {"second": torch.tensor([[True, False], [False, True]])}
+    found = masks.updated(given, "hook")
+    assert isinstance(found, Masks) and list(found) == ["first", "second"]
+    assert torch.equal(found["second"], given["second"]) and found["first"].all()
+    assert masks["second"].all()
+    assert masks.updated({}, "hook").digest() == masks.digest()
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (None, TypeError, r"M.refine\(\) returned None: must be a mapping"),
+        ({"secnd": torch.ones(2, 2).bool()}, ValueError, r"M.refine\(\): .*'secnd'. Did you mean 'second'\?"),
+        ({"first": [[True]]}, TypeError, r"the mask of connection 'first' is \[\[True\]\], must be a bool tensor"),
+        (
+            {"first": torch.ones(4).bool()},
+            ValueError,
+            r"'first' has shape \(4,\) and type torch.bool, .* shape \(2, 2\)",
+        ),
+        ({"first": torch.ones(2, 2)}, ValueError, "'first' has .* type torch.float32, must have .* torch.bool"),
+    ],
+)
+def test_masks_that_do_not_fit_are_named(given: object, error: type[Exception], message: str) -> None:
+    masks = Masks.full([connection("first", 2, 2), connection("second", 2, 2)])
+    with pytest.raises(error, match=message):
+        masks.updated(given, "M.refine()")  # type: ignore[arg-type]

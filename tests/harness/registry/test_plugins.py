@@ -205,6 +205,15 @@ def test_a_class_that_breaks_its_contract_is_refused(tmp_path, monkeypatch, sour
     assert str(plugin) in text
 
 
+def test_a_method_with_the_old_name_of_the_gradients_share_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_PLUGINS", "")
+    plugin = tmp_path / "brings.py"
+    method = "from harness import SparsityMethod\n\nclass Old(SparsityMethod):\n    dense_gradients = 0.5\n\n"
+    plugin.write_text(HEAD + method + register("method", "Entry('x', Old)"))
+    with pytest.raises(PluginError, match="the fraction is called dense_gradient_share"):
+        load([plugin]).get("method", "x")
+
+
 def test_the_reserved_option_names_are_those_that_a_suite_takes():
     from harness.suites.schema import ArchitectureEntry, MethodEntry
 

@@ -635,7 +635,7 @@ FORWARD = Flops(300, {"layer": 2.0}, [])  # 100 operations that no mask touches
 
 
 @pytest.mark.parametrize(
-    ("soft", "dense_gradients", "each"),
+    ("soft", "dense_gradient_share", "each"),
     [
         pytest.param(False, 0.0, 3 * 150, id="masks that stand: 3 f_S"),
         pytest.param(False, 1.0, 2 * 150 + 300, id="gradients of all weights: 2 f_S + f_D"),
@@ -643,8 +643,8 @@ FORWARD = Flops(300, {"layer": 2.0}, [])  # 100 operations that no mask touches
         pytest.param(True, 0.0, 3 * 300, id="soft masks: 3 f_D"),
     ],
 )
-def test_training_by_rigls_accounting(soft: bool, dense_gradients: float, each: float) -> None:
-    phase = Trained(40, {"layer": 0.25}, soft, dense_gradients)
+def test_training_by_rigls_accounting(soft: bool, dense_gradient_share: float, each: float) -> None:
+    phase = Trained(40, {"layer": 0.25}, soft, dense_gradient_share)
     assert sparse_training_flops(FORWARD, [LAYER], [phase]) == pytest.approx(40 * each)
 
 

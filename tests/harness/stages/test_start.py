@@ -203,22 +203,22 @@ def test_too_little_data_is_refused_with_the_number_of_passes(tmp_path: Path, re
     assert len(graph_of(tmp_path, registry, text.replace("program: short", "program: one_step")).cells) == 1
 
 
-def test_a_budget_sets_what_it_names_and_enters_the_suites_name(tmp_path: Path, registry: Registry) -> None:
-    budgets = "budgets: {small: {training.steps: 5, seeds: [7]}}\n"
-    text = HEAD + budgets + "methods: {a: {use: heir, source: b}, b: {use: programmed}}\n"
+def test_a_profile_sets_what_it_names_and_enters_the_suites_name(tmp_path: Path, registry: Registry) -> None:
+    profiles = "profiles: {small: {training.steps: 5, seeds: [7]}}\n"
+    text = HEAD + profiles + "methods: {a: {use: heir, source: b}, b: {use: programmed}}\n"
     path = tmp_path / "suite.yaml"
     path.write_text(text)
     plain = load_suite(path, registry)
     assert plain.name == "suite" and {(c.training.steps, c.seed) for c in plain.cells} == {(20, 0)}
-    small = load_suite(path, registry, ["budget=small"])
+    small = load_suite(path, registry, ["profile=small"])
     assert small.name == "suite-small" and {(c.training.steps, c.seed) for c in small.cells} == {(5, 7)}
-    set_too = load_suite(path, registry, ["budget=small", "training.steps=6"])
+    set_too = load_suite(path, registry, ["profile=small", "training.steps=6"])
     assert {(c.training.steps, c.seed) for c in set_too.cells} == {(6, 7)}
-    with pytest.raises(UserError, match=r"--set budget=smal: unknown budget 'smal'\. Did you mean 'small'\?"):
-        load_suite(path, registry, ["budget=smal"])
+    with pytest.raises(UserError, match=r"--set profile=smal: unknown profile 'smal'\. Did you mean 'small'\?"):
+        load_suite(path, registry, ["profile=smal"])
     path.write_text(text.replace("training.steps: 5", "training.stepz: 5"))
-    with pytest.raises(UserError, match=r"suite.yaml: budgets.small.training.stepz: unknown key 'stepz'"):
-        load_suite(path, registry, ["budget=small"])
+    with pytest.raises(UserError, match=r"suite.yaml: profiles.small.training.stepz: unknown key 'stepz'"):
+        load_suite(path, registry, ["profile=small"])
 
 
 def test_what_was_found_on_an_example_may_be_no_number(tmp_path: Path) -> None:

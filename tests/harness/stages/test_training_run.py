@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from harness import Prune, Train
 from harness.errors import BadScore
 from harness.training.trainer import StepReport
 
@@ -92,6 +93,40 @@ def test_what_a_stage_says_of_its_training(lab) -> None:
     sizes = {"first": 60, "second": 80, "out.first": 30, "out.second": 24}
     kept = sum(density * sizes[name] for name, density in manifest["trained"]["densities"].items())
     assert kept == pytest.approx(97)
+
+
+SEEN = """
+from harness import Entry, Prune, Rewind, SparsityMethod, Train, hookimpl
+
+SEEN = []
+
+class Seeing(SparsityMethod):
+    def program(self, budget):
+        return [Train(2, hooks=False), Prune(exponent=0.5), Rewind(0), Train(2), Prune(), Train(0)]
+
+    def attach(self, context):
+        SEEN.append((context.phase, context.running))
+
+    def scores(self, context):
+        SEEN.append((context.phase, context.running))
+        return {c.name: context.weight(c).abs() for c in context.connections}
+
+    def after_step(self, context):
+        SEEN.append((context.phase, context.running, context.step))
+
+@hookimpl
+def harness_register_methods():
+    return [Entry("seeing", Seeing)]
+"""
+
+
+def test_hooks_see_which_phase_of_the_program_runs(lab) -> None:
+    """Each of the two stages with hooks attaches the method anew."""
+    here = lab(SEEN)
+    here.run(here.cells("{m: {use: seeing, density: 0.25}}")["m"])
+    seen = here.registry.get("method", "seeing").attach.__globals__["SEEN"]
+    early, train, late = Prune(exponent=0.5), Train(2), Prune()
+    assert seen == [(-1, None), (1, early), (3, train, 0), (3, train, 1), (-1, None), (4, late)]
 
 
 def test_a_long_phase_keeps_some_points_of_its_loss_and_the_last_one(lab, monkeypatch: pytest.MonkeyPatch) -> None:

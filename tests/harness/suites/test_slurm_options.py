@@ -95,7 +95,7 @@ def test_bad_input_says_where_and_what_is_allowed(no_profiles: Path) -> None:
     (no_profiles / "mine.yaml").write_text("partition: p\nnods: 2\n")
     with pytest.raises(SuiteError, match=r"mine.yaml:2:1: unknown key 'nods'. Did you mean 'nodes'"):
         resolve(None, "mine")
-    with pytest.raises(UserError, match=r"unknown cluster 'min'. Did you mean 'mine'"):
+    with pytest.raises(UserError, match=r"unknown cluster profile 'min'. Did you mean 'mine'"):
         resolve(None, "min")
 
 
@@ -110,5 +110,5 @@ def test_many_processes_and_many_cells_do_not_go_together() -> None:
 
 
 def test_no_profile_says_which_file_to_write(no_profiles: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no profile for cluster 'mine': write .*mine.yaml"):
+    with pytest.raises(UserError, match=r"there is no cluster profile 'mine': write .*mine.yaml"):
         resolve(None, "mine")

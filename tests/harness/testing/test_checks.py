@@ -26,6 +26,7 @@ from harness import (
     Rewind,
     SparsityMethod,
     Train,
+    Unsupported,
 )
 from harness.testing import check_architecture, check_benchmark, check_method
 
@@ -198,7 +199,105 @@ class Unwritable(Gated):
         return {"function": object()}
 
 
-@pytest.mark.parametrize("cls", [Excused, Thresholded, Fewer])
+class LateMasks(Excused):
+    """Its masks open at step 10: right while it trains, wrong for whoever restores it."""
+
+    def final_masks(self, context):
+        return {c.name: torch.full(c.shape, context.step >= 10) for c in context.connections}
+
+
+class LateValues(Excused):
+    def final(self, connection, raw):
+        return raw * self.context.step
+
+    def attach(self, context):
+        super().attach(context)
+        self.context = context
+
+
+class LateGates(LateValues):
+    def compose(self, connection, raw):
+        return super().compose(connection, raw) * (1 + self.context.step)
+
+    def final(self, connection, raw):
+        return raw
+
+
+class LateDensities(LateValues):
+    def soft_densities(self):
+        return dict.fromkeys(self.gates, min(1.0, self.context.step / 10))
+
+    def final(self, connection, raw):
+        return raw
+
+
+class Remembering(LateMasks):
+    """The same, with the step in its state."""
+
+    def regularizers(self, context):
+        self.done = context.step + 1
+        return {}
+
+    def attach(self, context):
+        super().attach(context)
+        self.done = 0
+
+    def final_masks(self, context):
+        return {c.name: torch.full(c.shape, self.done >= 10) for c in context.connections}
+
+    def state_dict(self):
+        return {"gates": super().state_dict(), "done": self.done}
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state["gates"])
+        self.done = state["done"]
+
+
+class TwoOfFour(Sound):
+    """The two largest of every four weights of a row."""
+
+    def refine(self, masks, context):
+        groups = {c.name: context.weight(c).abs().reshape(c.shape[0], -1, 4) for c in context.connections}
+        largest = {name: group.topk(2, dim=2).indices for name, group in groups.items()}
+        none = {name: torch.zeros_like(group, dtype=torch.bool) for name, group in groups.items()}
+        return {c.name: none[c.name].scatter(2, largest[c.name], True).reshape(c.shape) for c in context.connections}
+
+
+class Moving(Sound):
+    """Turns the rows of one connection's mask at every step, and says nothing of the others."""
+
+    def program(self, budget):
+        return [Prune(), Train(budget.steps)]
+
+    def after_step(self, context):
+        return {"layer1": context.masks["layer1"].roll(1, 0)}
+
+
+class Misspelt(Moving):
+    def after_step(self, context):
+        return {"layer9": context.masks["layer1"]}
+
+
+class Soft(Moving):
+    def after_step(self, context):
+        return {"layer1": context.masks["layer1"].float()}
+
+
+class Speechless(Sound):
+    def refine(self, masks, context):
+        pass
+
+
+class Shapeless(Excused):
+    def final_masks(self, context):
+        return {"layer1": torch.ones(8, dtype=torch.bool)}
+
+
+def test_the_toy_takes_masks_of_n_in_every_four():
+    check_method(TwoOfFour, density=0.5)
+
+
+@pytest.mark.parametrize("cls", [Excused, Thresholded, Fewer, Remembering, Moving])
 def test_what_is_declared_or_owned_passes(cls):
     check_method(cls)
 
@@ -229,6 +328,14 @@ def test_a_sound_method_passes(cls, density):
         (Unexcused, r"outputs differ .* return the trained values from final\(\)"),
         (Cut, "no gradient reaches own parameters"),
         (Forgetful, "does not restore"),
+        (LateMasks, r"final_masks\(\) answers otherwise once the method is restored"),
+        (LateValues, r"final\(\) answers otherwise"),
+        (LateGates, r"effective\(\) answers otherwise"),
+        (LateDensities, r"soft_densities\(\) answers otherwise"),
+        (Misspelt, r"Misspelt.after_step\(\): unknown connection 'layer9'. Did you mean 'layer"),
+        (Soft, r"'layer1' has shape \(16, 8\) and type torch.float32, must have shape \(16, 8\) and type torch.bool"),
+        (Speechless, r"Speechless.refine\(\) returned None: must be a mapping"),
+        (Shapeless, r"Shapeless.final_masks\(\): the mask of connection 'layer1' has shape \(8,\)"),
         (Unwritable, "tensors, numbers, strings, lists and dicts only"),
     ],
 )
@@ -484,6 +591,41 @@ class Nothing(Benchmark):
     pass
 
 
+class OnlyEvaluates(Bench):
+    spec = Benchmark.spec
+    training_data = Benchmark.training_data
+
+
+class Refusing(OnlyEvaluates):
+    def spec(self):
+        raise Unsupported("it only evaluates")
+
+
+class ReadsStates(Bench):
+    def evaluate(self, model, split, device):
+        return super().evaluate(lambda inputs: model.states(inputs)[-1], split, device)
+
+
+class ReadsTheSameStates(ReadsStates):
+    def points(self, split):
+        return Points(1)
+
+
+class WithStates(nn.Module):
+    """Its states are what the parts of it compute; nobody calls it as a whole."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(5, 2)
+
+    def states(self, inputs):
+        return [inputs, self.layer(inputs)]
+
+
+def sign_of_the_first(inputs):
+    return torch.stack([-inputs[:, 0], inputs[:, 0]], 1)
+
+
 class Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
     n: int
@@ -497,6 +639,10 @@ def test_a_sound_benchmark_passes():
     check_benchmark(Bench)
     check_benchmark(WithoutValidation)
     check_benchmark(Counted)
+    check_benchmark(OnlyEvaluates, model=sign_of_the_first)
+    check_benchmark(ReadsStates, model=WithStates())
+    with pytest.raises(AssertionError, match="validation and test data are the same"):
+        check_benchmark(ReadsTheSameStates, model=WithStates())
     check_benchmark(Optional, {"n": 3})
     check_benchmark(Optional, Options(n=3))
 
@@ -517,9 +663,16 @@ def test_a_sound_benchmark_passes():
         (Unwritable, "data_source.. cannot be written as JSON"),
         (ManySources, "data_source.. differs between two instances"),
         (Nothing, "offers neither"),
+        (OnlyEvaluates, r"does not say what .* \(OnlyEvaluates offers no training data\): pass model="),
+        (Refusing, r"\(it only evaluates\): pass model="),
+        (ReadsStates, r"evaluate\('validation'\) fails on a linear map .* 'states'.*: if it needs .* pass model="),
         (Optional, "refuses options"),
     ],
 )
 def test_a_faulty_benchmark_is_found(cls, message):
+    """A model that is given is the author's: what fails on it is raised as it is."""
+    if cls is ReadsStates:
+        with pytest.raises(AttributeError, match="states"):
+            check_benchmark(cls, model=sign_of_the_first)
     with pytest.raises(AssertionError, match=message):
         check_benchmark(cls)

@@ -180,6 +180,31 @@ def test_composed_module_holds_effective_weights_and_leaves_the_rest_alone() -> 
     assert {n: t.tolist() for n, t in weights.state().items()} == {n: t.tolist() for n, t in before.items()}
 
 
+class Untouched(SparsityMethod[NoOptions]):
+    """Its effective weights are the raw ones, not even copied."""
+
+    mode = "composed"
+
+    def compose(self, connection: Connection, raw: Tensor) -> Tensor:
+        return raw
+
+
+def test_a_composed_method_that_changes_nothing_trains_as_a_dense_network() -> None:
+    dense, composed = Net(), Net()
+    networks = [Weights(dense, CONNECTIONS), Weights(composed, CONNECTIONS, None, Untouched(NoOptions()))]
+    for weights in networks:
+        optimizer = torch.optim.SGD(weights.trained.values(), lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            weights.materialise()
+            weights.module(*batch()).backward()
+            weights.pull_back()
+            optimizer.step()
+    first, second = (weights.state() for weights in networks)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(weight.data_ptr() != composed.get_parameter(name).data_ptr() for name, weight in weights.raw.items())
+
+
 def test_composed_pull_back_without_any_gradient_is_harmless() -> None:
     weights = Weights(Net(), CONNECTIONS, None, Gated())
     weights.materialise()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.analysis.profiles import Tally, problems, profile, tallies
+from harness.analysis.problems import Tally, performance_profile, problems, tallies
 
 NOISE = np.array([0.0, 0.002, -0.001, 0.001])
 
@@ -61,7 +61,7 @@ def test_one_seed_wins_nothing() -> None:
 
 
 def test_profile_by_hand() -> None:
-    steps, counted, left = profile([ACCURACY, LOSS])
+    steps, counted, left = performance_profile([ACCURACY, LOSS])
     assert (counted, left) == (2, 0)
     assert steps["a"] == [(1.0, 0.5), (2.0, 1.0)]
     assert steps["bb"] == [(1.0, 0.5), (pytest.approx(0.9 / 0.8), 1.0)]
@@ -69,12 +69,12 @@ def test_profile_by_hand() -> None:
 
 
 def test_a_method_that_is_missing_has_failed_there() -> None:
-    steps, counted, _ = profile([ACCURACY, LOSS[:2]])
+    steps, counted, _ = performance_profile([ACCURACY, LOSS[:2]])
     assert counted == 2
     assert steps["ccc"] == [(pytest.approx(0.9 / 0.4), 0.5)]
 
 
 def test_means_that_are_not_positive_have_no_ratios() -> None:
-    steps, counted, left = profile([ACCURACY, [row("a", -0.1), row("bb", 0.2)]])
+    steps, counted, left = performance_profile([ACCURACY, [row("a", -0.1), row("bb", 0.2)]])
     assert (counted, left) == (1, 1)
     assert steps["bb"] == [(pytest.approx(0.9 / 0.8), 1.0)]

@@ -59,7 +59,7 @@ def tallies(tables: Iterable[Sequence[Row]]) -> dict[tuple[str, str], Tally]:
     return {pair: Tally(*count) for pair, count in counts.items()}
 
 
-def profile(tables: Iterable[Sequence[Row]]) -> tuple[dict[str, list[tuple[float, float]]], int, int]:
+def performance_profile(tables: Iterable[Sequence[Row]]) -> tuple[dict[str, list[tuple[float, float]]], int, int]:
     """Performance profiles of methods, how many problems count, and how many do not.
 
     By method: (ratio, fraction of problems whose mean is within this ratio of the best one), rising. The ratio is
