@@ -47,6 +47,8 @@ _PUBLIC = {
     "TrainingBudget": "core.method",
     "TrainingData": "core.data",
     "Unsupported": "errors",
+    "UnitGroup": "core.units",
+    "UnitMember": "core.units",
     "UpdateSchedule": "core.update_schedule",
     "UserError": "errors",
     "allocate": "core.densities",
@@ -55,8 +57,12 @@ _PUBLIC = {
     "drop_grow": "core.drop_grow",
     "head_loss": "core.head_loss",
     "hookimpl": "registry.hookspecs",
+    "in_units": "core.units",
+    "out_units": "core.units",
     "select": "core.densities",
     "top_k": "core.densities",
+    "unit_masks": "core.units",
+    "unit_scores": "core.units",
 }
 
 __all__ = sorted(_PUBLIC)
@@ -109,6 +115,12 @@ if TYPE_CHECKING:
     from harness.core.phases import Reinitialize as Reinitialize
     from harness.core.phases import Rewind as Rewind
     from harness.core.phases import Train as Train
+    from harness.core.units import UnitGroup as UnitGroup
+    from harness.core.units import UnitMember as UnitMember
+    from harness.core.units import in_units as in_units
+    from harness.core.units import out_units as out_units
+    from harness.core.units import unit_masks as unit_masks
+    from harness.core.units import unit_scores as unit_scores
     from harness.core.update_schedule import UpdateSchedule as UpdateSchedule
     from harness.errors import CorruptFile as CorruptFile
     from harness.errors import DataMissing as DataMissing

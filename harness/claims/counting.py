@@ -50,7 +50,7 @@ def counted(count: Count, registry: Registry) -> float:
     method: SparsityMethod[Any] = _plugin(registry, "method", count.method)
     if count.count == "program_density":
         return _program_density(method)
-    own = _own_parameters(method, model, connections, architecture.connections())
+    own = _own_parameters(method, model, connections, architecture)
     if count.count == "own_parameters":
         return own
     return parameters + own if count.count == "parameters_with_own" else size / own
@@ -68,9 +68,10 @@ def _plugin(registry: Registry, kind: Any, entry: Named, *arguments: Any) -> Any
 
 
 def _own_parameters(
-    method: SparsityMethod[Any], model: nn.Module, connections: Sequence[Connection], every: Sequence[Connection]
+    method: SparsityMethod[Any], model: nn.Module, connections: Sequence[Connection], architecture: Architecture[Any]
 ) -> int:
     """Numbers that the method trains beside the network's weights."""
+    every = architecture.connections()
     bands = 1 + max(band.depth for connection in every for band in (connection.source, connection.target))
     method.attach(
         MethodContext(
@@ -83,6 +84,7 @@ def _own_parameters(
             seed=0,
             device=torch.device("cpu"),
             bands=bands,
+            units=architecture.units(),
         )
     )
     return sum(parameter.numel() for group in method.parameter_groups() for parameter in group.parameters)

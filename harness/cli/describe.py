@@ -16,6 +16,7 @@ from harness.core.benchmark import Benchmark
 from harness.core.data import DataSpec
 from harness.errors import DataMissing, HarnessError, Unsupported, UserError
 from harness.registry.plugins import PluginOrigin, Registered, Registry
+from harness.suites.cell import in_scope
 
 GENERIC = {
     "classification": DataSpec("classification", inputs=(1, 8, 8), outputs=10, examples=1000),
@@ -128,7 +129,7 @@ def _method_on(method: type[Any], cls: type[Architecture[Any]], kind: str) -> st
     architecture = cls(default_options(cls), GENERIC[kind])
     if reason := architecture.unsupported():
         return f"not tried: {reason}"
-    scope = [c for c in architecture.connections() if c.default]
+    scope = in_scope("default", architecture.connections(), method.kinds)
     answer: str | None = method(default_options(method)).unsupported(architecture, scope)
     return answer
 

@@ -126,6 +126,7 @@ def _selector(planned: PlannedCell) -> str:
 
 def _bundle(planned: PlannedCell, network: Network) -> Bundle:
     """What the cell's evaluation computes with."""
+    from harness.errors import Unsupported
     from harness.interchange.bundle import Bundle, Data, Plug, own_state
 
     cell, spec = planned.cell, network.architecture.data
@@ -134,6 +135,8 @@ def _bundle(planned: PlannedCell, network: Network) -> Bundle:
     hard = network.hard_masks() if form == "hard" or not network.soft else None
     with weights.evaluating(form, hard if form == "hard" else None) as module:
         effective = {name: tensor.detach().clone() for name, tensor in own_state(module).items()}
+        if any(bool(bias.any()) for bias in weights.biases.values()):
+            raise Unsupported(f"cell {planned.id} has attention masks, which no format holds: it cannot be exported")
     return Bundle(
         architecture=Plug(
             plugin=cell.architecture_part.plugin, options=network.architecture.options.model_dump(mode="json")
@@ -206,7 +209,7 @@ def _keep(network: Network, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parameters = dict(network.module.named_parameters())
     whole: dict[str, Tensor] = {}
     for c in network.connections:
-        if c.name in masks:
+        if c.kind == "weight" and c.name in masks:
             keep = whole.setdefault(c.parameter, torch.ones_like(parameters[c.parameter], dtype=torch.bool))
             c.region(keep).copy_(masks[c.name])
     return whole

@@ -11,6 +11,7 @@ from torch import nn
 
 from harness.core.connections import Connection
 from harness.core.data import DataSpec
+from harness.core.units import UnitGroup
 from harness.errors import Unsupported
 
 
@@ -72,6 +73,10 @@ class Architecture(ABC, Generic[OptionsT]):
     @abstractmethod
     def connections(self) -> Sequence[Connection]:
         """Every region that could be masked, in network order, whatever the suite's scope is."""
+
+    def units(self) -> Sequence[UnitGroup]:
+        """The neurons, heads, branches and channels, for methods that remove whole ones. Default: none known."""
+        return ()
 
     def scaled(self, parameters: int) -> Architecture[OptionsT]:
         """The same kind of network, narrower, with as many parameters as fit into ``parameters``.

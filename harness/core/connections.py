@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Literal
@@ -10,6 +11,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Kind = Literal["weight", "attention"]
+Counts = Literal["weight", "pair"]
+
+CLOSED = -1e4
+"""What a closed entry of an attention mask adds to its score: its share is exactly 0 beside any that is open.
+
+Finite, because a query that keeps no key would have NaN for minus infinity. Where all that it sees is closed, the
+number cancels in the softmax, and the query sees all of it as without a mask.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +53,11 @@ class Connection:
         rows, columns: half-open ranges of the region on the parameter's out and in axes;
             None is the whole axis.
         out_axis, in_axis: which axes of the parameter are out and in (1, 0 for transposed layouts).
-        kind: ``weight`` is multiplied by its mask; ``attention`` is an additive bias on scores.
+        kind: ``weight`` is multiplied by its mask. ``attention`` is no weight: ``parameter`` names a buffer of zeros
+            that the network adds to the scores of attention, rows are queries (targets), columns keys (sources), and
+            further axes heads. Its masks are in scope for methods that say so (``kinds``), and counted apart.
         default: whether a suite that names no scope masks this connection (embeddings and heads: no).
+        counts: what records count besides weights: ``pair`` (out, in) where those with one kernel are one.
     """
 
     name: str
@@ -60,6 +72,7 @@ class Connection:
     in_axis: int = 1
     kind: Kind = "weight"
     default: bool = field(default=True)
+    counts: Counts = "weight"
 
     @property
     def size(self) -> int:
@@ -76,3 +89,8 @@ class Connection:
         if (self.out_axis, self.in_axis) != (0, 1):
             view = view.movedim((self.out_axis, self.in_axis), (0, 1))
         return view
+
+
+def weights_among(connections: Iterable[Connection]) -> tuple[Connection, ...]:
+    """Those whose masks are on weights: all but attention masks."""
+    return tuple(c for c in connections if c.kind == "weight")

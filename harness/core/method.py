@@ -15,11 +15,12 @@ from harness.core.architecture import Architecture, NoOptions
 from harness.core.assemble import assemble
 from harness.core.calibration import Calibration
 from harness.core.connection_density import ConnectionDensity
-from harness.core.connections import Connection
+from harness.core.connections import Connection, Kind
 from harness.core.current_masks import CurrentMasks
 from harness.core.data import DataSpec
 from harness.core.densities import DensityBudget
 from harness.core.masks import Masks
+from harness.core.units import UnitGroup
 
 if TYPE_CHECKING:
     from harness.core.phases import Calibrate, Phase
@@ -54,12 +55,18 @@ class ParameterGroup:
         lr: learning rate at the peak of the schedule.
         weight_decay: decoupled, 0 by default.
         schedule: ``same`` follows the weights' schedule, ``constant`` stays at ``lr``.
+        name: what records call them.
+        in_network: True: the final network cannot be told without these numbers, so they are counted with its own.
+            False: it can, because they only shaped masks or have become part of the weights. None, where nothing is
+            said, is False; a method whose :meth:`SparsityMethod.final` depends on them must say which.
     """
 
     parameters: Sequence[nn.Parameter]
     lr: float
     weight_decay: float = 0.0
     schedule: Schedule = "constant"
+    name: str = "own"
+    in_network: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,7 @@ class MethodContext:
         running: that phase itself, or None.
         device: where tensors live.
         bands: number of depths of the architecture, connections out of scope included.
+        units: the architecture's groups of units; see :mod:`harness.core.units`.
         dense_gradients: parameter name -> gradient, only in ``on_gradients``; see :meth:`gradient`.
         data: shape of the training data.
         calibration: what gives :meth:`batches`, where a method may ask for them.
@@ -116,6 +124,7 @@ class MethodContext:
     seed: int
     device: torch.device
     bands: int = 0
+    units: Sequence[UnitGroup] = ()
     step: int = 0
     steps: int = 0
     phase: int = -1
@@ -189,6 +198,7 @@ class SparsityMethod(ABC, Generic[OptionsT]):
             effective weights are a differentiable function of raw weights and own parameters.
         takes_density: whether a suite must, may or must not give a density.
         takes_source: whether a suite must, may or must not name a cell to start from.
+        kinds: what it masks; connections of other kinds are never in its scope.
     """
 
     Options: ClassVar[type[BaseModel]] = NoOptions
@@ -196,6 +206,7 @@ class SparsityMethod(ABC, Generic[OptionsT]):
     mode: ClassVar[Literal["projected", "composed"]] = "projected"
     takes_density: ClassVar[Use] = "required"
     takes_source: ClassVar[Use] = "never"
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"weight"})
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options
@@ -266,7 +277,10 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         raise NotImplementedError(f"{type(self).__name__} has a Calibrate phase with hooks but no calibrate()")
 
     def compose(self, connection: Connection, raw: Tensor) -> Tensor:
-        """Effective weights of one connection, differentiable, same shape as ``raw`` (composed mode)."""
+        """Effective weights of one connection, differentiable, same shape as ``raw`` (composed mode).
+
+        Of an attention mask ``raw`` is zeros, and the result is added to the scores.
+        """
         raise NotImplementedError(f"{type(self).__name__} is in composed mode but has no compose()")
 
     def effective(self, raw: Mapping[str, Tensor], connections: Sequence[Connection]) -> Mapping[str, Tensor]:
@@ -311,7 +325,7 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         """Weights of one connection in the final network, same shape as ``raw`` (composed mode); final masks go on top.
 
         What hard evaluation and export compute with. Default: ``raw``; for soft thresholds or gates with values
-        between 0 and 1, the effective weights.
+        between 0 and 1, the effective weights. Closed entries of an attention mask get ``CLOSED`` instead of zero.
         """
         return raw
 

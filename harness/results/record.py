@@ -6,22 +6,27 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_jsonable_python
 
 from harness.core.benchmark import Benchmark, Measurement
+from harness.core.connections import weights_among
 from harness.core.data import Split
 from harness.errors import BadScore, Diverged, HarnessError, WrongCount
 from harness.formatting import not_finite
 from harness.results.cell_record import CellRecord
 from harness.results.flops import forward_flops
 from harness.results.record_parts import (
+    AttentionDensity,
     CalibrationCost,
     ConnectionCounts,
     Density,
     DensityMatch,
     MetricScore,
+    PairCounts,
     TrainingCost,
 )
 from harness.results.training_flops import program_flops
@@ -75,6 +80,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
         zeros = weights.zeros()  # of exactly the weights that were scored
         nonzero = weights.nonzero_total()
     total = sum(p.numel() for p in network.module.parameters())
+    added = network.own_parameters(in_network=True)
     test, validation = found["test"], found["validation"]
     if not test.scores:
         raise BadScore(f"{not_finite(test.not_finite)}: no score of the test split is a finite number")
@@ -88,8 +94,11 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
         registry,
         parameters=total,
         final_differs=differs,
+        trained_only=network.own_parameters(in_network=False),
         status="done",
-        density=_densities(planned, network, table, other, zeros).model_copy(update={"total": nonzero / total}),
+        density=_densities(planned, network, table, other, zeros).model_copy(
+            update={"total": (nonzero + sum(added.values())) / total, "added": added}
+        ),
         metrics=_measured(benchmark, test.scores, "test"),
         validation=_measured(benchmark, validation.scores, "validation"),
         not_finite=dict(test.not_finite),
@@ -136,6 +145,7 @@ def _record(
     registry: Registry,
     parameters: int | None = None,
     final_differs: str | None = None,
+    trained_only: Mapping[str, int] = MappingProxyType({}),
     **found: Any,
 ) -> CellRecord:
     """What is known of a cell beforehand, with what was found; checked as whoever reads it will."""
@@ -146,7 +156,12 @@ def _record(
         "suite": cell.suite,
         "experiment": cell.experiment,
         "architecture": {**cell.architecture_part.record(), "parameters": parameters},
-        "method": {**cell.method_part.record(), "note": cell.note, "final_differs": final_differs},
+        "method": {
+            **cell.method_part.record(),
+            "note": cell.note,
+            "final_differs": final_differs,
+            "trained_only": dict(trained_only),
+        },
         "benchmark": {
             **cell.benchmark_part.record(),
             "protocol": f"{benchmark.protocol}; {cell.evaluation.protocol}",
@@ -184,12 +199,14 @@ def _source(registry: Registry, part: Part) -> Any:
 def _densities(
     planned: PlannedCell,
     network: Network,
-    table: Mapping[str, ConnectionDensity],
+    everything: Mapping[str, ConnectionDensity],
     other: str | None,
     zeros: Mapping[str, int],
 ) -> Density:
     """Requested, what the final masks keep, the reason for an ``other`` count, and what is left without ``zeros``."""
     cell = planned.cell
+    apart = {c.name: everything[c.name] for c in network.connections if c.kind != "weight"}
+    table = {name: row for name, row in everything.items() if name not in apart}
     size, kept = sum(row.size for row in table.values()), sum(row.kept for row in table.values())
     soft = any(row.soft is not None for row in table.values())
     return Density(
@@ -198,11 +215,13 @@ def _densities(
         source=planned.source_id,
         scope=cell.scope_name,
         mask=kept / size if size else 1.0,
-        nonzero=1 - sum(zeros.values()) / max(1, size),
+        nonzero=1 - sum(zeros[name] for name in table) / max(1, size),
         soft=_fraction(sum(row.mean * row.size for row in table.values()) / size) if soft else None,
         kept=kept,
         size=size,
         other_count=other,
+        pairs=_pairs(table) if any(row.pairs is not None for row in table.values()) else None,
+        attention=_attention(apart) if apart else None,
         connections={
             c.name: ConnectionCounts(
                 size=c.size,
@@ -212,6 +231,7 @@ def _densities(
                 role=c.role,
             )
             for c in network.connections
+            if c.name in table
         },
     )
 
@@ -219,6 +239,22 @@ def _densities(
 def _fraction(mean: float | None) -> float | None:
     """A mean of numbers in [0, 1], which may round beyond 1."""
     return None if mean is None else min(1.0, mean)
+
+
+def _pairs(table: Mapping[str, ConnectionDensity]) -> PairCounts:
+    """Kept and size where connections count in units of their own: pairs (out, in), or weights."""
+    kept = sum(row.kept if row.pairs is None else row.pairs for row in table.values())
+    size = sum(row.size if row.pairs is None else prod(row.shape[:2]) for row in table.values())
+    return PairCounts(kept=kept, size=size)
+
+
+def _attention(table: Mapping[str, ConnectionDensity]) -> AttentionDensity:
+    """Attention masks, which are no weights: entries (query, key) that are open."""
+    kept, size = sum(row.kept for row in table.values()), sum(row.size for row in table.values())
+    rows = {
+        name: ConnectionCounts(size=row.size, kept=row.kept, soft=_fraction(row.soft)) for name, row in table.items()
+    }
+    return AttentionDensity(mask=kept / size, kept=kept, size=size, connections=rows)
 
 
 def _other_count(network: Network, kept: Mapping[str, int]) -> str | None:
@@ -230,8 +266,9 @@ def _other_count(network: Network, kept: Mapping[str, int]) -> str | None:
     budget, method = network.context.budget, network.method
     if budget is None:
         return None
-    pairs = [("", budget.keep, sum(kept.values()), network.connections)]
-    for c in network.connections if budget.per_connection is not None else ():
+    own = weights_among(network.connections)
+    pairs = [("", budget.keep, sum(kept.values()), own)]
+    for c in own if budget.per_connection is not None else ():
         assert budget.per_connection is not None
         pairs.append((f" in {c.name}", budget.per_connection[c.name], kept[c.name], (c,)))
     reasons = []

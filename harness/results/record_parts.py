@@ -47,6 +47,9 @@ class MethodPart(PluginPart):
         None,
         description="why the network that was tested hard is another function than the trained one; null if it is not",
     )
+    trained_only: dict[str, WholeNumber] = Field(
+        {}, description="parameters that the method trained and the final network does without, by name"
+    )
 
 
 class DataPart(PluginPart):
@@ -83,6 +86,22 @@ class ConnectionCounts(RecordPart):
     )
 
 
+class PairCounts(RecordPart):
+    """Counted in pairs of an output and an input unit where connections say so, as for kernels; else in weights."""
+
+    kept: WholeNumber = Field(description="pairs of which the final mask keeps a weight")
+    size: WholeNumber = Field(description="pairs that could be masked")
+
+
+class AttentionDensity(RecordPart):
+    """Masks on scores of attention, which are no weights: entries (query, key)."""
+
+    mask: Fraction = Field(description="kept / size")
+    kept: WholeNumber = Field(description="entries that the final mask leaves open")
+    size: WholeNumber = Field(description="entries that could be masked")
+    connections: dict[str, ConnectionCounts] = Field({}, description="by name, from input to output")
+
+
 class Density(RecordPart):
     """Fractions of the weights in scope: as asked for, as the final mask keeps, and recounted."""
 
@@ -94,7 +113,15 @@ class Density(RecordPart):
     nonzero: Fraction | None = Field(
         None, description="weights that are not zero / size, in the network that was scored"
     )
-    total: Fraction | None = Field(None, description="parameters that are not zero / all parameters of the network")
+    total: Amount | None = Field(
+        None,
+        description="parameters that are not zero, added ones included, / all parameters of the architecture's network",
+    )
+    added: dict[str, WholeNumber] = Field(
+        {}, description="parameters that the method adds to the final network, by name"
+    )
+    pairs: PairCounts | None = Field(None, description="null where every connection counts weights")
+    attention: AttentionDensity | None = Field(None, description="null where there are no masks on attention")
     soft: Fraction | None = Field(None, description="mean of the soft masks over weights; null where masks are hard")
     kept: WholeNumber | None = Field(None, description="weights that the final mask keeps")
     size: WholeNumber | None = Field(None, description="weights in scope")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from harness.core.connections import weights_among
 from harness.results.flops import CONVENTION, SPARSE_CONVENTION, Flops, Trained, sparse_training_flops
 from harness.results.record_parts import OperationCounts
 
@@ -21,17 +22,17 @@ def program_flops(
 
     What is left in sparse kernels is None where it is not known.
     """
-    phases = list(_trained(planned, store, network))
+    phases, connections = list(_trained(planned, store, network)), weights_among(network.connections)
     training = 3 * forward.total * network.spent.examples
     inherited = training - 3 * forward.total * sum(phase.examples for phase in phases)
-    sparse = sparse_training_flops(forward, network.connections, phases)
+    sparse = sparse_training_flops(forward, connections, phases)
     return OperationCounts(
         convention=CONVENTION,
         training=training,
         inference=forward.total,
         sparse_convention=SPARSE_CONVENTION,
         training_sparse=None if sparse is None else inherited + sparse,
-        inference_sparse=forward.sparse(network.connections, inference),
+        inference_sparse=forward.sparse(connections, inference),
     )
 
 

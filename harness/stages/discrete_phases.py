@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.core.connections import weights_among
 from harness.core.densities import DensityBudget, select
 from harness.core.masks import Masks
 from harness.core.phases import Average, Prune, Reinitialize
@@ -32,10 +33,11 @@ def prune(network: Network, phase: Prune, batches: Batches) -> None:
     with batches.open():
         for name, score in network.method.scores(context).items():
             scores[name] = score.detach().float().masked_fill(~current[name], float("-inf"))
-        chosen = select(scores, budget, network.connections, phase.distribution, phase.granularity)
-        refined = network.method.refine(chosen, context)
+        chosen = select(scores, budget, weights_among(network.connections), phase.distribution, phase.granularity)
+        whole = Masks({c.name: chosen.get(c.name, current[c.name]) for c in network.connections})
+        refined = network.method.refine(whole, context)
     given, values = refined if isinstance(refined, tuple) else (refined, {})
-    masks = chosen.updated(given, f"{type(network.method).__name__}.refine()")
+    masks = whole.updated(given, f"{type(network.method).__name__}.refine()")
     _set_weights(network, values)
     weights.hold(masks)
     network.soft = False
@@ -48,8 +50,9 @@ def _set_weights(network: Network, values: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: if there is no such thing, or the weights do not fit or are not finite.
     """
-    regions = {c.name: c.region(network.module.get_parameter(c.parameter)) for c in network.connections}
-    maskable = {c.parameter for c in network.connections}
+    own = weights_among(network.connections)
+    regions = {c.name: c.region(network.module.get_parameter(c.parameter)) for c in own}
+    maskable = {c.parameter for c in own}
     others = {name: parameter for name, parameter in network.module.named_parameters() if name not in maskable}
     targets = {**others, **regions}
     for name, value in values.items():
@@ -79,11 +82,12 @@ def bake(network: Network) -> None:
 
 def _budget(network: Network, phase: Prune, current: Masks) -> DensityBudget:
     """How many weights the phase keeps; see :class:`harness.core.phases.Prune`."""
+    connections = weights_among(network.connections)
     if phase.density is not None:
-        return DensityBudget.of(phase.density, network.connections)
+        return DensityBudget.of(phase.density, connections)
     if phase.fraction is not None:
-        kept = current.kept
-        size = sum(c.size for c in network.connections)
+        kept = {c.name: int(current[c.name].sum()) for c in connections}
+        size = sum(c.size for c in connections)
         if phase.distribution == "global":
             left = sum(kept.values()) - round(phase.fraction * sum(kept.values()))
             return DensityBudget(left, left / size)
@@ -92,7 +96,7 @@ def _budget(network: Network, phase: Prune, current: Masks) -> DensityBudget:
     if network.context.budget is None:
         raise ValueError("a Prune phase without fraction or density needs a density in the suite")
     whole = network.context.budget
-    return whole if phase.exponent == 1 else DensityBudget.of(whole.requested**phase.exponent, network.connections)
+    return whole if phase.exponent == 1 else DensityBudget.of(whole.requested**phase.exponent, connections)
 
 
 @torch.no_grad()
@@ -170,7 +174,7 @@ def reinitialise(network: Network, phase: Reinitialize, index: int) -> None:
     parameters = dict(network.module.named_parameters())
     if phase.others == "initial":
         network.module.load_state_dict(fresh)
-    for connection in network.connections:
+    for connection in weights_among(network.connections):
         region = connection.region(parameters[connection.parameter].detach())
         if phase.weights == "fresh":
             region.copy_(connection.region(fresh[connection.parameter]))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.connection_density import ConnectionDensity, connection_densities
-from harness.core.connections import Connection
+from harness.core.connections import Connection, weights_among
 from harness.core.current_masks import CurrentMasks
 from harness.core.densities import DensityBudget
 from harness.core.masks import Masks
@@ -115,7 +115,7 @@ class Network:
         """
         method = self.method if hooks else None
         weights = Weights(self.module, self.connections, self.current, method)
-        self.context.raw = weights.raw
+        self.context.raw = weights.inputs
         return weights
 
     def require_final(self, phase: Phase, soft: bool | None = None) -> None:
@@ -140,6 +140,17 @@ class Network:
     def hard_masks(self) -> Masks | None:
         """The masks that hard evaluation applies; None for a dense network."""
         return self.final_masks() if self.soft else self.current.hard
+
+    def own_parameters(self, in_network: bool) -> dict[str, int]:
+        """How many numbers of its own, by name, the method leaves in the final network, or had for training alone.
+
+        Only a network that computes with the method's effective weights can need them. Asked at a program's end.
+        """
+        found: dict[str, int] = {}
+        for group in self.method.parameter_groups() if self.attached else ():
+            if (self.soft and bool(group.in_network)) == in_network:
+                found[group.name] = found.get(group.name, 0) + sum(p.numel() for p in group.parameters)
+        return found
 
     def densities(self, hard: Masks | None) -> dict[str, ConnectionDensity]:
         """The table of densities under ``hard`` masks, with the soft ones where the network runs with such."""
@@ -166,7 +177,7 @@ class NetworkBuilder:
             cell.architecture_part.options, spec
         )
         method = self._registry.get("method", cell.method_part.plugin)(cell.method_part.options)
-        scope = cell.in_scope(architecture.connections())
+        scope = cell.in_scope(architecture.connections(), method.kinds)
         budget = self._budget(stage, scope)
         adapted = method.adapt(architecture, scope, budget)
         if adapted is not architecture and cell.architecture_part.weights is not None:
@@ -174,12 +185,12 @@ class NetworkBuilder:
         architecture = adapted
         module = initial_module(architecture, cell.seed, draw, cell.architecture_part.weights).to(self._device)
         everything = architecture.connections()
-        connections = cell.in_scope(everything)
-        parameters = dict(module.named_parameters())
+        connections = cell.in_scope(everything, method.kinds)
+        tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         context = MethodContext(
             model=module,
             connections=connections,
-            raw={c.parameter: parameters[c.parameter] for c in connections},
+            raw={c.parameter: tensors[c.parameter] for c in connections},
             current=CurrentMasks(connections, self._device),
             budget=budget,
             source=self._source(stage, connections),
@@ -187,6 +198,7 @@ class NetworkBuilder:
             device=self._device,
             bands=1 + max((band.depth for c in everything for band in (c.source, c.target)), default=-1),
             data=spec,
+            units=architecture.units(),
         )
         attached = any(phase.hooks for phase in stage.phases)
         if attached:
@@ -194,7 +206,7 @@ class NetworkBuilder:
         return Network(cell, architecture, module, connections, method, context, attached)
 
     def _budget(self, stage: Stage, connections: tuple[Connection, ...]) -> DensityBudget | None:
-        cell = stage.cell
+        cell, connections = stage.cell, weights_among(connections)
         if stage.density_from is None:
             return (
                 DensityBudget.of(cell.density, connections) if cell.match is None and cell.density is not None else None
@@ -202,7 +214,7 @@ class NetworkBuilder:
         manifest = self._store.manifest(stage.density_from)
         if manifest is None:
             raise HarnessError(f"the stage that gives the density, {stage.density_from}, is not finished")
-        theirs = _table(manifest)
+        theirs = {name: row for name, row in _table(manifest).items() if row.kind == "weight"}
         kept = sum(row.kept for row in theirs.values())
         size = sum(row.size for row in theirs.values())
         own = sum(c.size for c in connections)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from harness.core.benchmark import Benchmark
+from harness.core.connections import weights_among
 from harness.core.data import Split, TrainingData
 from harness.core.masks import Masks
 from harness.core.phases import Train
@@ -173,7 +174,7 @@ class TrainingRun:
         scores = evaluated[3] if evaluated and evaluated[2] == "validation" else {}
         if recorded is None:
             return scores, None
-        sizes = {connection.name: connection.size for connection in self.network.connections}
+        sizes = {connection.name: connection.size for connection in weights_among(self.network.connections)}
         return scores, sum(sizes[name] * pair[0] for name, pair in recorded[2].items()) / max(1, sum(sizes.values()))
 
     def _checkpoint(self) -> None:
@@ -238,12 +239,13 @@ class TrainingRun:
             self.best = {"value": value, "step": step, "weights": state, "masks": masks, "method": method}
 
     def _record_densities(self, step: int) -> None:
-        """Hard and soft density per connection, for methods that change them while training."""
+        """Hard and soft density per connection with weights, for methods that change them while training."""
         network = self.network
         if not self.phase.hooks or not network.connections:
             return
-        table = {name: [row.hard, row.soft] for name, row in network.densities(network.final_masks()).items()}
-        self.series["densities"].append([self.program_phase, step, table])
+        table = network.densities(network.final_masks())
+        curve = {name: [row.hard, row.soft] for name, row in table.items() if row.kind == "weight"}
+        self.series["densities"].append([self.program_phase, step, curve])
 
     def _finish(self) -> None:
         """End of the phase: the chosen weights go back into the module in their raw form."""

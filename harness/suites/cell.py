@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from harness.suites.schema import Evaluation, Training
 
 if TYPE_CHECKING:
-    from harness.core.connections import Connection
+    from harness.core.connections import Connection, Kind
 
 Scope = tuple[str, ...] | Literal["default", "all"]
 """Roles of the connections that a method controls, or ``default``, or ``all``."""
@@ -102,13 +102,16 @@ class Cell:
             return "maskable"
         return f"maskable[{self.scope if isinstance(self.scope, str) else ','.join(self.scope)}]"
 
-    def in_scope(self, connections: Iterable[Connection]) -> tuple[Connection, ...]:
-        """The connections that the cell's method controls."""
-        return in_scope(self.scope, connections)
+    def in_scope(self, connections: Iterable[Connection], kinds: frozenset[Kind]) -> tuple[Connection, ...]:
+        """The connections that the cell's method, which masks such ``kinds``, controls."""
+        return in_scope(self.scope, connections, kinds)
 
 
-def in_scope(scope: Scope, connections: Iterable[Connection]) -> tuple[Connection, ...]:
-    """The connections that belong to a scope, in order."""
+def in_scope(
+    scope: Scope, connections: Iterable[Connection], kinds: frozenset[Kind] = frozenset({"weight"})
+) -> tuple[Connection, ...]:
+    """The connections of some kinds that belong to a scope, in order."""
+    connections = [c for c in connections if c.kind in kinds]
     if scope == "default":
         return tuple(c for c in connections if c.default)
     return tuple(c for c in connections if scope == "all" or c.role in scope)

@@ -179,14 +179,20 @@ class Expansion:
         if reason := architecture.unsupported():
             raise self._suite.error(name, ("architectures", arch.label), f"architecture '{arch.label}' {reason}")
         connections = architecture.connections()
-        roles = {c.role for c in connections}
-        for role in () if isinstance(scope, str) else scope:
-            if role not in roles:
-                own = self._suite.experiments[name].methods[method.label].scope is not None
-                where: Loc = ("methods", method.label, "scope") if own else ("scope",)
-                raise self._suite.error(name, where, unknown_name(f"role of '{arch.label}'", role, roles))
         instance: SparsityMethod[Any] = self._registry.get("method", method.plugin)(method.options)
-        if reason := instance.unsupported(architecture, in_scope(scope, connections)):
+        kinds = {role: {c.kind for c in connections if c.role == role} for role in {c.role for c in connections}}
+        for role in () if isinstance(scope, str) else scope:
+            own = self._suite.experiments[name].methods[method.label].scope is not None
+            where: Loc = ("methods", method.label, "scope") if own else ("scope",)
+            if role not in kinds:
+                raise self._suite.error(name, where, unknown_name(f"role of '{arch.label}'", role, kinds))
+            if not kinds[role] & instance.kinds:
+                text = (
+                    f"'{role}' of '{arch.label}' is of kind {' and '.join(sorted(kinds[role]))}, and method "
+                    f"'{method.label}' masks {' and '.join(sorted(instance.kinds))} only: give it a scope without it"
+                )
+                raise self._suite.error(name, where, text)
+        if reason := instance.unsupported(architecture, in_scope(scope, connections, instance.kinds)):
             raise self._suite.error(
                 name, ("methods", method.label), f"method '{method.label}' on '{arch.label}': {reason}"
             )

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from harness.core.architecture import Architecture, NoOptions
 from harness.core.connection_density import connection_densities
-from harness.core.connections import Connection
+from harness.core.connections import Connection, weights_among
 from harness.core.current_masks import CurrentMasks
 from harness.core.data import DataSpec
 from harness.core.densities import DensityBudget, select
@@ -22,8 +22,9 @@ from harness.seeds import derived_seed
 from harness.stages.calibration import Batches, calibrate
 from harness.stages.discrete_phases import bake, inherit, prune
 from harness.stages.network import Network, initial_module
+from harness.suites.cell import in_scope
 from harness.suites.schema import Training
-from harness.testing.checks import CPU, Options, maker, require, require_json
+from harness.testing.checks import CPU, Options, equal, maker, require, require_json
 from harness.testing.guard import guard
 from harness.testing.restoring import check_restored
 from harness.testing.toy import ToyArchitecture, ToyData
@@ -58,10 +59,10 @@ def check_method(
     """
     make, name = maker("method", cls, options), cls.__name__
     architecture = architecture or ToyArchitecture(NoOptions(), DataSpec("classification", (8,), 4, examples=32))
-    scope = tuple(c for c in architecture.connections() if c.default)
+    scope = in_scope("default", architecture.connections(), cls.kinds)
     reason = make().unsupported(architecture, scope)
     require(reason is None, f"{name} does not support {type(architecture).__name__} ({reason}): pass architecture=")
-    budget = None if cls.takes_density == "never" else DensityBudget.of(density, scope)
+    budget = None if cls.takes_density == "never" else DensityBudget.of(density, weights_among(scope))
     granted = TrainingBudget(steps=20, batch_size=8, density=None if budget is None else density)
     program = list(make().program(granted))
     _check_program(name, program)
@@ -79,7 +80,7 @@ def check_method(
     first, second = (network.hard_masks() or network.context.masks for network in networks)
     require(first.digest() == second.digest(), f"{name} ends with other masks when run again: use context.generator()")
     if budget is not None and networks[0].architecture is architecture:
-        kept = sum(first.kept.values())
+        kept = sum(first.kept[c.name] for c in weights_among(scope))
         require(
             kept == budget.keep or make().other_count(budget.keep, kept, scope) is not None,
             f"{name} was asked to keep exactly {budget.keep} weights (density {density}) and keeps {kept}, and "
@@ -98,19 +99,20 @@ def _network(
     """The network that the method gets, as a run would build it."""
     adapted = method.adapt(architecture, scope, budget)
     if adapted is not architecture:
-        scope = tuple(c for c in adapted.connections() if c.default)
+        scope = in_scope("default", adapted.connections(), method.kinds)
     module = initial_module(adapted, seed=0)
-    parameters = dict(module.named_parameters())
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     context = MethodContext(
         model=module,
         connections=scope,
-        raw={c.parameter: parameters[c.parameter] for c in scope},
+        raw={c.parameter: tensors[c.parameter] for c in scope},
         current=CurrentMasks(scope),
         budget=budget,
         source=source,
         seed=derived_seed(0, "method"),
         device=CPU,
         data=adapted.data,
+        units=adapted.units(),
     )
     guard(method, context)
     method.attach(context)
@@ -160,6 +162,7 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
         if network.soft:
             if last:
                 _check_final(name, network, weights, final)
+                _check_declared(name, network)
             network.current.hard = final
         weights.put_back()
 
@@ -196,7 +199,8 @@ def _check_gradients(name: str, network: Network) -> None:
     require(all(p.is_leaf and p.requires_grad for p in own), f"{name}.parameter_groups() must hold trainable leaves")
     if method.mode == "projected":
         return
-    raw = {key: tensor.detach().clone().requires_grad_() for key, tensor in context.raw.items()}
+    weights = {c.parameter for c in weights_among(context.connections)}
+    raw = {key: tensor.detach().clone().requires_grad_(key in weights) for key, tensor in context.raw.items()}
     network.context.raw = raw
     effective = method.effective(raw, context.connections)
     shapes = {key: tuple(tensor.shape) for key, tensor in effective.items()}
@@ -207,7 +211,7 @@ def _check_gradients(name: str, network: Network) -> None:
     loss = functional.cross_entropy(logits, targets)
     terms = [term.sum() for term in method.regularizers(context).values()]
     torch.stack([loss, *terms]).sum().backward()  # type: ignore[no-untyped-call]
-    for what, tensors in (("raw weights", list(raw.values())), ("own parameters", own)):
+    for what, tensors in (("raw weights", [raw[key] for key in sorted(weights)]), ("own parameters", own)):
         for tensor in tensors:
             require(tensor.grad is not None, f"{name}: no gradient reaches {what} of shape {tuple(tensor.shape)}")
             assert tensor.grad is not None
@@ -236,10 +240,34 @@ def _check_final(name: str, network: Network, weights: Weights, masks: Masks) ->
     )
 
 
+@torch.no_grad()
+def _check_declared(name: str, network: Network) -> None:
+    """A final network that depends on own parameters says whether it needs them beside its weights."""
+    method, context = network.method, network.context
+
+    def final() -> dict[str, Tensor]:
+        return {c.name: method.final(c, context.weight(c).clone()).clone() for c in context.connections}
+
+    for group in method.parameter_groups():
+        before = final()
+        values = [parameter.clone() for parameter in group.parameters]
+        for parameter in group.parameters:
+            parameter.add_(0.5)
+        depends = not equal(before, final())
+        for parameter, value in zip(group.parameters, values, strict=True):
+            parameter.copy_(value)
+        require(
+            not depends or group.in_network is not None,
+            f"{name}.final() depends on the parameters '{group.name}': say in parameter_groups() whether the final "
+            "network needs them beside its weights (in_network=True, they count) or has them in its weights (False)",
+        )
+
+
 def _random_source(architecture: Architecture[Any], scope: Sequence[Connection], density: float) -> Source:
     generator = torch.Generator().manual_seed(derived_seed(0, "source"))
-    scores = {c.name: torch.rand(c.shape, generator=generator) for c in scope}
-    masks = select(scores, DensityBudget.of(density, scope), scope, "global")
+    weights = weights_among(scope)
+    scores = {c.name: torch.rand(c.shape, generator=generator) for c in weights}
+    masks = Masks({**Masks.full(scope), **select(scores, DensityBudget.of(density, weights), weights, "global")})
     return Source(
         "toy", masks, {}, connection_densities(scope, masks, None), initial_module(architecture, seed=1).state_dict()
     )

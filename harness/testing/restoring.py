@@ -42,8 +42,8 @@ def _answers(network: Network) -> dict[str, Any]:
     found: dict[str, Any] = {"final_masks()": masks}
     if network.soft:
         found["soft_densities()"] = network.method.soft_densities()
-        with weights.evaluating("hard", masks) as module:
-            found["final()"] = {key: parameter.detach().clone() for key, parameter in module.named_parameters()}
-        with weights.evaluating("soft") as module:
-            found["effective()"] = {key: parameter.detach().clone() for key, parameter in module.named_parameters()}
+        with weights.evaluating("hard", masks):
+            found["final()"] = {key: tensor.detach().clone() for key, tensor in weights.tensors.items()}
+        with weights.evaluating("soft"):
+            found["effective()"] = {key: tensor.detach().clone() for key, tensor in weights.tensors.items()}
     return found

@@ -12,6 +12,7 @@ from torch.nn import functional
 from harness.core.architecture import Architecture, NoOptions
 from harness.core.connections import Band, Connection
 from harness.core.data import DataSpec
+from harness.core.units import UnitGroup, UnitMember
 
 
 class ToyArchitecture(Architecture[NoOptions]):
@@ -40,6 +41,22 @@ class ToyArchitecture(Architecture[NoOptions]):
                 shape=(bands[i + 1].size, bands[i].size),
             )
             for i in range(len(bands) - 1)
+        ]
+
+    def units(self) -> Sequence[UnitGroup]:
+        """The neurons of both hidden layers."""
+        return [
+            UnitGroup(
+                name=f"band{i + 1}",
+                kind="neuron",
+                count=self.widths[i + 1],
+                members=(
+                    UnitMember(f"layers.{i}.weight", 0, "in"),
+                    UnitMember(f"layers.{i}.bias", 0, "own"),
+                    UnitMember(f"layers.{i + 1}.weight", 1, "out"),
+                ),
+            )
+            for i in range(2)
         ]
 
 

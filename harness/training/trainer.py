@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from harness.core.connections import weights_among
 from harness.core.data import TrainingData
 from harness.core.method import MethodContext, SparsityMethod
 from harness.core.phases import Train
@@ -92,7 +93,7 @@ class Trainer:
         self.losses: list[Tensor] = []
         groups = method.parameter_groups() if method is not None else ()
         self._updates_masks = _overrides(method, "after_step")
-        self.density = DensityMeter(weights.connections, substrate.device)
+        self.density = DensityMeter(weights_among(weights.connections), substrate.device)
         self.density.change(weights.masks, 0)
         self._hard = method is not None and method.mode == "composed" and method.soft_densities() is None
         # A clipping norm sums in another order over the kept entries alone, which rounds differently.
@@ -150,7 +151,7 @@ class Trainer:
             if self._looks_at_gradients:
                 self.context.dense_gradients = {
                     name: gradient
-                    for name, parameter in self.weights.parameters.items()
+                    for name, parameter in self.weights.tensors.items()
                     if (gradient := parameter.grad) is not None
                 }
                 self.method.on_gradients(self.context)
@@ -178,7 +179,8 @@ class Trainer:
         with torch.autocast(self._substrate.device.type, torch.bfloat16, enabled=self._training.precision == "bf16"):
             module(inputs, targets).backward()
         unused = any(p.requires_grad and p.grad is None for p in self.weights.parameters.values())
-        module.zero_grad(set_to_none=True)
+        for tensor in self.weights.tensors.values():
+            tensor.grad = None
         module.train(training)
         return unused
 
@@ -198,6 +200,9 @@ class Trainer:
                     loss = self._module(inputs, targets) / count
                 loss.backward()
             total += loss.detach()
+        for bias in self.weights.biases.values():  # of parameters alone gradients are averaged in backward
+            if bias.grad is not None:
+                self._substrate.mean(bias.grad)
         return total
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from harness.core.connections import Connection
+from harness.core.connections import CLOSED, Connection, weights_among
 from harness.core.current_masks import CurrentMasks
 from harness.core.masks import Masks
 from harness.core.method import SparsityMethod
@@ -29,6 +29,9 @@ class Weights:
     *Composed*: raw weights live beside the module; :meth:`materialise` evaluates
     ``method.effective(raw)`` under autograd and copies it into the module, :meth:`pull_back` carries the
     module's gradients through it.
+
+    Attention masks are biases, buffers of the module: 0 without a mask. The optimizer knows nothing of them, nor do
+    decay, clipping and counts of parameters; in composed mode their gradients go back to the method.
 
     Args:
         module: its parameters must not be replaced afterwards.
@@ -55,7 +58,13 @@ class Weights:
         self._keep_bits: list[tuple[nn.Parameter, Tensor]] = []
         self._kept: Kept | None = None
         self._effective: dict[str, Tensor] = {}
-        maskable = dict.fromkeys(c.parameter for c in connections)
+        maskable = dict.fromkeys(c.parameter for c in weights_among(connections))
+        buffers = dict(module.named_buffers())
+        self.biases = {c.parameter: buffers[c.parameter] for c in connections if c.kind == "attention"}
+        for bias in self.biases.values():
+            bias.detach().zero_()
+            bias.requires_grad_(self.method is not None)
+        self._zeros = {name: torch.zeros_like(bias, requires_grad=False) for name, bias in self.biases.items()}
         self.raw: dict[str, nn.Parameter] = {name: self.parameters[name] for name in maskable}
         if self.method is not None:
             self.raw = {
@@ -69,6 +78,16 @@ class Weights:
     def trained(self) -> dict[str, nn.Parameter]:
         """Every parameter of the module, composed ones in their raw form."""
         return {**self.parameters, **self.raw}
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """What a method masks: raw weights, and zeros for attention biases."""
+        return {**self.raw, **self._zeros}
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What the network computes with: its parameters, and the attention biases in scope."""
+        return {**self.parameters, **self.biases}
 
     def owned(self, lasting: bool) -> list[nn.Parameter]:
         """What the optimizer owns: :attr:`trained`, or only the kept entries of what is masked most.
@@ -94,7 +113,7 @@ class Weights:
         """Composed mode: evaluate the effective weights with their graph and copy them into the module."""
         if self.method is None:
             return
-        self._effective = dict(self.method.effective(self.raw, self.connections))
+        self._effective = dict(self.method.effective(self.inputs, self.connections))
         self._write(self._effective)
 
     def pull_back(self, regularizer: Tensor | None = None) -> None:
@@ -114,8 +133,9 @@ class Weights:
             return
         outputs: list[Tensor] = []
         gradients: list[Tensor | None] = []
+        tensors = self.tensors
         for name, effective in self._effective.items():
-            gradient = self.parameters[name].grad
+            gradient = tensors[name].grad
             if gradient is not None and effective.requires_grad:
                 outputs.append(effective)
                 gradients.append(gradient)
@@ -124,8 +144,8 @@ class Weights:
             gradients.append(None)
         torch.autograd.backward(outputs, gradients)
         self._effective = {}
-        for name in self.raw:
-            self.parameters[name].grad = None
+        for name in self.inputs:
+            tensors[name].grad = None
 
     def stepped(self) -> None:
         """After the optimizer's step: what it owns in another form goes into the parameters."""
@@ -153,7 +173,12 @@ class Weights:
         self.current.hard, self._kept = masks, None
         self._keep_bits = []
         bits_of: dict[str, Tensor] = {}
+        for bias in self.biases.values():
+            bias.zero_()
         for connection in self.connections:
+            if connection.kind == "attention":
+                connection.region(self.biases[connection.parameter]).masked_fill_(~masks[connection.name], CLOSED)
+                continue
             parameter = self.parameters[connection.parameter]
             if connection.parameter not in bits_of:
                 kind = _INTEGER[parameter.element_size()]
@@ -184,7 +209,7 @@ class Weights:
         try:
             with torch.no_grad():
                 if self.method is not None:
-                    before = {name: self.parameters[name].detach().clone() for name in self.raw}
+                    before = {name: self.tensors[name].detach().clone() for name in self.inputs}
                     self._write(self.final(hard) if masks == "hard" and hard is not None else self._composed())
                 yield self.module
         finally:
@@ -193,18 +218,19 @@ class Weights:
 
     @torch.no_grad()
     def final(self, masks: Masks) -> dict[str, Tensor]:
-        """The method's final weights where masks are True, 0 elsewhere, as whole parameters."""
-        whole = {name: raw.detach().clone() for name, raw in self.raw.items()}
+        """The method's final weights where masks are True, 0 elsewhere, as whole parameters; biases likewise."""
+        whole = {name: raw.detach().clone() for name, raw in self.inputs.items()}
         for connection in self.connections:
             region = connection.region(whole[connection.parameter])
             if self.method is not None:
                 region.copy_(self.method.final(connection, region.clone()))
-            region.masked_fill_(~masks[connection.name], 0)
+            region.masked_fill_(~masks[connection.name], 0 if connection.kind == "weight" else CLOSED)
         return whole
 
     def zeros(self) -> dict[str, int]:
         """Zero entries per connection, recounted from the module's parameters as they are now."""
-        return {c.name: int((c.region(self.parameters[c.parameter].detach()) == 0).sum()) for c in self.connections}
+        regions = {c.name: c.region(self.parameters[c.parameter].detach()) for c in weights_among(self.connections)}
+        return {name: int((region == 0).sum()) for name, region in regions.items()}
 
     def nonzero_total(self) -> int:
         """Non-zero entries over all parameters of the module, as they are now."""
@@ -239,9 +265,10 @@ class Weights:
     @torch.no_grad()
     def _composed(self) -> Mapping[str, Tensor]:
         assert self.method is not None
-        return self.method.effective(self.raw, self.connections)
+        return self.method.effective(self.inputs, self.connections)
 
     @torch.no_grad()
     def _write(self, effective: Mapping[str, Tensor]) -> None:
         if effective:
-            torch._foreach_copy_([self.parameters[name] for name in effective], list(effective.values()))
+            tensors = self.tensors
+            torch._foreach_copy_([tensors[name] for name in effective], list(effective.values()))

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from harness import Architecture, Band, Connection
+from harness import Architecture, Band, Connection, UnitGroup, UnitMember
 from harness_architectures.gpt2_checkpoint import load_hf
 from harness_architectures.gpt2_network import Gpt2Network, Gpt2Shape
 from harness_architectures.scaling import largest_that_fits
 from harness_architectures.transformer_connections import transformer_connections
+from harness_architectures.transformer_units import transformer_units
 
 __all__ = ["Gpt2", "Gpt2Options", "load_hf"]
 
@@ -116,6 +117,17 @@ class Gpt2(Architecture[Gpt2Options]):
             )
         )
         return found
+
+    def units(self) -> Sequence[UnitGroup]:
+        """Per layer heads and feed-forward neurons; the channels of the residual stream."""
+        shape = self._shape()
+        # Tied, the embedding both writes the stream and reads it.
+        ends = [UnitMember("embedding.weight", 1, "own"), UnitMember("positions.weight", 1, "in")]
+        ends += [UnitMember(f"norm.{leaf}", 0, "own") for leaf in ("weight", "bias")]
+        biased = {"attn.qkv": shape.qkv_bias, "attn.out": shape.attn_out_bias, "ffn.up": True, "ffn.down": True}
+        biases = [module for module, has in biased.items() if has]
+        norms = ("attn_norm", "ffn_norm")
+        return transformer_units(shape.n_layers, shape.width, shape.heads, shape.ffn, ends, biases, norms)
 
     def scaled(self, parameters: int) -> Gpt2:
         """The same network with a smaller width, in steps of ``heads``; never wider than this one."""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
-from harness import Architecture, Band, Connection
+from harness import Architecture, Band, Connection, UnitGroup, UnitMember
 from harness_architectures.gpt_rope_network import Activation, GptRopeNetwork, GptRopeShape
 from harness_architectures.scaling import largest_that_fits
 from harness_architectures.transformer_connections import transformer_connections
+from harness_architectures.transformer_units import transformer_units
 
 
 class GptRopeOptions(BaseModel):
@@ -101,6 +102,12 @@ class GptRope(Architecture[GptRopeOptions]):
             default=False,
         )
         return [embedding, *blocks, head]
+
+    def units(self) -> Sequence[UnitGroup]:
+        """Per layer heads and feed-forward neurons; the channels of the residual stream."""
+        shape = self._shape()
+        ends = [UnitMember("embedding.weight", 1, "in"), UnitMember("head.weight", 1, "out")]
+        return transformer_units(shape.n_layers, shape.width, shape.heads, shape.ffn, ends)
 
     def scaled(self, parameters: int) -> GptRope:
         """The same network with a smaller width, in steps of ``2 * heads``; never wider than this one."""

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
-from harness import Architecture, Band, Connection
+from harness import Architecture, Band, Connection, UnitGroup, UnitMember
 from harness_architectures.bands import bands
 from harness_architectures.loss import mean_cross_entropy
 from harness_architectures.scaling import largest_that_fits, narrowed
@@ -78,6 +78,22 @@ class Mlp(Architecture[MlpOptions]):
                 shape=(target.size, source.size),
             )
             for source, target in pairwise(bands(self.data, self.options.hidden))
+        ]
+
+    def units(self) -> Sequence[UnitGroup]:
+        """The neurons of each hidden band."""
+        return [
+            UnitGroup(
+                name=band.name,
+                kind="neuron",
+                count=band.size,
+                members=(
+                    UnitMember(f"layers.{band.name}.weight", 0, "in"),
+                    UnitMember(f"layers.{band.name}.bias", 0, "own"),
+                    UnitMember(f"layers.{reader.name}.weight", 1, "out"),
+                ),
+            )
+            for band, reader in pairwise(bands(self.data, self.options.hidden)[1:])
         ]
 
     def scaled(self, parameters: int) -> Mlp:

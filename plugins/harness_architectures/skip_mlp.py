@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import Architecture, Band, Connection
+from harness import Architecture, Band, Connection, UnitGroup, UnitMember
 from harness_architectures.bands import bands
 from harness_architectures.loss import mean_cross_entropy
 from harness_architectures.scaling import largest_that_fits, narrowed
@@ -107,6 +107,19 @@ class SkipMlp(Architecture[SkipMlpOptions]):
                 )
                 start += source.size
         return found
+
+    def units(self) -> Sequence[UnitGroup]:
+        """The neurons of each hidden band, which every later band reads."""
+        layout, groups = bands(self.data, self.options.hidden), []
+        for band in layout[1:-1]:
+            start = sum(earlier.size for earlier in layout[: band.depth])
+            members = [UnitMember(f"layers.{band.name}.weight", 0, "in")]
+            if self.options.bias:
+                members.append(UnitMember(f"layers.{band.name}.bias", 0, "own"))
+            later = layout[band.depth + 1 :]
+            members += [UnitMember(f"layers.{reader.name}.weight", 1, "out", start) for reader in later]
+            groups.append(UnitGroup(band.name, "neuron", band.size, tuple(members)))
+        return groups
 
     def scaled(self, parameters: int) -> SkipMlp:
         """The same network with narrower hidden bands, nearly in proportion; never wider than this one.

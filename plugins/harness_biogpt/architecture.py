@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from harness import Architecture, Connection, Unsupported
+from harness import Architecture, Connection, UnitGroup, Unsupported
 from harness_biogpt.layout import cortical_layout, feedback_pairs
 from harness_biogpt.maskable import maskable
 from harness_biogpt.network import BiogptNetwork
 from harness_biogpt.shape import FeedbackInto, Shape
+from harness_biogpt.units import units_of
 
 
 class BiogptOptions(BaseModel):
@@ -84,6 +85,10 @@ class Biogpt(Architecture[BiogptOptions]):
     def connections(self) -> Sequence[Connection]:
         """Embedding, layers, feedback, head; see :func:`harness_biogpt.maskable.maskable`."""
         return list(maskable(self.shape))
+
+    def units(self) -> Sequence[UnitGroup]:
+        """Neurons, branches, soma FFN units, the residual stream; see :func:`harness_biogpt.units.units_of`."""
+        return list(units_of(self.shape))
 
     def scaled(self, parameters: int) -> Biogpt:
         """The same network with a smaller width that keeps every neuron's branches, of 2 units or more."""

@@ -13,6 +13,7 @@ class Dense(SparsityMethod[BaseModel]):
     """Trains every weight for one training budget; shares that training with methods that start from it."""
 
     takes_density = "never"
+    kinds = frozenset({"weight", "attention"})  # it leaves all of them as they are
 
     def program(self, budget: TrainingBudget) -> Sequence[Phase]:
         """One training without hooks."""

@@ -160,7 +160,15 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         """The genome's six tensors, without weight decay; none if it is frozen."""
         if self.options.frozen:
             return ()
-        return [ParameterGroup(list(self.genome.parameters()), self.options.lr, 0.0, self.options.schedule)]
+        return [
+            ParameterGroup(
+                list(self.genome.parameters()),
+                self.options.lr,
+                schedule=self.options.schedule,
+                name="genome",
+                in_network=False,  # the final network is its weights under the masks that the genome grew
+            )
+        ]
 
     def regularizers(self, context: MethodContext) -> Mapping[str, Tensor]:
         """``metabolic_cost``: lambda times the cost; a constant without gradient if the genome is frozen."""

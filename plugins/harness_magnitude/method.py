@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
@@ -20,8 +19,9 @@ from harness import (
     SparsityMethod,
     Train,
     TrainingBudget,
+    UnitGroup,
 )
-from harness_magnitude.dead_neurons import without_dead_neurons
+from harness_magnitude.dead_neurons import without_dead_rows, without_dead_units
 
 
 class MagnitudeOptions(BaseModel):
@@ -37,9 +37,9 @@ class MagnitudeOptions(BaseModel):
             The published curves' 0 % points got none.
         dead_neurons: fraction in [0, 1): a neuron that lost more of its weights loses the rest, or None
             for no such rule. BioGPT's is 0.95. The masks then hold fewer weights than requested.
-        neuron_names: regular expression that tells which connections form one neuron by what it finds in
-            their names; BioGPT's neurons are whole modules with many connections. None: a neuron is one
-            output unit of a parameter.
+        neuron_names: what is a neuron: each unit of a group that the architecture names so (``layer2.neurons``),
+            or of every group whose name ends in it (``neurons``: BioGPT's are whole modules with many
+            connections). None: a neuron is one output unit of a parameter.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -54,14 +54,8 @@ class MagnitudeOptions(BaseModel):
 
     @model_validator(mode="after")
     def _names_are_usable(self) -> Self:
-        if self.neuron_names is None:
-            return self
-        if self.dead_neurons is None:
+        if self.neuron_names is not None and self.dead_neurons is None:
             raise ValueError("neuron_names does nothing without dead_neurons; give dead_neurons too, for example 0.95")
-        try:
-            re.compile(self.neuron_names)
-        except re.error as error:
-            raise ValueError(f"neuron_names '{self.neuron_names}' is no regular expression: {error}") from None
         return self
 
 
@@ -78,13 +72,12 @@ class Magnitude(SparsityMethod[MagnitudeOptions]):
     Options = MagnitudeOptions
 
     def unsupported(self, architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
-        """A pattern for neurons that finds none is a mistake."""
-        names = self.options.neuron_names
-        if names is not None and not any(re.search(names, c.name) for c in connections):
-            return (
-                f"neuron_names '{names}' is found in none of its connections: {', '.join(c.name for c in connections)}"
-            )
-        return None
+        """Neurons that the architecture does not know are a mistake."""
+        names, groups = self.options.neuron_names, architecture.units()
+        if names is None or _named(names, groups):
+            return None
+        known = ", ".join(dict.fromkeys(group.name.rpartition(".")[2] for group in groups)) or "none"
+        return f"neuron_names '{names}' is none of the groups of units that the architecture has: {known}"
 
     def program(self, budget: TrainingBudget) -> Sequence[Phase]:
         """Train, prune to the cell's density, recover."""
@@ -112,4 +105,12 @@ class Magnitude(SparsityMethod[MagnitudeOptions]):
         options = self.options
         if options.dead_neurons is None:
             return masks
-        return without_dead_neurons(masks, context.connections, options.dead_neurons, options.neuron_names)
+        if options.neuron_names is None:
+            return without_dead_rows(masks, context.connections, options.dead_neurons)
+        groups = _named(options.neuron_names, context.units)
+        return without_dead_units(masks, context.connections, options.dead_neurons, groups)
+
+
+def _named(name: str, groups: Sequence[UnitGroup]) -> list[UnitGroup]:
+    """The groups of this name, or whose last part is this name."""
+    return [group for group in groups if name in (group.name, group.name.rpartition(".")[2])]

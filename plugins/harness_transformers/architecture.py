@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from harness import Architecture, Connection
+from harness import Architecture, Connection, UnitGroup
 from harness_transformers.connections import connections_of
 from harness_transformers.hub import digest, located
 from harness_transformers.loading import config_from, loaded_model, new_model
 from harness_transformers.network import HfNetwork
 from harness_transformers.options import HfOptions
+from harness_transformers.units import units_of
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 BEYOND_LINEAR = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
@@ -85,12 +86,18 @@ class Hf(Architecture[HfOptions]):
 
     def connections(self) -> Sequence[Connection]:
         """See :func:`harness_transformers.connections.connections_of`; reads the config only."""
-        return self._found
+        return self._found[0]
+
+    def units(self) -> Sequence[UnitGroup]:
+        """See :func:`harness_transformers.units.units_of`; reads the config only."""
+        return self._found[1]
 
     @cached_property
-    def _found(self) -> list[Connection]:
+    def _found(self) -> tuple[list[Connection], list[UnitGroup]]:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            return connections_of(self.build())
+            network = self.build()
+        connections = connections_of(network)
+        return connections, units_of(network, connections)
 
     @cached_property
     def _folder(self) -> Path | None:

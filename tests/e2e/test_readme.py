@@ -157,6 +157,22 @@ def test_code_in_the_documents_is_python(path):
         ast.parse(block)
 
 
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("TwoLayers", harness.testing.check_architecture),
+        ("Convolutional", harness.testing.check_architecture),
+        ("Attending", harness.testing.check_architecture),
+        ("WholeNeurons", harness.testing.check_method),
+        ("Thresholds", harness.testing.check_method),
+    ],
+)
+def test_the_plugins_of_the_documents_keep_their_contract(name, check):
+    scope = {}
+    exec(block_with(PLUGINS, "python", f"class {name}("), scope)
+    check(scope[name])
+
+
 def anchors(path):
     headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", path.read_text("utf8"), flags=re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,56 @@ from harness.training.distributed import Substrate
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
+DOCUMENT = Path(__file__).parents[2] / "docs" / "plugins.md"
+PYTHON: list[str] = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(encoding="utf8"), re.M | re.S)
+ATTENTION_METHODS = """
+from harness import Entry, Prune, Train, hookimpl
+
+
+class Windowed(SparsityMethod):
+    '''Projected: half of the weights; a query sees itself and earlier keys, but query 5 nothing.'''
+
+    kinds = frozenset({"weight", "attention"})
+
+    def program(self, budget):
+        return [Prune(), Train(budget.steps, hooks=False)]
+
+    def scores(self, context):
+        return {c.name: context.weight(c).abs() for c in context.connections if c.kind == "weight"}
+
+    def refine(self, masks, context):
+        assert masks["seen"].all()
+        earlier = torch.ones(8, 8, dtype=torch.bool).tril()
+        earlier[5] = False
+        return Masks({**masks, "seen": earlier})
+
+
+class SoftGates(Gates):
+    '''Its final bias is the trained one, which only the gates can tell.'''
+
+    def parameter_groups(self):
+        return [ParameterGroup(list(self.gates.values()), lr=0.01, name="gates", in_network=True)]
+
+    def final(self, connection, raw):
+        return self.compose(connection, raw)
+
+    def final_masks(self, context):
+        return Masks.full(context.connections)
+
+    def final_differs(self):
+        return None
+
+
+@hookimpl
+def harness_register_architectures():
+    return [Entry("attending", Attending, "attention between the rows of an image")]
+
+
+@hookimpl
+def harness_register_methods():
+    methods = {"gates": Gates, "soft_gates": SoftGates, "windowed": Windowed}
+    return [Entry(name, method, "for attention") for name, method in methods.items()]
+"""
 
 
 class Lab:
@@ -86,3 +137,19 @@ def lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
     yield lambda plugin="": Lab(tmp_path, plugin)
     torch.set_num_threads(threads)
     torch.set_rng_state(state)
+
+
+@pytest.fixture
+def documented() -> Callable[..., str]:
+    """Code blocks of the document on plugins by the classes that they define."""
+
+    def code(*classes: str) -> str:
+        return "\n".join(block for name in classes for block in PYTHON if f"class {name}(" in block)
+
+    return code
+
+
+@pytest.fixture
+def attention_plugin(documented: Callable[..., str]) -> str:
+    """Source of the documents' attention masks as a plugin, with two methods more."""
+    return documented("Attending", "Gates") + ATTENTION_METHODS

@@ -93,6 +93,27 @@ def test_keeps_the_contract_of_architectures(family: str) -> None:
     check_architecture(Hf, {"config": FAMILIES[family]})
 
 
+@pytest.mark.parametrize(
+    ("family", "expected"),
+    [
+        ("gpt2", {"heads": 2, "ffn": 64}),
+        ("gpt_neox", {"heads": 2, "ffn": 48}),
+        ("llama", {"heads": 2, "key_value_heads": 1, "ffn": 48}),
+        ("phi", {"heads": 2, "ffn": 48}),
+        ("opt", {"heads": 2, "ffn": 48}),
+    ],
+)
+def test_heads_and_neurons_are_named(family: str, expected: dict[str, int]) -> None:
+    groups = hf(FAMILIES[family]).units()
+    assert {g.name: g.count for g in groups} == {f"layer{i}.{n}": c for i in range(LAYERS) for n, c in expected.items()}
+
+
+def test_heads_under_one_norm_are_coupled() -> None:
+    groups = {g.name: g.coupled for g in hf({**LLAMA, "model_type": "olmo2"}).units()}
+    assert groups["layer0.heads"] == groups["layer1.key_value_heads"] == "a norm over all heads"
+    assert groups["layer0.ffn"] is None
+
+
 def test_gpt2_is_our_own_gpt2() -> None:
     theirs = random_network(GPT2)
     architecture = Gpt2(Gpt2Options(n_layers=LAYERS, width=WIDTH, heads=HEADS), DATA)

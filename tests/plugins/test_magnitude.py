@@ -1,3 +1,5 @@
+import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -17,10 +19,13 @@ from harness import (
     Prune,
     Train,
     TrainingBudget,
+    UnitGroup,
+    UnitMember,
     select,
 )
-from harness.core.architecture import Architecture, NoOptions
-from harness_magnitude.dead_neurons import without_dead_neurons
+from harness_architectures.mlp import Mlp, MlpOptions
+from harness_biogpt.architecture import Biogpt, BiogptOptions
+from harness_magnitude.dead_neurons import without_dead_rows
 from harness_magnitude.method import Magnitude, MagnitudeOptions
 
 
@@ -38,19 +43,6 @@ def context(connections: list[Connection], raw: dict[str, Tensor]) -> MethodCont
 def rows(*kept: int, width: int) -> Tensor:
     """A mask whose row i keeps its first ``kept[i]`` weights."""
     return torch.arange(width)[None, :] < torch.tensor(kept)[:, None]
-
-
-class Net(Architecture[NoOptions]):
-    kinds = ("classification",)
-
-    def build(self) -> nn.Module:
-        return nn.Linear(3, 2)
-
-    def connections(self) -> list[Connection]:
-        return [connection("layers.0.neurons.1.soma", (2, 3))]
-
-
-NET = Net(NoOptions(), DataSpec("classification", (3,), 2, 10))
 
 
 def test_program_of_a_pruning_curve() -> None:
@@ -125,7 +117,7 @@ def test_a_unit_counts_all_that_enters_it() -> None:
     wide = connection("wide", (2, 10), parameter="w", columns=(0, 10))
     narrow = connection("narrow", (2, 4), parameter="w", columns=(10, 14))
     masks = Masks({"wide": rows(0, 1, width=10), "narrow": rows(3, 0, width=4)})
-    refined = without_dead_neurons(masks, [wide, narrow], 0.8)
+    refined = without_dead_rows(masks, [wide, narrow], 0.8)
     assert refined["wide"].sum(1).tolist() == [0, 0]
     assert refined["narrow"].sum(1).tolist() == [3, 0]
 
@@ -134,7 +126,7 @@ def test_blocks_of_rows_are_different_units() -> None:
     """In a fused qkv, row 0 of q and row 0 of k are different neurons."""
     q = connection("q", (1, 4), parameter="qkv", rows=(0, 1))
     k = connection("k", (1, 4), parameter="qkv", rows=(1, 2))
-    refined = without_dead_neurons(Masks({"q": rows(1, width=4), "k": rows(4, width=4)}), [q, k], 0.5)
+    refined = without_dead_rows(Masks({"q": rows(1, width=4), "k": rows(4, width=4)}), [q, k], 0.5)
     assert refined.kept == {"q": 0, "k": 4}
 
 
@@ -142,7 +134,7 @@ def test_convolutions_count_their_kernels() -> None:
     mask = torch.zeros(2, 2, 3, 3, dtype=torch.bool)
     mask[0, 0, 0, 0] = True
     mask[1, :, 0] = True
-    refined = without_dead_neurons(Masks({"a": mask}), [connection("a", (2, 2, 3, 3))], 0.9)
+    refined = without_dead_rows(Masks({"a": mask}), [connection("a", (2, 2, 3, 3))], 0.9)
     assert refined["a"].flatten(1).sum(1).tolist() == [0, 6]
 
 
@@ -159,8 +151,12 @@ def test_named_neurons_are_whole_modules() -> None:
             "head": rows(1, width=30),
         }
     )
-    method = Magnitude(MagnitudeOptions(dead_neurons=0.95, neuron_names=r"neurons\.\d+\."))
-    refined = method.refine(masks, context(layers, {}))
+    inside = [UnitMember(name, 0, "own", width=shape[0], only=int(name[8])) for name, shape in shapes.items()]
+    out = UnitMember("head", 1, "out", width=15)
+    seen = context(layers, {})
+    seen.units = [UnitGroup("layer0.neurons", "neuron", 2, (*inside, out))]
+    method = Magnitude(MagnitudeOptions(dead_neurons=0.95, neuron_names="neurons"))
+    refined = method.refine(masks, seen)
     assert refined.kept == {
         "neurons.0.qkv": 0,
         "neurons.0.soma": 0,
@@ -171,19 +167,40 @@ def test_named_neurons_are_whole_modules() -> None:
     assert refined["neurons.1.soma"].shape == (4, 5)
 
 
-def test_a_pattern_that_finds_no_neuron_is_refused() -> None:
-    connections = NET.connections()
-    right = MagnitudeOptions(dead_neurons=0.95, neuron_names=r"neurons\.\d+\.")
-    assert Magnitude(right).unsupported(NET, connections) is None
-    reason = Magnitude(right.model_copy(update={"neuron_names": "cells"})).unsupported(NET, connections)
-    assert reason is not None and "cells" in reason and "layers.0.neurons.1.soma" in reason
+def test_neurons_of_a_column_are_what_their_names_say() -> None:
+    """The rule by units and the rule by what connections are called agree."""
+    spec = DataSpec("language", (8,), 32, examples=8, tokens=8)
+    network = Biogpt(BiogptOptions(n_layers=4, width=48), spec)
+    connections = [c for c in network.connections() if c.default]
+    generator = torch.Generator().manual_seed(0)
+    levels = {c.name: 0.05 if re.search(r"neuron[02]\.", c.name) else 0.2 for c in connections}
+    masks = Masks({c.name: torch.rand(c.shape, generator=generator) < levels[c.name] for c in connections})
+    seen = context(connections, {})
+    seen.units = network.units()
+    refined = Magnitude(MagnitudeOptions(dead_neurons=0.9, neuron_names="neurons")).refine(masks, seen)
+    named = {c.name: found.group() for c in connections if (found := re.match(r"layer\d+\.neuron\d+\.", c.name))}
+    size, kept = Counter[str](), Counter[str]()
+    for name, neuron in named.items():
+        size[neuron] += masks.sizes[name]
+        kept[neuron] += masks.kept[name]
+    dead = {neuron for neuron in size if 1 - kept[neuron] / size[neuron] > 0.9}
+    assert 0 < len(dead) < len(size)
+    assert refined.kept == {name: 0 if named.get(name) in dead else count for name, count in masks.kept.items()}
+
+
+def test_neurons_that_the_architecture_does_not_know_are_refused() -> None:
+    network = Mlp(MlpOptions(hidden=[4, 3]), DataSpec("classification", (3,), 2, 10))
+    connections = network.connections()
+    right = MagnitudeOptions(dead_neurons=0.95, neuron_names="hidden2")
+    assert Magnitude(right).unsupported(network, connections) is None
+    reason = Magnitude(right.model_copy(update={"neuron_names": "cells"})).unsupported(network, connections)
+    assert reason is not None and "cells" in reason and "hidden1, hidden2" in reason
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         ({"neuron_names": "a"}, "without dead_neurons"),
-        ({"neuron_names": "(", "dead_neurons": 0.9}, "no regular expression"),
         ({"dead_neurons": 95}, "less than 1"),
         ({"recovery_steps": -1}, "greater than or equal to 0"),
         ({"recover": 5}, "extra"),

@@ -60,7 +60,7 @@ class Net(Architecture):
 
     def build(self): ...
     def connections(self):
-        return [] if self.data.kind == "language" else [type("C", (), {"default": True})()]
+        return [] if self.data.kind == "language" else [type("C", (), {"default": True, "kind": "weight"})()]
 
 
 class Data(Benchmark):

@@ -26,7 +26,7 @@ from harness.training.trainer import Trainer
 from harness.training.weights import Weights
 
 DOCUMENT = (Path(__file__).parents[3] / "docs/plugins.md").read_text(encoding="utf8")
-(CODE,) = re.findall(r"^```python\n(import torch\n.*?class RigL.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+(CODE,) = re.findall(r"^```python\n((?:(?!^```).)*?class RigL.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
 CPU = torch.device("cpu")
 
 

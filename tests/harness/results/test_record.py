@@ -147,3 +147,43 @@ def test_what_is_written_is_what_is_read_with_no_key_that_the_model_does_not_kno
 
 def keys(model: type[BaseModel]) -> set[str]:
     return {field.alias or name for name, field in model.model_fields.items()}
+
+
+CORNER = """
+from harness import Entry, Masks, SparsityMethod, hookimpl
+
+
+class Corner(SparsityMethod):
+    takes_density = "never"
+
+    def after_step(self, context):
+        masks = {name: mask.clone() for name, mask in Masks.full(context.connections).items()}
+        masks["conv"][0] = False
+        masks["conv"][1, 0, 1:] = False
+        return Masks(masks)
+
+
+@hookimpl
+def harness_register_architectures():
+    return [Entry("convolutional", Convolutional, "one convolution")]
+
+
+@hookimpl
+def harness_register_methods():
+    return [Entry("corner", Corner, "one kernel gone, and two rows of another")]
+"""
+
+
+def test_pairs_are_counted_beside_weights(lab, documented) -> None:
+    """Of four kernels one is gone; another, of which a row is left, is a pair all the same."""
+    suite = {"architectures": "{convolutional: {}}", "benchmarks": "digits", "training": "{steps: 2, batch_size: 4}"}
+    here = lab(documented("Convolutional") + CORNER)
+    density = here.records("{m: {use: corner}}", **suite)["m"]["density"]
+    assert (density["kept"], density["size"]) == (36 - 9 - 6 + 1440, 36 + 1440)
+    assert density["pairs"] == {"kept": 3 + 1440, "size": 4 + 1440}
+    assert here.records("{m: {use: dense}}", **suite)["m"]["density"]["pairs"] == {"kept": 1444, "size": 1444}
+
+
+def test_what_counts_weights_has_no_pairs(lab) -> None:
+    density = lab().records("{m: {use: programmed, program: prune, density: 0.5}}")["m"]["density"]
+    assert density["pairs"] is None and density["attention"] is None and density["added"] == {}

@@ -54,7 +54,7 @@ class Gated(SparsityMethod):
         self.gates = {c.name: nn.Parameter(torch.zeros(())) for c in context.connections}
 
     def parameter_groups(self):
-        return [ParameterGroup(list(self.gates.values()), lr=0.1)]
+        return [ParameterGroup(list(self.gates.values()), lr=0.1, in_network=False)]
 
     def compose(self, connection, raw):
         return raw * self.gates[connection.name].sigmoid()
@@ -68,6 +68,11 @@ class Gated(SparsityMethod):
     def load_state_dict(self, state):
         for name, gate in self.gates.items():
             gate.data.copy_(state[name])
+
+
+class Undeclared(Gated):
+    def parameter_groups(self):
+        return [ParameterGroup(list(self.gates.values()), lr=0.1, name="gates")]
 
 
 class Excused(Gated):
@@ -319,6 +324,7 @@ def test_a_sound_method_passes(cls, density):
         (Reviving, "opens .* weights of 'layer0' that were pruned before"),
         (Dense, "keeps 256"),
         (Silent, "asked to keep exactly 64 weights .* keeps 63, and other_count.. gives no reason"),
+        (Undeclared, r"final\(\) depends on the parameters 'gates': say in parameter_groups\(\) whether"),
         (Unexcused, r"outputs differ .* return the trained values from final\(\)"),
         (Cut, "no gradient reaches own parameters"),
         (Forgetful, "does not restore"),
@@ -436,6 +442,16 @@ class TwoDepths(Net):
         return self.changed(source=Band("hidden", 8, 0))
 
 
+class Uncountable(Net):
+    def connections(self):
+        return self.changed(counts="kernel")
+
+
+class NoBuffer(Net):
+    def connections(self):
+        return self.changed(kind="attention")
+
+
 class WrongWidth(Net):
     def connections(self):
         return self.changed(source=Band("other", 12, 1))
@@ -459,6 +475,8 @@ def test_a_sound_architecture_passes():
         (OutOfRange, "do not fit"),
         (WrongShape, r"its region has shape \(16, 8\), it says \(8, 16\)"),
         (TwoDepths, "band 'hidden' is .*depth=0.* here and .*depth=1.* elsewhere"),
+        (Uncountable, "'high' counts 'kernel', must be weight or"),
+        (NoBuffer, r"no buffer outside state_dict\(\) 'head.weight'"),
         (WrongWidth, "does not divide"),
     ],
 )

@@ -141,25 +141,40 @@ def harness_register_methods():
 """
 
 
-def _alone(script: Path, method: Path, suite: Path, work: Path) -> list[str]:
+ATTENTION = """
+architectures: attending
+benchmarks: digits
+training: {steps: 20, batch_size: 16, micro_batches: 2, lr: 0.01, weight_decay: 0.1, clip_norm: 0.5}
+evaluation: {checks: 2, select: validation}
+methods:
+  gates: {}
+  windowed: {density: 0.5}
+"""
+
+
+def _alone(script: Path, plugin: Path, method: Path, suite: Path, work: Path) -> list[str]:
     """The same in this process."""
     threads = torch.get_num_threads()
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     try:
         train = runpy.run_path(str(script))["train"]
-        return list(train(PLUGIN, method, suite, work, Substrate(0, 1, torch.device("cpu"))))
+        return list(train(plugin, method, suite, work, Substrate(0, 1, torch.device("cpu"))))
     finally:
         torch.set_default_dtype(torch.float32)
         torch.set_num_threads(threads)
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    """A composed method, a static mask that is matched to it, and one that looks at data, in float64."""
+@pytest.mark.parametrize("attention", [False, True], ids=["weights", "attention"])
+def test_two_processes_train_as_one(tmp_path: Path, attention: bool, attention_plugin: str) -> None:
+    """A composed method, a static mask that is matched to it, and one that looks at data; masks on attention; float64."""
     script, suite, method = tmp_path / "train.py", tmp_path / "suite.yaml", tmp_path / "sensitive.py"
+    plugin = tmp_path / "plugin.py"
     method.write_text(SENSITIVE)
     script.write_text(SCRIPT)
-    suite.write_text(SUITE)
+    suite.write_text(ATTENTION if attention else SUITE)
+    double = attention_plugin.replace("inputs.reshape", "inputs.double().reshape")  # images are float32 always
+    plugin.write_text(double if attention else PLUGIN.read_text())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -168,14 +183,14 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 
     def start(rank: int) -> subprocess.Popen[str]:
         own = {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
-        arguments = [str(path) for path in (script, PLUGIN, method, suite, tmp_path / "of2")]
+        arguments = [str(path) for path in (script, plugin, method, suite, tmp_path / "of2")]
         command = [sys.executable, "-W", "error::FutureWarning", *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, env=environment | own, stdout=pipe, stderr=pipe, text=True)
 
     processes = [start(0), start(1)]
     try:
-        alone = _alone(script, method, suite, tmp_path / "of1")  # while they import torch
+        alone = _alone(script, plugin, method, suite, tmp_path / "of1")  # while they import torch
         outputs = [process.communicate(timeout=DEADLOCK) for process in processes]
     finally:
         for process in processes:
@@ -197,9 +212,11 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         assert two["masks"].keys() == one["masks"].keys()
         assert all(torch.equal(two["masks"][name], bits) for name, bits in one["masks"].items())
         assert two["method"].keys() == one["method"].keys()
-        for name, expected in one["method"].get("genome", {}).items():
-            assert torch.allclose(two["method"]["genome"][name], expected, rtol=1e-9, atol=1e-12), name
-    assert "genome" in checkpoint.load(tmp_path / "of1" / "stages" / stages[0] / "state.safetensors")["method"]
+        own = [state["method"].get("genome", state["method"]) for state in (two, one)]
+        for name, expected in own[1].items():
+            assert torch.allclose(own[0][name], expected, rtol=1e-9, atol=1e-12), name
+    first = checkpoint.load(tmp_path / "of1" / "stages" / stages[0] / "state.safetensors")["method"]
+    assert ("seen" if attention else "genome") in first
 
 
 def test_a_single_process_keeps_its_tensors() -> None:
