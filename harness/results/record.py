@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from math import prod
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_jsonable_python
@@ -71,7 +70,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
     masks = cell.evaluation.masks
     hard = network.hard_masks()
     table = network.densities(hard)
-    other = _other_count(network, {name: row.kept for name, row in table.items()})
+    other = _other_count(network, {c.name: table[c.name].kept for c in weights_among(network.connections)})
     found: dict[Split, Checked] = {}
     splits: tuple[Split, ...] = ("test", "validation")
     with runner.evaluating(network, weights, masks) as model:
@@ -145,7 +144,7 @@ def _record(
     registry: Registry,
     parameters: int | None = None,
     final_differs: str | None = None,
-    trained_only: Mapping[str, int] = MappingProxyType({}),
+    trained_only: Mapping[str, int] | None = None,
     **found: Any,
 ) -> CellRecord:
     """What is known of a cell beforehand, with what was found; checked as whoever reads it will."""
@@ -160,7 +159,7 @@ def _record(
             **cell.method_part.record(),
             "note": cell.note,
             "final_differs": final_differs,
-            "trained_only": dict(trained_only),
+            "trained_only": trained_only or {},
         },
         "benchmark": {
             **cell.benchmark_part.record(),

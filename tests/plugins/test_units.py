@@ -25,9 +25,11 @@ from harness import (
     unit_scores,
 )
 from harness.core.densities import DensityBudget
+from harness.stages.calibration import Batches
 from harness.stages.discrete_phases import prune
 from harness.testing import check_architecture, check_method
-from harness.testing.methods import _network
+from harness.testing.methods import TRAINING, _network
+from harness.testing.toy import ToyData
 from harness_architectures.gpt2 import Gpt2, Gpt2Options
 from harness_architectures.gpt_rope import GptRope
 from harness_architectures.mlp import Mlp
@@ -122,7 +124,7 @@ def test_heads_and_neurons_of_gpt2_are_pruned_and_gone() -> None:
                 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel()))
             )
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    prune(built, Prune())
+    prune(built, Prune(), Batches(built, lambda: ToyData(network.data), TRAINING, seed=0))
     assert built.current.hard is not None
     alive = {}
     for i in range(2):
