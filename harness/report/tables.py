@@ -63,7 +63,8 @@ def markdown(table: Table) -> str:
         colalign=["right" if column.right else "left" for column in table.columns],
         disable_numparse=True,
     )
-    text = re.sub(r"([ -])\1{3,}(:?\|)$", r"\1\1\1\2", text, flags=re.MULTILINE)  # no padding after long names
+    if table.columns[-1].name == "cells":
+        text = re.sub(r"([ -])\1{3,}(:?\|)$", r"\1\1\1\2", text, flags=re.MULTILINE)  # no padding after long names
     return "\n".join([text, "", *(f"{escape(note)}  " for note in table.notes)]).rstrip() + "\n"
 
 

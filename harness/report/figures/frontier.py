@@ -29,8 +29,11 @@ def frontier(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefi
     """Means with 95 % intervals against cost; a step line joins the Pareto-efficient rows.
 
     The cost is the sparse-theoretical FLOPs of inference where every row has them, else the parameters
-    that are left. ``table``: the rows of one table. None if no two rows have different costs.
+    that are left. ``table``: the rows of one table. None if no two rows have different costs, or if the metric does not
+    judge.
     """
+    if table and table[0].direction == "none":
+        return None
     rows = with_mean(table)
     flops = all(drawable(row.inference_flops_sparse) for row in rows)
     priced = [(cost, row) for row in rows if drawable(cost := _cost(row, flops)) and cost > 0]

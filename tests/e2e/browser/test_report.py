@@ -18,6 +18,12 @@ Select = pytest.importorskip("selenium.webdriver.support.select").Select
 NoAlert = pytest.importorskip("selenium.common.exceptions").NoAlertPresentException
 
 RESULTS = Path(__file__).parents[3] / "results"
+STORE = ResultStore(RESULTS)
+
+
+def named(part: str) -> str:
+    """The first cell of the quickstart whose name has this part."""
+    return next(cell for cell in STORE.names("quickstart") if part in cell)
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +41,9 @@ def report(tmp_path_factory):
     masked = results / "masked"
     for folder in ("cells", "masks"):
         (masked / folder).mkdir(parents=True)
-    for path in sorted((RESULTS / "quickstart" / "cells").glob("digits.*.random.*.json")):
-        record = json.loads(path.read_text()) | {"suite": "masked"}
-        (masked / "cells" / path.name).write_text(json.dumps(record))
+    for cell in (name for name in STORE.names("quickstart") if name.startswith("digits.") and ".random.s" in name):
+        record = json.loads(STORE.file("quickstart", "cells", cell).read()) | {"suite": "masked"}
+        (masked / "cells" / f"{cell}.json").write_text(json.dumps(record))
         bits = np.random.RandomState(record["seed"]).rand(48 * 64) < 0.25
         same = {"shape": [48, 64], "kept": int(bits.sum())}
         about = {
@@ -174,7 +180,7 @@ def test_the_slider_moves_by_key_by_pointer_and_by_itself(browser, report):
     run = Select(browser.one("#training-run"))
     run.select_by_visible_text("quickstart: digits, skip_mlp on digits, genome")
     browser.until("document.querySelectorAll('#training-body .panel').length === 3")
-    series = json.loads(next((RESULTS / "quickstart" / "series").glob("*genome.s0*")).read_text())["densities"]
+    series = json.loads(STORE.file("quickstart", "series", named("genome.s0")).read())["densities"]
     slider = browser.one("#time")
     last = len(series) - 1
     assert slider.get_attribute("max") == slider.get_attribute("value") == str(last)
@@ -244,11 +250,14 @@ def test_texts_stand_side_by_side_for_each_prompt(browser, report):
 
 
 def test_a_record_opens_from_its_address_and_closes_by_key(browser, report):
-    path = next((RESULTS / "quickstart" / "cells").glob("*.magnitude.s1.*"))
-    browser.open(report, fragment=f"#cell={quote(f'quickstart/{path.stem}')}")
+    cell = named(".magnitude.s1.")
+    browser.open(report, fragment=f"#cell={quote(f'quickstart/{cell}')}")
     browser.until("document.getElementById('record-text').textContent.length > 100")
-    assert browser.get("document.getElementById('record-text').textContent") == path.read_text()
-    assert browser.one("#record-title").text == path.stem
+    assert (
+        browser.get("document.getElementById('record-text').textContent")
+        == STORE.file("quickstart", "cells", cell).read().decode()
+    )
+    assert browser.one("#record-title").text == cell
     browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
     browser.until("!document.getElementById('record').open && !location.hash.startsWith('#cell')")
     browser.open(report, fragment="#cell=quickstart%2Fnothing")
