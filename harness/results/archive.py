@@ -180,7 +180,7 @@ def _member(kind: FileKind, name: str) -> str:
 def _signature(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_mtime_ns, found.st_size
 
