@@ -79,7 +79,8 @@ def _text(record: CellRecord) -> Iterator[str]:
 def _part(part: PluginPart) -> str:
     named = {"label", "plugin", "version", "options"}
     extra = part.model_dump(mode="json", exclude=named, exclude_none=True)
-    return f"{part.label} = {part.plugin} version {part.version}  {_inline({**part.options, **extra})}".rstrip()
+    told = {**part.options, **{name: value for name, value in extra.items() if value != {}}}
+    return f"{part.label} = {part.plugin} version {part.version}  {_inline(told)}".rstrip()
 
 
 def _metric(name: str, metric: MetricScore) -> str:

@@ -48,12 +48,13 @@ def pack(store: ResultStore, suite: str, waiting: Callable[[], None] = lambda: N
         archive, done = store.archive(suite), Packed()
         content = _content(archive)
         plan = store.plan(suite)
+        planned = None if plan is None else set(plan.cells)
         loose: list[tuple[FileKind, str]] = []
         for cell in store.loose(suite):
             record = store.record(suite, cell)
             if not isinstance(record, CellRecord):
                 done.left[cell] = record.reason
-            elif plan is not None and cell not in plan.cells:
+            elif planned is not None and cell not in planned:
                 done.left[cell] = "not part of the suite as last planned"
             elif record.status != "done":
                 done.left[cell] = record.status
