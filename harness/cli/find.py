@@ -12,7 +12,9 @@ _CANDIDATES = 20
 
 
 def find_cell(store: ResultStore, wanted: str) -> tuple[str, str]:
-    """Suite and name of one cell, planned or done: an exact name before a prefix, a prefix before any part.
+    """Suite and name of one cell, planned or done.
+
+    An exact name goes before one that lacks the hash, that before a prefix, and a prefix before any other part.
 
     Raises:
         UserError: if no cell or more than one fits.
@@ -26,6 +28,7 @@ def find_cell(store: ResultStore, wanted: str) -> tuple[str, str]:
     wanted = wanted.removesuffix(".json")
     fits = (
         lambda name: wanted in (name, name.partition("/")[2]),
+        lambda name: wanted in ((whole := name.rpartition(".")[0]), whole.partition("/")[2]),  # s1 is not s10
         lambda name: name.startswith(wanted) or name.partition("/")[2].startswith(wanted),
         lambda name: wanted in name,
     )

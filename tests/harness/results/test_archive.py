@@ -160,6 +160,15 @@ def test_commands_say_the_same_over_files_an_archive_and_both(store: ResultStore
     assert said(store.root) == loose
 
 
+def test_a_name_without_its_hash_is_not_that_of_a_longer_seed(store: ResultStore) -> None:
+    one = record("random", 10)
+    write_json(store.file("small", "cells", one["cell"]).path, one)
+    for name in ("main.mlp.digits.random.s1", "small/main.mlp.digits.random.s1"):
+        assert find.find_cell(store, name) == ("small", "main.mlp.digits.random.s1.abc1")
+    with pytest.raises(UserError, match="fits 4 cells"):
+        find.find_cell(store, "main.mlp.digits.random.s")
+
+
 def test_a_loose_file_goes_before_the_packed_one(store: ResultStore) -> None:
     packing.pack(store, "small")
     again = record("random", 1, published=0.25)
