@@ -62,7 +62,9 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
                 left.append(LeftOut(path, _failure(record), _identity(record, suite), record.seed))
             else:
                 left += _beyond(record, suite, store.file(suite, "cells", record.cell).path)
-                rows += rows_of(record, suite, baselines.get(record.experiment) or DEFAULT_BASELINE)
+                compared = plan.comparisons.get(record.experiment) if plan else None
+                for row in rows_of(record, suite, baselines.get(record.experiment) or DEFAULT_BASELINE):
+                    rows.append(replace(row, comparisons=compared))
                 labels[record.cell] = _label(record)
                 if record.density.match is not None:
                     matches[suite, record.cell] = record.density.match
