@@ -138,15 +138,23 @@ def estimate(scores: Array, parts: Sequence[ExamplesPart | None] | None = None, 
     variances, freedoms = np.stack([seeds, examples]), np.stack([seeds_freedom, examples_freedom])
     known = np.isfinite(variances)
     total = np.where(known.any(axis=0), np.where(known, variances, 0.0).sum(axis=0), np.nan)
-    shares = np.divide(variances, total, out=np.zeros_like(variances), where=known & (total > 0))
-    lost = np.divide(shares**SHARE_POWER, freedoms, out=np.zeros_like(shares), where=shares > 0).sum(axis=0)
-    freedom = np.divide(1.0, lost, out=np.where(several, n - 1.0, np.nan), where=lost > 0)
+    freedom = combined_freedom(np.where(known, variances, 0.0), freedoms)
+    freedom = np.where(np.isnan(freedom) & several, n - 1.0, freedom)
     error = np.sqrt(total)
     half = stdtrit(freedom, (1 + CONFIDENCE) / 2) * error
     p = 2 * stdtr(freedom, -np.abs(summary.mean) / np.where(error > 0, error, np.nan))
     p = np.where((error == 0) & (np.abs(summary.mean) <= rounding), 1.0, p)
     low, high = summary.mean - half, summary.mean + half
     return Estimate(n, summary.mean, error, freedom, low, high, p, seeds, examples)
+
+
+def combined_freedom(variances: Array, freedoms: Array) -> Array:
+    """(parts, ...) variances and their degrees of freedom -> those of their sum, (...); nan where it is zero."""
+    total = variances.sum(axis=0)
+    shares = np.divide(variances, total, out=np.zeros_like(variances), where=total > 0)
+    lost = np.divide(shares**SHARE_POWER, freedoms, out=np.zeros_like(shares), where=shares > 0).sum(axis=0)
+    found: Array = np.divide(1.0, lost, out=np.full(total.shape, np.nan), where=lost > 0)
+    return found
 
 
 def difference(scores: Array, reference: Array, parts: Sequence[ExamplesPart | None] | None = None) -> Estimate:

@@ -10,15 +10,20 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtri, nctdtrinc, stdtrit
+from scipy.special import chdtri, nctdtrinc, ndtr, stdtrit
 
-from harness.analysis.crossed import SHARE_POWER
+from harness.analysis.crossed import combined_freedom
 from harness.analysis.statistics import Array
 
 ALPHA = 0.05
 POWER = 0.8
 MOST_SEEDS = 10_000
 """Where :func:`seeds_for` gives up."""
+MANY = 1e6
+"""Degrees of freedom of a variance that is as good as known."""
+_ROOTS, _WEIGHTS = np.polynomial.legendre.leggauss(32)
+NODES, WEIGHTS = (_ROOTS + 1) / 2, _WEIGHTS / 2
+"""Of the quadrature over probabilities."""
 FEW_SEEDS = 5
 """With fewer, a number of seeds is said with its interval."""
 
@@ -31,21 +36,61 @@ class SeedsFor(NamedTuple):
     high: Array
 
 
-def detectable(standard_error: ArrayLike, freedom: ArrayLike, tests: ArrayLike = 1) -> Array:
-    """The smallest true difference that is found in 80 % of cases, in units of ``standard_error``.
+def detectable(
+    std: ArrayLike,
+    n: ArrayLike,
+    tests: ArrayLike = 1,
+    examples: ArrayLike = 0.0,
+    examples_freedom: ArrayLike = MANY,
+) -> Array:
+    """The smallest true difference that is found in 80 % of cases; arguments broadcast.
 
     Args:
-        standard_error: of the mean paired difference; ``std / sqrt(n)`` over seeds alone.
-        freedom: of the t test; ``n - 1`` over seeds alone. nan where it is not positive.
+        std: of paired differences over seeds, on the scale of the test.
+        n: seeds.
         tests: in the family; each is then at level 5 % / tests. By Holm's procedure every difference that Bonferroni
             finds is found, and perhaps more: this is a bound.
+        examples, examples_freedom: variance that the test sample adds; nan where it is not in the test.
 
-    The statistic is noncentral t. Source: Cohen 1988, "Statistical Power Analysis for the Behavioral Sciences", 2.
+    nan where there is no test, or no variance. Over seeds alone the statistic is noncentral t (Cohen 1988, "Statistical
+    Power Analysis for the Behavioral Sciences", 2). With a test sample its degrees of freedom depend on the draw, and
+    power is the mean over the distribution of the seeds' estimated variance, chi-square, by Gauss-Legendre quadrature;
+    the test sample's variance, estimated from hundreds of examples, counts as known.
     """
-    degrees = np.asarray(freedom, np.float64)
-    degrees = np.where(degrees > 0, degrees, np.nan)
-    critical = -stdtrit(degrees, ALPHA / (2 * np.maximum(np.asarray(tests, np.float64), 1)))
-    found: Array = np.asarray(standard_error, np.float64) * nctdtrinc(degrees, 1 - POWER, critical)
+    deviation, seeds, family, added, degrees = np.broadcast_arrays(
+        *(np.asarray(x, np.float64) for x in (std, n, tests, examples, examples_freedom))
+    )
+    several, sampled = (seeds > 1) & (deviation > 0), added > 0
+    critical_level = ALPHA / (2 * np.maximum(family, 1))
+    # One part alone, exactly: seeds where there are several, else examples.
+    variance = np.where(several, deviation**2 / np.maximum(seeds, 1), np.where(sampled, added, np.nan))
+    freedom = np.where(several, seeds - 1, degrees)
+    found: Array = np.sqrt(variance) * nctdtrinc(freedom, 1 - POWER, -stdtrit(freedom, critical_level))
+    both = several & sampled
+    if both.any():
+        found = np.array(found)
+        found[both] = _both(variance[both], freedom[both], added[both], degrees[both], critical_level[both])
+    return found
+
+
+def _both(seeds: Array, freedom: Array, examples: Array, examples_freedom: Array, level: Array) -> Array:
+    """(rows,) each -> the detectable difference where both parts matter."""
+    column = freedom[:, None]
+    estimated = np.stack(
+        [
+            seeds[:, None] * chdtri(column, 1 - NODES) / column,
+            np.broadcast_to(examples[:, None], (len(seeds), len(NODES))),
+        ]
+    )
+    together = combined_freedom(estimated, np.stack(np.broadcast_arrays(column, examples_freedom[:, None], NODES)[:2]))
+    error = np.sqrt(seeds + examples)
+    limits = -stdtrit(together, level[:, None]) * np.sqrt(estimated.sum(axis=0)) / error[:, None]
+    low, high = np.zeros(len(seeds)), limits.max(axis=1) + 1
+    for _ in range(40):
+        middle = (low + high) / 2
+        enough = ndtr(middle[:, None] - limits) @ WEIGHTS >= POWER
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    found: Array = error * high
     return found
 
 
@@ -64,7 +109,7 @@ def seeds_for(
     n: ArrayLike,
     tests: ArrayLike = 1,
     examples: ArrayLike = 0.0,
-    examples_freedom: ArrayLike = np.inf,
+    examples_freedom: ArrayLike = MANY,
 ) -> SeedsFor:
     """The fewest seeds with which a true difference is detectable, at least 2; see :func:`detectable`.
 
@@ -92,12 +137,7 @@ def _fewest(difference: ArrayLike, std: ArrayLike, tests: ArrayLike, examples: A
     )
 
     def enough(seeds: Array) -> NDArray[np.bool_]:
-        part = deviation**2 / seeds
-        total = part + added
-        share = np.divide(part, total, out=np.full(total.shape, np.nan), where=total > 0)
-        together = 1 / (share**SHARE_POWER / (seeds - 1) + (1 - share) ** SHARE_POWER / degrees)
-        shown: NDArray[np.bool_] = detectable(np.sqrt(total), together, family) <= wanted
-        return shown
+        return detectable(deviation, seeds, family, added, degrees) <= wanted
 
     most = np.full(wanted.shape, float(MOST_SEEDS))
     low, high = np.full(wanted.shape, 1.0), most.copy()  # too few (one has no spread), enough
