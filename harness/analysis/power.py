@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtri, nctdtrinc, ndtr, stdtrit
+from scipy.special import chdtri, nctdtrinc, ndtr, ndtri, stdtrit
 
 from harness.analysis.crossed import combined_freedom
 from harness.analysis.statistics import Array
@@ -75,22 +75,31 @@ def detectable(
 
 def _both(seeds: Array, freedom: Array, examples: Array, examples_freedom: Array, level: Array) -> Array:
     """(rows,) each -> the detectable difference where both parts matter."""
-    column = freedom[:, None]
-    estimated = np.stack(
-        [
-            seeds[:, None] * chdtri(column, 1 - NODES) / column,
-            np.broadcast_to(examples[:, None], (len(seeds), len(NODES))),
-        ]
-    )
-    together = combined_freedom(estimated, np.stack(np.broadcast_arrays(column, examples_freedom[:, None], NODES)[:2]))
-    error = np.sqrt(seeds + examples)
-    limits = -stdtrit(together, level[:, None]) * np.sqrt(estimated.sum(axis=0)) / error[:, None]
+    limits = _limits(seeds, freedom, examples, examples_freedom, level)
     low, high = np.zeros(len(seeds)), limits.max(axis=1) + 1
     for _ in range(40):
         middle = (low + high) / 2
-        enough = ndtr(middle[:, None] - limits) @ WEIGHTS >= POWER
-        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    found: Array = error * high
+        shown = _power(middle, limits) >= POWER
+        low, high = np.where(shown, low, middle), np.where(shown, middle, high)
+    found: Array = np.sqrt(seeds + examples) * high
+    return found
+
+
+def _limits(seeds: Array, freedom: Array, examples: Array, examples_freedom: Array, level: Array) -> Array:
+    """(rows, nodes) what the mean must exceed, in true standard errors, at each variance that seeds may show."""
+    column = freedom[:, None]
+    shape = (len(seeds), len(NODES))
+    chance = seeds[:, None] * chdtri(column, 1 - NODES) / column
+    parts = np.stack([chance, np.broadcast_to(examples[:, None], shape)])
+    freedoms = np.stack([np.broadcast_to(one, shape) for one in (column, examples_freedom[:, None])])
+    critical = -stdtrit(combined_freedom(parts, freedoms), level[:, None])
+    found: Array = critical * np.sqrt(parts.sum(axis=0) / (seeds + examples)[:, None])
+    return found
+
+
+def _power(difference: Array, limits: Array) -> Array:
+    """(rows,) difference in true standard errors -> how often it is found."""
+    found: Array = ndtr(difference[:, None] - limits) @ WEIGHTS
     return found
 
 
@@ -128,23 +137,40 @@ def seeds_for(
 
 
 def _fewest(difference: ArrayLike, std: ArrayLike, tests: ArrayLike, examples: ArrayLike, freedom: ArrayLike) -> Array:
-    wanted, deviation, added, family, degrees = np.broadcast_arrays(
-        np.abs(np.asarray(difference, np.float64)),
-        np.asarray(std, np.float64),
-        np.asarray(examples, np.float64),
-        np.asarray(tests, np.float64),
-        np.asarray(freedom, np.float64),
-    )
+    given = np.broadcast_arrays(*(np.asarray(x, np.float64) for x in (difference, std, tests, examples, freedom)))
+    wanted, deviation, family, added, degrees = (np.array(x).ravel() for x in given)
+    wanted, added = np.abs(wanted), np.nan_to_num(added)
+    level = ALPHA / (2 * np.maximum(family, 1))
 
-    def enough(seeds: Array) -> NDArray[np.bool_]:
-        return detectable(deviation, seeds, family, added, degrees) <= wanted
+    def enough(at: NDArray[np.int64], seeds: Array) -> NDArray[np.bool_]:
+        found = np.zeros(len(at), np.bool_)
+        alone = added[at] <= 0
+        rows = at[alone]
+        found[alone] = detectable(deviation[rows], seeds[alone], family[rows]) <= wanted[rows]
+        rows = at[~alone]
+        variance = deviation[rows] ** 2 / seeds[~alone]
+        limits = _limits(variance, seeds[~alone] - 1, added[rows], degrees[rows], level[rows])
+        found[~alone] = _power(wanted[rows] / np.sqrt(variance + added[rows]), limits) >= POWER
+        return found
 
-    most = np.full(wanted.shape, float(MOST_SEEDS))
-    low, high = np.full(wanted.shape, 1.0), most.copy()  # too few (one has no spread), enough
-    possible = enough(most)
-    while (high - low > 1).any():
-        middle = np.maximum(np.floor((low + high) / 2), 2.0)
-        suffices = enough(middle)
-        low, high = np.where(suffices, low, middle), np.where(suffices, middle, high)
-    found: Array = np.where(possible, high, np.nan)
-    return found
+    # A normal test of known variance needs the fewest: those are a start, and where they are too many, so is any.
+    left = (wanted / (ndtri(POWER) - ndtri(level))) ** 2 - added
+    start = np.divide(deviation**2, left, out=np.full(len(left), np.nan), where=(left > 0) & (deviation > 0))
+    most = float(MOST_SEEDS)
+    at = np.flatnonzero(start <= most)
+    low, high = np.ones(len(left)), np.full(len(left), np.nan)  # too few, as one has no spread; enough
+    low[at] = np.clip(np.ceil(start[at]) - 1, 1, most - 1)
+    step = 1.0
+    while len(at):
+        reached = np.minimum(low[at] + step, most)
+        suffices = enough(at, reached)
+        high[at[suffices]] = reached[suffices]
+        low[at[~suffices]] = reached[~suffices]
+        at, step = at[~suffices & (reached < most)], 2 * step
+    at = np.flatnonzero(high - low > 1)
+    while len(at):
+        middle = np.floor((low[at] + high[at]) / 2)
+        suffices = enough(at, middle)
+        high[at[suffices]], low[at[~suffices]] = middle[suffices], middle[~suffices]
+        at = at[high[at] - low[at] > 1]
+    return high.reshape(given[0].shape)
