@@ -1,7 +1,7 @@
 """How often intervals hold the truth, families of tests err, and printed detectable differences are found.
 
 Every number is a share of draws in which the truth is known; the table goes between the markers of docs/statistics.md.
-About ten minutes of one core. The same seed gives the same table.
+About two minutes of one core. The same seed gives the same table.
 
     python benchmarks/interval_coverage.py             # 2,000 draws each, rewrites the page
     python benchmarks/interval_coverage.py --draws 200 --print
