@@ -98,9 +98,13 @@ class Measuring:
         other = self._side(cells.other())
         if not first.values or not other.values:
             return None
-        if first.direction == "none":
-            raise UserError(f"{cells.suite}: {cells.metric} is neither better when higher nor when lower: no order")
-        sign = 1 if first.direction == "max" else -1
+        direction = first.direction if first.direction != "none" else cells.direction
+        if direction is None:
+            raise UserError(
+                f"{cells.suite}: {cells.metric} is neither better when higher nor when lower: no order. If the paper "
+                "says which is better, so must the claim: `direction: max` or `direction: min`."
+            )
+        sign = 1 if direction == "max" else -1
         both = sorted(first.values.keys() & other.values.keys())
         missing = [*first.missing, *(f"{cells.other().method}: {text}" for text in other.missing)]
         missing += [f"seed {seed} has no partner" for seed in sorted(first.values.keys() ^ other.values.keys())]

@@ -85,12 +85,17 @@ class Cells(Schema):
     )
     step: int | None = Field(None, ge=0, description="with a density or training_loss: at this optimizer step")
     against: Against | None = Field(None, description="for an order: what it is compared with")
+    direction: Literal["max", "min"] | None = Field(
+        None, description="for an order by a metric that does not judge: which values the paper takes for better"
+    )
     differs: list[str] = Field([], description="in what this is not the paper's protocol; then it cannot reproduce")
 
     @model_validator(mode="after")
     def _one_quantity(self) -> Cells:
         if (self.metric is None) == (self.record is None):
             raise ValueError("give either metric or record")
+        if self.direction is not None and self.against is None:
+            raise ValueError("direction goes with against")
         if self.exponential and self.metric is None:
             raise ValueError("exponential goes with a metric")
         density = self.record in ("hard_density", "soft_density")

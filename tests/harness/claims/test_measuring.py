@@ -88,6 +88,26 @@ def test_an_order_is_paired_by_seed_and_signed(store):
     assert list(lower.values.values()) == [0.0, 0.0, 1.0]  # less loss is better
 
 
+def test_an_order_by_a_metric_that_does_not_judge_is_the_papers(store):
+    for seed, value in enumerate((0.3, 0.5)):
+        for method, shift in (("grown", 0.25), ("random", 0.0)):
+            metrics = record(method, seed, 0.0)["metrics"] | {"r": {"value": value + shift, "direction": "none"}}
+            write_record(store, record(method, seed, 0.0, metrics=metrics))
+    (store.root / "small/cells/main.mlp.digits.grown.s2.abc.json").unlink()
+    (store.root / "small/cells/main.mlp.digits.random.s2.abc.json").unlink()
+    order = {**CELLS, "metric": "r", "against": {"method": "random"}}
+    with pytest.raises(UserError, match=r"small: r is neither .*`direction: max` or `direction: min`"):
+        measured(store, [order], order="better")
+    for direction, sign in (("max", 1), ("min", -1)):
+        found = measured(store, [order | {"direction": direction}], order="better")
+        assert [found.values[seed] for seed in (0, 1)] == pytest.approx([sign * 0.25] * 2)
+    write_record(store, record("random", 0, 0.9, metrics={"loss": {"value": 3.0, "direction": "min"}}))
+    loss = {**order, "metric": "loss", "direction": "max"}  # a metric that judges is not overruled
+    assert measured(store, [loss], order="better").values[0] == 1.0
+    with pytest.raises(ValueError, match="direction goes with against"):
+        claim([{**CELLS, "direction": "max"}])
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
