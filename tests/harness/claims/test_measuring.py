@@ -306,7 +306,7 @@ def test_verdicts_respect_protocols_and_seeds(found):
 
 
 def test_toy_suites_measure_no_claim(found):
-    """Nothing of the suite that is small by its own description stands beside a claim, and all of it says how it differs."""
+    """Nothing of the suite that is small by its own description stands beside a claim, and all says how it differs."""
     small = {"gpt2_wiki_cpu"}
     for finding in found:
         for measurement in finding.claim.measure:
