@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from harness.core.method import SparsityMethod, TrainingBudget
-from harness.core.phases import Calibrate, Phase, Reinitialize, Train, total_steps
+from harness.core.phases import Calibrate, Ensemble, Phase, Reinitialize, Train, earlier_ends, total_steps
+from harness.errors import Unsupported, UserError
 
 if TYPE_CHECKING:
     from harness.registry.plugins import Registry
@@ -121,6 +122,12 @@ class _Compiler:
             return self._done[cell.key]
         match = self._compile(self._cells[cell.match]) if cell.match else None
         source = self._compile(self._cells[cell.source]) if cell.source else None
+        for other in filter(None, (match, source)):
+            if isinstance(other.stages[-1].phases[-1], Ensemble):
+                raise Unsupported(
+                    f"method '{cell.method}' refers to '{other.cell.method}', which ends with several networks: there "
+                    "is no one mask to take. Refer to a method that ends with one"
+                )
         program, adapts = self._program(cell)
         digest = self._root(cell)
         if adapts:
@@ -161,6 +168,11 @@ class _Compiler:
             phases = method.program(
                 TrainingBudget(cell.steps, cell.training.batch_size, cell.density, cell.match is not None)
             )
+            for index in range(len(phases)):
+                try:
+                    earlier_ends(phases, index)
+                except UserError as error:
+                    raise UserError(f"method '{cell.method}': {error}") from error
             groups: list[tuple[int, tuple[Phase, ...], list[str], bool]] = []
             for offset, group in _split(phases):
                 texts = [_phase_text(method, phase) for phase in group]
