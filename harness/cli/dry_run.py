@@ -18,8 +18,8 @@ _NAME = 20
 
 
 def show_rows(console: Console, plan: Plan, seconds: Mapping[str, float]) -> None:
-    """One table an experiment: its methods at their densities; ``seconds`` as in :func:`plan_rows`."""
-    for _, rows in groupby(plan_rows(plan, seconds), key=lambda row: row.experiment):
+    """One table for each network of an experiment: methods at densities; ``seconds`` as in :func:`plan_rows`."""
+    for _, rows in groupby(plan_rows(plan, seconds), key=lambda row: (row.experiment, row.architecture)):
         print_table(_table(list(rows)), console, console.width)
     if plan.selected:
         console.print("shared: stages that other rows need too, of all that a row needs")
@@ -28,15 +28,14 @@ def show_rows(console: Console, plan: Plan, seconds: Mapping[str, float]) -> Non
 
 def _table(rows: Sequence[PlanRow]) -> Table:
     """What is the same in all rows stands in the title."""
-    architectures = list(dict.fromkeys(row.architecture for row in rows))
     benchmarks = list(dict.fromkeys(name for row in rows for name in row.benchmarks))
     first = rows[0]
-    title = f"{first.experiment}: {_listed(architectures, 'architectures')} on {_listed(benchmarks, 'benchmarks')}"
+    on = _cut(benchmarks[0]) if len(benchmarks) == 1 else f"{len(benchmarks)} benchmarks"
+    title = f"{_cut(first.experiment)}: {_cut(first.architecture)} on {on}"
     if first.trained_on not in benchmarks or len(benchmarks) > 1:
         trained = list(dict.fromkeys(row.trained_on for row in rows))
-        title += f", trained on {trained[0]}" if len(trained) == 1 else ""
+        title += f", trained on {_cut(trained[0])}" if len(trained) == 1 else ""
     columns = [
-        (Column("architecture"), [_cut(row.architecture) for row in rows]),
         (Column("method"), [_cut(row.method) for row in rows]),
         (Column("density", right=True), [_density(row) for row in rows]),
         (Column("seeds", 2, right=True), [str(row.seeds) for row in rows]),
@@ -45,17 +44,14 @@ def _table(rows: Sequence[PlanRow]) -> Table:
         (Column("finished", right=True), [f"{row.finished} of {row.cells}" for row in rows]),
         (Column("time", 1, right=True), [_time(row.seconds) for row in rows]),
     ]
-    shown = columns[len(architectures) == 1 :]
-    cells = [list(row) for row in zip(*(texts for _, texts in shown), strict=True)]
-    return Table(title, [column for column, _ in shown], cells)
-
-
-def _listed(names: Sequence[str], what: str) -> str:
-    return f"{len(names)} {what}" if len(names) > 1 else _cut(names[0])
+    cells = [list(row) for row in zip(*(texts for _, texts in columns), strict=True)]
+    return Table(title, [column for column, _ in columns], cells)
 
 
 def _cut(name: str) -> str:
-    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+    """A label without its middle, because ends tell labels apart."""
+    tail = _NAME // 2 - 1
+    return name if len(name) <= _NAME else f"{name[: _NAME - 1 - tail]}\N{HORIZONTAL ELLIPSIS}{name[-tail:]}"
 
 
 def _density(row: PlanRow) -> str:

@@ -25,7 +25,7 @@ class PlanRow:
         seeds, cells, finished: numbers of them.
         steps: least and most optimizer steps of a cell's whole program.
         stages, shared: all stages that the cells need; those that other rows need too.
-        seconds: about how long one worker takes for what is to run, each stage in the first row that needs it.
+        seconds: about how long one worker takes for what is to run, each stage in the first row that waits for it.
     """
 
     experiment: str
@@ -56,6 +56,7 @@ def plan_rows(plan: Plan, seconds: Mapping[str, float]) -> list[PlanRow]:
     for cells in groups:
         first = cells[0].cell
         stages = {stage.hash for one in cells for stage in one.stages}
+        left = {stage.hash for one in cells if one.id not in finished for stage in one.stages} - counted
         steps = [one.steps for one in cells]
         rows.append(
             PlanRow(
@@ -72,10 +73,10 @@ def plan_rows(plan: Plan, seconds: Mapping[str, float]) -> list[PlanRow]:
                 steps=(min(steps), max(steps)),
                 stages=len(stages),
                 shared=sum(uses[name] > 1 for name in stages),
-                seconds=sum(seconds.get(name, 0.0) for name in stages - counted),
+                seconds=sum(seconds.get(name, 0.0) for name in left),
             )
         )
-        counted |= stages
+        counted |= left
     return rows
 
 

@@ -44,9 +44,12 @@ def test_a_large_suite(tmp_path: Path, width: int) -> None:
     lines = written.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     assert len(lines) < 60, "seeds and densities share rows"
-    head = next(line for line in lines if line.startswith("architecture"))
-    assert {"architecture", "method", "density", "steps", "finished", "time"} <= set(head.split())
+    assert lines[0] == "main: a_rather_l\N{HORIZONTAL ELLIPSIS}a_network on digits"
+    head = lines[1]
+    assert {"method", "seeds", "density", "steps", "finished", "time"} <= set(head.split())
     assert any("0.125 to 0.5 (3)" in line and "0 of 15" in line and "100,000" in line for line in lines)
+    names = [line.split()[0] for line in lines if "0.125 to 0.5" in line]
+    assert len(set(names)) == 21
 
 
 def test_lines_are_broken_between_words_and_only_where_they_are_too_long() -> None:

@@ -33,12 +33,13 @@ def registry():
     return load()
 
 
-def rows(folder: Path, registry, densities: list[float], finished: int = 0) -> list[PlanRow]:
+def rows(folder: Path, registry, densities: list[float], finished: str = "") -> list[PlanRow]:
     path = folder / "s.yaml"
     path.write_text(SUITE.replace("DENSITIES", str(densities)))
     graph = compile_graph(load_suite(path, registry).cells, registry)
     results = ResultStore(folder / "results")
-    for planned in graph.cells[:finished]:
+    done = [planned for planned in graph.cells if planned.cell.method == finished]
+    for planned in done:
         score = {"accuracy": {"value": 0.5, "direction": "max"}}
         parts = {name: {"label": "x"} for name in ("architecture", "method", "benchmark")}
         about = {"status": "done", "cell": planned.id, "suite": "s", "seed": 0, "density": {"mask": 0.5}}
@@ -46,7 +47,7 @@ def rows(folder: Path, registry, densities: list[float], finished: int = 0) -> l
     plan = make_plan(graph, results)
     found = plan_rows(plan, {stage.hash: float(stage.steps) for stage in plan.stages})
     assert sum(row.cells for row in found) == len(graph.cells)
-    assert sum(row.finished for row in found) == finished
+    assert sum(row.finished for row in found) == len(done)
     assert sum(row.seconds for row in found) == plan.steps, "each stage counts once"
     return found
 
@@ -62,15 +63,16 @@ def test_a_row_for_each_method_and_density(tmp_path: Path, registry) -> None:
         ("shorter", (), None),
     ]
     assert all((row.seeds, row.cells, row.benchmarks) == (2, 4, ("digits", "again")) for row in found)
-    assert [row.steps for row in found] == [(10, 10)] * 5 + [(4, 4)]
+    assert [row.steps[0] for row in found] == [10, 15, 15, 10, 10, 4]
     # The training of `dense`, of two seeds, is also what both rows of `magnitude` begin with.
-    assert [(row.shared, row.stages) for row in found[:3]] == [(0, 2), (2, 4), (2, 4)]
-    assert [row.seconds for row in found] == [20, 20, 10, 20, 20, 8]
+    assert [(row.shared, row.stages) for row in found[:3]] == [(2, 2), (2, 4), (2, 4)]
+    assert [row.seconds for row in found] == [20, 10, 10, 20, 20, 8]
 
 
 def test_what_is_finished_costs_nothing(tmp_path: Path, registry) -> None:
-    found = rows(tmp_path, registry, [0.5], finished=4)
-    assert [row.finished for row in found] == [4, 0, 0, 0] and found[0].seconds == 0
+    found = rows(tmp_path, registry, [0.5], finished="dense")
+    assert [row.finished for row in found] == [4, 0, 0, 0]
+    assert [row.seconds for row in found] == [0, 30, 20, 8], "what others still need of it counts with them"
 
 
 def test_many_densities_share_a_row(tmp_path: Path, registry) -> None:
