@@ -51,6 +51,11 @@ class MethodPart(PluginPart):
     trained_only: dict[str, WholeNumber] = Field(
         {}, description="parameters that the method trained and the final network does without, by name"
     )
+    members: WholeNumber = Field(
+        1,
+        description="networks whose mean prediction was scored; kept weights, what is left of all parameters, and "
+        "operations are theirs together, sizes are of one",
+    )
 
 
 class DataPart(PluginPart):
