@@ -129,6 +129,9 @@ def _run(
     plan = make_plan(graph, store, lambda cell: cell is cells[0].cell)
     prepare_data(loaded, plan)
     console.print(f"{records[0].cell}: {plan.steps:,} steps, in {folder}", highlight=False, soft_wrap=True)
+    if cells[0].id != records[0].cell:
+        text = "note: this version of the harness plans it under another hash, so that it may compute something else"
+        console.print(text, highlight=False)
     for record in records[1:]:
         console.print(f"  builds on {record.cell}", highlight=False, soft_wrap=True)
     if plan.jobs:
