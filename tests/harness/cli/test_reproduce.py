@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from harness.cli.reproduce import command
 from harness.errors import HarnessError, UserError
+from harness.interchange import bundle
 from harness.registry.plugins import load
 from harness.results.packing import pack
 from harness.results.rerun import _scope, chain, suite_of
@@ -231,6 +232,23 @@ def test_training_data_that_an_old_record_only_names(store: ResultStore) -> None
             store.file("toys", "cells", cell).path.unlink()
     with pytest.raises(UserError, match="lacks training_data: it names 'blobs'"):
         chain(store, "toys", named(store, "tasks.dense"))
+
+
+def test_imported_weights_are_those_that_the_record_names_or_those_of_its_digest(
+    store: ResultStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
+    source = bundle.Origin(importer="i", path="p", sha256="0")
+    imported = bundle.write(bundle.models_directory() / "mine", bundle.Bundle(), source)
+    (record,) = chain(store, "toys", named(store, "blobs.dense"))
+
+    def weights(**found: str) -> str:
+        architecture = record.architecture.model_copy(update=found)
+        suite = suite_of([record.model_copy(update={"architecture": architecture})], load([TOY]))
+        return str(suite["experiments"]["main"]["architectures"]["small"]["weights"])
+
+    assert weights(weights=imported.digest) == "mine"
+    assert weights(weights="0" * 64, weights_from="another") == "another"
 
 
 @pytest.mark.parametrize(
