@@ -16,7 +16,6 @@ from harness.results.record_parts import CellFailure, DensityMatch
 from harness.results.store import LeftOut, ResultStore
 
 DEFAULT_BASELINE = "dense"
-OBSOLETE = "not part of the suite"  # how ResultStore.records begins the reason of a superseded cell
 
 TABLE = ("suite", "experiment", "architecture", "benchmark", "metric", "protocol")
 """What must be equal for two numbers to stand in one table."""

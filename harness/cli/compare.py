@@ -210,7 +210,7 @@ def _write_data(rows: Sequence[Mapping[str, Any]], form: str) -> None:
 
 def _note(left: Sequence[LeftOut]) -> None:
     """Files that are not counted, on stderr; what a changed suite has superseded is only counted."""
-    from harness.analysis.frame import OBSOLETE
+    from harness.results.store import OBSOLETE
 
     counts = Counter(item.reason.startswith(OBSOLETE) for item in left)
     named = [item for item in left if not item.reason.startswith(OBSOLETE)]

@@ -11,13 +11,13 @@ from urllib.parse import quote
 import pandas as pd
 from rich.console import Console
 
-from harness.analysis.frame import OBSOLETE, load
+from harness.analysis.frame import load
 from harness.report.boards import Board, boards, side_by_side
 from harness.report.figures import frontier, pruning_curve, training_curves
 from harness.report.figures.series import training_series
 from harness.report.palette import Style, palette
 from harness.report.tables import Table, code, escape, markdown, print_table
-from harness.results.store import LeftOut, ResultStore
+from harness.results.store import OBSOLETE, LeftOut, ResultStore
 from harness.results.suite_plan import SuitePlan
 from harness.storage.atomic_files import write_text
 

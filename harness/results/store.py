@@ -36,6 +36,9 @@ from harness.results.series import Series
 from harness.results.suite_plan import SuitePlan
 from harness.storage.atomic_files import write_bytes, write_json, write_text
 
+OBSOLETE = "not part of the suite"
+"""How the reason for leaving out a superseded cell begins."""
+
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
@@ -195,7 +198,7 @@ class ResultStore:
         for cell in sorted(loose.keys() | packed.keys()):
             if current is not None and cell not in current:
                 path = self.file(suite, "cells", cell).path
-                yield LeftOut(path, "not part of the suite as last planned (its configuration has changed)")
+                yield LeftOut(path, f"{OBSOLETE} as last planned (its configuration has changed)")
             else:
                 yield self.record(suite, cell, packed.get(cell) if cell not in loose else None)
 
