@@ -10,6 +10,7 @@ from harness.results.record_parts import (
     ArchitecturePart,
     BenchmarkPart,
     CellFailure,
+    Connectivity,
     Data,
     DataPart,
     Density,
@@ -45,6 +46,7 @@ class CellRecord(RecordPart):
     training_data: DataPart | None = Field(None, description="that benchmark")
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
     density: Density
+    connectivity: Connectivity | None = Field(None, description="null in older files")
     training: Data | None = Field(None, description="as resolved, see docs/suites.md")
     evaluation: Data | None = Field(None, description="as resolved, see docs/suites.md")
     program: list[ProgramPhase] = Field([], description="phases in order")

@@ -17,6 +17,7 @@ from harness.core.data import Split
 from harness.errors import BadScore, Diverged, HarnessError, WrongCount
 from harness.formatting import not_finite
 from harness.results.cell_record import CellRecord
+from harness.results.connectivity import connectivity
 from harness.results.flops import forward_flops
 from harness.results.record_parts import (
     AttentionDensity,
@@ -68,7 +69,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
     weights = network.begin_phase(hooks=network.soft)
     benchmark = runner.benchmark(cell.benchmark_part)
     masks = cell.evaluation.masks
-    hard = network.hard_masks()
+    hard, soft = network.hard_masks(), masks == "soft" and network.soft
     table = network.densities(hard)
     other = _other_count(network, {c.name: table[c.name].kept for c in weights_among(network.connections)})
     found: dict[Split, Checked] = {}
@@ -78,6 +79,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
             found[split] = runner.score(model, cell, benchmark, split)
         zeros = weights.zeros()  # of exactly the weights that were scored
         nonzero = weights.nonzero_total()
+        connected = connectivity(network, model, hard, soft, runner)
     total = sum(p.numel() for p in network.module.parameters())
     added = network.own_parameters(in_network=True)
     test, validation = found["test"], found["validation"]
@@ -86,7 +88,6 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
     spec = runner.benchmark(cell.training_part).spec()
     spent = network.spent
     differs = network.method.final_differs() if masks == "hard" and network.soft else None
-    soft = masks == "soft" and network.soft
     density = {name: 1.0 if soft else row.hard for name, row in table.items()}
     record = _record(
         planned,
@@ -98,6 +99,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
         density=_densities(planned, network, table, other, zeros).model_copy(
             update={"total": (nonzero + sum(added.values())) / total, "added": added}
         ),
+        connectivity=connected,
         metrics=_measured(benchmark, test.scores, "test"),
         validation=_measured(benchmark, validation.scores, "validation"),
         not_finite=dict(test.not_finite),

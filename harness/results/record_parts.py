@@ -159,6 +159,52 @@ class SampleFile(RecordPart):
     sha256: str = Field(description="of the rows, unpacked")
 
 
+class DeadUnits(RecordPart):
+    """Neurons, heads, branches and channels of which no weight on the way in, or none on the way out, is effective."""
+
+    dead: WholeNumber = Field(description="in all groups of units that the architecture names")
+    of: WholeNumber = Field(description="units in these groups")
+
+
+class Connectivity(RecordPart):
+    """What the mask of the scored network leaves between its inputs and outputs, and what the network makes of it.
+
+    Where the network was scored with soft masks, every weight counts that is not exactly zero.
+    """
+
+    effective: WholeNumber | None = Field(
+        None,
+        description="weights in scope by which the outputs have a gradient that is not zero, in float64, in one of 8 "
+        "draws of all weights and inputs under the mask; null if the network cannot compute in float64 or is too large",
+    )
+    size: WholeNumber = Field(description="weights in scope")
+    dead_units: DeadUnits | None = Field(None, description="null if the architecture names no units, or not known")
+    empty: list[str] = Field([], description="connections of which no weight is kept")
+    depends_on_input: bool | None = Field(
+        None, description="whether the outputs can depend on the inputs, in one of these draws; null if not known"
+    )
+    varies: bool | None = Field(
+        None,
+        description="whether outputs of the network as scored differ between up to 512 training examples by more than "
+        "rounding; null if the training data was not there",
+    )
+    predictions: WholeNumber | None = Field(
+        None, description="classes that it predicts for these; null where there are no classes"
+    )
+
+    @property
+    def density(self) -> float | None:
+        """Effective density, in [0, 1]."""
+        return None if self.effective is None else self.effective / max(1, self.size)
+
+    @property
+    def broken(self) -> Literal["cut", "constant"] | None:
+        """``cut`` between inputs and outputs, or ``constant`` over examples; None if neither is known of it."""
+        if self.depends_on_input is False:
+            return "cut"
+        return "constant" if self.varies is False or self.predictions == 1 else None
+
+
 class OperationCounts(RecordPart):
     """Floating-point operations, 2 for each multiplication with its addition."""
 
