@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from harness.core.connection_density import ConnectionDensity
     from harness.core.connections import Connection
+    from harness.core.examples import Examples
     from harness.core.masks import Masks
     from harness.registry.plugins import Registry
     from harness.stages.graph import PlannedCell
@@ -48,13 +49,14 @@ if TYPE_CHECKING:
 class Evaluated(NamedTuple):
     """What an evaluation gives: the record, what was found on each test example where the benchmark tells, and masks.
 
-    ``masks`` are the final hard ones; None where nothing is masked.
+    ``masks`` are the final hard ones; None where nothing is masked. ``examples`` are what the test metrics are made of.
     """
 
     record: CellRecord
     samples: Sequence[Mapping[str, Any]]
     masks: Masks | None
     connections: tuple[Connection, ...]
+    examples: Mapping[str, Examples]
 
 
 def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, device: torch.device) -> Evaluated:
@@ -115,7 +117,8 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
         trained_by=network.trained_by,
         environment=runner.environment(cell, cell.benchmark_part),
     )
-    return Evaluated(record, test.samples, hard, network.connections)
+    examples = {name: score.examples for name, score in test.scores.items() if score.examples is not None}
+    return Evaluated(record, test.samples, hard, network.connections, examples)
 
 
 def failed(planned: PlannedCell, registry: Registry, error: BaseException | Mapping[str, Any]) -> CellRecord:

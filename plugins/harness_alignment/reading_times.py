@@ -125,7 +125,7 @@ class ReadingTimes(AlignmentBenchmark[ReadingTimesOptions]):
                 "pearson_r_high": Measurement(high, n),
                 "spearman_r": Measurement(spearman.r, n, spearman.stderr),
                 "delta_log_likelihood": Measurement.ratio(
-                    torch.from_numpy(gain), torch.from_numpy(np.bincount(blocks))
+                    torch.from_numpy(gain), torch.from_numpy(np.bincount(blocks)), each="block"
                 ),
                 "uniform_r": Measurement(uniform.r, n, uniform.stderr),
                 "noise_ceiling": Measurement(noise_ceiling(times, columns["sd"], columns["readers"]), n),
