@@ -22,6 +22,7 @@ _PUBLIC = {
     "DataMissing": "errors",
     "DataSpec": "core.data",
     "DensityBudget": "core.densities",
+    "Ensemble": "core.phases",
     "Entry": "registry.hookspecs",
     "Examples": "core.examples",
     "Finetune": "core.phases",
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
     from harness.core.phases import Average as Average
     from harness.core.phases import Bake as Bake
     from harness.core.phases import Calibrate as Calibrate
+    from harness.core.phases import Ensemble as Ensemble
     from harness.core.phases import Finetune as Finetune
     from harness.core.phases import Inherit as Inherit
     from harness.core.phases import Phase as Phase

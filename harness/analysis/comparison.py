@@ -225,7 +225,6 @@ def _pair(found: list[ComparisonRow], values: Array, baseline: str | None) -> No
         row.p_value = None if itself else number(difference.p[i])
         row.mde = None if itself else number(smallest[i])
         row.seeds_needed = None if itself or math.isnan(needed[i]) else int(needed[i])
-        row.speedup_measured = _ratio(other.seconds, row.seconds) if other is not None and comparable else None
         row.speedup_theoretical = _ratio(row.inference_flops, row.inference_flops_sparse)
 
 

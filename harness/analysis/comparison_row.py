@@ -42,7 +42,6 @@ KEYS = (
     "seeds_needed",
     *SPENT,
     "speedup_theoretical",
-    "speedup_measured",
     "cells",
 )
 """What a row says of itself, for programs."""
@@ -63,8 +62,7 @@ class ComparisonRow:
         p_adjusted: ``p_value`` by Holm's correction over the table.
         mde: the smallest true difference to the baseline that this many seeds find with 80 % power; ``seeds_needed``
             is how many would find the difference seen.
-        speedup_theoretical: of inference, dense over sparse FLOPs; ``speedup_measured`` is the training time of the
-            baseline over this row's.
+        speedup_theoretical: of inference, dense over sparse FLOPs: no time is measured.
         group: counts the table's densities from high to low, and training budgets within them.
         rank, rank_worst: the range of ranks within the group that the data allows.
         failed: seeds without a result, with the reason.
@@ -124,7 +122,6 @@ class ComparisonRow:
     mde: float | None = None
     seeds_needed: int | None = None
     speedup_theoretical: float | None = None
-    speedup_measured: float | None = None
     group: int = 0
     rank: int | None = None
     rank_worst: int | None = None

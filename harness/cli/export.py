@@ -54,7 +54,7 @@ def command(
     import torch
 
     from harness.cli.find import find_cell
-    from harness.errors import UserError, unknown_name
+    from harness.errors import Unsupported, UserError, unknown_name
     from harness.registry.plugins import load
     from harness.results.store import LeftOut, ResultStore
     from harness.stages.runner import StageRunner
@@ -77,6 +77,10 @@ def command(
         raise UserError(
             f"the weights of {planned.id} are gone: its last stage is not in {store.work}. Train it again with\n"
             f"  harness run {path} --results {results} --only {_selector(planned)} --force"
+        )
+    if record.method.members > 1:
+        raise Unsupported(
+            f"{planned.id} is an ensemble of {record.method.members} networks, and no format holds several"
         )
     runner = StageRunner(registry, store, Substrate(0, 1, torch.device("cpu")))
     network = runner.restored(planned.stages[-1], planned.cell)

@@ -311,6 +311,7 @@ def _suite_plan(suite: Suite, plan: Plan, overrides: Sequence[str], plugins: Seq
         path=str(suite.path),
         options=options,
         baselines={name: experiment.baseline for name, experiment in suite.experiments.items()},
+        comparisons=suite.comparisons,
         cells=[planned.id for planned in plan.graph.cells],
     )
 

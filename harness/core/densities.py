@@ -39,6 +39,17 @@ class DensityBudget:
             raise UserError(f"density {density} is outside [0, 1]; it is the fraction of weights kept, not percent")
         return cls(keep=round(density * sum(c.size for c in connections)), requested=density)
 
+    def share(self, member: int, members: int) -> DensityBudget:
+        """What network ``member`` (from 0) of ``members`` may keep, so that they keep this budget together."""
+
+        def part(count: int) -> int:
+            return count // members + (member < count % members)
+
+        if self.per_connection is None:
+            return DensityBudget(part(self.keep), self.requested / members)
+        counts = {name: part(count) for name, count in self.per_connection.items()}
+        return DensityBudget(sum(counts.values()), self.requested / members, counts)
+
 
 def allocate(keep: int, connections: Sequence[Connection], distribution: Distribution) -> dict[str, int]:
     """Exact counts per connection that sum to ``keep``.

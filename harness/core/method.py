@@ -199,6 +199,7 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         takes_density: whether a suite must, may or must not give a density.
         takes_source: whether a suite must, may or must not name a cell to start from.
         kinds: what it masks; connections of other kinds are never in its scope.
+        control: whether it is there for others to be compared with: suites then ask about them, against it.
     """
 
     Options: ClassVar[type[BaseModel]] = NoOptions
@@ -207,6 +208,7 @@ class SparsityMethod(ABC, Generic[OptionsT]):
     takes_density: ClassVar[Use] = "required"
     takes_source: ClassVar[Use] = "never"
     kinds: ClassVar[frozenset[Kind]] = frozenset({"weight"})
+    control: ClassVar[bool] = False
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options

@@ -81,6 +81,8 @@ class Prune(Phase):
         density: keep this fraction of all maskable weights, in [0, 1]; overrides the cell's density.
         exponent: prune to the cell's density to this power, in (0, 1]; for several prunings that remove
             equal fractions on the way to a density, which may be matched and not yet known.
+        member, members: the cell's density is for ``members`` networks together, of which this is number ``member``
+            (from 0): see :class:`Ensemble`.
         distribution: ``global`` ranks all weights together; ``uniform`` and ``erk`` give each connection
             its count. With ``fraction``, ``uniform`` removes the fraction from each connection.
         granularity: ``weight``, or ``kernel`` for whole (out, in) pairs.
@@ -91,6 +93,8 @@ class Prune(Phase):
     exponent: float = 1.0
     distribution: Distribution = "global"
     granularity: Granularity = "weight"
+    member: int = field(default=0, metadata=LATER)
+    members: int = field(default=1, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,48 @@ class Average(Phase):
     def __post_init__(self) -> None:
         if not self.phases or len(set(self.phases)) < len(self.phases):
             raise UserError(f"Average{self.phases}: name at least one training phase, and none twice")
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble(Phase):
+    """Last in a program: what is scored are the networks that earlier training phases ended with, as an ensemble.
+
+    Its prediction is the mean of theirs (of probabilities). Its density counts the weights of all of them against those
+    of one network, so it is 1 at most: ``Prune(member=i, members=n)`` gives each its share of the cell's.
+
+    Attributes:
+        phases: indices into the program of the training phases whose ends are meant, each once.
+
+    Raises:
+        UserError: if there are less than two, or one is named twice.
+    """
+
+    phases: tuple[int, ...]
+    hooks: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if len(set(self.phases)) < max(2, len(self.phases)):
+            raise UserError(f"Ensemble{self.phases}: name at least two training phases, and none twice")
+
+
+def earlier_ends(program: Sequence[Phase], index: int) -> tuple[int, ...]:
+    """The phases whose ends phase ``index`` of a program goes back to; -1, the initial weights, is none.
+
+    Raises:
+        UserError: if one is no earlier training phase, whose end alone is kept, or an ensemble is not the last phase.
+    """
+    phase = program[index]
+    if isinstance(phase, Ensemble) and index < len(program) - 1:
+        raise UserError(f"phase {index}, {phase}, must be the last one of its program: nothing can go on from it")
+    found = phase.phases if isinstance(phase, Average | Ensemble) else ()
+    if isinstance(phase, Rewind) and phase.phase != -1:
+        found = (phase.phase,)
+    for other in found:
+        if not (0 <= other < index and isinstance(program[other], Train)):
+            raise UserError(
+                f"phase {index} is {phase}, and phase {other} is no earlier training phase: its end is not kept"
+            )
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,6 @@ def _cost_table(table: Sequence[ComparisonRow]) -> Table:
         (Column("inference, sparse", right=True), lambda row: _scientific(row.inference_flops_sparse)),
         (Column("speed-up in theory", right=True), lambda row: _optional(row.speedup_theoretical, ".2f")),
         (Column("training time", right=True), lambda row: _optional(row.seconds, "", duration)),
-        (Column("speed-up measured", right=True), lambda row: _optional(row.speedup_measured, ".2f")),
         (Column("peak memory", right=True), lambda row: _optional(row.peak_memory, "", size)),
     ]
     return _table(
@@ -186,8 +185,8 @@ def _cost_table(table: Sequence[ComparisonRow]) -> Table:
         [(column, text) for column, text in made if any(text(row) != NONE for row in table)],
         [
             "FLOPs: 2 per multiply-accumulate, dense-equivalent and sparse-theoretical (RigL's accounting). In theory: "
-            "inference, dense over sparse. Measured: training time of the baseline over this row's, as these runs were "
-            "scheduled; masks are applied to dense kernels."
+            "inference, dense over sparse; masks are applied to dense kernels and save no time. Training time: as the "
+            "runs were scheduled, beside others; no measure of a method's speed."
         ],
     )
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from harness.core.connections import Connection
     from harness.core.data import DataSpec, TrainingData
     from harness.core.units import UnitGroup
-    from harness.stages.network import Network
     from harness.stages.runner import StageRunner
+    from harness.stages.scored import Scored
 
 LARGEST = 1_000_000_000
 """Networks with more parameters are not copied into float64: what needs it is not known."""
@@ -36,6 +36,14 @@ ENTRIES = 2**24
 """Outputs at a time."""
 
 
+class Structure(NamedTuple):
+    """Effective weights among the connections, dead units, and whether outputs depend on inputs; None: not known."""
+
+    effective: int | None = None
+    dead: DeadUnits | None = None
+    depends: bool | None = None
+
+
 class Probed(NamedTuple):
     """Outputs of the network as scored: whether they differ between examples, and how many classes win."""
 
@@ -43,32 +51,39 @@ class Probed(NamedTuple):
     predictions: int | None
 
 
-def connectivity(
-    network: Network, model: nn.Module, hard: Masks | None, soft: bool, runner: StageRunner
-) -> Connectivity:
-    """The connectivity of a network that is being scored.
+def connectivity(scored: Scored, model: nn.Module, soft: bool, runner: StageRunner) -> Connectivity:
+    """The connectivity of what is being scored; of several networks together, as their weights are counted.
 
     Args:
-        network: the cell's.
-        model: its module with the weights that are scored.
-        hard: the final hard masks; None for a dense network.
-        soft: whether it is scored with soft masks instead: then every weight counts that is not exactly zero.
+        scored: the networks, with the weights that are scored in their modules.
+        model: what predicts.
+        soft: whether with soft masks instead of the final hard ones: then every weight counts that is not exactly zero.
         runner: gives the training data.
     """
-    spec, connections = network.context.data, weights_among(network.connections)
-    if isinstance(model, LanguageNetwork) and len(connections) == len(network.connections):  # masks on attention: whole
-        spec = replace(spec, inputs=(min(TOKENS, spec.inputs[0]),))
-    kept = nonzero(model, connections) if soft else opened(model, connections, hard or Masks.full(connections))
-    count, dead, depends = structure(model, spec, connections, kept, network.architecture.units())
+    network = scored.networks[-1]
+    spec = network.context.data
+    if isinstance(model, LanguageNetwork) and len(weights_among(scored.connections)) == len(scored.connections):
+        spec = replace(spec, inputs=(min(TOKENS, spec.inputs[0]),))  # masks on attention are as long as the context
+    masks = scored.by_member(scored.masks or Masks.full(scored.connections))
+    names = scored.by_member({c.name: c.name for c in scored.connections})
+    found, empty = list[Structure](), list[str]()
+    for member, own, numbered in zip(scored.networks, masks, names, strict=True):
+        connections = weights_among(member.connections)
+        kept = nonzero(member.module, connections) if soft else opened(member.module, connections, own)
+        found.append(structure(member.module, spec, connections, kept, member.architecture.units()))
+        empty += [numbered[c.name] for c in connections if not bool(c.region(kept[c.parameter]).any())]
     probed = None
     with suppress(DataMissing, CorruptFile, Unsupported):  # a network may be scored where its training data is not
         probed = probe(model, runner.training_data(network.cell.training_part), spec)
+    depends = [part.depends for part in found]
+    counts = [part.effective for part in found if part.effective is not None]
+    dead = [part.dead for part in found if part.dead is not None]
     return Connectivity(
-        effective=count,
-        size=sum(c.size for c in connections),
-        dead_units=dead,
-        empty=[c.name for c in connections if not bool(c.region(kept[c.parameter]).any())],
-        depends_on_input=depends,
+        effective=sum(counts) if len(counts) == len(found) else None,
+        size=sum(c.size for c in weights_among(network.connections)),
+        dead_units=DeadUnits(dead=sum(d.dead for d in dead), of=sum(d.of for d in dead)) if dead else None,
+        empty=empty,
+        depends_on_input=None if None in depends else any(depends),
         varies=probed.varies if probed else None,
         predictions=probed.predictions if probed else None,
     )
@@ -96,19 +111,19 @@ def structure(
     connections: Sequence[Connection],
     kept: Mapping[str, Tensor],
     units: Sequence[UnitGroup],
-) -> tuple[int | None, DeadUnits | None, bool | None]:
-    """Effective weights among the connections, dead units, and whether outputs depend on inputs; None: not known."""
+) -> Structure:
+    """What is left of one network where ``kept`` is open."""
     if sum(p.numel() for p in model.parameters()) > LARGEST:
-        return None, None, None
+        return Structure()
     sides = {m.parameter for group in units for m in group.members if m.side != "own"}
     try:
         found = effective(model, spec, kept, sides & dict(model.named_parameters()).keys())
     except Unsupported:
-        return None, None, None
+        return Structure()
     count = sum(int(c.region(found.weights[c.parameter]).count_nonzero()) for c in connections)
     dead = sum(int(_dead(group, found.weights).sum()) for group in units)
     of = sum(group.count for group in units)
-    return count, DeadUnits(dead=dead, of=of) if units else None, found.depends
+    return Structure(count, DeadUnits(dead=dead, of=of) if units else None, found.depends)
 
 
 def _dead(group: UnitGroup, effective_weights: Mapping[str, Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic_core import to_jsonable_python
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from harness.stages.graph import PlannedCell
     from harness.stages.network import Network
     from harness.stages.runner import StageRunner
+    from harness.stages.scored import Scored
     from harness.suites.cell import Part
 
 
@@ -67,38 +68,43 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
         BadScore: if the benchmark gives nothing that could be a score.
     """
     cell = planned.cell
-    network = runner.restored(planned.stages[-1], cell)
-    weights = network.begin_phase(hooks=network.soft)
+    scored = runner.scored(planned)
+    network = scored.networks[-1]
     benchmark = runner.benchmark(cell.benchmark_part)
     masks = cell.evaluation.masks
-    hard, soft = network.hard_masks(), masks == "soft" and network.soft
-    table = network.densities(hard)
-    other = _other_count(network, {c.name: table[c.name].kept for c in weights_among(network.connections)})
+    table = scored.densities()
+    _require_no_more_than_one_network(scored, table, masks)
+    members = scored.by_member(table)
+    other = _other_count(
+        network, {c.name: sum(rows[c.name].kept for rows in members) for c in weights_among(network.connections)}
+    )
     found: dict[Split, Checked] = {}
     splits: tuple[Split, ...] = ("test", "validation")
-    with runner.evaluating(network, weights, masks) as model:
+    with runner.predicting(scored, masks) as model:
         for split in splits:
             found[split] = runner.score(model, cell, benchmark, split)
-        zeros = weights.zeros()  # of exactly the weights that were scored
-        nonzero = weights.nonzero_total()
-        connected = connectivity(network, model, hard, soft, runner)
+        zeros = scored.zeros()  # of exactly the weights that were scored
+        nonzero = scored.nonzero_total()
+        soft = masks == "soft" and network.soft
+        connected = connectivity(scored, model, soft, runner)
     total = sum(p.numel() for p in network.module.parameters())
-    added = network.own_parameters(in_network=True)
+    added = scored.own_parameters(in_network=True)
     test, validation = found["test"], found["validation"]
     if not test.scores:
         raise BadScore(f"{not_finite(test.not_finite)}: no score of the test split is a finite number")
     spec = runner.benchmark(cell.training_part).spec()
     spent = network.spent
     differs = network.method.final_differs() if masks == "hard" and network.soft else None
-    density = {name: 1.0 if soft else row.hard for name, row in table.items()}
+    inference = [{name: 1.0 if soft else row.hard for name, row in rows.items()} for rows in members]
     record = _record(
         planned,
         registry,
         parameters=total,
         final_differs=differs,
-        trained_only=network.own_parameters(in_network=False),
+        trained_only=scored.own_parameters(in_network=False),
+        members=len(members),
         status="done",
-        density=_densities(planned, network, table, other, zeros).model_copy(
+        density=_densities(planned, scored, table, other, zeros).model_copy(
             update={"total": (nonzero + sum(added.values())) / total, "added": added}
         ),
         connectivity=connected,
@@ -112,13 +118,13 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
             seconds=round(spent.seconds, 3),
             peak_memory_bytes=spent.peak_memory_bytes,
             calibration=CalibrationCost(batches=spent.calibration_batches, examples=spent.calibration_examples),
-            flops=program_flops(planned, runner.store, network, forward_flops(network.architecture, spec), density),
+            flops=program_flops(planned, runner.store, network, forward_flops(network.architecture, spec), inference),
         ),
         trained_by=network.trained_by,
         environment=runner.environment(cell, cell.benchmark_part),
     )
     examples = {name: score.examples for name, score in test.scores.items() if score.examples is not None}
-    return Evaluated(record, test.samples, hard, network.connections, examples)
+    return Evaluated(record, test.samples, scored.masks, scored.connections, examples)
 
 
 def failed(planned: PlannedCell, registry: Registry, error: BaseException | Mapping[str, Any]) -> CellRecord:
@@ -150,6 +156,7 @@ def _record(
     parameters: int | None = None,
     final_differs: str | None = None,
     trained_only: Mapping[str, int] | None = None,
+    members: int = 1,
     **found: Any,
 ) -> CellRecord:
     """What is known of a cell beforehand, with what was found; checked as whoever reads it will."""
@@ -165,6 +172,7 @@ def _record(
             "note": cell.note,
             "final_differs": final_differs,
             "trained_only": trained_only or {},
+            "members": members,
         },
         "benchmark": {
             **cell.benchmark_part.record(),
@@ -202,29 +210,30 @@ def _source(registry: Registry, part: Part) -> Any:
 
 def _densities(
     planned: PlannedCell,
-    network: Network,
+    scored: Scored,
     everything: Mapping[str, ConnectionDensity],
     other: str | None,
     zeros: Mapping[str, int],
 ) -> Density:
     """Requested, what the final masks keep, the reason for an ``other`` count, and what is left without ``zeros``."""
-    cell = planned.cell
-    apart = {c.name: everything[c.name] for c in network.connections if c.kind != "weight"}
+    cell, budget, members = planned.cell, scored.networks[-1].context.budget, len(scored.networks)
+    apart = {c.name: everything[c.name] for c in scored.connections if c.kind != "weight"}
     table = {name: row for name, row in everything.items() if name not in apart}
-    size, kept = sum(row.size for row in table.values()), sum(row.kept for row in table.values())
+    whole, kept = sum(row.size for row in table.values()), sum(row.kept for row in table.values())
+    size = whole // members  # of one network: that is what a density is a fraction of
     soft = any(row.soft is not None for row in table.values())
     return Density(
-        requested=network.context.budget.requested if network.context.budget else cell.density,
+        requested=budget.requested if budget else cell.density,
         match=DensityMatch(cell=planned.match_id, by=cell.match_by) if planned.match_id else None,
         source=planned.source_id,
         scope=cell.scope_name,
         mask=kept / size if size else 1.0,
-        nonzero=1 - sum(zeros[name] for name in table) / max(1, size),
-        soft=_fraction(sum(row.mean * row.size for row in table.values()) / size) if soft else None,
+        nonzero=(whole - sum(zeros[name] for name in table)) / size if size else 1.0,
+        soft=_fraction(sum(row.mean * row.size for row in table.values()) / whole) if soft else None,
         kept=kept,
         size=size,
         other_count=other,
-        pairs=_pairs(table) if any(row.pairs is not None for row in table.values()) else None,
+        pairs=_pairs(table, members) if any(row.pairs is not None for row in table.values()) else None,
         attention=_attention(apart) if apart else None,
         connections={
             c.name: ConnectionCounts(
@@ -234,7 +243,7 @@ def _densities(
                 soft=_fraction(table[c.name].soft),
                 role=c.role,
             )
-            for c in network.connections
+            for c in scored.connections
             if c.name in table
         },
     )
@@ -245,11 +254,11 @@ def _fraction(mean: float | None) -> float | None:
     return None if mean is None else min(1.0, mean)
 
 
-def _pairs(table: Mapping[str, ConnectionDensity]) -> PairCounts:
-    """Kept and size where connections count in units of their own: pairs (out, in), or weights."""
+def _pairs(table: Mapping[str, ConnectionDensity], members: int) -> PairCounts:
+    """Kept, and the size of one member, where connections count in units of their own: pairs (out, in), or weights."""
     kept = sum(row.kept if row.pairs is None else row.pairs for row in table.values())
     size = sum(row.size if row.pairs is None else prod(row.shape[:2]) for row in table.values())
-    return PairCounts(kept=kept, size=size)
+    return PairCounts(kept=kept, size=size // members)
 
 
 def _attention(table: Mapping[str, ConnectionDensity]) -> AttentionDensity:
@@ -259,6 +268,26 @@ def _attention(table: Mapping[str, ConnectionDensity]) -> AttentionDensity:
         name: ConnectionCounts(size=row.size, kept=row.kept, soft=_fraction(row.soft)) for name, row in table.items()
     }
     return AttentionDensity(mask=kept / size, kept=kept, size=size, connections=rows)
+
+
+def _require_no_more_than_one_network(
+    scored: Scored, table: Mapping[str, ConnectionDensity], masks: Literal["hard", "soft"]
+) -> None:
+    """Several networks are comparable with one if they keep no more weights than it has.
+
+    Raises:
+        WrongCount: if they keep more.
+    """
+    rows = [row for row in table.values() if row.kind == "weight"]
+    count = len(scored.networks)
+    kept, size = sum(row.kept for row in rows), sum(row.size for row in rows) // count
+    if count > 1 and masks == "soft" and any(network.soft for network in scored.networks):
+        raise WrongCount(f"an ensemble of {count} networks is tested with soft masks, which keep all weights")
+    if count > 1 and kept > size:
+        raise WrongCount(
+            f"the {count} networks of the ensemble keep {kept:,} weights, one network has {size:,}: take fewer, or "
+            "prune each to its share, Prune(member=i, members=n)"
+        )
 
 
 def _other_count(network: Network, kept: Mapping[str, int]) -> str | None:

@@ -50,6 +50,11 @@ class MethodPart(PluginPart):
     trained_only: dict[str, WholeNumber] = Field(
         {}, description="parameters that the method trained and the final network does without, by name"
     )
+    members: WholeNumber = Field(
+        1,
+        description="networks whose mean prediction was scored; kept weights, what is left of all parameters, and "
+        "operations are theirs together, sizes are of one",
+    )
 
 
 class DataPart(PluginPart):
@@ -180,7 +185,8 @@ class DeadUnits(RecordPart):
 class Connectivity(RecordPart):
     """What the mask of the scored network leaves between its inputs and outputs, and what the network makes of it.
 
-    Where the network was scored with soft masks, every weight counts that is not exactly zero.
+    Where the network was scored with soft masks, every weight counts that is not exactly zero. Of several networks
+    whose predictions are averaged, weights and units are counted together; ``size`` is that of one.
     """
 
     effective: WholeNumber | None = Field(

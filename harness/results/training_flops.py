@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.core.connections import weights_among
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 
 def program_flops(
-    planned: PlannedCell, store: StageStore, network: Network, forward: Flops, inference: Mapping[str, float]
+    planned: PlannedCell,
+    store: StageStore,
+    network: Network,
+    forward: Flops,
+    inference: Sequence[Mapping[str, float]],
 ) -> OperationCounts:
-    """The record's ``flops``; ``inference`` is the density of each connection in evaluation.
+    """The record's ``flops``; ``inference`` is the density of each connection in evaluation, network by network.
 
     What is left in sparse kernels is None where it is not known.
     """
@@ -26,13 +30,14 @@ def program_flops(
     training = 3 * forward.total * network.spent.examples
     inherited = training - 3 * forward.total * sum(phase.examples for phase in phases)
     sparse = sparse_training_flops(forward, connections, phases)
+    each = [left for densities in inference if (left := forward.sparse(connections, densities)) is not None]
     return OperationCounts(
         convention=CONVENTION,
         training=training,
-        inference=forward.total,
+        inference=forward.total * len(inference),
         sparse_convention=SPARSE_CONVENTION,
         training_sparse=None if sparse is None else inherited + sparse,
-        inference_sparse=forward.sparse(connections, inference),
+        inference_sparse=sum(each) if len(each) == len(inference) else None,
     )
 
 

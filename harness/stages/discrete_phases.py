@@ -95,7 +95,7 @@ def _budget(network: Network, phase: Prune, current: Masks) -> DensityBudget:
         return DensityBudget(sum(counts.values()), sum(counts.values()) / size, counts)
     if network.context.budget is None:
         raise ValueError("a Prune phase without fraction or density needs a density in the suite")
-    whole = network.context.budget
+    whole = network.context.budget.share(phase.member, phase.members)
     return whole if phase.exponent == 1 else DensityBudget.of(whole.requested**phase.exponent, connections)
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from harness.core.method import SparsityMethod, TrainingBudget
-from harness.core.phases import Calibrate, Phase, Reinitialize, Train, total_steps
+from harness.core.phases import Calibrate, Ensemble, Phase, Reinitialize, Train, earlier_ends, total_steps
+from harness.errors import Unsupported, UserError
 
 if TYPE_CHECKING:
     from harness.registry.plugins import Registry
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Part of every hash: raised when the core itself would compute something else from the same cell."""
+
+NOT_CHOSEN = "ends with its last checkpoint"
+"""Part of the hash of trainings before the last one of a program whose checkpoint is chosen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +33,7 @@ class Stage:
         phases: what it executes, in order.
         offset: index of its first phase in the cell's program.
         parent: the stage whose outcome it starts from, or None for the initial weights.
+        chooses: whether its training is the last of the program: the only one whose checkpoints are chosen among.
         density_from, source_from: hash of the final stage of the cell that gives the density, or that the
             method starts from; None where this stage needs none.
     """
@@ -38,6 +43,7 @@ class Stage:
     phases: tuple[Phase, ...]
     offset: int
     parent: Stage | None
+    chooses: bool
     density_from: str | None
     source_from: str | None
 
@@ -121,14 +127,23 @@ class _Compiler:
             return self._done[cell.key]
         match = self._compile(self._cells[cell.match]) if cell.match else None
         source = self._compile(self._cells[cell.source]) if cell.source else None
+        for other in filter(None, (match, source)):
+            if isinstance(other.stages[-1].phases[-1], Ensemble):
+                raise Unsupported(
+                    f"method '{cell.method}' refers to '{other.cell.method}', which ends with several networks: there "
+                    "is no one mask to take. Refer to a method that ends with one"
+                )
         program, adapts = self._program(cell)
         digest = self._root(cell)
         if adapts:
             digest = _hash(digest, self._method_key(cell, match, source), _canonical(cell.method_part.identity))
         stages: list[Stage] = []
-        for offset, phases, texts, uses in program:
+        last = max((index for index, (_, phases, *_) in enumerate(program) if isinstance(phases[-1], Train)), default=0)
+        for index, (offset, phases, texts, uses) in enumerate(program):
             key = self._method_key(cell, match, source) if uses else ""
-            digest = _hash(digest, key, *texts)
+            # Where nothing is chosen all trainings are alike, and shared whatever comes after them.
+            earlier = cell.evaluation.select != "final" and index < last
+            digest = _hash(digest, key, *texts, *([NOT_CHOSEN] if earlier else []))
             if digest not in self._graph.stages:
                 uses_refs = uses or adapts
                 self._graph.stages[digest] = Stage(
@@ -137,6 +152,7 @@ class _Compiler:
                     phases=phases,
                     offset=offset,
                     parent=stages[-1] if stages else None,
+                    chooses=cell.evaluation.select != "final" and index == last,
                     density_from=match.stages[-1].hash if match and uses_refs else None,
                     source_from=source.stages[-1].hash if source and uses_refs else None,
                 )
@@ -161,6 +177,11 @@ class _Compiler:
             phases = method.program(
                 TrainingBudget(cell.steps, cell.training.batch_size, cell.density, cell.match is not None)
             )
+            for index in range(len(phases)):
+                try:
+                    earlier_ends(phases, index)
+                except UserError as error:
+                    raise UserError(f"method '{cell.method}': {error}") from error
             groups: list[tuple[int, tuple[Phase, ...], list[str], bool]] = []
             for offset, group in _split(phases):
                 texts = [_phase_text(method, phase) for phase in group]

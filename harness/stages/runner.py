@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,13 @@ from torch import nn
 
 from harness.core.benchmark import Benchmark
 from harness.core.data import Split, TrainingData
-from harness.core.phases import Average, Bake, Calibrate, Inherit, Phase, Prune, Reinitialize, Rewind, Train
+from harness.core.phases import Average, Bake, Calibrate, Ensemble, Inherit, Phase, Prune, Reinitialize, Rewind, Train
 from harness.errors import BadScore, HarnessError
 from harness.seeds import derived_seed
 from harness.stages.calibration import Batches, calibrate
 from harness.stages.discrete_phases import average, bake, inherit, prune, reinitialise, set_back
 from harness.stages.network import Network, NetworkBuilder
+from harness.stages.scored import Scored, mean_prediction
 from harness.stages.scoring import Checked, checked
 from harness.stages.store import StageStore
 from harness.stages.training_run import CHECKPOINT, Report, TrainingRun
@@ -28,7 +29,7 @@ from harness.training.environment import describe
 
 if TYPE_CHECKING:
     from harness.registry.plugins import Kind, Registry
-    from harness.stages.graph import Stage
+    from harness.stages.graph import PlannedCell, Stage
     from harness.suites.cell import Cell, Part
     from harness.training.weights import Weights
 
@@ -145,6 +146,8 @@ class StageRunner:
             inherit(network)
         elif isinstance(phase, Average):
             average(network, phase, [self.store.state(stage.ancestor(i).hash) for i in phase.phases])
+        elif isinstance(phase, Ensemble):
+            pass  # its members are restored when they are scored
         elif isinstance(phase, Rewind):
             if phase.phase < 0:
                 target: Mapping[str, Any] = network.initial().state_dict()
@@ -165,6 +168,20 @@ class StageRunner:
         network = self._builder.build(stage, self._benchmark_of(stage.cell.training_part).spec())
         network.load(self.store.state(stage.hash))
         return network
+
+    def scored(self, planned: PlannedCell) -> Scored:
+        """What a finished cell's evaluation scores."""
+        last = planned.stages[-1]
+        final = last.phases[-1]
+        stages = [last.ancestor(i) for i in final.phases] if isinstance(final, Ensemble) else [last]
+        return Scored([self.restored(stage, planned.cell) for stage in stages])
+
+    @contextmanager
+    def predicting(self, scored: Scored, masks: str) -> Iterator[nn.Module]:
+        """The module that is scored, of one network or several; see :meth:`evaluating`."""
+        with ExitStack() as stack:
+            pairs = zip(scored.networks, scored.weights, strict=True)
+            yield mean_prediction([stack.enter_context(self.evaluating(*pair, masks)) for pair in pairs])
 
     @contextmanager
     def evaluating(self, network: Network, weights: Weights, masks: str) -> Iterator[nn.Module]:

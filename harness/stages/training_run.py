@@ -210,7 +210,7 @@ class TrainingRun:
         spent.peak_memory_bytes = max(spent.peak_memory_bytes, peak)
 
     def _check(self, step: int) -> None:
-        """Evaluate between steps; keep the state if it is the best so far and selection is on."""
+        """Evaluate between steps; keep the state if it is the best so far and this stage chooses."""
         self._record_densities(step)
         evaluation = self.cell.evaluation
         split: Split = "test" if evaluation.select == "best_test" else "validation"
@@ -221,7 +221,7 @@ class TrainingRun:
             # The first process's, so that all of them choose alike.
             values, beyond = self.runner.substrate.first((found.values, found.not_finite))
         self.series["evaluations"].append([self.program_phase, step, split, values])
-        if evaluation.select == "final":
+        if not self.stage.chooses:
             return
         primary = next(iter(self.benchmark.metrics), None)
         if primary is not None and primary.name in beyond:  # never the best
@@ -250,7 +250,7 @@ class TrainingRun:
     def _finish(self) -> None:
         """End of the phase: the chosen weights go back into the module in their raw form."""
         network = self.network
-        if self.best is None and self.checked and self.cell.evaluation.select != "final":
+        if self.best is None and self.checked and self.stage.chooses:
             raise BadScore(
                 f"evaluation.select is '{self.cell.evaluation.select}', but '{self.cell.training_part.label}' had no "
                 "finite score to choose by at any check"

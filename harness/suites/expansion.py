@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
 from harness.core.method import TrainingBudget
-from harness.core.phases import total_steps
+from harness.core.phases import Train
 from harness.errors import DataMissing, Unsupported, UserError, unknown_name
-from harness.suites.cell import Cell, Key, Part, Scope, in_scope
-from harness.suites.schema import CellRef, Evaluation, Experiment, Match, MethodEntry, Schema, Training, layered
+from harness.suites.cell import Cell, Part, Scope, in_scope
+from harness.suites.references import References, place
+from harness.suites.schema import Evaluation, Experiment, Match, MethodEntry, Schema, Training, layered
 from harness.suites.yaml_source import Loc
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Expansion:
     def __init__(self, suite: Declaration) -> None:
         self._suite = suite
         self._registry = suite.registry
+        self.references = References(suite)
 
     def cells(self) -> list[Cell]:
         """Every cell, in order of the file; seeds innermost."""
@@ -55,7 +57,7 @@ class Expansion:
                     density = f", density {target.density:g}" if target.density is not None else ""
                     raise self._suite.error(
                         cell.experiment,
-                        _where(cell.method, key),
+                        place(cell.method, key),
                         f"method '{cell.method}' refers to '{target.method}' ({target.architecture}, "
                         f"{target.benchmark}{density}, seed {target.seed}), which include and exclude leave out",
                     )
@@ -65,12 +67,7 @@ class Expansion:
         """The cells of one method on one architecture and benchmark."""
         suite, experiment = self._suite, self._suite.experiments[name]
         entry = experiment.methods[label]
-        keys = [
-            key
-            for density in self._densities(name, label)
-            for seed in experiment.seeds
-            if _chosen(experiment, key := Key(name, arch, bench, label, density, seed))
-        ]
+        keys = self.references.keys(name, arch, bench, label)
         if not keys:
             return
         architecture = suite.part("architecture", name, arch)
@@ -82,7 +79,7 @@ class Expansion:
                 return
             raise suite.error(name, ("benchmarks", bench), f"benchmark '{bench}' has no scores: give it to train_on")
         training = self._training(name, label, bench)
-        evaluation = self._merged(name, label, "evaluation", experiment.evaluation, entry.evaluation)
+        evaluation = self.evaluation(name, label)
         scope = entry.scope if entry.scope is not None else experiment.scope
         roles: Scope = tuple(scope) if isinstance(scope, list) else scope
         spec = self._spec(name, trained)
@@ -100,7 +97,9 @@ class Expansion:
         match = entry.density if isinstance(entry.density, Match) else None
         for density in dict.fromkeys(key.density for key in keys):
             budget = TrainingBudget(training.steps or 0, training.batch_size, density, match is not None)
-            self._check_repeat(name, label, trained, spec, self._steps(name, label, method, budget) * budget.batch_size)
+            trainings = self._trainings(name, label, method, budget)
+            self._check_looks(name, label, trainings, evaluation)
+            self._check_repeat(name, label, trained, spec, sum(trainings) * budget.batch_size)
         fingerprints = suite.fingerprint(trained), suite.fingerprint(benchmark)
         published = entry.published
         if isinstance(published, Mapping):
@@ -118,12 +117,17 @@ class Expansion:
                 scope=roles,
                 training=training,
                 evaluation=evaluation,
-                match=self._target_key(key, "density", match.match) if match else None,
+                match=self.references.key(key, "density", match.match) if match else None,
                 match_by=match.by if match else "hard",
-                source=self._target_key(key, "source", entry.source) if entry.source else None,
+                source=self.references.key(key, "source", entry.source) if entry.source else None,
                 published=published,
                 note=entry.note,
             )
+
+    def evaluation(self, name: str, label: str) -> Evaluation:
+        """How a method's cells are tested: the experiment's way, with what the method overrides."""
+        experiment = self._suite.experiments[name]
+        return self._merged(name, label, "evaluation", experiment.evaluation, experiment.methods[label].evaluation)
 
     # --- checks ------------------------------------------------------------------------------
 
@@ -131,7 +135,7 @@ class Expansion:
         """What refers to a label refers to one that exists, and methods get what they take."""
         for method, entry in experiment.methods.items():
             self._check_uses(name, method, entry)
-            self._check_cycle(name, method)
+            self.references.check_cycle(name, method)
         if experiment.baseline not in experiment.methods and "baseline" in experiment.model_fields_set:
             raise self._suite.error(
                 name, ("baseline",), unknown_name("method", experiment.baseline, experiment.methods)
@@ -216,6 +220,16 @@ class Expansion:
             text = f"benchmark '{part.label}': {error}"
             raise self._suite.error(name, ("benchmarks", part.label), text) from error
 
+    def _check_looks(self, name: str, label: str, trainings: Sequence[int], evaluation: Evaluation) -> None:
+        """Checkpoints are chosen among those of the last training, as many for every method."""
+        if evaluation.select != "final" and any(trainings) and trainings[-1] < evaluation.checks:
+            text = (
+                f"method '{label}' would choose among {trainings[-1]} checkpoints, one a step of its last training, "
+                f"and others among {evaluation.checks}: give evaluation.checks: {max(1, trainings[-1])} to all of "
+                "them, a longer last training, or select: final"
+            )
+            raise self._suite.error(name, ("evaluation", "select"), text)
+
     def _check_repeat(self, name: str, label: str, trained: Part, spec: DataSpec, examples: int) -> None:
         """There are training examples; and where they are not meant to be repeated, enough for the whole program."""
         if examples and spec.examples < 1:
@@ -229,16 +243,6 @@ class Expansion:
                 f"allow_repeat: true to '{trained.label}'"
             )
             raise self._suite.error(name, ("benchmarks", trained.label), text)
-
-    def _check_cycle(self, name: str, label: str, above: tuple[tuple[str, str], ...] = ()) -> None:
-        step = (name, label)
-        if step in above:
-            chain = " -> ".join(method for _, method in (*above[above.index(step) :], step))
-            key, _ = self._references(name, label)[0]
-            text = f"cyclic match: {chain}; a cell cannot wait for itself"
-            raise self._suite.error(name, ("methods", label, key), text)
-        for key, ref in self._references(name, label):
-            self._check_cycle(*self._target(name, label, key, ref), above=(*above, step))
 
     # --- training ----------------------------------------------------------------------------
 
@@ -271,16 +275,17 @@ class Expansion:
         theirs = self._training(name, other, bench, (*above, label))
         matched = isinstance(experiment.methods[other].density, Match)
         part = self._suite.part("method", name, other)
-        return max(
-            self._steps(name, other, part, TrainingBudget(theirs.steps or 0, theirs.batch_size, density, matched))
-            for density in self._densities(name, other)
+        budgets = (
+            TrainingBudget(theirs.steps or 0, theirs.batch_size, density, matched)
+            for density in self.references.densities(name, other)
         )
+        return max(sum(self._trainings(name, other, part, budget)) for budget in budgets)
 
-    def _steps(self, name: str, label: str, part: Part, budget: TrainingBudget) -> int:
-        """Optimizer steps of a method's program, which must exist."""
+    def _trainings(self, name: str, label: str, part: Part, budget: TrainingBudget) -> list[int]:
+        """Optimizer steps of each training of a method's program, which must exist."""
         method: SparsityMethod[Any] = self._registry.get("method", part.plugin)(part.options)
         try:
-            return total_steps(method.program(budget))
+            return [phase.steps for phase in method.program(budget) if isinstance(phase, Train)]
         except UserError as error:
             raise self._suite.error(name, ("methods", label), str(error)) from error
 
@@ -300,67 +305,5 @@ class Expansion:
             text = f"benchmark '{part.label}' cannot be trained on ({error}): name one that can under train_on"
             raise self._suite.error(name, ("benchmarks", part.label), text) from error
 
-    # --- references --------------------------------------------------------------------------
-
-    def _references(self, name: str, label: str) -> list[tuple[str, CellRef]]:
-        """The cells that a method names, with the key under which it does."""
-        entry = self._suite.experiments[name].methods[label]
-        match = [("density", entry.density.match)] if isinstance(entry.density, Match) else []
-        return match + ([("source", entry.source)] if entry.source is not None else [])
-
-    def _densities(self, name: str, label: str) -> list[float | None]:
-        """The densities over which a method's cells are spread: its own, or those of the cell it refers to."""
-        density = self._suite.experiments[name].methods[label].density
-        if isinstance(density, list):
-            return list(density)
-        if isinstance(density, float):
-            return [density]
-        references = self._references(name, label)
-        return self._densities(*self._target(name, label, *references[0])) if references else [None]
-
-    def _target(self, name: str, label: str, key: str, ref: CellRef) -> tuple[str, str]:
-        """(experiment, method) that a reference means, checked to exist."""
-        target = ref.experiment or name
-        for kind, value, known in (
-            ("experiment", target, self._suite.experiments),
-            ("method", ref.method, getattr(self._suite.experiments.get(target), "methods", ())),
-        ):
-            if value not in known:
-                raise self._suite.error(name, (*_where(label, key), kind), unknown_name(kind, value, known))
-        return target, ref.method
-
-    def _target_key(self, own: Key, key: str, ref: CellRef) -> Key:
-        """The key of the cell that a reference means; what it does not name is as in the cell that refers."""
-        target, method = self._target(own.experiment, own.method, key, ref)
-        experiment = self._suite.experiments[target]
-        where = _where(own.method, key)
-        labels: dict[str, str] = {}
-        for kind in ("architecture", "benchmark"):
-            known = getattr(experiment, f"{kind}s")
-            mine = getattr(own, kind)
-            labels[kind] = getattr(ref, kind) or (mine if mine in known or len(known) > 1 else next(iter(known)))
-            if labels[kind] not in known:
-                text = unknown_name(f"{kind} of experiment '{target}'", labels[kind], known)
-                raise self._suite.error(own.experiment, where, text)
-        if own.seed not in experiment.seeds:
-            text = f"experiment '{target}' has no seed {own.seed} to refer to; it has {experiment.seeds}"
-            raise self._suite.error(own.experiment, where, text)
-        densities = self._densities(target, method)
-        density = own.density if own.density in densities else densities[0]
-        if len(densities) > 1 and density != own.density:
-            text = f"'{method}' has the densities {densities}, and none is {own.density}: which one is meant?"
-            raise self._suite.error(own.experiment, where, text)
-        return Key(target, labels["architecture"], labels["benchmark"], method, density, own.seed)
-
 
 _LABELLED = ("architecture", "method", "benchmark")
-
-
-def _where(label: str, key: str) -> Loc:
-    return ("methods", label, "density", "match") if key == "density" else ("methods", label, key)
-
-
-def _chosen(experiment: Experiment, key: Key) -> bool:
-    """Whether ``include`` and ``exclude`` leave a cell in."""
-    included = not experiment.include or any(s.matches(key) for s in experiment.include)
-    return included and not any(s.matches(key) for s in experiment.exclude)

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from harness.errors import unknown_name
+from harness.suites.question import Question
 from harness.suites.yaml_source import Renames
 
 
@@ -82,7 +83,8 @@ class Evaluation(Schema):
     select: Literal["final", "validation", "best_test"] = Field(
         "final",
         description="which checkpoint is tested: the last one, the best on validation data, or (only to "
-        "reproduce published protocols) the best on the test data themselves",
+        "reproduce published protocols) the best on the test data themselves; chosen among the checks of a program's "
+        "last training, so that every method has as many to choose from",
     )
     checks: int = Field(10, ge=1, description="evaluations during each training phase, evenly spaced, last included")
     name: str | None = Field(None, description="a name for this protocol, shown with it")
@@ -158,6 +160,13 @@ Density = Annotated[
 """A density in [0, 1], several to spread cells over, or another cell's."""
 
 
+def _positive(value: float | dict[str, float] | None) -> float | dict[str, float] | None:
+    numbers = value.values() if isinstance(value, dict) else [] if value is None else [value]
+    if all(number > 0 for number in numbers):
+        return value
+    raise ValueError("smallest_difference is a number above 0 in the unit of the primary metric, or one per benchmark")
+
+
 def _scope(value: Any) -> Any:
     return [value] if isinstance(value, str) and value not in ("default", "all") else value
 
@@ -198,6 +207,7 @@ class MethodEntry(Named):
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: dict[str, Any] = Field(default_factory=dict)
     published: float | dict[str, float] | None = None
+    controls: Label | None = None
     note: str | None = None
 
 
@@ -303,6 +313,8 @@ class Experiment(Schema):
     include: list[Selector] = []
     exclude: list[Selector] = []
     baseline: Label = "dense"
+    questions: list[Annotated[Question, BeforeValidator(Question.asked)]] = []
+    smallest_difference: Annotated[float | dict[Label, float] | None, AfterValidator(_positive)] = None
 
 
 RENAMES = Renames({"budgets": "profiles", "budget": "profile"}, until="0.2.0")
@@ -333,4 +345,6 @@ class SuiteFile(Schema):
     include: Any = None
     exclude: Any = None
     baseline: Any = None
+    questions: Any = None
+    smallest_difference: Any = None
     slurm: Any = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import DataMissing, SuiteError
 from harness.suites.cell import Cell
+from harness.suites.comparisons import Comparisons, comparisons
 from harness.suites.declaration import Declaration
 from harness.suites.expansion import Expansion
 
@@ -24,6 +25,11 @@ class Suite(Declaration):
         """Every cell, in order of the file; seeds innermost."""
         return Expansion(self).cells()
 
+    @cached_property
+    def comparisons(self) -> dict[str, Comparisons]:
+        """What each experiment compares with what."""
+        return comparisons(self, Expansion(self))
+
 
 def load_suite(path: Path, registry: Registry, overrides: Sequence[str] = (), dry: bool = False) -> Suite:
     """Read, validate and expand a suite file; ``dry`` as in :class:`Declaration`.
@@ -33,7 +39,9 @@ def load_suite(path: Path, registry: Registry, overrides: Sequence[str] = (), dr
         DataMissing: if the number of training examples is not known without data that is missing.
     """
     suite = Suite(path, registry, overrides, dry)
-    if not suite.cells:
+    if suite.cells:
+        _ = suite.comparisons  # asked for here, so that wrong questions are told before anything runs
+    else:
         if suite.missing:
             raise DataMissing(next(iter(suite.missing.values())))
         raise SuiteError(f"{path}: include and exclude leave no cells")

@@ -17,7 +17,8 @@ from harness.core.data import DataSpec
 from harness.core.densities import DensityBudget, select
 from harness.core.masks import Masks
 from harness.core.method import MethodContext, Source, SparsityMethod, TrainingBudget
-from harness.core.phases import Average, Bake, Calibrate, Inherit, Phase, Prune, Rewind, Train
+from harness.core.phases import Bake, Calibrate, Ensemble, Inherit, Phase, Prune, Train, earlier_ends
+from harness.errors import UserError
 from harness.seeds import derived_seed
 from harness.stages.calibration import Batches, calibrate
 from harness.stages.discrete_phases import bake, inherit, prune
@@ -72,15 +73,20 @@ def check_method(
     if source is None and cls.takes_source == "required":
         source = _random_source(architecture, scope, density)
     networks = [_network(make(), architecture, scope, budget, source) for _ in range(2)]
+    ends: list[Masks] = []
     for network in networks:
         _check_gradients(name, network)
+        ends = []
         for index, phase in enumerate(program):
             network.context.phase, network.context.running = index, phase
             _execute(name, network, phase, last=phase is program[-1])
+            ends.append(network.hard_masks() or network.context.masks)
     first, second = (network.hard_masks() or network.context.masks for network in networks)
     require(first.digest() == second.digest(), f"{name} ends with other masks when run again: use context.generator()")
     if budget is not None and networks[0].architecture is architecture:
-        kept = sum(first.kept[c.name] for c in weights_among(scope))
+        last = program[-1]
+        members = [ends[i] for i in last.phases] if isinstance(last, Ensemble) else [first]
+        kept = sum(masks.kept[c.name] for masks in members for c in weights_among(scope))
         require(
             kept == budget.keep or make().other_count(budget.keep, kept, scope) is not None,
             f"{name} was asked to keep exactly {budget.keep} weights (density {density}) and keeps {kept}, and "
@@ -181,13 +187,10 @@ def _check_program(name: str, program: Sequence[Phase]) -> None:
     require(any(isinstance(phase, Train) for phase in program), f"{name}.program() has no Train: {program}")
     for index, phase in enumerate(program):
         require(isinstance(phase, Phase), f"{name}.program()[{index}] is {phase!r}, must be a harness.Phase")
-        if isinstance(phase, Rewind):
-            require(-1 <= phase.phase < index, f"{name}.program()[{index}] rewinds to phase {phase.phase}: not earlier")
-        for other in phase.phases if isinstance(phase, Average) else ():
-            require(
-                0 <= other < index and isinstance(program[other], Train),
-                f"{name}.program()[{index}] averages phase {other}: not an earlier Train",
-            )
+        try:
+            earlier_ends(program, index)
+        except UserError as error:
+            raise AssertionError(f"{name}.program(): {error}") from error
         if isinstance(phase, Train):
             require(phase.steps >= 1, f"{name}.program()[{index}] trains for {phase.steps} steps: at least 1")
 

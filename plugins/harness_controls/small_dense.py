@@ -18,6 +18,8 @@ class SmallDense(SparsityMethod[BaseModel]):
     training must not be shared with ``dense``.
     """
 
+    control = True
+
     def unsupported(self, architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
         """An architecture that cannot be scaled has no smaller version."""
         if type(architecture).scaled is Architecture.scaled:

@@ -21,6 +21,7 @@ class FromSource(SparsityMethod[OptionsT]):
 
     takes_density = "never"
     takes_source = "required"
+    control = True
 
     def scores(self, context: MethodContext) -> Mapping[str, Tensor]:
         """1 where the source keeps a weight, 0 elsewhere."""

@@ -36,6 +36,7 @@ class Random(SparsityMethod[RandomOptions]):
     """
 
     Options = RandomOptions
+    control = True
 
     def program(self, budget: TrainingBudget) -> Sequence[Phase]:
         """Prune at initialisation, then train."""

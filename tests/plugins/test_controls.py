@@ -70,6 +70,7 @@ def test_what_a_suite_must_give() -> None:
         Continued: ("never", "required"),
         SmallDense: ("required", "never"),
     }
+    assert [cls.control for cls in needs] == [True, True, False, True]
     assert [entry.name for entry in harness_register_methods()] == [
         "shuffle",
         "reinit",

@@ -35,8 +35,7 @@ _MORE = (
     ("inference_flops", "plain", "inference FLOPs", "dense-equivalent, one example"),
     ("inference_flops_sparse", "plain", "sparse inference FLOPs", "in theory: if masked weights cost nothing"),
     ("speedup_theoretical", "times", "speed-up in theory", "of inference: dense over sparse FLOPs"),
-    ("seconds", "time", "training time", "measured, mean over seeds"),
-    ("speedup_measured", "times", "speed-up measured", "training time of the baseline over this row's"),
+    ("seconds", "time", "training time", "of runs as they were scheduled, mean over seeds: no measure of speed"),
     ("peak_memory", "memory", "peak memory", "measured, mean over seeds"),
 )
 """Columns shown on demand where a row has a value: key, form, name, meaning."""

@@ -259,7 +259,7 @@ def test_a_row_in_words_leaves_out_what_is_not_known():
 
 def job() -> Job:
     cell: Any = SimpleNamespace(architecture="net", method="m", density=None, seed=0)
-    stage = Stage("h", cell, (Prune(fraction=0.5), Finetune(1000)), 1, None, None, None)
+    stage = Stage("h", cell, (Prune(fraction=0.5), Finetune(1000)), 1, None, False, None, None)
     return Job("h", stage, ())
 
 

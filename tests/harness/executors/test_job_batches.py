@@ -18,7 +18,7 @@ def cell(method: str = "m") -> SimpleNamespace:
 
 
 def stage(name: str, *needs: str, method: str = "m") -> Job:
-    return Job(name, Stage(name, cell(method), (), 0, None, None, None), needs)
+    return Job(name, Stage(name, cell(method), (), 0, None, False, None, None), needs)
 
 
 def evaluation(name: str, *needs: str, method: str = "m") -> Job:

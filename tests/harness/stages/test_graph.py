@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.registry.plugins import load
+from harness.stages import graph
 from harness.stages.graph import Graph, PlannedCell, compile_graph
 from harness.suites.suite import load_suite
 
@@ -118,6 +119,7 @@ benchmarks: {data: }
 training: {steps: 10, batch_size: 32}
 methods: {thing: {density: 0.5}}
 """
+CHECKED = TOY + "evaluation: {checks: 5}\n"
 
 
 @pytest.fixture
@@ -295,8 +297,24 @@ def test_other_data_to_score_on_is_another_cell_of_the_same_training(planned, mo
     ],
 )  # fmt: skip
 def test_every_setting_of_training_changes_every_stage(planned, override):
-    before, after = hashes(planned(TOY)), hashes(planned(TOY, override))
+    before, after = hashes(planned(CHECKED)), hashes(planned(CHECKED, override))
     assert not set(before) & set(after)
+
+
+@pytest.mark.parametrize("select", ["validation", "best_test"])
+def test_only_the_last_training_of_a_program_chooses_and_only_earlier_ones_have_another_hash(planned, select):
+    """A single training is the same stage as ever; one that others follow is not the one that is chosen from."""
+    text = CHECKED.replace("{thing: ", "{plain: {use: dense, training: {steps: 5}}, thing: ")
+    plain, thing = planned(text, f"evaluation.select={select}").cells
+    assert [stage.chooses for stage in (*thing.stages, *plain.stages)] == [False, True, True]
+    assert thing.stages[0].hash != plain.stages[0].hash
+    # As the format was before: nothing but root, key and phases.
+    compiler = graph._Compiler([plain.cell], load([]))
+    (_, _, texts, _), *_ = compiler._program(plain.cell)[0]
+    assert plain.stages[0].hash == graph._hash(compiler._root(plain.cell), "", *texts)
+    shared, kept = planned(text).cells
+    assert [stage.chooses for stage in kept.stages] == [False, False]
+    assert kept.stages[0] is shared.stages[0]
 
 
 @pytest.mark.parametrize("override", ["methods.thing.density=0.4", "methods.thing.matters=2", "scope=all"])

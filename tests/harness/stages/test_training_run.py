@@ -61,6 +61,22 @@ def test_the_last_weights_are_kept_where_nothing_is_selected(lab) -> None:
     assert [row[2] for row in here.store.series(planned.stages[-1].hash)["evaluations"]] == ["validation"] * 3
 
 
+def test_every_method_chooses_among_as_many_checkpoints_those_of_its_last_training(lab) -> None:
+    """Before, a program of three trainings was chosen from three times."""
+    methods = "{one: {use: programmed, program: train}, three: {use: programmed, program: rewind_earlier}}"
+    ends: dict[str, list[dict[str, torch.Tensor]]] = {}
+    for select in ("validation", "final"):
+        here = lab()
+        cells = here.cells(methods, evaluation=f"{{checks: 4, select: {select}}}")
+        for label, last in (("one", 0), ("three", 4)):
+            rows = here.store.series(here.run(cells[label]).stages[-1].hash)["evaluations"]
+            assert [row[0] for row in rows if row[2] == "chosen"] == ([last] if select == "validation" else [])
+            assert len([row for row in rows if row[0] == last and row[2] == "validation"]) == 4
+        ends[select] = [here.store.state(stage.hash)["weights"] for stage in cells["three"].stages[:-1]]
+    for kept, final in zip(ends["validation"], ends["final"], strict=True):
+        assert all(torch.equal(kept[name], tensor) for name, tensor in final.items())  # earlier ones: the last weights
+
+
 def test_scores_that_are_no_number_are_never_the_best_and_end_nothing(lab) -> None:
     """Nan, inf, 2."""
     broken = {**SCORED, "benchmarks": "{ramp: {fault: infinite}}"}

@@ -314,7 +314,7 @@ def test_a_sound_method_passes(cls, density):
         (Anything, "accept unknown keys"),
         (Empty, "has no Train"),
         (Changing, "differs between two calls"),
-        (Forward, r"\[0\] rewinds to phase 1: not earlier"),
+        (Forward, "phase 1 is no earlier training phase"),
         (Undetermined, "needs a density"),
         (Unscored, "no scores for connections"),
         (Wrong, "fails, see scores"),
