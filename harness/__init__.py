@@ -24,6 +24,7 @@ _PUBLIC = {
     "DensityBudget": "core.densities",
     "Ensemble": "core.phases",
     "Entry": "registry.hookspecs",
+    "Examples": "core.examples",
     "Finetune": "core.phases",
     "HarnessError": "errors",
     "CorruptFile": "errors",
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from harness.core.densities import select as select
     from harness.core.densities import top_k as top_k
     from harness.core.drop_grow import drop_grow as drop_grow
+    from harness.core.examples import Examples as Examples
     from harness.core.head_loss import head_loss as head_loss
     from harness.core.language_network import LanguageNetwork as LanguageNetwork
     from harness.core.masks import Masks as Masks

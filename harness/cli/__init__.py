@@ -24,7 +24,7 @@ COMMANDS = {
     "cancel": ("harness.cli.cancel", "End the SLURM jobs of a suite or a cell."),
     "compare": ("harness.cli.compare", "Compare methods on equal terms, with confidence intervals."),
     "leaderboard": ("harness.cli.leaderboard", "Write the leaderboards again from the result files."),
-    "archive": ("harness.cli.archive", "Pack a suite's finished cells into three files."),
+    "archive": ("harness.cli.archive", "Pack a suite's finished cells into four files."),
     "claims": ("harness.cli.claims", "Set what papers claim beside what was measured."),
     "report": ("harness.cli.report", "Write the results as one interactive HTML page."),
     "verify": ("harness.cli.verify", "Recompute every table from the results and compare."),

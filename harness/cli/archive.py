@@ -12,12 +12,12 @@ Examples:
   harness archive quickstart --unpack"""
 
 
-@click.command(epilog=EXAMPLES, short_help="Pack a suite's finished cells into three files.")
+@click.command(epilog=EXAMPLES, short_help="Pack a suite's finished cells into four files.")
 @click.argument("suites", nargs=-1, required=True, metavar="SUITE...")
 @click.option("--unpack", is_flag=True, help="Make files of the cells again, byte for byte.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def command(suites: tuple[str, ...], unpack: bool, results: Path) -> None:
-    """Pack the records, curves, masks and samples of a SUITE's finished cells into three files.
+    """Pack the records, curves, masks, samples and results by example of a SUITE's finished cells into four files.
 
     All commands read them there as before, beside cells that still run. Equal results give equal files. Cells that
     have failed, and those that the suite no longer has, stay as they are.

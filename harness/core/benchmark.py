@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.core.architecture import Architecture
+    from harness.core.examples import Examples
 
 
 class NoBenchmarkOptions(BaseModel):
@@ -44,25 +45,34 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One metric's value on ``n`` examples, with its standard error over examples where there is one."""
+    """One metric's value on ``n`` examples, with its standard error over examples where there is one.
+
+    ``examples`` are the results that it is made of, in the same order for every network; they are kept beside the
+    cell's record, and intervals that hold for other test examples need them. None where the value is no mean of such
+    (a correlation).
+    """
 
     value: float
     n: int
     stderr: float | None = None
+    examples: Examples | None = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def mean(cls, values: Tensor) -> Measurement:
+    def mean(cls, values: Tensor, each: str = "example") -> Measurement:
         """Mean of ``values`` (n,), in float64, with standard error s / sqrt(n), s with n - 1 in the denominator.
 
         For zeros and ones with mean p the standard error is sqrt(p (1 - p) / (n - 1)); for n = 1 it is None.
+        ``each`` says what one of them is, see :class:`harness.Examples`.
         """
+        from harness.core.examples import Examples  # late: numpy is slow to import
+
         values = values.double()
         n = len(values)
         stderr = float(values.std(correction=1)) / sqrt(n) if n > 1 else None
-        return cls(float(values.mean()), n, stderr)
+        return cls(float(values.mean()), n, stderr, Examples.of(values, unit=each))
 
     @classmethod
-    def ratio(cls, sums: Tensor, sizes: Tensor, unit: float = 1.0) -> Measurement:
+    def ratio(cls, sums: Tensor, sizes: Tensor, unit: float = 1.0, each: str = "window") -> Measurement:
         """Sum of ``sums`` over sum of ``sizes``, divided by ``unit``, in float64; n is the sum of ``sizes``.
 
         The standard error is that of a ratio over w windows, sqrt(w / (w - 1) sum_i (s_i - r m_i)^2) / sum_i m_i
@@ -72,7 +82,11 @@ class Measurement:
         Args:
             sums: (w,) total loss of each window.
             sizes: (w,) number of scored tokens or bytes in each window.
+            unit: what the result is divided by.
+            each: what a window is, see :class:`harness.Examples`.
         """
+        from harness.core.examples import Examples  # late: numpy is slow to import
+
         sums, sizes = sums.double(), sizes.double()
         total, windows = float(sizes.sum()), len(sums)
         value = float(sums.sum()) / total
@@ -80,7 +94,7 @@ class Measurement:
         if windows > 1:
             squares = float((sums - value * sizes).square().sum())
             stderr = sqrt(windows / (windows - 1) * squares) / total / unit
-        return cls(value / unit, int(total), stderr)
+        return cls(value / unit, int(total), stderr, Examples.of(sums / unit, sizes, each))
 
 
 class Scores(dict[str, Measurement]):

@@ -134,8 +134,12 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
             return recorded_failure(known) if completion is Completion.DIVERGED else None
         require_as_planned(planned.cell, registry, scored=True)
         suite, last = planned.cell.suite, planned.stages[-1].hash
-        record, samples, masks, connections = evaluated(planned, runner, registry, substrate.device)
-        record = record.model_copy(update={"samples": results.write_samples(suite, planned.id, samples)})
+        record, samples, masks, connections, examples = evaluated(planned, runner, registry, substrate.device)
+        files = {
+            "samples": results.write_samples(suite, planned.id, samples),
+            "examples": results.write_examples(suite, planned.id, examples),
+        }
+        record = record.model_copy(update=files)
         series = {"cell": planned.id, **store.series(last)}
         results.write_series(suite, planned.id, Series.model_validate(series, strict=False))
         if masks is not None:

@@ -1,4 +1,4 @@
-"""The packed results of a suite: thousands of finished cells in three files, read as the files that they were."""
+"""The packed results of a suite: thousands of finished cells in four files, read as the files that they were."""
 
 from __future__ import annotations
 
@@ -15,18 +15,25 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 from harness.errors import CorruptFile
 from harness.storage.atomic_files import write_bytes
 
-FileKind = Literal["cells", "series", "masks", "samples"]
+FileKind = Literal["cells", "series", "masks", "samples", "examples"]
 SUFFIX: Mapping[FileKind, str] = {
     "cells": ".json",
     "series": ".json",
     "masks": ".safetensors",
     "samples": ".jsonl.gz",
+    "examples": ".safetensors.gz",
 }
 """Folder of a suite -> how names of the files in it end; a name without its ending is a cell's, of masks a stage's."""
 
 LINES: Mapping[FileKind, str] = {"cells": "records.jsonl.gz", "series": "series.jsonl.gz"}
-"""What is packed as one line of JSON a cell; the rest is in :data:`OTHERS`."""
-OTHERS = "masks_and_samples.zip"
+"""What is packed as one line of JSON a cell; the rest is in :data:`ZIPS`."""
+ZIPS: Mapping[FileKind, str] = {
+    "masks": "masks_and_samples.zip",
+    "samples": "masks_and_samples.zip",
+    "examples": "examples.zip",
+}
+PACKED = frozenset((*LINES.values(), *ZIPS.values()))
+"""The files of an archive."""
 NAME = re.compile(r"[\w.+-]+", re.ASCII)
 """What names of packed files are made of: nothing that leads out of a folder."""
 _CELL = re.compile(rb'"cell": ?"([\w.+-]+)"')
@@ -42,11 +49,11 @@ class Archive:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._seen: dict[Path, tuple[tuple[int, int], dict[str, bytes]]] = {}
-        self._zip: tuple[tuple[int, int], ZipFile] | None = None
+        self._zips: dict[Path, tuple[tuple[int, int], ZipFile]] = {}
 
     def path(self, kind: FileKind) -> Path:
         """The file that holds this kind."""
-        return self.folder / LINES.get(kind, OTHERS)
+        return self.folder / (LINES.get(kind) or ZIPS[kind])
 
     def names(self, kind: FileKind) -> Iterable[str]:
         """What is packed of a kind.
@@ -56,7 +63,7 @@ class Archive:
         """
         if kind in LINES:
             return self.lines(kind).keys()
-        opened, folder = self._opened(), f"{kind}/"
+        opened, folder = self._opened(kind), f"{kind}/"
         every = opened.namelist() if opened else []
         return [name.removeprefix(folder).removesuffix(SUFFIX[kind]) for name in every if name.startswith(folder)]
 
@@ -64,7 +71,7 @@ class Archive:
         """Whether a file is packed here."""
         if kind in LINES:
             return name in self.lines(kind)
-        opened = self._opened()
+        opened = self._opened(kind)
         return opened is not None and _member(kind, name) in opened.NameToInfo
 
     def read(self, kind: FileKind, name: str) -> bytes | None:
@@ -72,7 +79,7 @@ class Archive:
         if kind in LINES:
             line = self.lines(kind).get(name)
             return None if line is None else unfolded(kind, line)
-        opened = self._opened()
+        opened = self._opened(kind)
         if opened is None or _member(kind, name) not in opened.NameToInfo:
             return None
         try:
@@ -96,17 +103,18 @@ class Archive:
             known = self._seen[path] = signature, found
         return known[1]
 
-    def _opened(self) -> ZipFile | None:
-        path = self.folder / OTHERS
+    def _opened(self, kind: FileKind) -> ZipFile | None:
+        path = self.path(kind)
         signature = _signature(path)
         if signature is None:
             return None
-        if self._zip is None or self._zip[0] != signature:
+        known = self._zips.get(path)
+        if known is None or known[0] != signature:
             try:
-                self._zip = signature, ZipFile(path)
+                known = self._zips[path] = signature, ZipFile(path)
             except (OSError, BadZipFile, NotImplementedError) as error:
                 raise _damaged(path, error) from error
-        return self._zip[1]
+        return known[1]
 
 
 def write_archive(folder: Path, content: Mapping[FileKind, Mapping[str, bytes]]) -> None:
@@ -117,8 +125,10 @@ def write_archive(folder: Path, content: Mapping[FileKind, Mapping[str, bytes]])
     Raises:
         StorageError: if the disk is full or the folder cannot be written.
     """
-    others = {_member(kind, name): data for kind in ("masks", "samples") for name, data in content[kind].items()}
-    _write(folder / OTHERS, _zipped(others) if others else b"")
+    for file in dict.fromkeys(ZIPS.values()):
+        inside = [kind for kind in ZIPS if ZIPS[kind] == file]
+        members = {_member(kind, name): data for kind in inside for name, data in content.get(kind, {}).items()}
+        _write(folder / file, _zipped(members) if members else b"")
     kinds: tuple[FileKind, ...] = ("series", "cells")
     for kind in kinds:  # records last: they are what counts
         lines = b"".join(folded(kind, content[kind][name]) + b"\n" for name in sorted(content[kind]))

@@ -15,6 +15,7 @@ from harness.results.record_parts import (
     DataPart,
     Density,
     Environment,
+    ExampleFile,
     MethodPart,
     MetricScore,
     ProgramPhase,
@@ -57,6 +58,7 @@ class CellRecord(RecordPart):
     validation: dict[str, MetricScore] = Field({}, description="the same of validation data")
     not_finite: dict[str, Literal["inf", "-inf", "nan"]] = Field({}, description="test scores that no number can hold")
     samples: SampleFile | None = None
+    examples: ExampleFile | None = Field(None, description="null if no metric is a mean or ratio, and in older files")
     published: float | None = Field(None, description="number that a paper reports for the primary metric")
     spent: TrainingCost | None = None
     trained_by: list[Environment] | None = Field(

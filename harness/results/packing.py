@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.results.archive import LINES, NAME, OTHERS, SUFFIX, Archive, FileKind, folded, line_name, write_archive
+from harness.results.archive import LINES, NAME, PACKED, SUFFIX, Archive, FileKind, folded, line_name, write_archive
 from harness.results.cell_record import CellRecord
 from harness.results.store import ResultStore
 from harness.storage.atomic_files import write_bytes
@@ -35,7 +35,7 @@ class Packed:
 
 
 def pack(store: ResultStore, suite: str, waiting: Callable[[], None] = lambda: None) -> Packed:
-    """Pack the finished cells of a suite as last planned, with their curves, masks and samples.
+    """Pack the finished cells of a suite as last planned, with their curves, masks, samples and results by example.
 
     Loose files are removed when the archive has been read back. May be killed at any time and called again: until
     a loose file is gone it goes before the packed one, which is equal. Cells that finish meanwhile stay as files.
@@ -92,7 +92,7 @@ def unpack(store: ResultStore, suite: str, waiting: Callable[[], None] = lambda:
         archive = store.archive(suite)
         content = _content(archive)
         count = 0
-        for kind in ("series", "masks", "samples", "cells"):
+        for kind in ("series", "masks", "samples", "examples", "cells"):
             for name, data in content[kind].items():
                 path = store.file(suite, kind, name).path
                 if not path.exists():
@@ -131,7 +131,8 @@ def _content(archive: Archive) -> Content:
 
 def _read(store: ResultStore, suite: str, record: CellRecord) -> list[tuple[FileKind, str, bytes]] | None:
     """All loose files of a finished cell; None if one of them would come back as other bytes."""
-    wanted: list[tuple[FileKind, str]] = [("cells", record.cell), ("series", record.cell), ("samples", record.cell)]
+    own: tuple[FileKind, ...] = ("cells", "series", "samples", "examples")
+    wanted: list[tuple[FileKind, str]] = [(kind, record.cell) for kind in own]
     if record.stages:
         wanted.append(("masks", record.stages[-1]))
     files: list[tuple[FileKind, str, bytes]] = []
@@ -160,7 +161,7 @@ def _tidy(store: ResultStore, suite: str) -> None:
 
 
 def _drop(archive: Archive) -> None:
-    for name in (*LINES.values(), OTHERS):
+    for name in PACKED:
         (archive.folder / name).unlink(missing_ok=True)
     with suppress(OSError):
         archive.folder.rmdir()

@@ -17,6 +17,7 @@ from harness.core.data import Split
 from harness.errors import BadScore, Diverged, HarnessError, WrongCount
 from harness.formatting import not_finite
 from harness.results.cell_record import CellRecord
+from harness.results.connectivity import connectivity
 from harness.results.flops import forward_flops
 from harness.results.record_parts import (
     AttentionDensity,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from harness.core.connection_density import ConnectionDensity
     from harness.core.connections import Connection
+    from harness.core.examples import Examples
     from harness.core.masks import Masks
     from harness.registry.plugins import Registry
     from harness.stages.graph import PlannedCell
@@ -48,13 +50,14 @@ if TYPE_CHECKING:
 class Evaluated(NamedTuple):
     """What an evaluation gives: the record, what was found on each test example where the benchmark tells, and masks.
 
-    ``masks`` are the final hard ones; None where nothing is masked.
+    ``masks`` are the final hard ones; None where nothing is masked. ``examples`` are what the test metrics are made of.
     """
 
     record: CellRecord
     samples: Sequence[Mapping[str, Any]]
     masks: Masks | None
     connections: tuple[Connection, ...]
+    examples: Mapping[str, Examples]
 
 
 def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, device: torch.device) -> Evaluated:
@@ -82,6 +85,8 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
             found[split] = runner.score(model, cell, benchmark, split)
         zeros = scored.zeros()  # of exactly the weights that were scored
         nonzero = scored.nonzero_total()
+        soft = masks == "soft" and network.soft
+        connected = connectivity(scored, model, soft, runner)
     total = sum(p.numel() for p in network.module.parameters())
     added = scored.own_parameters(in_network=True)
     test, validation = found["test"], found["validation"]
@@ -90,7 +95,6 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
     spec = runner.benchmark(cell.training_part).spec()
     spent = network.spent
     differs = network.method.final_differs() if masks == "hard" and network.soft else None
-    soft = masks == "soft" and network.soft
     inference = [{name: 1.0 if soft else row.hard for name, row in rows.items()} for rows in members]
     record = _record(
         planned,
@@ -103,6 +107,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
         density=_densities(planned, scored, table, other, zeros).model_copy(
             update={"total": (nonzero + sum(added.values())) / total, "added": added}
         ),
+        connectivity=connected,
         metrics=_measured(benchmark, test.scores, "test"),
         validation=_measured(benchmark, validation.scores, "validation"),
         not_finite=dict(test.not_finite),
@@ -118,7 +123,8 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
         trained_by=network.trained_by,
         environment=runner.environment(cell, cell.benchmark_part),
     )
-    return Evaluated(record, test.samples, scored.masks, scored.connections)
+    examples = {name: score.examples for name, score in test.scores.items() if score.examples is not None}
+    return Evaluated(record, test.samples, scored.masks, scored.connections, examples)
 
 
 def failed(planned: PlannedCell, registry: Registry, error: BaseException | Mapping[str, Any]) -> CellRecord:

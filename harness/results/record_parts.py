@@ -165,6 +165,17 @@ class SampleFile(RecordPart):
     sha256: str = Field(description="of the rows, unpacked")
 
 
+class ExampleFile(RecordPart):
+    """What each metric of the test split is made of, in a file of its own: see docs/records.md."""
+
+    file: str = Field(description="its name in examples/")
+    rows: WholeNumber = Field(
+        description="units that the first metric in it is made of: the primary one if that is a mean"
+    )
+    unit_of_examples: str = Field(description="what one of them is: example, document, window, block, ...")
+    sha256: str = Field(description="of the file, unpacked")
+
+
 class DeadUnits(RecordPart):
     """Neurons, heads, branches and channels of which no weight on the way in, or none on the way out, is effective."""
 
@@ -175,7 +186,8 @@ class DeadUnits(RecordPart):
 class Connectivity(RecordPart):
     """What the mask of the scored network leaves between its inputs and outputs, and what the network makes of it.
 
-    Where the network was scored with soft masks, every weight counts that is not exactly zero.
+    Where the network was scored with soft masks, every weight counts that is not exactly zero. Of several networks
+    whose predictions are averaged, weights and units are counted together; ``size`` is that of one.
     """
 
     effective: WholeNumber | None = Field(

@@ -9,7 +9,8 @@ Layout of a results folder::
     <suite>/series/<cell>.json        its curves over training, see series
     <suite>/masks/<stage>.safetensors what a cell's last stage kept, see mask_pictures; one file for equal networks
     <suite>/samples/<cell>.jsonl.gz   what an evaluation found on each example, or the texts it generated
-    <suite>/archive/                  all of these of many cells in three files, see archive
+    <suite>/examples/<cell>.safetensors.gz  what its metrics are made of, see example_file
+    <suite>/archive/                  all of these of many cells in four files, see archive
     .work/                            stages, checkpoints, locks: may be deleted when nothing runs
 """
 
@@ -24,17 +25,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import CorruptFile
 from harness.results.archive import SUFFIX, Archive, FileKind
 from harness.results.cell_record import CellRecord
 from harness.results.parsing import parse_plan, parse_record, parse_series
-from harness.results.record_parts import SampleFile
+from harness.results.record_parts import ExampleFile, SampleFile
 from harness.results.result_file import ResultFile
 from harness.results.series import Series
 from harness.results.suite_plan import SuitePlan
 from harness.storage.atomic_files import write_bytes, write_json, write_text
+
+if TYPE_CHECKING:
+    from harness.core.examples import Examples
 
 OBSOLETE = "not part of the suite"
 """How the reason for leaving out a superseded cell begins."""
@@ -158,6 +162,39 @@ class ResultStore:
         packed = gzip.compress(text, mtime=0)
         write_bytes(path, packed)
         return SampleFile(file=path.name, rows=len(samples), sha256=hashlib.sha256(text).hexdigest())
+
+    def write_examples(self, suite: str, cell: str, examples: Mapping[str, Examples]) -> ExampleFile | None:
+        """Write what the metrics are made of, the primary one first, if anything; the record's entry about it."""
+        from harness.results import example_file  # late: reading records takes no numpy
+
+        kept = {metric: found for metric, found in examples.items() if example_file.keepable(found)}
+        if not kept:
+            return None
+        content, first = example_file.packed(kept), next(iter(kept.values()))
+        path = self.file(suite, "examples", cell).path
+        write_bytes(path, example_file.compressed(content))
+        digest = hashlib.sha256(content).hexdigest()
+        return ExampleFile(file=path.name, rows=len(first), unit_of_examples=first.unit, sha256=digest)
+
+    def examples(self, suite: str, cell: str, named: ExampleFile | None) -> Mapping[str, Examples] | LeftOut:
+        """Metric of the test split -> what it is made of, from the file that a record has ``named``, or why not.
+
+        Whoever gets the latter still has the record: only intervals over test examples cannot be had.
+        """
+        if named is None:
+            return {}
+        from harness.results import example_file  # late: reading records takes no numpy
+
+        file = self.file(suite, "examples", cell)
+        try:
+            content = example_file.unpacked(file.read())
+            if hashlib.sha256(content).hexdigest() != named.sha256:
+                raise CorruptFile("its content is not the one of the record")
+            return example_file.read(content)
+        except OSError as error:
+            return LeftOut(file.path, f"results by example cannot be read: {error.strerror}")
+        except CorruptFile as error:
+            return LeftOut(file.where, f"results by example are left out: {error}")
 
     def read(self, suite: str, cell: str) -> CellRecord | None:
         """One cell's record, or None if there is none that can be read."""

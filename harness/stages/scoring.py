@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 
 from harness.core.benchmark import Benchmark, Measurement, Scores
 from harness.core.data import Split
+from harness.core.examples import Examples
 from harness.errors import BadScore, unknown_name
 
 
@@ -70,7 +72,24 @@ def _measurement(what: str, found: object) -> Measurement:
     stderr = None if found.stderr is None else _number(f"stderr of {what}", found.stderr)
     if stderr is not None and stderr < 0:
         raise BadScore(f"stderr of {what} is {stderr}, below 0")
-    return Measurement(value, int(found.n), stderr if stderr is not None and math.isfinite(stderr) else None)
+    if stderr is not None and not math.isfinite(stderr):
+        stderr = None
+    return Measurement(value, int(found.n), stderr, _examples(what, found.examples, value))
+
+
+def _examples(what: str, found: object, value: float) -> Examples | None:
+    """What a value is made of, if it is said and finite."""
+    if found is None:
+        return None
+    if not isinstance(found, Examples):
+        raise BadScore(f"examples of {what} are {found!r:.40}, a {type(found).__name__}; they must be harness.Examples")
+    with np.errstate(over="ignore"):
+        whole = found.value
+    if not math.isfinite(value) or not math.isfinite(whole):
+        return None
+    if not math.isclose(whole, value, rel_tol=1e-6, abs_tol=1e-9):
+        raise BadScore(f"{what} is {value:.8g}, and the {found.transform} of its {len(found)} examples {whole:.8g}")
+    return found
 
 
 def _number(what: str, value: object) -> float:

@@ -142,7 +142,9 @@ class ReadingTimes(AlignmentBenchmark[ReadingTimesOptions]):
         n = len(rows)
         return Scores(
             {
-                "delta_log_likelihood": Measurement.ratio(torch.from_numpy(sums), torch.from_numpy(sizes)),
+                "delta_log_likelihood": Measurement.ratio(
+                    torch.from_numpy(sums), torch.from_numpy(sizes), each="block"
+                ),
                 "pearson_r": Measurement(pearson.r, n, pearson.stderr),
                 "spearman_r": Measurement(spearman.r, n, spearman.stderr),
                 "uniform_r": Measurement(uniform.r, n, uniform.stderr),

@@ -204,6 +204,10 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         """Lengths of the tokens, special ones 0."""
         return tokenizer(self.options.tokenizer).token_bytes()
 
+    def end(self) -> int | None:
+        """As in the manifest."""
+        return self.manifest.end
+
     def fingerprint(self) -> str:
         """SHA-256 over the digests in the manifest, wherever the shards are."""
         return self.manifest.fingerprint()

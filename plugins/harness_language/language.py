@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from harness import Benchmark, DataSpec, Measurement, Metric, Split, TrainingData, UserError
+from harness import Benchmark, DataSpec, Examples, Measurement, Metric, Split, TrainingData, UserError
 
 Tokens = NDArray[Any]
 _LOGITS = 2**26
@@ -67,7 +67,8 @@ class LanguageBenchmark(Benchmark[OptionsT], Generic[OptionsT]):
 
     ``loss`` is the mean over scored tokens, whose number is n. ``bits_per_byte`` is their total loss in bits
     over the bytes of text that they stand for, whose number is n. Standard errors are over windows, not
-    tokens, as tokens of a window depend on each other; neighbouring windows are taken as independent.
+    tokens, as tokens of a window depend on each other; neighbouring windows are taken as independent. What is kept
+    beside the record is summed by document where there is more than one, else by window.
     """
 
     protocol = "next-token loss on disjoint windows of the training context, each token but the first scored once"
@@ -110,6 +111,18 @@ class LanguageBenchmark(Benchmark[OptionsT], Generic[OptionsT]):
             )
         examples = (tokens - 1) // context
         return DataSpec("language", (context,), self.vocabulary(), examples, context, self.tokenizer())
+
+    def end(self) -> int | None:
+        """The token that ends each document; None if there is none."""
+        return None
+
+    def documents(self, split: str) -> NDArray[np.int64] | None:
+        """(tokens,) the document of each token of a split, counted from 0; None where documents are not known."""
+        end = self.end()
+        if end is None:
+            return None
+        ends: NDArray[np.int64] = (self.splits()[split] == end).astype(np.int64)
+        return ends.cumsum() - ends
 
     def size(self, split: str) -> int:
         """Tokens of a split."""
@@ -154,9 +167,22 @@ class LanguageBenchmark(Benchmark[OptionsT], Generic[OptionsT]):
         real = (torch.arange(len(data) * context) < scored).view(-1, context)
         loss = torch.cat(losses).double().view(-1, context).where(real, 0).sum(dim=1)
         sizes = torch.from_numpy(self.token_bytes())[torch.cat(targets)].view(-1, context).where(real, 0).sum(dim=1)
-        return {
+        found = {
             "loss": Measurement.ratio(loss, real.sum(dim=1)),
             "bits_per_byte": Measurement.ratio(loss, sizes, unit=log(2)),
+        }
+        documents = self.documents(split)
+        if documents is None or documents[1] == documents[scored]:
+            return found
+        groups = torch.from_numpy(documents[1 : scored + 1])
+        each, stood_for = torch.cat(losses)[:scored].double(), torch.cat(targets)[:scored]
+        parts = {
+            "loss": Examples.of(each, torch.ones(scored)),
+            "bits_per_byte": Examples.of(each / log(2), torch.from_numpy(self.token_bytes())[stood_for]),
+        }
+        return {
+            name: replace(measured, examples=parts[name].grouped(groups, "document"))
+            for name, measured in found.items()
         }
 
     def _tokens(self, split: str, device: torch.device) -> Tensor:

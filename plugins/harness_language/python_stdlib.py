@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from harness import DataMissing
@@ -52,6 +53,11 @@ class PythonStdlib(LanguageBenchmark[PythonStdlibOptions]):
         text = _read(Path(sysconfig.get_path("stdlib")))
         return {**text, "train": text["train"][: self.options.train_bytes]}
 
+    def documents(self, split: str) -> NDArray[np.int64]:
+        """The files."""
+        lengths = [len(content) for content in _files(Path(sysconfig.get_path("stdlib")))[split]]
+        return np.repeat(np.arange(len(lengths)), lengths)
+
     def fingerprint(self) -> str:
         """Python's version, and a SHA-256 of the bytes that training and evaluation use."""
         digest = hashlib.sha256()
@@ -62,14 +68,19 @@ class PythonStdlib(LanguageBenchmark[PythonStdlibOptions]):
 
 
 @functools.cache
-def _read(root: Path) -> dict[str, Tokens]:
+def _files(root: Path) -> dict[str, list[bytes]]:
     splits: dict[str, list[bytes]] = {"train": [], "validation": [], "test": []}
     for digest, path in sorted(_sources(root)):
         splits[share(digest, 0.1, 0.1)].append(path.read_bytes())
     if not splits["train"]:
         raise DataMissing(f"this Python has no library sources in {root}: use a Python installed with its .py files.")
+    return splits
+
+
+@functools.cache
+def _read(root: Path) -> dict[str, Tokens]:
     # A copy, as torch wants memory that may be written.
-    return {name: np.frombuffer(b"".join(files), dtype=np.uint8).copy() for name, files in splits.items()}
+    return {name: np.frombuffer(b"".join(files), dtype=np.uint8).copy() for name, files in _files(root).items()}
 
 
 def _sources(root: Path) -> list[tuple[bytes, Path]]:

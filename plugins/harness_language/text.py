@@ -98,6 +98,10 @@ class Text(LanguageBenchmark[TextOptions]):
         """Identity of the tokenizer."""
         return tokenizer(self.options.tokenizer).identity
 
+    def end(self) -> int | None:
+        """The tokenizer's end of text; bytes have none."""
+        return tokenizer(self.options.tokenizer).end
+
     def fingerprint(self) -> str:
         """SHA-256 of the content, of a tokenizer's file too, whatever the files are called and wherever they are."""
         content = b"".join(digest for digest, _ in _documents(self.root, _signature(self.root)))

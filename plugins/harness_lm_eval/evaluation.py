@@ -8,7 +8,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from math import exp, log
+from math import exp, isclose, log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -16,7 +16,7 @@ from unittest.mock import patch
 import torch
 import yaml
 
-from harness import HarnessError, Measurement, UserError
+from harness import Examples, HarnessError, Measurement, UserError
 from harness_lm_eval.catalogue import Function, Group, Task
 from harness_lm_eval.documents import places, shots, shown
 
@@ -111,10 +111,38 @@ def measurement(found: Task | Group, results: Mapping[str, Any], key: str) -> Me
     tasks = found.tasks if isinstance(found, Group) else (found,)
     n = sum(results["n-samples"][task.name]["effective"] for task in tasks)
     stderr = values.get(f"{metric}_stderr,{kept}")
+    rows = [
+        row[metric]
+        for task in tasks
+        for row in results["samples"].get(task.name, ())
+        if row["filter"] == kept and metric in row
+    ]
     if isinstance(stderr, str | None):  # lm-eval says N/A
-        rows = [row[metric] for row in results["samples"].get(found.name, ()) if row["filter"] == kept]
-        stderr = _rolling_stderr(metric, rows)
-    return Measurement(float(values[key]), n, None if stderr is None else float(stderr))
+        stderr = _rolling_stderr(metric, rows) if isinstance(found, Task) else None
+    value = float(values[key])
+    return Measurement(value, n, None if stderr is None else float(stderr), examples(rows, value))
+
+
+def examples(rows: Sequence[Any], value: float) -> Examples | None:
+    """Results of documents of which a number is the mean, a ratio of sums, or the exponential of minus either.
+
+    None if it is none of these: F1 scores and the like, or a group whose tasks count alike whatever their size.
+
+    Args:
+        rows: what lm-eval keeps of each document: a number, or (log-likelihood, words or bytes).
+        value: what it made of them.
+    """
+    try:
+        table = torch.tensor(rows, dtype=torch.float64)
+    except (TypeError, ValueError):
+        return None
+    found: list[Examples] = []
+    if table.ndim == 1 and len(table):
+        found = [Examples.of(table, unit="document"), Examples.of(-table, unit="document").exponential()]
+    elif table.ndim == 2 and table.shape[1] == 2 and len(table):
+        loss, sizes = -table[:, 0], table[:, 1]
+        found = [Examples.of(loss / log(2), sizes, "document"), Examples.of(loss, sizes, "document").exponential()]
+    return next((each for each in found if isclose(each.value, value, rel_tol=1e-9)), None)
 
 
 def samples(results: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -95,6 +95,52 @@ def test_standard_error_of_equal_windows_is_that_of_their_means() -> None:
     assert Measurement.ratio(torch.tensor([3.0]), torch.tensor([2])).stderr is None
 
 
+class Documents(Fixed):
+    """Token 7 ends a document."""
+
+    tokens = np.array([1, 7, 3, 2, 5, 7, 7, 9, 4, 7, 8], dtype=np.uint8)
+
+    def end(self) -> int:
+        return 7
+
+    def token_bytes(self) -> np.ndarray:
+        return np.where(np.arange(256) == 7, 0, np.arange(256) % 5 + 1)
+
+
+@pytest.mark.parametrize("cap", [None, 7])
+def test_results_are_kept_by_document(cap: int | None) -> None:
+    """An end belongs to the document that it ends; the first token is not scored."""
+    scores = Documents(LanguageOptions(context=3, eval_tokens=cap)).evaluate(causal, "test", CPU)
+    losses = [loss for window in reference(Documents.tokens.tolist(), 3) for loss in window]
+    parts = [slice(0, 1), slice(1, 5), slice(5, 6), slice(6, 9), slice(9, 10)]
+    if cap:
+        losses, parts = losses[:cap], parts[:4]
+    found = scores["loss"].examples
+    assert found is not None and found.sizes is not None and found.unit == "document"
+    assert found.values == pytest.approx([sum(losses[part]) for part in parts], rel=1e-5)
+    assert found.sizes.tolist() == [len(losses[part]) for part in parts]
+    assert found.value == pytest.approx(scores["loss"].value, rel=1e-12)
+    stood_for = Documents(LanguageOptions()).token_bytes()[Documents.tokens[1:]][: len(losses)]
+    bits = scores["bits_per_byte"].examples
+    assert bits is not None and bits.sizes is not None
+    assert bits.sizes.tolist() == [stood_for[part].sum() for part in parts]
+    assert bits.value == pytest.approx(scores["bits_per_byte"].value, rel=1e-12)
+
+
+def test_without_documents_results_are_kept_by_window() -> None:
+    for benchmark in (Fixed, type("OneDocument", (Documents,), {"tokens": Fixed.tokens[Fixed.tokens != 7]})):
+        found = benchmark(LanguageOptions(context=5)).evaluate(causal, "test", CPU)["loss"].examples
+        assert found is not None and found.unit == "window"
+
+
+def test_documents_of_the_library_are_its_files() -> None:
+    library = PythonStdlib(PythonStdlib.Options())
+    for split, tokens in library.splits().items():
+        if split != "train":
+            documents = library.documents(split)
+            assert len(documents) == len(tokens) and documents[-1] > 10 and (np.diff(documents) >= 0).all()
+
+
 def test_empty_validation_has_no_metrics() -> None:
     assert Fixed(LanguageOptions(context=5)).evaluate(causal, "validation", CPU) == {}
 

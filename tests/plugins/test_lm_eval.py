@@ -287,6 +287,9 @@ def test_multiple_choice_by_hand(data: Path) -> None:
                            ("acc_norm", Measurement.mean(torch.tensor(right_norm)))):  # fmt: skip
         assert (found[name].value, found[name].n) == (pytest.approx(expected.value), 3)
         assert found[name].stderr == pytest.approx(expected.stderr)
+        kept = found[name].examples
+        assert kept is not None and expected.examples is not None and kept.unit == "document"
+        assert kept.values.tolist() == expected.examples.values.tolist()
     assert benchmark("hellaswag").evaluate(model, "validation", CPU) == {}
 
 
@@ -298,6 +301,9 @@ def test_loglikelihood_and_rolling_by_hand(data: Path) -> None:
               for row in ROWS["lambada_openai"]]  # fmt: skip
     assert found["perplexity"].value == pytest.approx(math.exp(-sum(totals) / 2), rel=1e-4)
     assert found["perplexity"].stderr is not None
+    kept = found["perplexity"].examples
+    assert kept is not None and kept.transform == "exp_mean"
+    assert kept.values == pytest.approx([-total for total in totals], rel=1e-4)
     found = scores(benchmark("wikitext", local_data=local(data, "wikitext")), model)
     texts = [sample["target"] for sample in found.samples]
     short, long = texts
@@ -309,6 +315,10 @@ def test_loglikelihood_and_rolling_by_hand(data: Path) -> None:
     expected = -sum(totals) / sum(sizes) / math.log(2)
     assert found["bits_per_byte"].value == pytest.approx(expected, rel=1e-5)
     assert found["byte_perplexity"].value == pytest.approx(2**expected, rel=1e-5)
+    for name, transform in (("bits_per_byte", "ratio"), ("byte_perplexity", "exp_ratio")):
+        kept = found[name].examples
+        assert kept is not None and kept.sizes is not None and kept.transform == transform
+        assert kept.sizes.tolist() == sizes and kept.value == pytest.approx(found[name].value)
     ratio = Measurement.ratio(-torch.tensor(totals), torch.tensor(sizes))
     assert found["bits_per_byte"].stderr == pytest.approx(ratio.stderr / math.log(2), rel=1e-4)  # type: ignore[operator]
     assert found["byte_perplexity"].stderr == pytest.approx(ratio.stderr * 2**expected, rel=1e-4)  # type: ignore[operator]
@@ -344,6 +354,7 @@ def test_a_group_can_be_the_mean_over_tasks(data: Path) -> None:
     tasks = [Measurement.mean(torch.tensor(accuracies)) for accuracies in values.values()]
     assert (len(tasks), found["acc"].n) == (67, 2 * 34 + 3 * 33)
     assert found["acc"].value == pytest.approx(sum(task.value for task in tasks) / 67)
+    assert found["acc"].examples is None
     variance = sum(task.stderr**2 for task in tasks if task.stderr is not None)
     assert found["acc"].stderr == pytest.approx(math.sqrt(variance) / 67)
 

@@ -88,7 +88,7 @@ class LambadaNdna(Lambada):
 
     def loss(self, found: list[Scored]) -> Measurement:
         """Total loss over the number of tokens; the standard error is that of a ratio over passages."""
-        return Measurement.ratio(-_totals(found), torch.tensor([len(s.logprobs) for s in found]))
+        return Measurement.ratio(-_totals(found), torch.tensor([len(s.logprobs) for s in found]), each="example")
 
 
 def _totals(found: list[Scored]) -> Tensor:

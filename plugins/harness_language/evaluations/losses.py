@@ -16,7 +16,8 @@ def exponential(loss: Measurement) -> Measurement:
     Infinite, not an error, where the loss is above what a float can hold.
     """
     value = float(torch.tensor(loss.value, dtype=torch.float64).exp())
-    return Measurement(value, loss.n, None if loss.stderr is None or value == inf else value * loss.stderr)
+    stderr = None if loss.stderr is None or value == inf else value * loss.stderr
+    return Measurement(value, loss.n, stderr, None if loss.examples is None else loss.examples.exponential())
 
 
 def block_mean(losses: Tensor, block: int) -> Measurement:
@@ -26,10 +27,11 @@ def block_mean(losses: Tensor, block: int) -> Measurement:
     """
     blocks = torch.split(losses, block)
     sums = torch.stack([part.sum() for part in blocks])
-    return Measurement.ratio(sums, torch.tensor([len(part) for part in blocks]))
+    return Measurement.ratio(sums, torch.tensor([len(part) for part in blocks]), each="block")
 
 
 def per(loss: Measurement, units: int, scale: float = 1.0) -> Measurement:
     """The same total loss per each of ``units`` words or bytes, whose number is taken as given, over ``scale``."""
     factor = loss.n / units / scale
-    return Measurement(loss.value * factor, units, None if loss.stderr is None else loss.stderr * factor)
+    stderr = None if loss.stderr is None else loss.stderr * factor
+    return Measurement(loss.value * factor, units, stderr, loss.examples and loss.examples.per(units, scale))

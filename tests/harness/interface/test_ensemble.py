@@ -184,3 +184,12 @@ def test_conformance_counts_all_members() -> None:
 
     with pytest.raises(AssertionError, match="asked to keep exactly"):
         check_method(Unshared)
+
+
+def test_effective_weights_of_all_networks_are_counted_against_one(lab) -> None:
+    records = lab(PROGRAMS).records(programs("pair", "larger", "smaller"))
+    pair, larger, smaller = (records[name]["connectivity"] for name in ("pair", "larger", "smaller"))
+    assert pair["effective"] == larger["effective"] + smaller["effective"] > 0
+    assert pair["size"] == larger["size"] == smaller["size"]
+    assert pair["varies"] and pair["predictions"] > 1
+    assert pair["empty"] == [f"1:{name}" for name in larger["empty"]] + [f"2:{name}" for name in smaller["empty"]]

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import numpy as np
+import pytest
+import torch
+
+from harness.core.benchmark import Benchmark, Measurement, Metric
+from harness.core.examples import Examples
 from harness.errors import BadScore
+from harness.stages.scoring import checked
 
 
 @pytest.mark.parametrize(
@@ -57,3 +64,26 @@ def records_of(lab, fault: str) -> dict[str, object]:
     benchmarks = f"{{blobs: {{}}, faulty: {{fault: {fault}}}}}"
     keys = {"benchmarks": benchmarks, "train_on": "blobs", "include": "[{benchmark: faulty}]"}
     return lab().records("{m: {use: programmed, program: train_held}}", **keys)["m"]
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        ([0.5], r"examples of .*\['m'\] are \[0.5\], a list; they must be harness.Examples"),
+        (Examples(np.array([0.0, 1.0, 1.0])), r"\['m'\] is 0.5, and the mean of its 3 examples 0.66666667"),
+    ],
+)
+def test_examples_that_are_not_what_the_value_is_made_of_fail(examples: object, message: str) -> None:
+    with pytest.raises(BadScore, match=message):
+        checked(One(None), "test", {"m": Measurement(0.5, 2, examples=examples)})  # type: ignore[arg-type]
+
+
+def test_examples_of_a_score_stay_and_those_of_none_do_not() -> None:
+    made = Measurement.mean(torch.tensor([0.0, 1.0]))
+    assert checked(One(None), "test", {"m": made}).scores["m"].examples is made.examples
+    beyond = Measurement.mean(torch.tensor([0.0, float("nan")]))
+    assert checked(One(None), "test", {"m": beyond}).not_finite == {"m": "nan"}
+
+
+class One(Benchmark[Any]):
+    metrics = (Metric("m", "fraction", "max"),)
