@@ -8,8 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from harness.analysis.contrast import Contrast
+from harness.analysis.density_equivalent import DensityEquivalent
 from harness.analysis.frame import SPENT
+from harness.analysis.per_example import PerExample
+from harness.analysis.scales import IDENTITY, ScoreScale
 from harness.analysis.statistics import Array
+from harness.suites.comparisons import Comparisons
 
 KEYS = (
     "suite",
@@ -32,14 +37,24 @@ KEYS = (
     "ci_low",
     "ci_high",
     "stderr",
+    "mask_mean",
+    "mixed",
+    "broken",
+    "rank",
+    "rank_worst",
     "baseline",
     "difference",
     "difference_ci_low",
     "difference_ci_high",
+    "control",
+    "control_difference",
+    "control_ci_low",
+    "control_ci_high",
     "p_value",
     "p_adjusted",
-    "mde",
-    "seeds_needed",
+    "detectable",
+    "over",
+    "program",
     *SPENT,
     "speedup_theoretical",
     "cells",
@@ -52,18 +67,26 @@ class ComparisonRow:
     """Averages over seeds, with intervals of 95 %; None where a number cannot be had.
 
     Attributes:
-        id: number of the row among all that were compared; ``reference`` is that of the row it is compared with.
+        id: number of the row among all that were compared; ``reference`` is that of the baseline's row.
         match: the row whose density it takes, "" if none; ``asked`` is the density that the suite asks for.
-        density_low, density_high: extremes of the mask density over seeds.
+        density_low, density_high: extremes of the mask density over seeds. ``mixed`` says that they are too far apart
+            for a mean of scores: ``mean`` then only sorts, and there is no interval.
+        mask_mean: mean value of the soft masks that it was tested with; density is 1 then.
         values: (seeds of all rows,), nan where a seed is missing; ``seeds`` are its own, ``n`` counts them, ``cells``
-            are their names in the same order.
+            are their names in the same order. ``densities`` and ``sample`` are of the same seeds as ``values``.
+        mean: of seeds on ``scale``, taken back; so are the ends of the interval, which is over ``over``.
+            ``fixed_low`` and ``fixed_high`` are those for this very test set, over seeds alone.
         std: over seeds. ``stderr`` is the standard error of one seed's score over the test examples.
+        effective: weights that can change the output, of those in scope.
+        broken: seeds whose output tells nothing of their input, with the reason.
+        program: how optimizer steps are spread over trainings: ``5,372 + 5,371``.
+        contrasts: the questions of the table in which it is the method asked about.
+        factors: by control, how many times this row's weights that one needs for its score.
         baseline: the method that it is compared with; ``difference`` is the row minus that, paired by seed.
-        p_adjusted: ``p_value`` by Holm's correction over the table.
-        mde: the smallest true difference to the baseline that this many seeds find with 80 % power; ``seeds_needed``
-            is how many would find the difference seen.
+            It is tested only where it is a question.
         speedup_theoretical: of inference, dense over sparse FLOPs: no time is measured.
-        group: counts the table's densities from high to low, and training budgets within them.
+        group: counts the table's densities from high to low, and training budgets within them; ``rival`` says whether
+            the row can be ranked within it.
         rank, rank_worst: the range of ranks within the group that the data allows.
         failed: seeds without a result, with the reason.
         made_with: versions and devices of its cells.
@@ -88,9 +111,15 @@ class ComparisonRow:
     density_mask: float
     density_low: float
     density_high: float
+    mixed: bool = False
+    mask_mean: float | None = None
     density_nonzero: float | None = None
     density_total: float | None = None
     mean: float
+    scale: ScoreScale = IDENTITY
+    over: str = "seeds"
+    fixed_low: float | None = None
+    fixed_high: float | None = None
     std: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
@@ -99,6 +128,12 @@ class ComparisonRow:
     seeds: list[int] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
     values: Array = field(default_factory=lambda: np.zeros(0))
+    densities: Array = field(default_factory=lambda: np.zeros(0))
+    sample: list[PerExample | None] = field(default_factory=list)
+    n_examples: float | None = None
+    effective: float | None = None
+    broken: dict[int, str] = field(default_factory=dict)
+    program: str = ""
     made_with: set[str] = field(default_factory=set)
     parameters: float | None = None
     steps: float | None = None
@@ -117,12 +152,12 @@ class ComparisonRow:
     difference: float | None = None
     difference_ci_low: float | None = None
     difference_ci_high: float | None = None
-    p_value: float | None = None
-    p_adjusted: float | None = None
-    mde: float | None = None
-    seeds_needed: int | None = None
+    comparisons: Comparisons | None = None
+    contrasts: list[Contrast] = field(default_factory=list)
+    factors: dict[str, DensityEquivalent] = field(default_factory=dict)
     speedup_theoretical: float | None = None
     group: int = 0
+    rival: bool = False
     rank: int | None = None
     rank_worst: int | None = None
     failed: Mapping[int, str] = field(default_factory=dict)
@@ -131,6 +166,22 @@ class ComparisonRow:
         """The values of some attributes."""
         return tuple(getattr(self, name) for name in names)
 
+    @property
+    def contrast(self) -> Contrast | None:
+        """Its first question."""
+        return next(iter(self.contrasts), None)
+
     def told(self) -> dict[str, Any]:
-        """As plain values, with exactly ``KEYS``."""
-        return {key: getattr(self, key) for key in KEYS}
+        """As plain values, with exactly ``KEYS``; ``control_...`` and p are of the first question."""
+        asked = self.contrast
+        found = {
+            "control": asked.control if asked else None,
+            "control_difference": asked.difference if asked else None,
+            "control_ci_low": asked.low if asked else None,
+            "control_ci_high": asked.high if asked else None,
+            "p_value": asked.p if asked else None,
+            "p_adjusted": asked.p_adjusted if asked else None,
+            "detectable": asked.detectable if asked else None,
+            "mean": None if self.mixed else self.mean,
+        }
+        return {key: found[key] if key in found else getattr(self, key) for key in KEYS}

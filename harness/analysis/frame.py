@@ -16,7 +16,6 @@ from harness.results.record_parts import CellFailure, DensityMatch
 from harness.results.store import LeftOut, ResultStore
 
 DEFAULT_BASELINE = "dense"
-OBSOLETE = "not part of the suite"  # how ResultStore.records begins the reason of a superseded cell
 
 TABLE = ("suite", "experiment", "architecture", "benchmark", "metric", "protocol")
 """What must be equal for two numbers to stand in one table."""
@@ -62,7 +61,9 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
                 left.append(LeftOut(path, _failure(record), _identity(record, suite), record.seed))
             else:
                 left += _beyond(record, suite, store.file(suite, "cells", record.cell).path)
-                rows += rows_of(record, suite, baselines.get(record.experiment) or DEFAULT_BASELINE)
+                compared = plan.comparisons.get(record.experiment) if plan else None
+                for row in rows_of(record, suite, baselines.get(record.experiment) or DEFAULT_BASELINE):
+                    rows.append(replace(row, comparisons=compared))
                 labels[record.cell] = _label(record)
                 if record.density.match is not None:
                     matches[suite, record.cell] = record.density.match

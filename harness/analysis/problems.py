@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-import numpy as np
-
 from harness.analysis.comparison_row import ComparisonRow
-from harness.analysis.statistics import better
+from harness.analysis.ranking import better
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +23,13 @@ class Tally:
 def problems(tables: Iterable[Sequence[ComparisonRow]]) -> Iterator[dict[str, ComparisonRow]]:
     """What methods can be compared on: rows of one table, density and budget, by name; two or more of them.
 
-    Rows without a mask are no rivals at a density, and those with failed seeds have but the mean of the survivors.
+    Only rivals (see :func:`harness.analysis.grouping.group`), and none with failed seeds, whose mean is the survivors'.
     Where one method has several rows the name says which.
     """
     for table in tables:
         for _, group in groupby(table, key=lambda row: row.group):
             judged = (row for row in group if row.direction != "none" and not row.failed)
-            rivals = [row for row in judged if row.density_mask < 1]
+            rivals = [row for row in judged if row.rival]
             often = Counter(row.method for row in rivals)
             named = {row.method if often[row.method] == 1 else _long(row): row for row in rivals}
             if len(named) > 1:
@@ -41,16 +39,14 @@ def problems(tables: Iterable[Sequence[ComparisonRow]]) -> Iterator[dict[str, Co
 def tallies(tables: Iterable[Sequence[ComparisonRow]]) -> dict[tuple[str, str], Tally]:
     """(method, other method) -> its tally over the problems that have both with two or more seeds.
 
-    Better as in the ranks of :func:`harness.analysis.comparison.rank`: paired by seed, Holm's correction within the
-    problem.
+    Better as in :func:`harness.analysis.ranking.rank`, with Holm's correction within the problem.
     """
     counts: dict[tuple[str, str], list[int]] = {}
     for problem in problems(tables):
         names = [name for name, row in problem.items() if row.n > 1]
         if len(names) < 2:
             continue
-        values = np.array([problem[name].values for name in names])
-        beats = better(values, problem[names[0]].direction)  # [i, j]: j is better than i
+        beats = better([problem[name] for name in names])  # [i, j]: j is better than i
         for i, one in enumerate(names):
             for j, other in enumerate(names):
                 if i != j:

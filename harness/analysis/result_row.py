@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import groupby
 from math import isnan, nan
 
 import pandas as pd
 
+from harness.analysis.per_example import PerExample
 from harness.results.cell_record import CellRecord
-from harness.results.record_parts import Environment, MetricScore, OperationCounts, TrainingCost
+from harness.results.record_parts import Environment, MetricScore, OperationCounts, ProgramPhase, TrainingCost
+from harness.suites.comparisons import Comparisons
 
 DISTRIBUTION = "sparsity-harness"
 
@@ -21,14 +24,20 @@ class ResultRow:
     Attributes:
         trained_on: label of the benchmark whose training data was used.
         match: the row whose density this cell takes, "" if none.
+        density_mask: weights that the tested network's mask keeps, of those in scope: 1 where it was tested with soft
+            masks, whose mean value is ``mask_mean`` then.
         density_nonzero: weights that are not zero in the network that was scored, of those in scope.
         density_total: the same of all parameters of the network.
         n_examples: that ``value`` is the mean of; ``stderr`` is its standard error over them.
         steps, examples, tokens, seconds: of training. ``flops`` and ``flops_sparse`` are those of training,
             ``inference_flops`` and ``inference_flops_sparse`` of one example. ``peak_memory`` is in bytes.
+        program: how the optimizer steps are spread over trainings: ``5,372 + 5,371``; "" if unknown.
+        broken: why the output tells nothing of the input, "" if it does or is not known; ``effective`` are the weights
+            that can change the output, of those in scope.
         published: number that a paper reports for the primary metric.
         made_with: versions and devices of training and, where it was elsewhere, of the test.
-        baseline: the method that the suite's plan compares with.
+        baseline: the method that the suite's plan compares with; ``comparisons`` is what else it compares.
+        per_example: where the results of single test examples are, if they were kept.
     """
 
     suite: str
@@ -40,6 +49,7 @@ class ResultRow:
     match: str
     density_requested: float
     density_mask: float
+    mask_mean: float
     density_nonzero: float
     density_total: float
     density_scope: str
@@ -62,6 +72,9 @@ class ResultRow:
     inference_flops_sparse: float
     seconds: float
     peak_memory: float
+    program: str
+    broken: str
+    effective: float
     published: float
     cell: str
     versions: str
@@ -69,6 +82,8 @@ class ResultRow:
     device: str
     made_with: str
     baseline: str
+    comparisons: Comparisons | None = None
+    per_example: PerExample | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(ResultRow))
@@ -88,13 +103,14 @@ def from_frame(frame: pd.DataFrame) -> Iterator[ResultRow]:
 
 
 def rows_of(record: CellRecord, suite: str, baseline: str) -> Iterator[ResultRow]:
-    """A row for each metric of a finished cell, without the name of what it is matched to."""
+    """A row for each metric of a finished cell, without the name of what it is matched to, and what is compared."""
     density, benchmark = record.density, record.benchmark
     spent = record.spent or TrainingCost()
     flops = spent.flops or OperationCounts()
     environment = record.environment or Environment()
     versions, revision, device = _versions(environment), environment.git or "", environment.device or ""
     made_with = _made_with(record)
+    soft = density.soft is not None and (record.evaluation or {}).get("masks") == "soft"
     for name, metric in record.metrics.items():
         yield ResultRow(
             suite=suite,
@@ -105,7 +121,8 @@ def rows_of(record: CellRecord, suite: str, baseline: str) -> Iterator[ResultRow
             method=record.method.label,
             match="",
             density_requested=_number(density.requested),
-            density_mask=_number(density.mask),
+            density_mask=1.0 if soft else _number(density.mask),
+            mask_mean=_number(density.soft) if soft else nan,
             density_nonzero=_number(density.nonzero),
             density_total=_number(density.total),
             density_scope=density.scope,
@@ -128,6 +145,9 @@ def rows_of(record: CellRecord, suite: str, baseline: str) -> Iterator[ResultRow
             inference_flops_sparse=_number(flops.inference_sparse),
             seconds=_number(spent.seconds),
             peak_memory=_number(spent.peak_memory_bytes),
+            program=program_text(record.program),
+            broken=(record.connectivity and record.connectivity.broken) or "",
+            effective=_number(record.connectivity.density if record.connectivity else None),
             published=_published(record, metric),
             cell=record.cell,
             versions=versions,
@@ -136,6 +156,13 @@ def rows_of(record: CellRecord, suite: str, baseline: str) -> Iterator[ResultRow
             made_with=made_with,
             baseline=baseline,
         )
+
+
+def program_text(program: Sequence[ProgramPhase]) -> str:
+    """Steps of every training of a program, in order: ``5,372 + 5,371``, equal ones as ``5 x 100``."""
+    steps = [found for phase in program if isinstance(found := getattr(phase, "steps", None), int) and found]
+    runs = [(value, len(list(same))) for value, same in groupby(steps)]
+    return " + ".join(f"{value:,}" if times == 1 else f"{times} x {value:,}" for value, times in runs)
 
 
 def asked(density: float | None) -> str:

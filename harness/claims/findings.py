@@ -10,8 +10,9 @@ import numpy as np
 
 from harness.analysis.statistics import summarise
 from harness.claims.measuring import Measured, Measuring
-from harness.claims.schema import Claim, Needs, Paper, Section, Tolerance
+from harness.claims.schema import Cells, Claim, Needs, Paper, Section, Tolerance
 from harness.claims.verdicts import Judgement, judge_count, judge_order, judge_value
+from harness.results.store import ResultStore
 
 KEYS = (
     "paper",
@@ -30,6 +31,7 @@ KEYS = (
     "verdict",
     "reason",
     "differs",
+    "other_size",
     "needs",
     "gpu_hours",
     "cells",
@@ -38,13 +40,20 @@ KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One claim, what was measured of it, and the verdict."""
+    """One claim, what was measured of it, and the verdict.
+
+    Attributes:
+        measured: at the claim's own size.
+        elsewhere: at another size, which is ``size``; only where nothing was measured at its own.
+    """
 
     paper: str
     section: Section
     claim: Claim
     measured: Measured | None
     judgement: Judgement
+    elsewhere: Measured | None = None
+    size: str = ""
 
     @property
     def tolerance(self) -> Tolerance | None:
@@ -57,31 +66,33 @@ class Finding:
         return self.claim.needs or self.section.needs
 
     @property
-    def built(self) -> bool:
-        """Whether the number comes from building the network, not from result files."""
-        return self.measured is not None and not self.measured.cells
+    def decided(self) -> bool:
+        """Whether the claim holds or does not."""
+        return self.judgement.verdict in ("reproduced", "not reproduced")
+
+    @property
+    def unit(self) -> str:
+        """The claim's, else the metric's."""
+        return self.claim.unit or (self.measured.unit if self.measured else "")
 
     def interval(self) -> tuple[float, float | None, float | None] | None:
-        """Mean over seeds with its 95 % t interval (None from one seed, or without spread); None if not measured."""
+        """Of what was measured at the claim's size, a count without its interval; None if nothing was."""
         if self.measured is None:
             return None
-        summary = summarise(np.array([list(self.measured.values.values())]))
-        low, high = float(summary.low[0]), float(summary.high[0])
-        known = len(self.measured.values) > 1 and self.claim.count is None
-        return float(summary.mean[0]), low if known else None, high if known else None
+        found = mean_interval(self.measured)
+        return found if self.claim.count is None else (found[0], None, None)
 
     def row(self) -> dict[str, Any]:
         """As plain values, with exactly ``KEYS``."""
         mean, low, high = self.interval() or (None, None, None)
         claim, measured, judged = self.claim, self.measured, self.judgement
-        given = claim.value if claim.value is not None else claim.count
         values: tuple[Any, ...] = (
             self.paper,
             self.section.title,
             claim.id,
             claim.quantity,
-            claim.order if given is None else given,
-            claim.unit or (measured.unit if measured else ""),
+            claim.order if claim.number is None else claim.number,
+            self.unit,
             mean,
             low,
             high,
@@ -92,6 +103,7 @@ class Finding:
             judged.verdict,
             judged.reason,
             list(measured.differs) if measured else [],
+            self.size,
             needs_text(self.needs),
             self.needs.gpu_hours,
             [f"{suite}/{cell}" for suite, _, cell in measured.cells] if measured else [],
@@ -99,15 +111,38 @@ class Finding:
         return dict(zip(KEYS, values, strict=True))
 
 
-def find(papers: Mapping[str, Paper], measuring: Measuring) -> list[Finding]:
+def find(papers: Mapping[str, Paper], store: ResultStore) -> list[Finding]:
     """Measures and judges every claim, in order of the files."""
-    found = []
-    for name, paper in papers.items():
-        for section in paper.sections:
-            for claim in section.claims:
-                measured = measuring.find(claim)
-                found.append(Finding(name, section, claim, measured, judge(claim, section, measured)))
-    return found
+    published = {claim: number for paper in papers.values() for claim, number in paper.published().items()}
+    measuring = Measuring(store, published)
+    return [
+        _finding(name, section, claim, measuring)
+        for name, paper in papers.items()
+        for section in paper.sections
+        for claim in section.claims
+    ]
+
+
+def _finding(paper: str, section: Section, claim: Claim, measuring: Measuring) -> Finding:
+    own = measuring.find(m for m in claim.measure if section.at_its_size(m))
+    if own is not None:
+        return Finding(paper, section, claim, own[1], judge(claim, section, own[1]))
+    other = measuring.find(m for m in claim.measure if not section.at_its_size(m))
+    unmeasured = judge(claim, section, None)
+    if other is None:
+        return Finding(paper, section, claim, None, unmeasured)
+    cells, measured = other
+    assert isinstance(cells, Cells) and cells.size is not None and section.size is not None
+    elsewhere = Judgement("not run at that size", unmeasured.reason)
+    return Finding(paper, section, claim, None, elsewhere, measured, cells.size.instead_of(section.size))
+
+
+def mean_interval(measured: Measured) -> tuple[float, float | None, float | None]:
+    """Mean over seeds with its 95 % t interval; None from one number."""
+    summary = summarise(np.array([list(measured.values.values())]))
+    known = len(measured.values) > 1
+    low, high = float(summary.low[0]), float(summary.high[0])
+    return float(summary.mean[0]), low if known else None, high if known else None
 
 
 def judge(claim: Claim, section: Section, measured: Measured | None) -> Judgement:
@@ -122,9 +157,9 @@ def judge(claim: Claim, section: Section, measured: Measured | None) -> Judgemen
     tolerance = section.tolerance_of(claim)
     allowed = tolerance.value if tolerance else 0.0
     if claim.value is not None:
-        return judge_value(values, claim.value, allowed, claim.rounding, claim.runs)
+        return judge_value(values, claim.value, allowed, claim.rounding, claim.runs, claim.bound)
     if claim.count is not None:
-        return judge_count(values, claim.count, allowed, claim.rounding)
+        return judge_count(values, claim.count, allowed, claim.rounding, claim.bound)
     return judge_order(values, allowed)
 
 

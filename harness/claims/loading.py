@@ -7,8 +7,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from harness.claims import formulas
 from harness.claims.schema import (
     Against,
+    Arithmetic,
     Cells,
     Claim,
     Count,
@@ -16,6 +18,7 @@ from harness.claims.schema import (
     Needs,
     Paper,
     Section,
+    Size,
     Tolerance,
 )
 from harness.errors import UserError, unknown_name
@@ -26,7 +29,8 @@ Suites = Mapping[str, Mapping[str, Experiment]]
 _NESTED: Mapping[str, Sequence[type[BaseModel]]] = {
     "sections": (Section,),
     "claims": (Claim,),
-    "measure": (Cells, Count),
+    "measure": (Cells, Count, Arithmetic),
+    "size": (Size,),
     "against": (Against,),
     "needs": (Needs,),
     "tolerance": (Tolerance,),
@@ -59,6 +63,7 @@ def load_papers(folder: Path, suites: Path | None = None) -> dict[str, Paper]:
             paper = Paper.model_validate(source.content)
         except ValidationError as error:
             raise source.validation_error(error, lambda loc: loc, _known) from error
+        published = paper.published()
         for i, section in enumerate(paper.sections):
             for j, claim in enumerate(section.claims):
                 where = ("sections", i, "claims", j)
@@ -66,6 +71,10 @@ def load_papers(folder: Path, suites: Path | None = None) -> dict[str, Paper]:
                     raise source.error((*where, "id"), f"the id '{claim.id}' is taken already, in {owners[claim.id]}")
                 owners[claim.id] = path
                 for k, measurement in enumerate(claim.measure):
+                    if isinstance(measurement, Arithmetic):
+                        for name in sorted(formulas.names(measurement.formula) - published.keys()):
+                            at = (*where, "measure", k, "formula")
+                            raise source.error(at, unknown_name("claim with a number", name, published))
                     if known is not None and isinstance(measurement, Cells):
                         _check_names(source, (*where, "measure", k), measurement, known)
         papers[path.stem] = paper

@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from harness.claims.schema import Cells, Claim, Count
+from harness.claims.formulas import evaluate
+from harness.claims.schema import Arithmetic, Cells, Count, Measure
 from harness.errors import CorruptFile, UserError, unknown_name
 from harness.results.cell_record import CellRecord
 from harness.results.record_parts import ConnectionCounts, TrainingCost
-from harness.results.series import DensityRow, LossRow
+from harness.results.series import DensityRow, EvaluationRow
 from harness.results.store import ResultStore
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 STEP_TOLERANCE = 0.05  # relative; how near a row of the curves must be to the step asked for
 _UNKNOWN = (ValueError, ArithmeticError, CorruptFile)
 
-CurveRow = TypeVar("CurveRow", LossRow, DensityRow)
+CurveRow = TypeVar("CurveRow", EvaluationRow, DensityRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,13 @@ class Measured:
     """What was found for a claim.
 
     Attributes:
-        values: seed -> number; for an order the difference, positive where the first cells are better. For a
-            count made by building the network there is one, of seed -1.
+        values: seed -> number; for an order the difference, positive where the first cells are better. Without
+            runs there is one, of seed -1.
         cells: (suite, seed, cell) of the numbers' records; of an order, of both sides.
         missing: what keeps the selection from being complete: ``seed 3 diverged``.
         unit: of the metric; empty for other numbers.
         differs: in what this is not the paper's protocol.
+        by: what gave the numbers: trained networks, a network that was built, or other published numbers.
     """
 
     values: Mapping[int, float]
@@ -43,6 +45,7 @@ class Measured:
     missing: tuple[str, ...] = ()
     unit: str = ""
     differs: tuple[str, ...] = ()
+    by: Literal["runs", "building", "arithmetic"] = "runs"
 
 
 @dataclass(slots=True)
@@ -58,10 +61,14 @@ class Measuring:
     """Looks up claims in a results folder, each suite's files read once; builds networks where counts ask for it.
 
     Numbers that cannot be read (a half-written file, a missing field, NaN) count as missing seeds.
+
+    Args:
+        published: id of a claim -> its published number, for formulas.
     """
 
-    def __init__(self, store: ResultStore) -> None:
+    def __init__(self, store: ResultStore, published: Mapping[str, float] | None = None) -> None:
         self._store = store
+        self._published = published or {}
         self._suites: dict[str, list[CellRecord]] = {}
         self._unread: dict[str, dict[str, str]] = {}
 
@@ -71,22 +78,34 @@ class Measuring:
 
         return load()
 
-    def find(self, claim: Claim) -> Measured | None:
-        """The first of a claim's measurements that there is; None if there is none.
+    def find(self, measurements: Iterable[Measure]) -> tuple[Measure, Measured] | None:
+        """The first of the measurements that there is, and what it gives; None if there is none.
 
         Raises:
-            UserError: for a metric or a connection that the records do not have; for a count that cannot be built.
+            UserError: for a metric or a connection that the records do not have; for a count that cannot be built;
+                for a formula without a finite number.
         """
-        for measurement in claim.measure:
-            found = self._count(measurement) if isinstance(measurement, Count) else self._cells(measurement)
+        for measurement in measurements:
+            found = self._measure(measurement)
             if found is not None:
-                return found
+                return measurement, found
         return None
 
-    def _count(self, count: Count) -> Measured:
-        from harness.claims.counting import counted
+    def _measure(self, measurement: Measure) -> Measured | None:
+        match measurement:
+            case Cells():
+                return self._cells(measurement)
+            case Count():
+                from harness.claims.counting import counted
 
-        return Measured({-1: float(counted(count, self._registry))}, differs=tuple(count.differs))
+                value = float(counted(measurement, self._registry))
+                return Measured({-1: value}, differs=tuple(measurement.differs), by="building")
+            case Arithmetic():
+                try:
+                    value = evaluate(measurement.formula, self._published)
+                except ValueError as error:
+                    raise UserError(f"claims: {error}") from error
+                return Measured({-1: value}, differs=tuple(measurement.differs), by="arithmetic")
 
     def _cells(self, cells: Cells) -> Measured | None:
         first = self._side(cells)
@@ -98,9 +117,13 @@ class Measuring:
         other = self._side(cells.other())
         if not first.values or not other.values:
             return None
-        if first.direction == "none":
-            raise UserError(f"{cells.suite}: {cells.metric} is neither better when higher nor when lower: no order")
-        sign = 1 if first.direction == "max" else -1
+        direction = first.direction if first.direction != "none" else cells.direction
+        if direction is None:
+            raise UserError(
+                f"{cells.suite}: {cells.metric} is neither better when higher nor when lower: no order. If the paper "
+                "says which is better, so must the claim: `direction: max` or `direction: min`."
+            )
+        sign = 1 if direction == "max" else -1
         both = sorted(first.values.keys() & other.values.keys())
         missing = [*first.missing, *(f"{cells.other().method}: {text}" for text in other.missing)]
         missing += [f"seed {seed} has no partner" for seed in sorted(first.values.keys() ^ other.values.keys())]
@@ -172,9 +195,10 @@ class Measuring:
         if series is None:
             return None
         assert cells.step is not None
-        if cells.record == "training_loss":
-            loss = _nearest(series.loss, cells.step)
-            return None if loss is None else loss.loss
+        if cells.record == "validation_loss":
+            checks = [row for row in series.evaluations if row.split == "validation" and "loss" in row.scores]
+            check = _nearest(checks, cells.step)
+            return None if check is None else check.scores["loss"]
         row = _nearest(series.densities, cells.step)
         if row is None:
             return None

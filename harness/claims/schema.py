@@ -9,10 +9,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from harness.claims import formulas
 from harness.suites.schema import Fraction, Label, Named, Schema, Scope
 
 RecordQuantity = Literal[
-    "hard_density", "soft_density", "parameters", "parameters_left", "connections", "training_loss", "tokens_per_second"
+    "hard_density",
+    "soft_density",
+    "parameters",
+    "parameters_left",
+    "connections",
+    "validation_loss",
+    "tokens_per_second",
 ]
 CountQuantity = Literal[
     "parameters",
@@ -30,6 +37,11 @@ def _expression(value: str) -> str:
         re.compile(value)
     except re.error as error:
         raise ValueError(f"this is no regular expression ({error})") from None
+    return value
+
+
+def _formula(value: str) -> str:
+    formulas.names(value)
     return value
 
 
@@ -58,6 +70,22 @@ class Tolerance(Schema):
     because: str
 
 
+class Size(Schema):
+    """At which size something was trained. Two sizes are the same if these words are.
+
+    What was made at another size than the claim's says nothing about the claim, however near the numbers are.
+    """
+
+    network: str = Field(description="12 layers of 768")
+    data: str = Field(description="25.9 billion tokens of OpenWebText")
+    steps: str = Field(description="52,700 of 491,520 tokens")
+
+    def instead_of(self, claimed: Size) -> str:
+        """In what it is another one: ``4 layers of 128 instead of 12 layers of 768; ...``; empty if in nothing."""
+        pairs = ((getattr(self, key), getattr(claimed, key)) for key in Size.model_fields)
+        return "; ".join(f"{own} instead of {other}" for own, other in pairs if own != other)
+
+
 class Against(Schema):
     """The cells that an order compares with; what is not named is the same."""
 
@@ -83,23 +111,29 @@ class Cells(Schema):
     connections: Annotated[str, AfterValidator(_expression)] | None = Field(
         None, description="with a density: only connections in whose name this regular expression is found"
     )
-    step: int | None = Field(None, ge=0, description="with a density or training_loss: at this optimizer step")
+    step: int | None = Field(None, ge=0, description="with a density or validation_loss: at this optimizer step")
     against: Against | None = Field(None, description="for an order: what it is compared with")
+    direction: Literal["max", "min"] | None = Field(
+        None, description="for an order by a metric that does not judge: which values the paper takes for better"
+    )
+    size: Size | None = Field(None, description="at which these cells train; default: the section's, the claim's own")
     differs: list[str] = Field([], description="in what this is not the paper's protocol; then it cannot reproduce")
 
     @model_validator(mode="after")
     def _one_quantity(self) -> Cells:
         if (self.metric is None) == (self.record is None):
             raise ValueError("give either metric or record")
+        if self.direction is not None and self.against is None:
+            raise ValueError("direction goes with against")
         if self.exponential and self.metric is None:
             raise ValueError("exponential goes with a metric")
         density = self.record in ("hard_density", "soft_density")
         if self.connections is not None and not density:
             raise ValueError("connections goes with record: hard_density or soft_density")
-        if self.step is not None and not (density or self.record == "training_loss"):
-            raise ValueError("step goes with record: hard_density, soft_density or training_loss")
-        if self.record == "training_loss" and self.step is None:
-            raise ValueError("record: training_loss needs a step")
+        if self.step is not None and not (density or self.record == "validation_loss"):
+            raise ValueError("step goes with record: hard_density, soft_density or validation_loss")
+        if self.record == "validation_loss" and self.step is None:
+            raise ValueError("record: validation_loss needs a step")
         return self
 
     def other(self) -> Cells:
@@ -138,13 +172,25 @@ class Count(Schema):
         return self
 
 
+class Arithmetic(Schema):
+    """A number that follows from other published numbers of the same file."""
+
+    formula: Annotated[str, AfterValidator(_formula)] = Field(
+        description="numbers, ids of claims, + - * / **, brackets, min(), max(), mean()"
+    )
+    differs: list[str] = []
+
+
 def _kind(value: Any) -> str:
-    """Which of the two a measurement is; in brackets, as errors leave out such steps."""
-    return "[count]" if isinstance(value, Count) or (isinstance(value, dict) and "count" in value) else "[cells]"
+    """Which of the three a measurement is; in brackets, as errors leave out such steps."""
+    for key, model in (("count", Count), ("formula", Arithmetic)):
+        if isinstance(value, model) or (isinstance(value, dict) and key in value):
+            return f"[{key}]"
+    return "[cells]"
 
 
 Measure = Annotated[
-    Annotated[Cells, Tag("[cells]")] | Annotated[Count, Tag("[count]")],
+    Annotated[Cells, Tag("[cells]")] | Annotated[Count, Tag("[count]")] | Annotated[Arithmetic, Tag("[formula]")],
     Discriminator(_kind),
 ]
 
@@ -152,7 +198,8 @@ Measure = Annotated[
 class Claim(Schema):
     """One published number, or one published order.
 
-    Exactly one of ``value`` (it depends on the seed), ``count`` (it does not) and ``order``. ``measure`` lists
+    Exactly one of ``value`` (it depends on the seed), ``count`` (it does not, or the paper's own numbers are to give
+    it) and ``order``. ``measure`` lists
     measurements from the most faithful to the least; the first that exists is taken.
     """
 
@@ -161,6 +208,7 @@ class Claim(Schema):
     value: float | None = Field(None, description="a number that another seed would change; densities as fractions")
     count: float | None = Field(None, description="a number that is the same in every run")
     order: Literal["better", "not_worse"] | None = Field(None, description="the cells are that, than those against")
+    bound: Literal["at_least", "at_most"] | None = Field(None, description="value or count is one, not the number")
     unit: str = ""
     rounding: float = Field(0.0, ge=0, description="one unit of the last published digit")
     runs: int = Field(1, ge=1, description="runs that the published value is the mean of")
@@ -169,11 +217,20 @@ class Claim(Schema):
     needs: Needs | None = Field(None, description="default: the section's")
     note: str | None = None
 
+    @property
+    def number(self) -> float | None:
+        """The published number; None for an order."""
+        return self.count if self.value is None else self.value
+
     @model_validator(mode="after")
     def _goes_together(self) -> Claim:
         if sum(given is not None for given in (self.value, self.count, self.order)) != 1:
             raise ValueError("give exactly one of value, count and order")
+        if self.bound is not None and self.order is not None:
+            raise ValueError("a bound goes with value or count")
         for measurement in self.measure:
+            if isinstance(measurement, Arithmetic) and self.count is None:
+                raise ValueError("a formula gives one number without an interval: it measures a count")
             compares = isinstance(measurement, Cells) and measurement.against is not None
             if compares != (self.order is not None):
                 raise ValueError("an order is measured by cells with 'against', nothing else is")
@@ -188,6 +245,7 @@ class Section(Schema):
     title: str
     where: str = Field(description="where in the paper")
     protocol: str = Field(description="how the authors measured, in words")
+    size: Size | None = Field(None, description="at which the numbers were made; needed where cells name another")
     traps: list[str] = Field([], description="what their released code does otherwise, and what else misleads")
     tolerance: Tolerance | None = None
     needs: Needs
@@ -198,9 +256,15 @@ class Section(Schema):
         for claim in self.claims:
             if (claim.value is not None or claim.order == "not_worse") and self.tolerance_of(claim) is None:
                 raise ValueError(f"claim '{claim.id}' needs a tolerance, here or in its section")
+            if self.size is None and any(isinstance(m, Cells) and m.size for m in claim.measure):
+                raise ValueError(f"claim '{claim.id}' is measured at a size: say in its section at which it was made")
             if claim.order == "better" and claim.tolerance is not None:
                 raise ValueError(f"claim '{claim.id}': 'better' has no tolerance, only 'not_worse' has")
         return self
+
+    def at_its_size(self, measurement: Measure) -> bool:
+        """Whether a measurement is of the size that the section's numbers were made at."""
+        return not isinstance(measurement, Cells) or measurement.size in (None, self.size)
 
     def tolerance_of(self, claim: Claim) -> Tolerance | None:
         """The claim's own tolerance, else the section's; a count only has its own, ``better`` has none."""
@@ -219,3 +283,8 @@ class Paper(Schema):
     def claims(self) -> Iterator[Claim]:
         """Every claim, in order."""
         return chain.from_iterable(section.claims for section in self.sections)
+
+    def published(self) -> dict[str, float]:
+        """Id of a claim -> its number, for those that are no orders: what formulas may name."""
+        numbers = ((claim.id, claim.number) for claim in self.claims())
+        return {name: number for name, number in numbers if number is not None}

@@ -19,6 +19,19 @@ tolerance T:
 So noise can never make a claim ``reproduced``: a wide interval is inconclusive. One seed has no interval, and seeds
 without any spread give none either, unless all of them are the published number: reproduced.
 
+What more of our seeds can do is limited. Both sides are scored on the same test examples, so that the draw of these
+cancels in d; at n = infinity our mean is known, and what remains is the paper's own noise and the last digit:
+
+    R = 1.96 s / sqrt(runs) + rounding / 2
+
+If R > T, no interval ever lies within the tolerance: the claim cannot be reproduced on this test set, whatever d is. It
+can still be refuted if |d| > T + R is possible, which it is if the end of the 95 % interval of m, |d| + t s / sqrt(n),
+is farther than that. If it is not, no number of seeds decides. s is the measured one, and uncertain itself: with five
+seeds the true one lies within 0.6 to 2.9 times it.
+
+``bound``: the published number is the least or the most that is claimed (``at_least``, ``at_most``). Only the side
+beyond it counts: with d signed so that the claimed side is positive, low > -T is reproduced, high < -T is not.
+
 ``order``: A better than B (``better``), or not worse by more than T (``not_worse``; T = 0 for ``better``), by the
 difference A - B paired by seed, its sign so that more is better, and its 95 % t interval:
 
@@ -26,14 +39,18 @@ difference A - B paired by seed, its sign so that more is better, and its 95 % t
     high < -T      not reproduced
     else           inconclusive
 
+Like a value it is about this test set, on which enough seeds decide it.
+
 An order over several others (better than both controls) is one claim for each, and holds if all do: no correction
 is needed for that (intersection-union test, Berger 1982).
 
 ``count``: a number that no seed changes: reproduced if every measurement is within T + rounding / 2, T mostly 0.
 
-Before all of that: without a measurement the verdict is ``not run``; if the measurement names differences to the
-paper's protocol it is ``differs in protocol``, whatever the numbers are; and while a planned seed has failed,
-diverged or not finished it is ``inconclusive``, because those that are left may be a selection.
+Before all of that: without a measurement the verdict is ``not run``; if all that was run is of another size than the
+claim's (network, data, steps), it is ``not run at that size``, and no number stands beside the claim; if the
+measurement names differences to the paper's protocol it is ``differs in protocol``, whatever the numbers are; and while
+a planned seed has failed, diverged or not finished it is ``inconclusive``, because those that are left may be a
+selection.
 """
 
 from __future__ import annotations
@@ -41,15 +58,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from harness.analysis.statistics import CONFIDENCE
 
-Verdict = Literal["reproduced", "not reproduced", "inconclusive", "differs in protocol", "not run"]
-VERDICTS: tuple[Verdict, ...] = ("reproduced", "not reproduced", "inconclusive", "differs in protocol", "not run")
+Verdict = Literal[
+    "reproduced", "not reproduced", "inconclusive", "differs in protocol", "not run at that size", "not run"
+]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+Bound = Literal["at_least", "at_most"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +80,23 @@ class Judgement:
         reason: why, where the numbers alone do not say it.
         low, high: 95 % interval of the difference to the published number, or between the cells of an order;
             None where there is none.
+        undecidable: no number of our seeds would give another verdict.
     """
 
     verdict: Verdict
     reason: str = ""
     low: float | None = None
     high: float | None = None
+    undecidable: bool = False
 
 
 def judge_value(
-    values: Sequence[float], published: float, tolerance: float, rounding: float = 0.0, runs: int = 1
+    values: Sequence[float],
+    published: float,
+    tolerance: float,
+    rounding: float = 0.0,
+    runs: int = 1,
+    bound: Bound | None = None,
 ) -> Judgement:
     """The rule for ``value``; ``values`` has one number a seed, at least one."""
     n = len(values)
@@ -78,16 +105,34 @@ def judge_value(
     spread = _spread(values)
     difference = float(np.mean(values)) - published
     if not spread:
-        if abs(difference) <= rounding / 2 + _rounding(values, published):
-            return Judgement("reproduced", "every seed gives the published number")
+        if _agrees(difference, rounding / 2 + _rounding(values, published), bound):
+            return Judgement("reproduced", "in every seed" if bound else "every seed gives the published number")
         return Judgement("inconclusive", "no spread between seeds: no interval")
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * spread * sqrt(1 / n + 1 / runs) + rounding / 2
+    t = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * spread
+    half = t * sqrt(1 / n + 1 / runs) + rounding / 2
     low, high = difference - half, difference + half
+    if bound is not None:
+        below = -high if bound == "at_most" else low
+        above = -low if bound == "at_most" else high
+        return Judgement(_side(below, above, tolerance), "", low, high)
     if -tolerance <= low and high <= tolerance:
         return Judgement("reproduced", "", low, high)
     if low > tolerance or high < -tolerance:
         return Judgement("not reproduced", "", low, high)
-    return Judgement("inconclusive", "", low, high)
+    remains = remaining(spread, rounding, runs)
+    if remains <= tolerance:
+        return Judgement("inconclusive", "", low, high)
+    undecidable = abs(difference) + t / sqrt(n) <= tolerance + remains
+    reason = (
+        f"no number of seeds would {'decide' if undecidable else 'reproduce'} it: the published run's own noise leaves "
+        f"± {remains:.3g}, and {tolerance:.3g} is allowed"
+    )
+    return Judgement("inconclusive", reason, low, high, undecidable)
+
+
+def remaining(spread: float, rounding: float = 0.0, runs: int = 1) -> float:
+    """Half of the interval of a ``value`` after infinitely many of our seeds: 1.96 s / sqrt(runs) + rounding / 2."""
+    return float(ndtri((1 + CONFIDENCE) / 2)) * spread / sqrt(runs) + rounding / 2
 
 
 def judge_order(differences: Sequence[float], tolerance: float = 0.0) -> Judgement:
@@ -101,18 +146,34 @@ def judge_order(differences: Sequence[float], tolerance: float = 0.0) -> Judgeme
     mean = float(np.mean(differences))
     half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * spread / sqrt(n)
     low, high = mean - half, mean + half
-    if low > -tolerance:
-        return Judgement("reproduced", "", low, high)
-    if high < -tolerance:
-        return Judgement("not reproduced", "", low, high)
-    return Judgement("inconclusive", "", low, high)
+    return Judgement(_side(low, high, tolerance), "", low, high)
 
 
-def judge_count(values: Sequence[float], published: float, tolerance: float = 0.0, rounding: float = 0.0) -> Judgement:
+def judge_count(
+    values: Sequence[float],
+    published: float,
+    tolerance: float = 0.0,
+    rounding: float = 0.0,
+    bound: Bound | None = None,
+) -> Judgement:
     """The rule for ``count``; ``values`` are all measurements, at least one."""
     allowed = tolerance + rounding / 2 + _rounding(values, published)
-    same = all(abs(value - published) <= allowed for value in values)
+    same = all(_agrees(value - published, allowed, bound) for value in values)
     return Judgement("reproduced" if same else "not reproduced")
+
+
+def _side(low: float, high: float, tolerance: float) -> Verdict:
+    """Whether an interval lies on the claimed side of -T, on the other, or on both."""
+    if low > -tolerance:
+        return "reproduced"
+    return "not reproduced" if high < -tolerance else "inconclusive"
+
+
+def _agrees(difference: float, allowed: float, bound: Bound | None) -> bool:
+    """Whether a number is the published one, or on the claimed side of it."""
+    if bound is None:
+        return abs(difference) <= allowed
+    return (difference if bound == "at_least" else -difference) >= -allowed
 
 
 def _spread(values: Sequence[float]) -> float:

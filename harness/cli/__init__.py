@@ -27,6 +27,8 @@ COMMANDS = {
     "archive": ("harness.cli.archive", "Pack a suite's finished cells into four files."),
     "claims": ("harness.cli.claims", "Set what papers claim beside what was measured."),
     "report": ("harness.cli.report", "Write the results as one interactive HTML page."),
+    "verify": ("harness.cli.verify", "Recompute every table from the results and compare."),
+    "reproduce": ("harness.cli.reproduce", "Run one cell again from its record and compare."),
     "show": ("harness.cli.show", "Show one cell's record."),
     "import": ("harness.cli.import_", "Bring in a published checkpoint, so that suites can start from it."),
     "export": ("harness.cli.export", "Write a finished cell's network for other programs."),

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from harness.claims.schema import Paper
 
 FORMATS = ("table", "markdown", "csv", "json")
-VERDICTS = ("reproduced", "not-reproduced", "inconclusive", "differs", "not-run")
+VERDICTS = {
+    "reproduced": "reproduced",
+    "not-reproduced": "not reproduced",
+    "inconclusive": "inconclusive",
+    "differs": "differs in protocol",
+    "other-size": "not run at that size",
+    "not-run": "not run",
+}
 
 
 @click.command(
@@ -31,7 +38,9 @@ Examples:
 """,
 )
 @click.argument("papers", nargs=-1, metavar="[PAPER]...")
-@click.option("--verdict", "verdicts", multiple=True, type=click.Choice(VERDICTS), help="Print only these; repeatable.")
+@click.option(
+    "--verdict", "verdicts", multiple=True, type=click.Choice(list(VERDICTS)), help="Print only these; repeatable."
+)
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--claims", "folder", type=click.Path(path_type=Path), default=Path("claims"), show_default=True)
 @click.option("--suites", type=click.Path(path_type=Path), default=Path("suites"), show_default=True)
@@ -39,23 +48,22 @@ Examples:
 def command(
     papers: Sequence[str], verdicts: Sequence[str], form: str, folder: Path, suites: Path, results: Path
 ) -> None:
-    """Judge every published number: reproduced, not reproduced, inconclusive, differs in protocol, not run.
+    """Judge every published number: reproduced or not, inconclusive, differs in protocol, not run (at that size).
 
     The claims are the files in --claims, one a paper; names in them are checked against --suites. Without PAPER all
     are judged and CLAIMS.md is written into the results folder. The rules are in docs/claims.md.
     """
     from harness.claims.findings import find
     from harness.claims.loading import choose, load_papers
-    from harness.claims.measuring import Measuring
     from harness.report.claims_page import claims_page
     from harness.results.store import ResultStore
     from harness.storage.atomic_files import write_text
 
     chosen = choose(load_papers(folder, suites), papers)
-    found = find(chosen, Measuring(ResultStore(results)))
+    found = find(chosen, ResultStore(results))
     page = claims_page(chosen, found)
-    wanted = {name.replace("-", " ") for name in verdicts}
-    shown = [f for f in found if not wanted or any(f.judgement.verdict.startswith(name) for name in wanted)]
+    wanted = {VERDICTS[name] for name in verdicts or VERDICTS}
+    shown = [f for f in found if f.judgement.verdict in wanted]
     if form == "json":
         click.echo(json.dumps([f.row() for f in shown], indent=2, allow_nan=False, ensure_ascii=False))
     elif form == "csv":
@@ -63,7 +71,7 @@ def command(
     elif form == "markdown" and len(shown) == len(found):
         click.echo(page, nl=False)
     else:
-        _print(chosen, shown, form)
+        _print(chosen, found, shown, form)
     if not papers:
         path = results / "CLAIMS.md"
         write_text(path, page)
@@ -80,17 +88,20 @@ def _csv(shown: Sequence[Finding]) -> None:
         writer.writerow(row | {"differs": "; ".join(row["differs"]), "cells": " ".join(row["cells"])})
 
 
-def _print(papers: dict[str, Paper], shown: Sequence[Finding], form: str) -> None:
-    """A table a paper, then how many there are of each verdict."""
+def _print(papers: dict[str, Paper], found: Sequence[Finding], shown: Sequence[Finding], form: str) -> None:
+    """The answer in words, a table a paper, then how many there are of each verdict."""
     from rich.console import Console
 
-    from harness.report.claims_page import summary, table
+    from harness.report.claims_page import answer, summary, table
     from harness.report.tables import escape, markdown, print_table
 
     console = Console(highlight=False)
     width = console.width if console.is_terminal or "COLUMNS" in os.environ else None
+    for line in answer(found):
+        console.print(line, markup=False, soft_wrap=width is None)
+    console.print()
     made = [table(papers[name].title, [f for f in shown if f.paper == name]) for name in papers]
-    for one in [*(made_table for made_table in made if made_table.rows), summary(papers, shown)]:
+    for one in [*(made_table for made_table in made if made_table.rows), summary(papers, found)]:
         if form == "markdown":
             click.echo(f"{escape(one.title)}\n\n{markdown(one)}")
         else:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 DATA = ("csv", "json")
-COSTS = ("density", "flops", "training-flops", "seconds")
+COSTS = ("density", "flops", "training-flops")
 _LISTED = 10  # files named on stderr before the rest is only counted
 
 
@@ -138,11 +138,13 @@ def _tables(tables: Sequence[list[ComparisonRow]], pareto: str | None, wins: boo
     from harness.analysis import problems
     from harness.errors import UserError
     from harness.report import comparisons
+    from harness.report.score_table import score_table, titled
 
     if pareto:
         return list(comparisons.pareto(tables, pareto))
     if not (wins or profile):
-        return [comparisons.comparison([row for table in tables for row in table])]
+        several = len({table[0].suite for table in tables}) > 1
+        return [score_table(table, f"{table[0].suite}, {titled(table)}" if several else "") for table in tables]
     if not any(problems.problems(tables)):
         raise UserError("no two methods have results of equal density and training budget: there is nothing to count")
     if wins:
@@ -208,7 +210,7 @@ def _write_data(rows: Sequence[Mapping[str, Any]], form: str) -> None:
 
 def _note(left: Sequence[LeftOut]) -> None:
     """Files that are not counted, on stderr; what a changed suite has superseded is only counted."""
-    from harness.analysis.frame import OBSOLETE
+    from harness.results.store import OBSOLETE
 
     counts = Counter(item.reason.startswith(OBSOLETE) for item in left)
     named = [item for item in left if not item.reason.startswith(OBSOLETE)]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,12 @@ import click
 from tabulate import tabulate
 
 from harness.cli import plugin_option
+from harness.cli.fitting import fitted, terminal_width
 from harness.errors import UserError, unknown_name
 from harness.registry.plugins import KINDS, TOOLS, Registered, Registry, load
+
+_ROOMY = 116
+"""Columns from which options stand in a table."""
 
 
 @click.command(
@@ -47,10 +54,27 @@ def _list(registry: Registry, form: str) -> None:
         failures = [{"origin": str(f.origin), "message": f.message, "location": f.location} for f in registry.failures]
         click.echo(json.dumps({"plugins": plugins, "failures": failures}, indent=2))
         return
-    rows = [[*_row(r).values(), _short_origin(r)] for r in everything]
-    click.echo(tabulate(rows, headers=["kind", "name", "summary", "origin"]) if rows else "no plugin is installed")
+    if not everything:
+        click.echo("no plugin is installed")
+    elif (width := terminal_width()) is None:
+        rows = [[*_row(r).values(), _short_origin(r)] for r in everything]
+        click.echo(tabulate(rows, headers=["kind", "name", "summary", "origin"]))
+    else:
+        _list_within(everything, width)
     for failure in registry.failures:
         click.echo(f"failed: {failure}", err=True)
+
+
+def _list_within(everything: Sequence[Registered], width: int) -> None:
+    """A block for each kind; what most plugins come from is said once."""
+    usual = Counter(map(_short_origin, everything)).most_common(1)[0][0]
+    longest = max(len(r.entry.name) for r in everything)
+    for kind, some in groupby(everything, key=lambda r: r.kind):
+        click.echo(f"{kind}s")
+        for r in some:
+            origin = "" if _short_origin(r) == usual else f" ({_short_origin(r)})"
+            click.echo(fitted(f"  {r.entry.name:<{longest}}  {r.entry.summary}{origin}".rstrip(), width, longest + 2))
+    click.echo(fitted(f"of {usual}, where nothing else is said; harness plugins NAME explains one", width))
 
 
 def _row(registered: Registered) -> dict[str, str]:
@@ -75,7 +99,9 @@ def _explain(registry: Registry, name: str, form: str) -> None:
     if form == "json":
         click.echo(json.dumps([*descriptions, *({**_row(r), "origin": str(r.origin)} for r in tools)], indent=2))
     else:
-        click.echo("\n\n".join([*map(_text, descriptions), *(_tool(registry, r) for r in tools)]))
+        width = terminal_width()
+        texts = [*(_text(description, width) for description in descriptions), *(_tool(registry, r) for r in tools)]
+        click.echo(fitted("\n\n".join(texts), width))
 
 
 def _tool(registry: Registry, tool: Registered) -> str:
@@ -84,7 +110,7 @@ def _tool(registry: Registry, tool: Registered) -> str:
     return f"{tool.kind} {tool.entry.name} ({_short_origin(tool)})\n{_indented(doc)}"
 
 
-def _text(description: dict[str, Any]) -> str:
+def _text(description: dict[str, Any], width: int | None) -> str:
     """One description for a reader; keys that only one kind has come in the order of the description."""
     d = dict(description)
     origin = d.pop("origin")
@@ -94,7 +120,10 @@ def _text(description: dict[str, Any]) -> str:
     lines.append(_indented(doc or summary))
     lines += ["", "options:" if d["options"] else "options: none"]
     rows = [[o["name"], o["type"], _default(o), o["description"]] for o in d.pop("options")]
-    if rows:
+    if width is not None and width < _ROOMY:
+        for name, *facts, text in rows:
+            lines += filter(None, [f"  {name}: {', '.join(facts)}", textwrap.indent(_indented(text), "    ")])
+    elif rows:
         lines.append(
             _indented(tabulate(rows, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, 36, 24, 60]))
         )

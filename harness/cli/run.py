@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,10 +14,8 @@ from harness.cli import show_warnings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.executors.base import Executor, Outcome
-    from harness.executors.job_batches import Batch
-    from harness.executors.planning import Plan
-    from harness.registry.plugins import Registry
+    from harness.executors.base import Executor
+    from harness.executors.planning import Cost, Plan
     from harness.results.store import ResultStore
     from harness.results.suite_plan import SuitePlan
     from harness.suites.cell import Cell
@@ -49,6 +47,7 @@ Examples:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the suite; repeatable.")
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="Load a single-file plugin.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and its cost, run nothing.")
+@click.option("--hashes", is_flag=True, help="With --dry-run: list every job by its hash.")
 @click.option("--force", is_flag=True, help="Forget the selected cells' results first and run them anew.")
 @click.option("--max-failures", type=click.IntRange(1), help="Start nothing new after so many failures.")
 @click.option("--checkpoint-minutes", type=click.FloatRange(0), default=5.0, help="Time between checkpoints.  [5]")
@@ -73,6 +72,7 @@ def command(
     overrides: Sequence[str],
     plugins: Sequence[Path],
     dry_run: bool,
+    hashes: bool,
     force: bool,
     max_failures: int | None,
     checkpoint_minutes: float,
@@ -92,6 +92,9 @@ def command(
     """
     from rich.console import Console
 
+    from harness.cli.dry_run import show_batches, show_rows
+    from harness.cli.execution import execute, prepare_data
+    from harness.errors import UserError
     from harness.executors.local import LocalExecutor
     from harness.executors.planning import forget, make_plan
     from harness.executors.slurm import SlurmExecutor
@@ -107,6 +110,8 @@ def command(
     console = Console(stderr=True)
     on_cluster = executor == "slurm"
     _check_options(on_cluster, cluster, slurm, detach, workers)
+    if hashes and not dry_run:
+        raise UserError("--hashes goes with --dry-run")
     registry = load(plugins)
     choose(loggers, registry)
     loaded = load_suite(suite, registry, overrides, dry=dry_run)
@@ -116,7 +121,11 @@ def command(
     store = ResultStore(results)
     plan = make_plan(graph, store, _selection(only, loaded), force)
     count = options.array_parallelism if options else workers or _default_workers(loaded)
-    seconds = _show_plan(console, loaded, plan, store, None if options else count)
+    cost = _cost(loaded, plan, store)
+    seconds = cost.stage_seconds if cost else {}
+    if dry_run and not hashes:
+        show_rows(Console(highlight=False), plan, seconds)
+    _show_plan(console, loaded, plan, store, cost, None if options else count)
     if dry_run:
         if loaded.missing:
             click.echo(
@@ -126,12 +135,12 @@ def command(
                 err=True,
             )
         if options:
-            _show_batches(Submitter(results.resolve(), loaded.name, options, seconds).batches(plan.jobs, {}))
-            return
-        for job in plan.jobs:
+            batches = Submitter(results.resolve(), loaded.name, options, seconds).batches(plan.jobs, {})
+            show_batches(Console(highlight=False), batches)
+        for job in plan.jobs if hashes else ():
             click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
         return
-    _check_data(loaded, plan)
+    prepare_data(loaded, plan)
     store.write_plan(loaded.name, _suite_plan(loaded, plan, overrides, plugins))
     if force:
         forget(plan, store)
@@ -143,7 +152,7 @@ def command(
             runs: Executor = SlurmExecutor(submitter, detach)
         else:
             runs = LocalExecutor(results.resolve(), count, gpus(), plugins, checkpoint_minutes * 60)
-        outcome = _execute(runs, console, plan, store, registry, seconds, max_failures, beats=not options)
+        outcome = execute(runs, console, plan, store, registry, seconds, max_failures, beats=not options)
         cells = {planned.id for planned in plan.selected}
         failures = {name: str(found["message"]) for name, found in outcome.failures.items() if name in cells}
         interrupted = outcome.interrupted
@@ -157,35 +166,6 @@ def command(
     if failures := {name: str(found["message"]) for name, found in plan.diverged.items()} | failures:
         _list_failures(console, store, loaded, failures)
         sys.exit(1)
-
-
-def _execute(
-    executor: Executor,
-    console: Console,
-    plan: Plan,
-    store: ResultStore,
-    registry: Registry,
-    seconds: Mapping[str, float],
-    max_failures: int | None,
-    beats: bool,
-) -> Outcome:
-    """Run the plan's jobs; where nobody else does, this process ``beats`` to tell other terminals what runs."""
-    from harness.cli.live import RunView
-    from harness.executors.base import Job
-    from harness.results.record import failed
-    from harness.stages.graph import PlannedCell
-
-    class RecordingView(RunView):
-        """Also writes the record of each failed cell at once."""
-
-        def failed(self, job: Job, failure: Mapping[str, Any]) -> None:
-            if isinstance(job.work, PlannedCell):
-                store.write(failed(job.work, registry, failure))
-            super().failed(job, failure)
-
-    told = (store.work, plan.selected[0].cell.suite) if beats else None
-    with RecordingView(console, plan.jobs, seconds, told).showing() as view:
-        return executor.run(plan.jobs, view, max_failures)
 
 
 def _check_options(
@@ -203,82 +183,37 @@ def _check_options(
             )
 
 
-def _show_batches(batches: Sequence[Batch]) -> None:
-    """The SLURM jobs that would be handed in, those that ask for the same in one line, and what they add up to."""
-    from tabulate import tabulate
+def _cost(suite: Suite, plan: Plan, store: ResultStore) -> Cost | None:
+    """About what it takes; None where nothing is to be trained."""
+    from harness.executors.planning import estimate
+    from harness.stages.store import StageStore
 
-    from harness.formatting import duration
-
-    groups: dict[str, list[Batch]] = {}
-    if not batches:
-        return
-    for batch in batches:
-        groups.setdefault(batch.request.model_dump_json(), []).append(batch)
-    rows = []
-    hours = limit = 0.0
-    for some in groups.values():
-        request = some[0].request
-        nodes = request.nodes or 1
-        longest = max(batch.seconds for batch in some)
-        rows.append(
-            {
-                "jobs": len(some),
-                "waiting for others": sum(bool(batch.after) for batch in some),
-                "stages and evaluations": sum(len(batch.jobs) for batch in some),
-                "partition": request.partition or "(default)",
-                "nodes": nodes,
-                "GPUs/node": request.gpus_per_node or 0,
-                "processes": request.processes,
-                "mem": request.mem or "(default)",
-                "time limit": duration(60 * request.minutes),
-                "longest, expected": duration(longest),
-            }
-        )
-        hours += nodes * sum(batch.seconds for batch in some) / 3600
-        limit += nodes * len(some) * request.minutes / 60
-    click.echo(tabulate(rows, headers="keys"))
-    click.echo(f"node-hours: about {hours:,.2f} expected, {limit:,.0f} asked for if every job ran to its time limit")
-
-
-def _check_data(suite: Suite, plan: Plan) -> None:
-    """Data that is missing ends a run before it begins; what can be built from what is there is built once, here."""
-    cells = [job.work.cell for job in plan.jobs]
-    for benchmark in {suite.benchmark(part) for cell in cells for part in (cell.training_part, cell.benchmark_part)}:
-        if not all(path.exists() for path in benchmark.files()):
-            benchmark.prepare(download=False)
+    return estimate(plan, suite, StageStore(store.work)) if plan.steps else None
 
 
 def _show_plan(
-    console: Console, suite: Suite, plan: Plan, store: ResultStore, workers: int | None
-) -> Mapping[str, float]:
-    """Say what will run; about how many seconds each stage takes. ``workers`` is None on a cluster."""
-    from harness.executors.planning import REFERENCE, estimate, summary
-    from harness.formatting import count, duration
-    from harness.stages.store import StageStore
+    console: Console, suite: Suite, plan: Plan, store: ResultStore, cost: Cost | None, workers: int | None
+) -> None:
+    """Say what will run and about what it takes, a line each; ``workers`` is None on a cluster."""
+    from rich.text import Text
 
-    text = "; ".join(summary(plan.graph, plan))
-    console.print(f"[bold]{suite.name}[/bold]: {text}", highlight=False, soft_wrap=True)
+    from harness.executors.planning import REFERENCE, summary
+    from harness.formatting import count, duration
+
+    lines = list(summary(plan.graph, plan))
     if plan.damaged:
-        console.print(
-            f"{count(len(plan.damaged), 'stage')} to be run again, damaged or of an older version: "
-            f"{', '.join(map(str, plan.damaged[:3]))}{' ...' if len(plan.damaged) > 3 else ''}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-    if not plan.steps:
-        return {}
-    cost = estimate(plan, suite, StageStore(store.work))
-    name, _, efficiency = REFERENCE
-    hours = f", {cost.gpu_hours:,.0f} GPU-hours on {name} at {efficiency:.0%}" if cost.gpu_hours >= 1 else ""
-    console.print(
-        f"about {cost.tokens:.2e} training tokens or examples, {cost.flops:.1e} FLOPs{hours}; "
-        + (f"{duration(cost.seconds / workers)} on {workers} workers here (from {cost.basis}); " if workers else "")
-        + f"{cost.disk_bytes / 1e6:,.0f} MB of stages in {store.work}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return cost.stage_seconds
+        damaged = f"{', '.join(map(str, plan.damaged[:3]))}{' ...' if len(plan.damaged) > 3 else ''}"
+        lines.append(f"{count(len(plan.damaged), 'stage')} to be run again, damaged or of an older version: {damaged}")
+    if cost is not None:
+        name, _, efficiency = REFERENCE
+        lines.append(f"about {cost.tokens:.2e} training tokens or examples, {cost.flops:.1e} FLOPs")
+        if cost.gpu_hours >= 1:
+            lines.append(f"about {cost.gpu_hours:,.0f} GPU-hours on {name} at {efficiency:.0%}")
+        if workers:
+            lines.append(f"about {duration(cost.seconds / workers)} on {workers} workers here (from {cost.basis})")
+        lines.append(f"about {cost.disk_bytes / 1e6:,.0f} MB of stages in {store.work}")
+    for indent, line in zip([f"{suite.name}: ", *["  "] * len(lines)], lines, strict=False):
+        console.print(Text.assemble((indent, "bold"), line), highlight=False, soft_wrap=True)
 
 
 def _finish(console: Console, store: ResultStore, suite: Suite, interrupted: bool) -> None:

@@ -116,8 +116,10 @@ def _follow(console: Console, watched: Sequence[SuiteWatch], interval: float, on
 
 
 def _plain(console: Console, standing: Standing) -> None:
+    from harness.cli.fitting import fitted, terminal_width
+
     for line in standing.lines((console.encoding or "").lower().startswith("utf")):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(fitted(line, terminal_width()), markup=False, soft_wrap=True)
 
 
 class SuiteWatch:

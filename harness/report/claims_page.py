@@ -6,13 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from urllib.parse import quote
 
-from harness.claims.findings import Finding, needs_text
+from harness.claims.findings import Finding, mean_interval, needs_text
+from harness.claims.measuring import Measured
 from harness.claims.schema import Claim, Needs, Paper
 from harness.claims.verdicts import VERDICTS
 from harness.report.cell_names import cell_names
 from harness.report.tables import NONE, Column, Table, decimals, escape, interval, markdown
 
+_BY = {"runs": "runs", "building": "building the network", "arithmetic": "the paper's own numbers"}
+_N = {"building": "built", "arithmetic": "own table"}
 _PLACES = 4  # decimals of what was measured, at most
 
 READING = """## How to read the tables
@@ -23,10 +27,14 @@ the claim's side is better.
 - **minus claimed** is the 95 % interval of the difference to the published number. It carries the seed noise of \
 both sides, the paper's too (mostly one run, taken to vary as ours do), and the rounding of what is printed.
 - **reproduced**: that interval lies within the tolerance. **not reproduced**: it lies outside. **inconclusive**: \
-neither, or one seed only, or a planned seed is missing. Of an order: the interval of the difference lies on the \
+neither, or one seed only, or a planned seed is missing; where the published run's own noise is wider than the \
+tolerance, it says that no number of seeds would do. Of an order: the interval of the difference lies on the \
 claimed side, on the other side, or on both. Numbers that no seed changes (counts) must agree up to rounding.
+- No seed changes n = **built** (the network is built and counted, nothing is trained) and **own table** (computed \
+from other numbers that the same paper prints).
 - **differs in protocol**: what was measured is not what the paper measured; it is shown and never judged. \
-**not run**: nothing was measured; what it takes is said.
+**not run**: nothing was measured; what it takes is said. **not run at that size**: only a smaller network, or one \
+with less data or fewer steps, was run; that does not measure the claim, so its numbers stand apart, below the table.
 - Tolerances and selections of cells stand in the claims' files, with reasons; the rules are in docs/claims.md. \
 Verdicts are not adjusted for their number: of claims that are exactly at the border of the tolerance, about one in \
 twenty gets a wrong verdict.
@@ -35,15 +43,70 @@ twenty gets a wrong verdict.
 
 def claims_page(papers: Mapping[str, Paper], found: Sequence[Finding]) -> str:
     """CLAIMS.md; links are relative to the results folder."""
-    text = "What the papers report, and what was measured here. Written by `harness claims`; "
-    parts = [f"# Claims\n\n{text}`harness show CELL` shows a cell's record.\n"]
+    parts = ["# Claims\n", "What the papers report, and what was measured here.\n"]
+    parts.append("\n".join(f"- {escape(line)}" for line in answer(found)) + "\n")
     parts.append(markdown(summary(papers, found)))
+    if refuted := [finding for finding in found if finding.judgement.verdict == "not reproduced"]:
+        parts += ["## Not reproduced\n", markdown(_refuted(refuted))]
     for name, paper in papers.items():
         parts.append(f"## {escape(paper.title)}\n\n{escape(paper.reference)}\n")
         own = [finding for finding in found if finding.paper == name]
         for title, group in groupby(own, key=lambda finding: finding.section.title):
             parts.append(_section(title, list(group)))
-    return "\n".join([*parts, READING])
+    written = "Written by `harness claims`; `harness show CELL` shows the record of a cell that is named here.\n"
+    return "\n".join([*parts, READING, written])
+
+
+def answer(found: Sequence[Finding]) -> list[str]:
+    """What came of the claims, in sentences: how many have each verdict, and which where that is news."""
+    of: dict[str, list[Finding]] = {verdict: [] for verdict in VERDICTS}
+    for finding in found:
+        of[finding.judgement.verdict].append(finding)
+    lines = [f"Of {len(found)} claims {_are(of['reproduced'])} reproduced{_how(of['reproduced'], ('runs',))}."]
+    if wrong := of["not reproduced"]:
+        lines.append(f"{_are(wrong)} not reproduced{_how(wrong, tuple(_BY))}.")
+    if open_ := of["inconclusive"]:
+        hopeless = [finding for finding in open_ if finding.judgement.undecidable]
+        more = f"; no number of seeds would decide {_ids(hopeless)}" if hopeless else ""
+        lines.append(f"{_are(open_)} inconclusive{more}.")
+    if differing := of["differs in protocol"]:
+        lines.append(f"{_are(differing)} measured by another protocol, and not judged: {_ids(differing)}.")
+    if smaller := of["not run at that size"]:
+        lines.append(f"{_are(smaller)} not run at that size, only at a smaller one, which says nothing about them.")
+    if missing := of["not run"]:
+        hours = {finding.needs.estimate: finding.needs.gpu_hours or 0.0 for finding in [*missing, *smaller]}
+        cost = f" What was not run takes at most {sum(hours.values()):,.0f} GPU-hours." if any(hours.values()) else ""
+        lines.append(f"{_are(missing)} not run at all.{cost}")
+    return lines
+
+
+def _are(found: Sequence[Finding]) -> str:
+    return f"{len(found) or 'none'} {'is' if len(found) < 2 else 'are'}"
+
+
+def _ids(found: Sequence[Finding]) -> str:
+    return ", ".join(finding.claim.id for finding in found)
+
+
+def _how(found: Sequence[Finding], named: Sequence[str]) -> str:
+    """``: 2 by runs (a, b), 16 by building the network``; ids for the ways in ``named``."""
+    parts = []
+    for by, text in _BY.items():
+        own = [finding for finding in found if finding.measured and finding.measured.by == by]
+        ids = f" ({_ids(own)})" if by in named else ""
+        parts += [f"{len(own)} by {text}{ids}"] if own else []
+    return ": " * bool(parts) + ", ".join(parts)
+
+
+def _refuted(found: Sequence[Finding]) -> Table:
+    made: list[tuple[Column, list[str]]] = [
+        (Column("claim"), [finding.claim.id for finding in found]),
+        (Column("quantity"), [_quantity(finding) for finding in found]),
+        (Column("claimed", 0, True), [claimed(finding.claim) for finding in found]),
+        (Column("measured"), [measured(finding) for finding in found]),
+        (Column("by"), [_BY[finding.measured.by] for finding in found if finding.measured]),
+    ]
+    return Table("Not reproduced", [column for column, _ in made], _transposed([cells for _, cells in made]))
 
 
 def summary(papers: Mapping[str, Paper], found: Sequence[Finding]) -> Table:
@@ -76,27 +139,31 @@ def table(title: str, found: Sequence[Finding]) -> Table:
 
 
 def claimed(claim: Claim) -> str:
-    """The published number as it is printed, or the order."""
+    """The published number as it is printed, with its bound, or the order."""
     if claim.order is not None:
         return claim.order.replace("_", " ")
-    number = claim.value if claim.value is not None else claim.count
+    number = claim.number
     assert number is not None
+    bound = {None: "", "at_least": "≥ ", "at_most": "≤ "}[claim.bound]
     if claim.rounding == 0 and number != int(number):
-        return f"{number:g}"
+        return f"{bound}{number:g}"
     places = max(0, -math.floor(math.log10(claim.rounding) + 1e-9)) if claim.rounding else 0
-    return f"{number:,.{places}f}"
+    return f"{bound}{number:,.{places}f}"
 
 
 def measured(finding: Finding) -> str:
-    """Mean and interval; of an order with its sign."""
-    found = finding.interval()
+    """Mean and interval, at the claim's own size; of an order with its sign."""
+    return _number(finding.claim, finding.interval())
+
+
+def _number(claim: Claim, found: tuple[float, float | None, float | None] | None) -> str:
     if found is None:
         return NONE
     mean, low, high = found
-    if finding.claim.count is not None and abs(mean) >= 1:
+    if claim.count is not None and abs(mean) >= 1:
         return f"{mean:,.{0 if mean == int(mean) else 2}f}"
     places = min(_PLACES, decimals([mean, low, high]))
-    sign = "+" if finding.claim.order is not None and round(mean, places) > 0 else ""
+    sign = "+" if claim.order is not None and round(mean, places) > 0 else ""
     return sign + interval(round(mean, places) + 0.0, low, high, places)
 
 
@@ -112,14 +179,28 @@ def _section(title: str, found: Sequence[Finding]) -> str:
         (Column("minus claimed"), [_difference(finding) for finding in found]),
         (Column("tolerance", 0, True), [_tolerance(finding) for finding in found]),
         (Column("verdict", strong=True), [_verdict(finding) for finding in found]),
-        (Column("cells"), [_cells(finding) for finding in found]),
     ]
-    bold = {i for i, finding in enumerate(found) if finding.judgement.verdict in ("reproduced", "not reproduced")}
+    bold = {i for i, finding in enumerate(found) if finding.decided}
     kept = [(column, cells) for column, cells in made if any(cell not in (NONE, "") for cell in cells)]
     page = Table(title, [column for column, _ in kept], _transposed([cells for _, cells in kept]), [], bold)
     lines.append(markdown(page))
     lines += [f"- {escape(line)}" for line in _notes(found)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_elsewhere(found)]) + "\n"
+
+
+def _elsewhere(found: Sequence[Finding]) -> Iterator[str]:
+    """What was run at another size, apart from the claims."""
+    other = [(finding, finding.elsewhere) for finding in found if finding.elsewhere]
+    for size, _ in _together((finding.size, "") for finding, _ in other):
+        own = [(finding, smaller) for finding, smaller in other if finding.size == size]
+        rows = [[f.claim.id, _number(f.claim, mean_interval(m)), str(len(m.values)), _cells(m)] for f, m in own]
+        columns = [Column("of"), Column("at that size"), Column("n", 0, True), Column("cells")]
+        suites = sorted({suite for _, smaller in own for suite, _, _ in smaller.cells})
+        links = ", ".join(f"[{escape(suite)}]({quote(suite)}/leaderboard.md)" for suite in suites)
+        yield f"\nRun at another size only, which does not measure these claims (all rows: {links}): {escape(size)}.\n"
+        yield markdown(Table("At another size", columns, rows))
+        for text, names in _together(("; ".join(smaller.differs), finding.claim.id) for finding, smaller in own):
+            yield f"- Differs besides ({names}): {escape(text)}."
 
 
 def _notes(found: Sequence[Finding]) -> Iterator[str]:
@@ -134,7 +215,9 @@ def _notes(found: Sequence[Finding]) -> Iterator[str]:
     tolerances = ((f.tolerance.because, f.claim.id if f.claim.tolerance else "") for f in found if f.tolerance)
     for text, names in _together(tolerances):
         yield f"Tolerance{' of ' * bool(names)}{names}: {text}."
-    unmeasured = (f for f in found if f.judgement.verdict in ("not run", "differs in protocol"))
+    for text, names in _together((_cells(f.measured), f.claim.id) for f in found if f.measured):
+        yield f"Cells of {names}: {text}."
+    unmeasured = (f for f in found if not f.decided and f.judgement.verdict != "inconclusive")
     for text, names in _together((_needs(f), f.claim.id if f.claim.needs else "") for f in unmeasured):
         yield f"Needed{' for ' * bool(names)}{names}: {text}."
 
@@ -155,15 +238,14 @@ def _needs(finding: Finding) -> str:
 
 
 def _quantity(finding: Finding) -> str:
-    claim = finding.claim
-    unit = claim.unit or (finding.measured.unit if finding.measured else "")
-    return claim.quantity + (f" ({unit})" if unit and unit not in claim.quantity else "")
+    quantity, unit = finding.claim.quantity, finding.unit
+    return quantity + (f" ({unit})" if unit and unit not in quantity else "")
 
 
 def _seeds(finding: Finding) -> str:
     if finding.measured is None:
         return NONE
-    return "built" if finding.built else str(len(finding.measured.values))
+    return _N.get(finding.measured.by) or str(len(finding.measured.values))
 
 
 def _difference(finding: Finding) -> str:
@@ -180,7 +262,7 @@ def _tolerance(finding: Finding) -> str:
 
 def _verdict(finding: Finding) -> str:
     judged = finding.judgement
-    reason = f"needs {_brief(finding.needs)}" if judged.verdict == "not run" else judged.reason
+    reason = f"needs {_brief(finding.needs)}" if judged.verdict.startswith("not run") else judged.reason
     return judged.verdict + (f": {reason}" if reason else "")
 
 
@@ -211,10 +293,10 @@ def _because(finding: Finding) -> str:
     return judged.reason
 
 
-def _cells(finding: Finding) -> str:
+def _cells(found: Measured) -> str:
     """The cells that were measured, by suite; those of one suite come together."""
     names: dict[str, list[str]] = {}
-    for suite, _, cell in finding.measured.cells if finding.measured else ():
+    for suite, _, cell in found.cells:
         names.setdefault(suite, []).append(cell)
     return ", ".join(f"{suite}/{cell_names(cells)}" for suite, cells in names.items())
 

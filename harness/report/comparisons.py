@@ -8,18 +8,8 @@ from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
 from harness.analysis.problems import Tally
 from harness.errors import UserError
-from harness.report.boards import mixed, ranks
-from harness.report.tables import (
-    BETTER,
-    NONE,
-    Column,
-    Table,
-    count,
-    decimals,
-    difference,
-    interval,
-    probability,
-)
+from harness.report.score_table import density, meaning, score, titled
+from harness.report.tables import NONE, Column, Table, decimals
 
 WITHIN = (1.0, 1.01, 1.05, 1.1, 1.2, 1.5, 2.0)
 """Ratios to the best at which a performance profile is read out."""
@@ -28,59 +18,8 @@ COSTS: Mapping[str, tuple[str, Callable[[ComparisonRow], float | None]]] = {
     "density": ("mask density", lambda row: row.density_mask),
     "flops": ("sparse-theoretical FLOPs of inference", lambda row: row.inference_flops_sparse),
     "training-flops": ("sparse-theoretical FLOPs of training", lambda row: row.flops_sparse),
-    "seconds": ("seconds of training, measured", lambda row: row.seconds),
 }
 """What a Pareto front may set the metric against: name -> (in words, of a row)."""
-
-
-def comparison(rows: Sequence[ComparisonRow]) -> Table:
-    """All rows in one table; what is the same in every one stands once, in the title."""
-
-    def places(row: ComparisonRow) -> int:
-        return digits[row.benchmark, row.metric]
-
-    means: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        means.setdefault((row.benchmark, row.metric), []).append(row.mean)
-    digits = {key: decimals(values) for key, values in means.items()}
-    context = {"suite": 0, "architecture": 0, "benchmark": 0, "metric": 0, "density_scope": 9}
-    protocols = sorted({(row.benchmark, row.protocol) for row in rows})
-    notes = [f"Protocol of {name}: {protocol}." for name, protocol in protocols]
-    if len({name for name, _ in protocols}) < len(protocols):  # one benchmark under several: rows must say which
-        context["protocol"], notes = 10, []
-    texts = {name: [str(getattr(row, name)) for row in rows] for name in context}
-    notes = [*sorted({_meaning(row) for row in rows}), *notes]
-    varying = [name for name in context if len(set(texts[name])) > 1]
-    title = ", ".join(f"{name.removeprefix('density_')} {texts[name][0]}" for name in context if name not in varying)
-    made: list[tuple[Column, list[str]]] = [(Column(name, context[name]), texts[name]) for name in varying]
-    made += [
-        (Column("rank", 4, True), [ranks(row) for row in rows]),
-        (Column("method"), [row.method for row in rows]),
-        (Column("asked", 7, True), [_density(row.density_requested) for row in rows]),
-        (Column("density", 0, True), [f"{row.density_mask:.4f}" for row in rows]),
-        (Column("mean"), [interval(row.mean, row.ci_low, row.ci_high, places(row)) for row in rows]),
-        (Column("n", 5, True), [str(row.n) for row in rows]),
-        (Column("baseline", 8), [row.baseline or NONE for row in rows]),
-        (
-            Column("difference", 1),
-            [difference(row.difference, row.difference_ci_low, row.difference_ci_high, places(row)) for row in rows],
-        ),
-        (Column("p", 8, True), [probability(row.p_value) for row in rows]),
-        (Column("p Holm", 5, True), [probability(row.p_adjusted) for row in rows]),
-        (
-            Column("detectable", 9, True),
-            [NONE if row.mde is None else f"{row.mde:.{places(row)}f}" for row in rows],
-        ),
-        (Column("seeds needed", 9, True), [count(row.seeds_needed) for row in rows]),
-    ]
-    notes += [
-        "± and (a to b): 95 % t intervals over seeds; difference: minus the baseline, paired by seed.",
-        "rank: among rows of equal density and budget, as far as the seeds tell; detectable: the smallest true "
-        "difference found with 80 % power.",
-        *mixed(rows),
-    ]
-    cells: list[list[str]] = [list(row) for row in zip(*(column for _, column in made), strict=True)]
-    return Table(title, [column for column, _ in made], cells, notes)
 
 
 def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Table]:
@@ -114,17 +53,19 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
             [
                 "yes" if better else "",
                 row.method,
-                f"{row.density_mask:.4f}",
+                density(row),
                 *([f"{of(row):.3g}"] if cost != "density" else []),
-                interval(row.mean, row.ci_low, row.ci_high, places),
+                score(row, places),
                 str(row.n),
             ]
             for row, better in zip(table, best, strict=True)
         ]
-        notes = [_meaning(table[0]), f"Efficient: no row has a lower {words} and a mean that is as good."]
+        notes = [meaning(table[0]), f"Efficient: no row has a lower {words} and a mean that is as good."]
         if missing := len(everything) - len(table):
             notes.append(f"{missing} rows do not know their {words}.")
-        yield Table(_title(table), columns, cells, notes, {i for i, better in enumerate(best) if better})
+        yield Table(
+            f"{table[0].suite}, {titled(table)}", columns, cells, notes, {i for i, better in enumerate(best) if better}
+        )
 
 
 def wins(tallies: Mapping[tuple[str, str], Tally]) -> Table:
@@ -167,19 +108,5 @@ def performance_profile(steps: Mapping[str, Sequence[tuple[float, float]]], prob
     return Table("Performance profile", columns, cells, notes)
 
 
-def _title(table: Sequence[ComparisonRow]) -> str:
-    first = table[0]
-    return f"{first.suite}, {first.experiment}: {first.architecture} on {first.benchmark}"
-
-
 def _tally(tally: Tally | None) -> str:
     return NONE if tally is None else f"{tally.wins} / {tally.ties} / {tally.losses}"
-
-
-def _meaning(row: ComparisonRow) -> str:
-    unit = f" ({row.unit})" if row.unit else ""
-    return f"{row.metric}{unit}: {BETTER[row.direction]}."
-
-
-def _density(value: float | None) -> str:
-    return NONE if value is None else f"{value:.4g}"

@@ -11,28 +11,33 @@ from urllib.parse import quote
 import pandas as pd
 from rich.console import Console
 
-from harness.analysis.frame import OBSOLETE, load
+from harness.analysis.frame import load
 from harness.report.boards import Board, boards, side_by_side
 from harness.report.figures import frontier, pruning_curve, training_curves
 from harness.report.figures.series import training_series
 from harness.report.palette import Style, palette
 from harness.report.tables import Table, code, escape, markdown, print_table
-from harness.results.store import LeftOut, ResultStore
+from harness.results.store import OBSOLETE, LeftOut, ResultStore
 from harness.results.suite_plan import SuitePlan
 from harness.storage.atomic_files import write_text
 
 READING = """## How to read the tables
 
-- **density** is the fraction of weights kept within the scope named under the table: as asked for / by the final \
-mask, with its span over seeds / by the non-zero weights counted in the end.
-- **±** is half of a 95 % t interval over seeds. **Differences** are paired by seed, with their 95 % t interval; \
-**p** is of the paired t test, adjusted by Holm's procedure over the table.
-- **rank** is the range of ranks that the data allows among the rows of equal density and training budget (mask \
-densities within 5 % of each other, examples, tokens and FLOPs within 1 %). One row is better than another where the \
-paired t test has p < 0.05 after Holm's correction over all pairs, so that all ranges of a group hold together with \
-95 % confidence; rows that cannot be told apart share ranks. A difference that is the same in every seed has no test \
-and counts as none. **Bold** rows are not beaten, where any is. Rows without a rank are references (nothing masked), \
-have one seed only or failed seeds, or have no rival of their density and budget.
+- The **answer** comes first: the suite's questions, or each method against its control, tested over seeds and, where \
+their results are kept, over test examples. It never says more than the table's tests. How \
+the numbers are made is in the harness's docs/statistics.md.
+- **density** is the fraction of weights that the tested network's mask keeps, within the scope named under the table: \
+1 for one that is tested with soft masks, whose mean value stands beside it. Rows whose densities differ between seeds \
+have no mean; scores and densities stand seed by seed below.
+- **±** is half of a 95 % interval on the scale named under the table, taken back; where its halves \
+differ, both ends are given. **Differences** are paired; **p** is adjusted by Holm's procedure over the questions.
+- **rank** is the range of ranks that the data allows among the rows of equal density and training budget (densities \
+within 5 % of each other in every seed, examples, tokens and FLOPs within 1 %; a smaller network without a mask stands \
+with those that have as many parameters left). All pairs of a group are its family, so that all ranges hold together \
+with 95 % confidence. **Bold** rows are not beaten, where any is. Rows without a rank are references (nothing masked), \
+have one seed only, failed seeds or densities of their own, or have no rival.
+- **cut** and **constant** count seeds whose output does not depend on the input. They are never left out of a mean; a \
+row of such seeds alone loses to every other one and has no order among its like.
 - Failed, diverged and missing cells are listed, never averaged. Different protocols never share a table.
 """
 _HEADLINE = 3  # the overview keeps columns up to this ``drop``
@@ -88,7 +93,7 @@ def _suite_page(
     parts = [f"# Leaderboard: {escape(suite)}\n", *_introduction(store, suite, frame, left)]
     for board in boards(frame, left):
         parts += [f"## {escape(board.primary.title)}\n", figures.shown(board), markdown(board.primary)]
-        parts += [_folded(table) for table in (board.others, board.noise, board.cost) if table]
+        parts += [_folded(table) for table in (board.questions, board.others, board.noise, board.cost) if table]
         parts.append(figures.folded(board))
     for table in side_by_side(frame):
         parts.append(f"## {escape(table.title)}\n\n{markdown(table)}")

@@ -14,6 +14,8 @@ from tabulate import tabulate
 NONE = "\N{EN DASH}"
 BETTER = {"max": "higher is better", "min": "lower is better", "none": "neither higher nor lower is better"}
 """What a metric's direction means."""
+LOPSIDED = 0.15
+"""How far the middle of an interval may be from its mean, in halves, to be written as one number."""
 _GAP = "  "
 _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -41,17 +43,22 @@ class Column:
 
 @dataclass(slots=True)
 class Table:
-    """A title, columns, rows of one cell per column, and notes; ``bold`` holds numbers of rows."""
+    """A title, columns, rows of one cell per column, and notes; ``bold`` holds numbers of rows.
+
+    ``answer`` are sentences that come before the table, ``detail`` is a table that comes after it.
+    """
 
     title: str
     columns: Sequence[Column]
     rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
     bold: set[int] = field(default_factory=set)
+    answer: list[str] = field(default_factory=list)
+    detail: Table | None = None
 
 
 def markdown(table: Table) -> str:
-    """The table and its notes as GitHub markdown, without its title."""
+    """The answer, the table and its notes as GitHub markdown, without its title."""
     cells = [
         [_written(cell, column.strong and i in table.bold) for cell, column in zip(row, table.columns, strict=True)]
         for i, row in enumerate(table.rows)
@@ -65,7 +72,10 @@ def markdown(table: Table) -> str:
     )
     if table.columns[-1].name == "cells":
         text = re.sub(r"([ -])\1{3,}(:?\|)$", r"\1\1\1\2", text, flags=re.MULTILINE)  # no padding after long names
-    return "\n".join([text, "", *(f"{escape(note)}  " for note in table.notes)]).rstrip() + "\n"
+    answer = [*(f"- {escape(sentence)}" for sentence in table.answer), ""] if table.answer else []
+    detail = [f"{escape(table.detail.title)}:", "", markdown(table.detail)] if table.detail else []
+    notes = [f"{escape(note)}  " for note in table.notes]
+    return "\n".join([*answer, text, "", *notes, *detail]).rstrip() + "\n"
 
 
 def latex(table: Table) -> str:
@@ -86,7 +96,10 @@ def latex(table: Table) -> str:
     )
     for rule in ("toprule", "midrule", "bottomrule"):
         text = text.replace(r"\hline", rf"\{rule}", 1)
-    return "\n".join([*(f"% {' '.join(note.split())}" for note in (table.title, *table.notes)), text]) + "\n"
+    return (
+        "\n".join([*(f"% {' '.join(note.split())}" for note in (table.title, *table.answer, *table.notes)), text])
+        + "\n"
+    )
 
 
 def print_table(table: Table, console: Console, width: int | None) -> None:
@@ -114,6 +127,10 @@ def print_table(table: Table, console: Console, width: int | None) -> None:
     dropped = [name for i, name in enumerate(names) if i not in shown]
     notes = [*table.notes, *([f"Not shown for lack of width: {', '.join(dropped)}."] if dropped else [])]
     console.print(Text(table.title, "bold"), soft_wrap=width is None)
+    for sentence in table.answer:
+        console.print(Text(sentence), soft_wrap=width is None)
+    if table.answer:
+        console.print()
     for text, style in [(line(names), "bold"), (rule, "dim"), *body]:
         console.print(
             Text(text, style), no_wrap=True, overflow="ellipsis" if width else "ignore", crop=width is not None
@@ -121,6 +138,8 @@ def print_table(table: Table, console: Console, width: int | None) -> None:
     for note in notes:
         console.print(Text(note, "dim"), soft_wrap=width is None)
     console.print()
+    if table.detail:
+        print_table(table.detail, console, width)
 
 
 def escape(text: str) -> str:
@@ -146,19 +165,33 @@ def decimals(values: Sequence[float | None]) -> int:
 
 
 def interval(mean: float, low: float | None, high: float | None, places: int) -> str:
-    """``0.9701 ± 0.0012``: a mean and half its interval."""
-    half = "" if low is None or high is None else f" ± {(high - low) / 2:.{places}f}"
-    return f"{mean:.{places}f}{half}"
+    """``0.9701 ± 0.0012``: a mean and half its interval; ``0.98 (0.91 to 0.99)`` where the halves differ."""
+    return f"{mean:.{places}f}{_around(mean, low, high, f'.{places}f')}"
+
+
+def _around(mean: float, low: float | None, high: float | None, form: str) -> str:
+    if low is None or high is None:
+        return ""
+    half = (high - low) / 2
+    if abs((high + low) / 2 - mean) <= LOPSIDED * half:
+        return f" ± {half:{form.removeprefix('+')}}"
+    return f" ({low:{form}} to {high:{form}})"
 
 
 def difference(mean: float | None, low: float | None, high: float | None, places: int) -> str:
-    """``-0.0120 (-0.0150 to -0.0090)``: a difference with its interval, unless that has no width."""
+    """``-0.0120 ± 0.0030``: a difference with its interval, as :func:`interval`, unless that has no width."""
     if mean is None:
         return NONE
-    between = "" if low is None or high is None else f" ({low:+.{places}f} to {high:+.{places}f})"
     if low is not None and high is not None and high - low < 1e-9 * max(1.0, abs(mean)):
-        between = " (equal in every seed: not tested)"
-    return f"{mean:+.{places}f}{between}"
+        return f"{mean:+.{places}f} in every seed"
+    return f"{mean:+.{places}f}{_around(mean, low, high, f'+.{places}f')}"
+
+
+def fraction(value: float | None, places: int = 4) -> str:
+    """A density, never rounded to nothing: three significant digits below 0.01."""
+    if value is None:
+        return NONE
+    return f"{value:.{places}f}" if value >= 0.01 or value == 0 else f"{value:.3g}"
 
 
 def probability(p: float | None) -> str:

@@ -37,6 +37,7 @@ class ArchitecturePart(PluginPart):
         None, description="in the whole network, masked ones included; null if not built"
     )
     weights: str | None = Field(None, description="SHA-256 of the imported weights that it started from")
+    weights_from: str | None = Field(None, description="their name, or the path of their folder, as the suite had it")
 
 
 class MethodPart(PluginPart):

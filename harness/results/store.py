@@ -40,6 +40,9 @@ from harness.storage.atomic_files import write_bytes, write_json, write_text
 if TYPE_CHECKING:
     from harness.core.examples import Examples
 
+OBSOLETE = "not part of the suite"
+"""How the reason for leaving out a superseded cell begins."""
+
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
@@ -232,7 +235,7 @@ class ResultStore:
         for cell in sorted(loose.keys() | packed.keys()):
             if current is not None and cell not in current:
                 path = self.file(suite, "cells", cell).path
-                yield LeftOut(path, "not part of the suite as last planned (its configuration has changed)")
+                yield LeftOut(path, f"{OBSOLETE} as last planned (its configuration has changed)")
             else:
                 yield self.record(suite, cell, packed.get(cell) if cell not in loose else None)
 

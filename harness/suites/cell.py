@@ -44,12 +44,14 @@ class Part:
 
     def record(self) -> dict[str, Any]:
         """For result files: label, plugin, version, options."""
-        record = {
+        record: dict[str, Any] = {
             "label": self.label,
             "plugin": self.plugin,
             "version": self.identity["version"],
             "options": self.options.model_dump(mode="json"),
         }
+        if self.weights is not None:
+            record["weights_from"] = self.weights
         return {**record, **{key: self.identity[key] for key in ("weights", "content") if key in self.identity}}
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import UserError, unknown_name
 from harness.suites.question import Question
-from harness.suites.schema import Experiment
+from harness.suites.schema import Experiment, Match
 
 if TYPE_CHECKING:
     from harness.core.method import SparsityMethod
@@ -33,6 +33,9 @@ class Comparisons(BaseModel):
     controls: dict[str, str] = Field({}, description="control: method that it is a control of")
     control_of: dict[str, str] = Field({}, description="method: the control that it is compared with first")
     control_methods: list[str] = Field([], description="all methods that are there as controls")
+    curves: dict[str, str] = Field(
+        {}, description="method whose density is matched: the same method over densities of its own"
+    )
 
 
 def comparisons(suite: Declaration, expansion: Expansion) -> dict[str, Comparisons]:
@@ -76,6 +79,7 @@ class _Reading:
             controls=self._controls,
             control_of=control_of,
             control_methods=self._are_controls,
+            curves={label: curve for label in self._experiment.methods if (curve := self._curve(label)) is not None},
         )
 
     # --- controls ----------------------------------------------------------------------------
@@ -120,6 +124,20 @@ class _Reading:
             *(control for control in controls if self._shared(label, control)),
         ]
         return next((control for control in candidates if self._places(label, control)), None)
+
+    def _curve(self, label: str) -> str | None:
+        """The method that does the same at several densities of its own."""
+        methods, mine = self._experiment.methods, self._experiment.methods[label]
+        if not isinstance(mine.density, Match) or mine.density.by == "per_layer":
+            return None
+        part = self._suite.part("method", self._name, label)
+        for other, entry in methods.items():
+            settings = {"training", "evaluation", "scope", "budget", "source"}
+            alike = entry.model_dump(include=settings) == mine.model_dump(include=settings)
+            same = self._suite.part("method", self._name, other).identity == part.identity
+            if same and alike and isinstance(entry.density, list):
+                return other
+        return None
 
     def _default(self, control_of: dict[str, str]) -> Iterator[Question]:
         """Each control against what it controls, every other method against its control, or the baseline."""
@@ -180,8 +198,13 @@ class _Reading:
 
     # --- where methods meet ------------------------------------------------------------------
 
+    def _densities(self, label: str) -> list[float | None]:
+        """Those that a method's cells are asked for; None stands for its own, as 1 does alone: that is dense."""
+        densities = self._references.densities(self._name, label)
+        return [None] if densities == [1.0] else densities
+
     def _numbers(self, label: str) -> list[float]:
-        return [d for d in self._references.densities(self._name, label) if d is not None]
+        return [density for density in self._densities(label) if density is not None]
 
     def _shared(self, one: str, other: str) -> set[float]:
         return {*self._numbers(one)} & {*self._numbers(other)}
@@ -202,5 +225,6 @@ class _Reading:
         for arch in self._experiment.architectures:
             for bench in self._experiment.benchmarks:
                 for key in self._references.keys(self._name, arch, bench, label):
-                    found.setdefault((arch, bench, key.seed, protocol), set()).add(key.density)
+                    density = key.density if key.density in self._densities(label) else None
+                    found.setdefault((arch, bench, key.seed, protocol), set()).add(density)
         return found

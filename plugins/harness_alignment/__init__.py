@@ -17,7 +17,7 @@ def harness_register_benchmarks() -> Sequence[Entry]:
         Entry(
             "reading_times",
             "harness_alignment.reading_times:ReadingTimes",
-            "word surprisal against self-paced reading times (Natural Stories), evaluation only",
+            "what word surprisal adds to self-paced reading times (Natural Stories), evaluation only",
         ),
         Entry(
             "tuckute2024",

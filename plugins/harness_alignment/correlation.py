@@ -16,8 +16,8 @@ class Correlation:
     """Pearson's r of n pairs, and of ``resampled`` (RESAMPLES,) draws of whole clusters with replacement.
 
     r is 0 where one side is constant: it then says nothing about the other. The bootstrap over clusters is that
-    of Efron and Tibshirani 1993, "An Introduction to the Bootstrap", section 8 and, for the interval, 13.3; it
-    is seeded, so that equal data give equal intervals.
+    of Efron and Tibshirani 1993, "An Introduction to the Bootstrap", section 8; it is seeded, so that equal data
+    give equal standard errors.
     """
 
     r: float
@@ -38,12 +38,6 @@ class Correlation:
     def stderr(self) -> float:
         """Standard deviation over the resamples."""
         return float(self.resampled.std(ddof=1))
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """2.5 % and 97.5 % quantiles of the resamples."""
-        low, high = np.quantile(self.resampled, [0.025, 0.975])
-        return float(low), float(high)
 
 
 def _r(sums: Floats) -> Floats:

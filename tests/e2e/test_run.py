@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -333,12 +334,24 @@ def test_missing_data_ends_a_run_before_it_begins(tmp_path, said, monkeypatch):
     assert not (tmp_path / "results").exists() and not (tmp_path / "empty").exists()
 
 
-def test_a_dry_run_shows_the_jobs_and_writes_nothing(tmp_path, capsys):
+def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     place = Place(tmp_path)
+    command = ["run", str(place.root / "s.yaml"), *PLUGINS, "--results", str(place.results)]
     with pytest.raises(SystemExit) as caught:
-        main(["run", str(place.root / "s.yaml"), *PLUGINS, "--results", str(place.results), "--dry-run"])
-    captured = capsys.readouterr()
+        main([*command, "--dry-run"])
+    table, said = capsys.readouterr()
     assert caught.value.code == 0 and not place.results.exists()
-    assert "8 cells, 0 finished, 8 to run; 8 stages (1 shared), 8 to run, 780 optimizer steps" in captured.err
-    assert len(captured.out.splitlines()) == 16
-    assert "net magnitude 0.5 seed 0: from phase 1" in captured.out
+    assert "8 cells, 0 finished, 8 to run\n  8 stages (1 shared), 8 to run, 780 optimizer steps\n" in said
+    rows = [re.split(r"  +", line) for line in table.splitlines()]
+    assert ["magnitude", "0.5", "1", "80", "1 of 2", "0 of 1"] in [row[:6] for row in rows]
+    assert ["waits", "0.5", "1", "60", "0 of 1", "0 of 1"] in [row[:6] for row in rows]
+    assert "\x1b" not in table and max(map(len, [*table.splitlines(), *said.splitlines()[:4]])) <= 80
+    assert not re.search(r"[0-9a-f]{10}", table)
+    with pytest.raises(SystemExit):
+        main([*command, "--dry-run", "--hashes"])
+    jobs = capsys.readouterr().out
+    assert len(jobs.splitlines()) == 16 and "net magnitude 0.5 seed 0: from phase 1" in jobs
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--hashes"])
+    assert caught.value.code == 2 and "--hashes goes with --dry-run" in capsys.readouterr().err

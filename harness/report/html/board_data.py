@@ -13,20 +13,16 @@ from harness.analysis.comparison import rows
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.frame import TABLE
 from harness.formatting import duration, size
-from harness.report.boards import boards, budget, fraction, identity, ranks
-from harness.report.tables import NONE, count, decimals, difference, interval, probability
+from harness.report.boards import boards, identity
+from harness.report.score_table import budget, density, minus_baseline, minus_control, precision, ranks, score, tested
+from harness.report.tables import NONE, count, decimals, fraction
 from harness.results.store import LeftOut
 
 _MORE = (
     ("std", "metric", "seed noise", "standard deviation over seeds"),
     ("stderr", "metric", "evaluation noise", "standard error of one seed's score over the test examples"),
-    (
-        "mde",
-        "metric",
-        "detectable",
-        "smallest true difference to the baseline that these seeds find, 80 % power at 5 %",
-    ),
-    ("seeds_needed", "count", "seeds needed", "to find the difference seen, 80 % power at 5 %"),
+    ("effective", "fraction", "effective", "fraction of weights that can change the output"),
+    ("mask_mean", "fraction", "mean mask", "mean value of the soft masks that the network was tested with"),
     ("published", "plain", "published", "the number of the paper"),
     ("parameters", "count", "parameters", "of the whole network"),
     ("density_total", "fraction", "total density", "non-zero parameters over all parameters"),
@@ -57,9 +53,10 @@ def page_boards(
 ) -> Iterator[tuple[dict[str, Any], Sequence[ComparisonRow]]]:
     """Each table of the leaderboards, ready for JSON, and its rows.
 
-    {"suite", ..., "title", "notes", "groups": titles, "columns": [{"name", "help", "more"}], "rows": [{"method",
-    "density", "group", "best", "cells": [[text, value or null]], "seeds": [[seed, record or null]]}]}. Ranks, notes
-    and order are the markdown leaderboard's. Values are numbers, or texts where there is no number to sort by.
+    {"suite", ..., "title", "answer", "notes", "groups": titles, "columns": [{"name", "help", "more"}], "rows": [
+    {"method", "density", "group", "best", "cells": [[text, value or null]], "seeds": [[seed, record or null]]}]}.
+    Answers, ranks, notes and order are the markdown leaderboard's. Values are numbers, or texts where there is no
+    number to sort by.
     """
     others: dict[tuple[Any, ...], dict[str, ComparisonRow]] = {}
     for row in rows(frame[~frame["primary"].astype(bool)]):
@@ -70,6 +67,7 @@ def page_boards(
         shown = {
             **dict(zip(TABLE, table[0].take(*TABLE), strict=True)),
             "title": board.primary.title,
+            "answer": board.primary.answer,
             "notes": board.primary.notes,
             "groups": _groups(table),
             "columns": [{"name": column.name, "help": column.help, "more": column.more} for column in columns],
@@ -103,7 +101,7 @@ def _groups(table: Sequence[ComparisonRow]) -> dict[int, str]:
 def _columns(table: Sequence[ComparisonRow]) -> Iterator[BoardColumn]:
     first = table[0]
     baseline = next((row.baseline for row in table if row.baseline), None)
-    places = decimals([row.mean for row in table])
+    places = precision(table)
     equal = len({budget(row) for row in table}) == 1
 
     def column(
@@ -111,24 +109,25 @@ def _columns(table: Sequence[ComparisonRow]) -> Iterator[BoardColumn]:
     ) -> BoardColumn:
         return BoardColumn(name, text, written, lambda row: getattr(row, key), more)
 
-    def score(row: ComparisonRow) -> str:
-        return interval(row.mean, row.ci_low, row.ci_high, places)
-
     yield column("rank", "rank", "range of ranks among the rows of equal density and budget", ranks)
     yield column("method", "method", "", lambda row: row.method)
     yield column("asked", "asked", "density asked for, or what it was matched to", _asked)
     scopes = " or ".join(sorted({row.density_scope for row in table}))
     scope = f"fraction of weights kept by the final mask, of the scope {scopes}; its span over seeds"
-    yield column("density_mask", "density", scope, _span)
+    yield column("density_mask", "density", scope, density)
     zeros = "fraction of these weights that are not zero in the end"
     yield column("density_nonzero", "non-zero", zeros, lambda row: fraction(row.density_nonzero), True)
     unit = f" ({first.unit})" if first.unit else ""
-    yield column("mean", first.metric + unit, "mean over seeds \N{PLUS-MINUS SIGN} half of its 95 % interval", score)
+    what = "mean over seeds, with its 95 % interval; where densities differ, from the lowest score to the highest"
+    yield column("mean", first.metric + unit, what, lambda row: score(row, places))
+    if any(row.contrasts for row in table):
+        paired = "difference to the control that the suite asks about, paired, with its 95 % interval"
+        yield BoardColumn("minus control", paired, lambda row: minus_control(row, places), _control_difference, False)
+        adjusted = "paired t test, Holm-adjusted over the questions of the table"
+        yield BoardColumn("p", adjusted, tested, lambda row: row.contrast and row.contrast.p_adjusted, False)
     if baseline is not None:
-        paired = "difference paired by seed, with its 95 % interval"
-        yield column("difference", f"minus {baseline}", paired, lambda row: _difference(row, places))
-        tested = "paired t test, Holm-adjusted over the table"
-        yield column("p_adjusted", "p", tested, lambda row: probability(row.p_adjusted))
+        paired = "difference paired by seed, with its 95 % interval; not tested unless it is asked"
+        yield column("difference", f"minus {baseline}", paired, lambda row: minus_baseline(row, places))
     yield BoardColumn("budget", "training of one network", budget, lambda row: row.tokens or row.examples, equal)
     yield column("n", "n", "seeds", lambda row: str(row.n))
     written = {"metric": lambda value: f"{value:.{places}f}", **_WRITTEN}
@@ -149,7 +148,7 @@ def _metrics(
 
         def text(row: ComparisonRow, measured: Mapping[int, ComparisonRow] = measured, places: int = places) -> str:
             other = measured.get(row.id)
-            return NONE if other is None else interval(other.mean, other.ci_low, other.ci_high, places)
+            return NONE if other is None else score(other, places)
 
         def value(row: ComparisonRow, measured: Mapping[int, ComparisonRow] = measured) -> float | None:
             other = measured.get(row.id)
@@ -164,15 +163,8 @@ def _asked(row: ComparisonRow) -> str:
     return f"as {row.match}" if row.match else NONE if row.asked is None else f"{row.asked:g}"
 
 
-def _span(row: ComparisonRow) -> str:
-    mean, low, high = map(fraction, (row.density_mask, row.density_low, row.density_high))
-    return mean if low == high else f"{mean} ({low} to {high})"
-
-
-def _difference(row: ComparisonRow, places: int) -> str:
-    if row.reference == row.id:
-        return "baseline"
-    return difference(row.difference, row.difference_ci_low, row.difference_ci_high, places)
+def _control_difference(row: ComparisonRow) -> float | None:
+    return row.contrast.difference if row.contrast else None
 
 
 def _optional(key: str, written: Callable[[float], str], row: ComparisonRow) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.frame import OBSOLETE, load
+from harness.analysis.frame import load
 from harness.report.html.board_data import page_boards
 from harness.report.html.cells import CountedCell, cells, evaluations, networks
 from harness.report.html.figures import Figures
@@ -23,7 +23,7 @@ from harness.report.html.training import densities
 from harness.report.leaderboard import reproduce
 from harness.results.archive import FileKind
 from harness.results.result_file import ResultFile
-from harness.results.store import LeftOut, ResultStore
+from harness.results.store import OBSOLETE, LeftOut, ResultStore
 
 
 @dataclass(frozen=True, slots=True)

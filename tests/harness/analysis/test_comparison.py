@@ -1,12 +1,14 @@
 import json
 
+import numpy as np
 import pytest
 from result_files import write_plan, write_record
-from scipy import stats
+from scipy import special, stats
 
-from harness.analysis.comparison import Selection, compare, rank, rows, selected, tables
+from harness.analysis.comparison import Selection, compare, rows, selected, tables
 from harness.analysis.comparison_row import KEYS
 from harness.analysis.frame import load
+from harness.analysis.ranking import rank
 from harness.analysis.result_row import COLUMNS
 from harness.errors import UserError
 from harness.results.store import ResultStore
@@ -15,6 +17,17 @@ from harness.results.store import ResultStore
 @pytest.fixture
 def store(tmp_path):
     return ResultStore(tmp_path)
+
+
+def logits(values, n=100):
+    """Accuracies on the scale on which they are tested."""
+    shares = (np.array(values) * n + 0.5) / (n + 1)
+    return np.log(shares / (1 - shares))
+
+
+def share(logit, n=100):
+    """The inverse of :func:`logits`."""
+    return (special.expit(logit) * (n + 1) - 0.5) / n
 
 
 def write(store, method, seed, value, density=0.1, **changes):
@@ -69,14 +82,19 @@ def test_rows_have_exactly_the_keys_and_the_right_numbers(store):
     assert all(tuple(row.told()) == KEYS for row in found)
     json.dumps([row.told() for row in found], allow_nan=False)
     dense, magnitude, random = found
-    assert dense.baseline == "dense" and dense.difference is None and dense.p_value is None
-    test = stats.ttest_rel([0.70, 0.75, 0.68], [0.90, 0.92, 0.91])
-    assert random.mean == pytest.approx(0.71)
-    assert random.difference == pytest.approx(-0.2)
-    assert random.p_value == pytest.approx(test.pvalue)
-    assert random.difference_ci_low == pytest.approx(test.confidence_interval(0.95).low)
-    smaller, larger = sorted([magnitude.p_value, random.p_value])
-    assert sorted([magnitude.p_adjusted, random.p_adjusted]) == pytest.approx([2 * smaller, max(2 * smaller, larger)])
+    assert dense.baseline == "dense" and dense.difference is None and not dense.contrasts
+    mine, others = logits([0.70, 0.75, 0.68]), logits([0.90, 0.92, 0.91])
+    test = stats.ttest_rel(mine, others)
+    assert random.mean == pytest.approx(share(mine.mean()))
+    reference = share(others.mean())
+    assert random.difference == pytest.approx(random.mean - reference) == pytest.approx(random.contrast.difference)
+    assert random.contrast.p == pytest.approx(test.pvalue)
+    low, high = share(others.mean() + np.array(test.confidence_interval(0.95))) - reference
+    assert (random.difference_ci_low, random.difference_ci_high) == pytest.approx((low, high))
+    smaller, larger = sorted([magnitude.contrast.p, random.contrast.p])
+    adjusted = sorted([magnitude.contrast.p_adjusted, random.contrast.p_adjusted])
+    assert adjusted == pytest.approx([2 * smaller, max(2 * smaller, larger)])
+    assert random.told()["p_adjusted"] == random.contrast.p_adjusted and random.contrast.family == 2
     assert random.seeds == [0, 1, 2]
     assert random.cells == [f"main-random-0.1-{seed}" for seed in range(3)]
 
@@ -104,7 +122,7 @@ def test_chosen_methods_keep_the_baseline_and_form_the_family(store):
     fill(store)
     found = compare(load(store)[0], Selection(methods=["random"]))
     assert [row.method for row in found] == ["dense", "random"]
-    assert found[1].p_adjusted == found[1].p_value
+    assert found[1].contrast.p_adjusted == found[1].contrast.p
 
 
 def test_secondary_metric_reverses_the_order(store):
@@ -115,16 +133,17 @@ def test_secondary_metric_reverses_the_order(store):
         ("magnitude", "min"),
         ("random", "min"),
     ]
-    assert found[2].difference == pytest.approx(0.2)
+    dense, random = (share(logits(losses).mean()) for losses in ([0.10, 0.08, 0.09], [0.30, 0.25, 0.32]))
+    assert found[2].difference == pytest.approx(random - dense)
 
 
 def test_one_seed_has_neither_interval_nor_p(store):
     write(store, "dense", 0, 0.9)
     write(store, "random", 0, 0.7)
     row = compare(load(store)[0])[1]
-    assert row.difference == pytest.approx(-0.2)
+    assert row.difference == pytest.approx(share(logits(0.7)) - share(logits(0.9)))
     for key in ("std", "ci_low", "ci_high", "difference_ci_low", "difference_ci_high", "p_value", "p_adjusted"):
-        assert getattr(row, key) is None
+        assert row.told()[key] is None
 
 
 def test_failed_and_damaged_cells_are_listed_not_averaged(store):
@@ -164,7 +183,8 @@ def test_the_plan_names_the_baseline_and_an_option_overrides_it(store):
     frame, _ = load(store)
     found = {row.method: row for row in compare(frame)}
     assert found["magnitude"].baseline == "random"
-    assert found["magnitude"].difference == pytest.approx(0.11)
+    assert found["magnitude"].difference == pytest.approx(found["magnitude"].mean - found["random"].mean)
+    assert [contrast.control for contrast in found["magnitude"].contrasts] == ["random"]
     assert found["dense"].baseline is None  # a sparse baseline is compared at its own density only
     assert {row.baseline for row in compare(frame, Selection(baseline="dense"))} == {"dense"}
 
@@ -176,7 +196,9 @@ def test_a_sparse_baseline_is_taken_at_the_same_density(store):
             write(store, "magnitude", seed, value + 0.05 + seed / 50, density)
     found = [row for row in compare(load(store)[0], Selection(baseline="random")) if row.method == "magnitude"]
     assert [row.density_mask for row in found] == [0.5, 0.1]
-    assert [row.difference for row in found] == pytest.approx([0.055, 0.055])
+    means = {(row.method, row.density_mask): row.mean for row in rows(load(store)[0].query("primary"))}
+    wanted = [means["magnitude", d] - means["random", d] for d in (0.5, 0.1)]
+    assert [row.difference for row in found] == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("nearest, other", [(0.101, 0.095), (0.097, 0.106)])
@@ -185,7 +207,7 @@ def test_the_nearest_density_of_a_sparse_baseline_is_taken(store, nearest, other
         write(store, "random", 0, value, density)
     write(store, "magnitude", 0, 0.6, 0.1)
     (row,) = (row for row in compare(load(store)[0], Selection(baseline="random")) if row.method == "magnitude")
-    assert row.difference == pytest.approx(0.4)
+    assert row.difference == pytest.approx(share(logits(0.6)) - share(logits(0.2)))
 
 
 def test_a_sparse_baseline_that_was_asked_for_the_same_goes_before_a_nearer_one(store):
@@ -193,7 +215,7 @@ def test_a_sparse_baseline_that_was_asked_for_the_same_goes_before_a_nearer_one(
     write(store, "random", 0, 0.3, 0.11, mask=0.103)
     write(store, "magnitude", 0, 0.6, 0.1, mask=0.103)
     (row,) = (row for row in compare(load(store)[0], Selection(baseline="random")) if row.method == "magnitude")
-    assert row.difference == pytest.approx(0.4)
+    assert row.difference == pytest.approx(share(logits(0.6)) - share(logits(0.2)))
 
 
 def test_only_what_is_selected_is_compared(store):
@@ -361,7 +383,8 @@ def test_the_baseline_of_the_same_budget_is_taken(store):
         write(store, "dense", seed, 0.9, match={"cell": "a", "by": "soft"}, cell=f"long-{seed}", spent=double)
         write(store, "random", seed, 0.6 + seed / 10, spent=double)
     (row,) = (row for row in compare(load(store)[0]) if row.method == "random")
-    assert row.difference == pytest.approx(-0.25)
+    reference = share(logits(0.9))
+    assert row.difference == pytest.approx(share(logits([0.6, 0.7]).mean()) - reference)
 
 
 def test_evaluation_noise_is_averaged_not_divided_by_seeds(store):
@@ -394,7 +417,7 @@ def test_no_seed_counts_twice(store):
         ("zz-random-again", "is of the same row and seed as another cell, counted already")
     ]
     (row,) = (row for row in compare(frame) if row.method == "random")
-    assert (row.n, row.mean) == (3, pytest.approx(0.71))
+    assert (row.n, row.mean) == (3, pytest.approx(share(logits([0.70, 0.75, 0.68]).mean())))
 
 
 @pytest.mark.parametrize(

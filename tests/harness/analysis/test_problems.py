@@ -29,6 +29,7 @@ def row(method: str, mean: float, group: int = 1, direction: str = "max", **chan
         direction=direction,
         values=values,
         mean=mean,
+        rival=found["density_mask"] < 1,
     )
 
 
@@ -36,7 +37,7 @@ ACCURACY = [row("a", 0.9), row("bb", 0.8), row("ccc", 0.4), row("dense", 0.95, g
 LOSS = [row("a", 2.0, direction="min"), row("bb", 1.0, direction="min"), row("ccc", 1.0, direction="min")]
 
 
-def test_rivals_have_a_mask_and_one_group() -> None:
+def test_rivals_are_of_one_group() -> None:
     apart = [row("a", 0.9, group=1), row("bb", 0.8, group=2), row("ccc", 0.7, group=2)]
     assert [set(problem) for problem in problems([ACCURACY, apart])] == [{"a", "bb", "ccc"}, {"bb", "ccc"}]
     assert not list(problems([[row("a", 0.5, direction="none"), row("bb", 0.4, direction="none")]]))

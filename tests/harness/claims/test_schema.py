@@ -73,6 +73,16 @@ def test_reads_a_claim(load):
         (claim("value: 0.9", "{count: own_parameters, architecture: {use: mlp}, data: {kind: language}}"), "inputs"),
         (claim("order: better, tolerance: {value: 1, because: x}", ""), "'better' has no tolerance"),
         (claim("value: .nan"), "value"),
+        (claim("value: 0.9", "{formula: 1 + 1}"), "it measures a count"),
+        (claim("count: 2", "{formula: one +}"), "'one +' is no formula"),
+        (claim("count: 2", "{formula: oen + 1}"), "unknown claim with a number 'oen'. Did you mean 'one'?"),
+        (claim("count: 2", "{formula: __import__('os')}"), "may not stand in a formula"),
+        (claim("order: better, bound: at_most", ""), "a bound goes with value or count"),
+        (
+            claim("value: 0.9", CELLS.replace("}", ", size: {network: a, data: b, steps: c}}")),
+            "claim 'one' is measured at a size: say in its section",
+        ),
+        (claim("value: 0.9", CELLS.replace("}", ", size: {network: a, data: b}}")), "steps"),
     ],
 )
 def test_errors_say_where_and_what(load, claims, expected):
@@ -105,3 +115,19 @@ def test_folder_and_paper_names(tmp_path, load):
     assert list(choose(papers, [])) == list(choose(papers, ["paper"])) == ["paper"]
     with pytest.raises(UserError, match="Did you mean 'paper'"):
         choose(papers, ["papre"])
+
+
+def test_a_measurement_is_of_the_claims_size_unless_it_says_another(load):
+    size, other = "{network: wide, data: much, steps: many}", "{network: narrow, data: much, steps: many}"
+    sized = HEAD.replace("    protocol", f"    size: {size}\n    protocol")
+    measures = [CELLS, CELLS.replace("}", f", size: {size}}}"), CELLS.replace("}", f", size: {other}}}")]
+    section = load(claim("value: 0.9", ", ".join(measures)), sized)["paper"].sections[0]
+    measured = section.claims[0].measure
+    assert [section.at_its_size(m) for m in measured] == [True, True, False]
+    assert measured[2].size.instead_of(section.size) == "narrow instead of wide"
+    assert measured[1].size.instead_of(section.size) == ""
+
+
+def test_published_numbers_are_those_of_values_and_counts(load):
+    paper = load(claim("value: 0.9") + claim("order: better", "").replace("one", "two"))["paper"]
+    assert paper.published() == {"one": 0.9}

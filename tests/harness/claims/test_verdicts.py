@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.claims.verdicts import judge_count, judge_order, judge_value
+from harness.claims.verdicts import judge_count, judge_order, judge_value, remaining
 
 VALUES = [1.0, 2.0, 3.0]  # mean 2, s = 1; t(0.975, 2) = 4.302653
 
@@ -114,3 +114,67 @@ def test_power_with_little_noise():
     generator = np.random.default_rng(1)
     verdicts = [judge_value(generator.normal(1, 0.01, 5), generator.normal(1, 0.01), 0.1).verdict for _ in range(300)]
     assert verdicts.count("reproduced") > 290
+
+
+@pytest.mark.parametrize(
+    ("published", "tolerance", "text"),
+    # s = 1, so that 1.959964 + 0.05 = 2.01 remain; the mean is known to 4.302653 / sqrt(3) = 2.484
+    [
+        (2.0, 2.02, ""),
+        (2.0, 2.0, "no number of seeds would decide it: the published run's own noise leaves ± 2.01, and 2 is allowed"),
+        (2.0, 0.5, "no number of seeds would decide it"),  # at most 2.484, 2.51 is needed
+        (2.0, 0.4, "no number of seeds would reproduce it"),  # 2.41 is needed: it may be refuted
+        (3.0, 2.0, "no number of seeds would decide it"),  # 3.484 of 4.01
+        (3.6, 2.0, "no number of seeds would reproduce it"),  # 4.084 of 4.01
+    ],
+)
+def test_inconclusive_says_when_no_number_of_seeds_would_do(published, tolerance, text):
+    found = judge_value(VALUES, published, tolerance, rounding=0.1)
+    assert found.verdict == "inconclusive"
+    assert found.reason.startswith(text) and bool(found.reason) == bool(text)
+    assert found.undecidable == ("decide" in text)
+
+
+def test_what_remains_is_the_interval_of_very_many_seeds():
+    assert remaining(1.0, 0.1, runs=4) == pytest.approx(stats.norm.ppf(0.975) / 2 + 0.05)
+    many = np.random.default_rng(2).normal(0.0, 3.0, 200_000)
+    found = judge_value(many, 0.0, tolerance=1.0, rounding=0.1)
+    spread = float(np.std(many, ddof=1))
+    assert (found.high - found.low) / 2 == pytest.approx(remaining(spread, 0.1), rel=1e-4)
+    assert found.undecidable
+
+
+def test_undecidable_claims_stay_inconclusive_with_more_seeds():
+    """The published run is one draw of seeds that vary as ours; the tolerance is below its noise."""
+    generator = np.random.default_rng(3)
+    for _ in range(50):
+        published = generator.normal(0.0, 1.0)
+        few = judge_value(generator.normal(0.0, 1.0, 5), published, tolerance=0.2)
+        if few.undecidable:
+            more = judge_value(generator.normal(0.0, 1.0, 10_000), published, tolerance=0.2)
+            assert more.verdict != "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("published", "bound", "verdict"),
+    # 2 +- 4.968, tolerance 1: at least -1.97 and at most 5.97 hold, at least 7.97 and at most -3.97 do not
+    [
+        (-1.96, "at_least", "inconclusive"),
+        (-1.98, "at_least", "reproduced"),
+        (7.98, "at_least", "not reproduced"),
+        (5.98, "at_most", "reproduced"),
+        (5.96, "at_most", "inconclusive"),
+        (-3.98, "at_most", "not reproduced"),
+    ],
+)
+def test_bounds_of_values(published, bound, verdict):
+    assert judge_value(VALUES, published, 1.0, bound=bound).verdict == verdict
+
+
+def test_bounds_without_spread_and_of_counts():
+    assert judge_value([0.99] * 3, 0.9, 0.0, bound="at_least").verdict == "reproduced"
+    assert judge_value([0.99] * 3, 0.9, 0.0, bound="at_most").verdict == "inconclusive"
+    assert judge_count([930], 500, bound="at_most").verdict == "not reproduced"
+    assert judge_count([354], 500, bound="at_most").verdict == "reproduced"
+    assert judge_count([354], 500, bound="at_least").verdict == "not reproduced"
+    assert judge_count([500.4], 500, rounding=1, bound="at_most").verdict == "reproduced"

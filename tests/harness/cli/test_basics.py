@@ -220,6 +220,19 @@ def test_plugins_lists_what_there_is(harness, plugin):
     ]
 
 
+def test_plugins_fit_into_the_terminal(harness, plugin, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    code, out, _ = harness("plugins", "--plugin", plugin)
+    assert code == 0 and {"architectures", "methods", "benchmarks"} <= set(out.splitlines())
+    assert re.search(r"^  thing +some data", out, re.MULTILINE)
+    monkeypatch.delenv("HARNESS_PLUGINS", raising=False)
+    for name in ("genome", "gpt2", "lm_eval", None):
+        _, out, _ = harness("plugins", *([name] if name else []))
+        assert max(map(len, out.splitlines())) <= 60, name
+    _, out, _ = harness("plugins", "thing", "--plugin", plugin)
+    assert "  rate: float, > 0, <= 1, default 0.5\n      how fast, in steps." in out
+
+
 def test_plugins_as_json_and_with_a_failure(harness, plugin, tmp_path, monkeypatch):
     info = tmp_path / "broken-1.0.dist-info"
     info.mkdir()

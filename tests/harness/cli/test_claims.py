@@ -24,6 +24,7 @@ sections:
     where: table 1
     protocol: One run of [a](http://example.org).
     traps: ["<img src=x>"]
+    size: {network: wide, data: much, steps: many}
     tolerance: {value: 0.1, because: a point}
     needs: {gpu_hours: 2, estimate: a guess}
     claims:
@@ -35,6 +36,12 @@ sections:
                           metric: accuracy}]
       - {id: alone, quantity: accuracy, value: 0.5, measure: [{<<: *cells, method: lone}]}
       - {id: open, quantity: accuracy, value: 0.7, measure: [{<<: *cells, method: other}]}
+      - id: toy
+        quantity: accuracy
+        value: 0.8123
+        measure: [{<<: *cells, size: {network: narrow, data: much, steps: many}, differs: [half the rate]}]
+      - {id: third, quantity: a third of it, count: 0.3, rounding: 0.1, measure: [{formula: made / 3}]}
+      - {id: half, quantity: half of it, count: 0.3, rounding: 0.1, measure: [{formula: made / 2}]}
 """
 
 
@@ -71,7 +78,34 @@ def test_table_and_page(folders):
     assert all(len(line) <= 80 for line in lines)
     page = (folders / "results/CLAIMS.md").read_text()
     assert "| made " in page and "small/main.mlp.digits.grown.s0 s1 s2" in page.replace("\\", "")
+    assert "At another size" not in page and "Cells of made: small/" in page
     assert "one seed: no interval" in page and "not run: needs 2 GPU-hours" in page
+
+
+def test_the_answer_comes_first_and_is_what_the_table_counts(folders):
+    stdout = " ".join(invoke(folders).stdout.partition("A <script>")[0].split())
+    assert stdout == (
+        "Of 6 claims 2 are reproduced: 1 by runs (made), 1 by the paper's own numbers. "
+        "1 is not reproduced: 1 by the paper's own numbers (half). "
+        "1 is inconclusive. "
+        "1 is not run at that size, only at a smaller one, which says nothing about them. "
+        "1 is not run at all. What was not run takes at most 2 GPU-hours."
+    )
+    page = (folders / "results/CLAIMS.md").read_text()
+    first, table = page.index("Of 6 claims"), page.index("| verdict")
+    assert first < table < page.index("## Not reproduced") < page.index("## A ")
+
+
+def test_what_is_of_another_size_stands_apart(folders):
+    invoke(folders)
+    page = (folders / "results/CLAIMS.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| toy ")]
+    beside, apart = rows
+    assert "0.8123" in beside and "not run at that size: needs 2 GPU-hours" in beside and "0.81 " not in beside
+    assert "0.8100" in apart and "0.8123" not in apart and "reproduced" not in apart
+    assert "[small](small/leaderboard.md)" in page and "narrow instead of wide" in page
+    assert page.index(beside) < page.index("Run at another size only") < page.index(apart)
+    assert "Differs besides (toy): half the rate." in page
 
 
 def test_page_is_escaped_and_its_links_lead_somewhere(folders):
@@ -92,7 +126,9 @@ def test_same_bytes_twice(folders):
 
 def test_formats_agree(folders):
     rows = json.loads(invoke(folders, "--format", "json").stdout)
-    assert [row["claim"] for row in rows] == ["made", "alone", "open"] and tuple(rows[0]) == KEYS
+    assert [row["claim"] for row in rows] == ["made", "alone", "open", "toy", "third", "half"] and tuple(
+        rows[0]
+    ) == KEYS
     assert rows[0]["measured"] == pytest.approx(0.81) and rows[0]["n"] == 3 and rows[0]["unit"] == "fraction"
     assert rows[1]["ci_low"] is None and rows[1]["verdict"] == "inconclusive"
     assert rows[2]["gpu_hours"] == 2 and rows[2]["measured"] is None
@@ -102,7 +138,14 @@ def test_formats_agree(folders):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "ids"), [("reproduced", ["made"]), ("not-run", ["open"]), ("not-reproduced", []), ("differs", [])]
+    ("verdict", "ids"),
+    [
+        ("reproduced", ["made", "third"]),
+        ("not-run", ["open"]),
+        ("other-size", ["toy"]),
+        ("not-reproduced", ["half"]),
+        ("differs", []),
+    ],
 )
 def test_filter_changes_what_is_printed_only(folders, verdict, ids):
     rows = json.loads(invoke(folders, "--verdict", verdict, "--format", "json").stdout)
@@ -120,7 +163,7 @@ def test_named_papers_write_nothing(folders):
 def test_no_results_at_all(folders):
     shutil.rmtree(folders / "results")
     rows = json.loads(invoke(folders, "--format", "json").stdout)
-    assert {row["verdict"] for row in rows} == {"not run"}
+    assert {row["verdict"] for row in rows if row["n"] == 0} == {"not run"}
 
 
 def test_torch_is_imported_only_where_a_network_is_built(folders):

@@ -21,7 +21,7 @@ from result_files import write_plan, write_record
 from rich.console import Console
 
 from harness.cli.progress_display import Bar, Standing, spark, stage_line
-from harness.cli.watch import command
+from harness.cli.watch import _plain, command
 from harness.core.phases import Finetune, Prune
 from harness.errors import UserError
 from harness.executors.base import Job
@@ -288,3 +288,15 @@ def test_speed_is_counted_from_where_it_was_first_heard_of():
     rate = progress.row()["rate"]
     assert 10 / taken <= rate <= 10 / 0.1
     assert progress.row()["left"] == pytest.approx(90 / rate)
+
+
+def test_plain_lines_fit_into_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    standing = Standing([Bar("cells", 4, 1, 1, 50.0)], [ROW], [], "small")
+    monkeypatch.setenv("COLUMNS", "80")
+    _plain(Console(highlight=False), standing)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80 and lines[2].startswith("  net magnitude 0.5") and lines[3].startswith("    ")
+    assert "validation accuracy 0.8750" in " ".join(lines)
+    monkeypatch.delenv("COLUMNS")
+    _plain(Console(highlight=False), standing)
+    assert len(capsys.readouterr().out.splitlines()) == 3, "whole lines where nobody says how wide they may be"

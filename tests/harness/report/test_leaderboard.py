@@ -2,15 +2,17 @@ import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from result_files import write_plan, write_record
 from rich.console import Console
+from scipy import optimize, special, stats
 
 from harness.analysis.comparison import selected
 from harness.analysis.frame import load
 from harness.errors import UserError
-from harness.report.comparisons import comparison
 from harness.report.leaderboard import terminal_tables, write_leaderboards
+from harness.report.score_table import score_table
 from harness.report.tables import NONE, Column, Table, decimals, escape, latex, markdown, print_table
 from harness.results.store import ResultStore
 
@@ -81,21 +83,20 @@ def test_suite_page(store):
     page, overview = write_leaderboards(store)
     assert page == store.root / "small" / "leaderboard.md" and overview == store.root / "LEADERBOARD.md"
     text = page.read_text()
-    (dense,) = lines(page, "baseline")
-    assert re.search(
-        rf"\|\s+{NONE} \| dense\s+\| {NONE} / 1.0000 / 1.0000\s+\| 0.9100 ± 0.0248", dense
-    )  # 4.302653 * 0.01 / sqrt(3)
-    assert "0.983" in dense and "50,000 / 50,000" in dense
-    assert dense.endswith("| 0 1 2   |") and "cells/" not in page.read_text()
+    dense = lines(page, "| dense ")[0]
+    assert re.search(rf"\|\s+{NONE} \| dense\s+\| 0.910 ± 0.025 +\| {NONE}", dense)
+    assert "0.983" in dense and "50,000 / 50,000" in dense and "cells/" not in text
     magnitude = lines(page, "magnitude")[0]
-    assert re.search(r"\|\s+1 \| \*\*magnitude\*\*\s+\| 0.100 / 0.1000 / 0.1000 \| \*\*0.8150 ± 0.0373\*\*", magnitude)
-    assert "-0.0950 (-0.1074 to -0.0826), p 0.002" in magnitude  # 0.9 x 0.0050 / sqrt(3); Holm: times 2
+    # Half of the t interval of the logits of (k + 1/2) / 101, k = 80, 81.5, 83, taken back: 0.0372.
+    assert re.search(r"\|\s+1 \| \*\*magnitude\*\*\s+\| \*\*0.815 ± 0.037\*\*", magnitude)
+    assert "-0.095 ± 0.007" in magnitude and "|    0.1000 |" in magnitude
     random = lines(page, "random")[0]
     assert re.search(r"\|\s+2 \| random", random)
     rigl = lines(page, "rigl")[0]
-    assert re.search(rf"\|\s+{NONE} \| rigl\s+\| 0.100 / 0.1000 / 0.1000 \| 0.8500  ", rigl)
-    assert "one seed: no interval, no test, no rank" in text
-    assert "10 steps, 32,000 examples" in rigl
+    assert re.search(rf"\|\s+{NONE} \| rigl\s+\| 0.850  ", rigl)
+    assert "- At 0.1000, dense (0.910) beats magnitude (0.815) and random (0.720)." in text
+    assert "one seed have no interval over seeds, no test, no rank" in text
+    assert "Every row: 10 steps, 32,000 examples." in text
     assert "accuracy (fraction): higher is better. Protocol: test\\|split." in text
     assert "scope maskable" in text
     assert "harness run suites/small.yaml" in text and "torch 2.6.0" in text and "abc123" in text
@@ -162,7 +163,7 @@ def test_without_baseline_and_without_results(store):
     for seed in range(3):
         store.file("small", "cells", f"dense-1.0-{seed}").path.unlink()
     page = write_leaderboards(store)[0]
-    assert "there are no differences" in page.read_text()
+    assert "there are no differences to one" in page.read_text()
     assert "minus" not in lines(page, "rank")[0]
     with pytest.raises(UserError, match="Did you mean 'small'"):
         write_leaderboards(store, ["smal"])
@@ -181,7 +182,7 @@ def test_terminal_tables_fit(store, width):
     terminal_tables(store, "small", console)
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= width
-    assert "magnitude" in text and "0.8150 ± 0.0373" in text
+    assert "magnitude" in text and "0.815 ± 0.037" in text
     assert ("Not shown for lack of width" in text) == (width < 200)
     assert "\x1b" not in text
 
@@ -249,9 +250,16 @@ def test_noise_power_and_cost(store):
             store, "dense", seed, 0.90, metrics={"accuracy": {"value": 0.9, **metric}}, spent={**spent, "seconds": 90.0}
         )
     page = write_leaderboards(store)[0]
-    noise, cost = (re.split(r"\s*\|\s*", line.strip("| ")) for line in lines(page, " random ")[-2:])
-    # Differences -0.20, -0.17, -0.11: mean -0.16, deviation 0.045826; noncentral t: 3.264044 deviations for n = 3.
-    assert noise[2:] == ["3", "0.0458", "0.0200", "-0.1600", "0.1496", "3"]
+    questions, others, noise, cost = (re.split(r"\s*\|\s*", line.strip("| ")) for line in lines(page, "random ")[-4:])
+    del others
+    random, dense = (special.logit((np.array(k) + 0.5) / 101) for k in ([70, 73, 79], [90, 90, 90]))
+    error = (random - dense).std(ddof=1) / 3**0.5
+    critical = stats.t.ppf(1 - 0.05 / 4, 2)  # the family has two tests: magnitude's is the other
+    noncentrality = optimize.brentq(lambda x: stats.nct.sf(critical, 2, x) - 0.8, 0, 50)
+    low, high = (special.expit(x) * 101 / 100 for x in (dense[0] - noncentrality * error, dense[0]))
+    reach = high - low
+    assert questions[7] == f"{reach:.4f}"
+    assert noise[2:5] == ["3", "0.0458", "0.0200"]
     assert cost[2:] == ["9.00e+09", "3.00e+09", "1.00e+06", "2.50e+05", "4.00", "2 min 0 s", "3 MiB"]
     # Times of runs beside others are no speed: 90 s against 120 s appears as no ratio anywhere.
     assert "0.75" not in page.read_text()
@@ -319,7 +327,7 @@ def test_a_table_says_when_versions_or_devices_are_mixed(tmp_path, trained, told
         write(store, "random", seed, 0.7, trained_by=trained if seed else [made()])
         write(store, "magnitude", seed, 0.8)  # of before: only the test's environment is known
     write_leaderboards(store)
-    compared = comparison([row for table in selected(load(store)[0]) for row in table])
+    (compared,) = [score_table(table) for table in selected(load(store)[0])]
     for text in ((tmp_path / "small" / "leaderboard.md").read_text(), "\n".join(compared.notes)):
         if told is None:
             assert "not all made with the same versions" not in text

@@ -192,6 +192,30 @@ experiments:
     assert found["use"].controls == {"reinit": "continued"} and pairs(found["use"]) == ["continued against reinit"]
 
 
+def test_the_curve_of_a_matched_method_is_the_same_one_over_densities_of_its_own(suite):
+    """Not one that trains otherwise, has other options, or one density only; counts per layer are another method."""
+    text = (
+        HEAD
+        + """
+  m: {use: magnitude, density: {match: connectome}, recovery_steps: 7, training: {steps: 3}}
+  per_layer: {use: random, density: {match: connectome, by: per_layer}}
+  other_steps: {use: magnitude, density: [0.1, 0.02], recovery_steps: 8, training: {steps: 3}}
+  other_training: {use: magnitude, density: [0.1, 0.02], recovery_steps: 7}
+  single: {use: magnitude, density: 0.1, recovery_steps: 7, training: {steps: 3}}
+"""
+    )
+    assert only(suite(text)).curves == {"matched": "random"}
+    curve = "  curve: {use: magnitude, density: [0.1, 0.02], recovery_steps: 7, training: {steps: 3}}\n"
+    assert only(suite(text + curve)).curves == {"matched": "random", "m": "curve"}
+
+
+def test_what_keeps_everything_is_dense_and_meets_every_density(suite):
+    text = (
+        HEAD + "  all: {use: magnitude, density: 1.0}\nquestions: [magnitude against all at 0.02, random against all]\n"
+    )
+    assert pairs(only(suite(text))) == ["magnitude against all at 0.02", "random against all"]
+
+
 # --- in the plan ---------------------------------------------------------------------------------
 
 

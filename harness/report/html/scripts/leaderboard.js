@@ -81,6 +81,7 @@ const boardPanel = (board) => {
   state.draw = () => {
     if (!state.drawn) {
       state.drawn = true;
+      body.append(make("ul", { class: "answer" }, board.answer.map((sentence) => make("li", {}, sentence))));
       body.append(scroll, rest, make("ul", { class: "notes" }, board.notes.map((note) =>
         make("li", { class: note.startsWith("WARNING") ? "note-warning" : null }, note))));
       if (board.figures.length) {

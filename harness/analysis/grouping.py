@@ -1,0 +1,97 @@
+"""Which rows of a table may be set against each other: equal density, or equal parameters, at equal training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from harness.analysis.comparison_row import ComparisonRow
+
+TOLERANCE = 0.05
+"""Relative: how near densities, or numbers of parameters, must be to count as equal."""
+BUDGET_TOLERANCE = 0.01
+"""Relative: the same for what training has cost."""
+BUDGET = ("examples", "tokens", "flops")
+
+
+def group(table: Sequence[ComparisonRow]) -> None:
+    """Set ``group`` and ``rival`` of the rows of a table, which are sorted by scope and falling density.
+
+    Rows of one group are within 5 % of its highest mask density, seed by seed, and within 1 % in examples, tokens and
+    dense-equivalent FLOPs. A smaller network without a mask joins those that have as many parameters left, whatever
+    its operations. Rivals are the rows of a group that can be ranked: masked or smaller, of one density over seeds.
+    """
+    whole = max((row.parameters or 0.0 for row in table), default=0.0)
+    small = [row for row in table if _smaller(row, whole)]
+    count, firsts = 0, list[ComparisonRow]()  # a row of each group of the density at hand
+    for row in table:
+        if row in small:
+            continue
+        if not firsts or not _near(row, firsts[0]):
+            firsts = []
+        first = next((first for first in firsts if equal_densities(first, row) and equal_budgets(first, row)), None)
+        if first is None:
+            row.group, count = count, count + 1
+            firsts.append(row)
+        else:
+            row.group = first.group
+        row.rival = row.density_mask < 1 and not row.mixed
+    for row in small:
+        equal = [other for other in table if other.rival and _as_large(row, other) and _as_long(row, other)]
+        row.rival = bool(equal)
+        if equal:
+            row.group = min(equal, key=lambda other: (abs(_left(other) - _left(row)), other.id)).group
+        else:
+            row.group, count = count, count + 1
+
+
+def equal_budgets(one: ComparisonRow, other: ComparisonRow) -> bool:
+    """Whether the training of both has cost the same, within 1 %, in examples, tokens and dense-equivalent FLOPs."""
+    pairs = zip(one.take(*BUDGET), other.take(*BUDGET), strict=True)
+    return all(close(mine, others, BUDGET_TOLERANCE) for mine, others in pairs)
+
+
+def equal_densities(one: ComparisonRow, other: ComparisonRow) -> bool:
+    """Whether both have the same density in every seed that both have, within 5 %."""
+    both = np.isfinite(one.densities) & np.isfinite(other.densities)
+    if not both.any():  # nothing in common: as far as their spans tell
+        return close(one.density_low, other.density_low) and close(one.density_high, other.density_high)
+    mine, others = one.densities[both], other.densities[both]
+    return bool((np.abs(mine - others) <= TOLERANCE * np.maximum(mine, others)).all())
+
+
+def close(one: float | None, other: float | None, tolerance: float = TOLERANCE) -> bool:
+    """Whether two numbers are equal but for a relative tolerance; two unknown ones are."""
+    return one == other if one is None or other is None else math.isclose(one, other, rel_tol=tolerance)
+
+
+def mixed(densities: Iterable[float]) -> bool:
+    """Whether densities over seeds are too far apart for a mean of their scores."""
+    found = list(densities)
+    return bool(max(found) - min(found) > TOLERANCE * max(found))
+
+
+def _smaller(row: ComparisonRow, whole: float) -> bool:
+    sized = row.asked is not None or row.match != ""
+    return row.density_mask == 1 and sized and row.parameters is not None and row.parameters < whole
+
+
+def _left(row: ComparisonRow) -> float:
+    """Parameters that are not zero."""
+    return math.nan if row.parameters is None else row.parameters * (row.density_total or math.nan)
+
+
+def _as_large(row: ComparisonRow, other: ComparisonRow) -> bool:
+    return close(_left(row), _left(other))
+
+
+def _as_long(row: ComparisonRow, other: ComparisonRow) -> bool:
+    pairs = zip(row.take("examples", "tokens"), other.take("examples", "tokens"), strict=True)
+    return all(close(mine, others, BUDGET_TOLERANCE) for mine, others in pairs)
+
+
+def _near(row: ComparisonRow, first: ComparisonRow) -> bool:
+    same = row.density_scope == first.density_scope
+    return bool(same and row.density_mask >= (1 - TOLERANCE) * first.density_mask)

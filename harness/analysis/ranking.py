@@ -1,0 +1,48 @@
+"""Which ranks the data allows, within each group of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from harness.analysis import ranks
+from harness.analysis.comparison_row import ComparisonRow
+from harness.analysis.estimates import pairwise
+from harness.analysis.result_row import asked
+from harness.results.store import LeftOut
+
+
+def rank(table: Sequence[ComparisonRow], left: Iterable[LeftOut] = ()) -> None:
+    """Set ``rank`` and ``rank_worst`` of the rows of one table, and ``failed``: seeds without result, with reasons.
+
+    The true rank of a row within its group lies between them, with at least 95 % confidence in all ranges of the group.
+    See :func:`harness.analysis.ranks.wins`.
+
+    None where there is nothing to rank: a metric that does not judge, one seed only, no rival (see
+    :func:`harness.analysis.grouping.group`), or seeds that have failed (the mean is then over the survivors).
+    """
+    failed: dict[tuple[str, ...], dict[int, str]] = {}
+    for item in left:
+        if item.of and item.seed is not None:
+            failed.setdefault(item.of, {})[item.seed] = item.reason
+    for row in table:
+        identity = row.take("suite", "experiment", "architecture", "benchmark", "method")
+        row.failed = failed.get((*identity, asked(row.asked)), {})
+        row.rank = row.rank_worst = None
+    for _, group in groupby(table, key=lambda row: row.group):
+        rivals = [row for row in group if row.n > 1 and row.rival and not row.failed]
+        if len(rivals) < 2 or rivals[0].direction == "none":
+            continue
+        best, worst = ranks.rank_ranges(better(rivals))
+        for row, first, last in zip(rivals, best.tolist(), worst.tolist(), strict=True):
+            row.rank, row.rank_worst = first, last
+
+
+def better(rivals: Sequence[ComparisonRow]) -> ranks.Flags:
+    """(rows, rows): whether row j is better than row i; see :func:`harness.analysis.ranks.wins`."""
+    differences, p = pairwise(rivals)
+    sign = 1.0 if rivals[0].direction == "max" else -1.0
+    broken, n = (np.array(counts) for counts in zip(*((len(row.broken), row.n) for row in rivals), strict=True))
+    return ranks.wins(sign * differences, p, broken, n)

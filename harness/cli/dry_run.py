@@ -1,0 +1,113 @@
+"""What ``harness run --dry-run`` shows: the plan as a table that fits into a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from rich.console import Console
+
+from harness.executors.job_batches import Batch
+from harness.executors.plan_rows import PlanRow, plan_rows
+from harness.executors.planning import Plan
+from harness.formatting import duration
+from harness.report.tables import NONE, Column, Table, print_table
+
+_NAME = 20
+"""Characters of a label that are shown."""
+
+
+def show_rows(console: Console, plan: Plan, seconds: Mapping[str, float]) -> None:
+    """One table for each network of an experiment: methods at densities; ``seconds`` as in :func:`plan_rows`."""
+    for _, rows in groupby(plan_rows(plan, seconds), key=lambda row: (row.experiment, row.architecture)):
+        print_table(_table(list(rows)), console, console.width)
+    if plan.selected:
+        console.print("shared: stages that other rows need too, of all that a row needs")
+        console.print("time: of one worker, for what is to run; what rows share counts in the first\n")
+
+
+def _table(rows: Sequence[PlanRow]) -> Table:
+    """What is the same in all rows stands in the title."""
+    benchmarks = list(dict.fromkeys(name for row in rows for name in row.benchmarks))
+    first = rows[0]
+    on = _cut(benchmarks[0]) if len(benchmarks) == 1 else f"{len(benchmarks)} benchmarks"
+    title = f"{_cut(first.experiment)}: {_cut(first.architecture)} on {on}"
+    if first.trained_on not in benchmarks or len(benchmarks) > 1:
+        trained = list(dict.fromkeys(row.trained_on for row in rows))
+        title += f", trained on {_cut(trained[0])}" if len(trained) == 1 else ""
+    columns = [
+        (Column("method"), [_cut(row.method) for row in rows]),
+        (Column("density", right=True), [_density(row) for row in rows]),
+        (Column("seeds", 2, right=True), [str(row.seeds) for row in rows]),
+        (Column("steps", right=True), [_steps(*row.steps) for row in rows]),
+        (Column("shared", 3, right=True), [f"{row.shared} of {row.stages}" for row in rows]),
+        (Column("finished", right=True), [f"{row.finished} of {row.cells}" for row in rows]),
+        (Column("time", 1, right=True), [_time(row.seconds) for row in rows]),
+    ]
+    cells = [list(row) for row in zip(*(texts for _, texts in columns), strict=True)]
+    return Table(title, [column for column, _ in columns], cells)
+
+
+def _cut(name: str) -> str:
+    """A label without its middle, because ends tell labels apart."""
+    tail = _NAME // 2 - 1
+    return name if len(name) <= _NAME else f"{name[: _NAME - 1 - tail]}\N{HORIZONTAL ELLIPSIS}{name[-tail:]}"
+
+
+def _density(row: PlanRow) -> str:
+    """``0.1``, ``0.005 to 0.2 (5)``, ``as METHOD`` where only a match tells, or a dash."""
+    found = row.densities
+    if len(found) > 1:
+        return f"{min(found):g} to {max(found):g} ({len(found)})"
+    if found:
+        return f"{found[0]:g}"
+    return f"as {_cut(row.as_method)}" if row.as_method else NONE
+
+
+def _time(seconds: float) -> str:
+    """As :func:`duration` has it, in at most ten characters."""
+    if seconds > 999 * 86400:
+        return f"{seconds / 86400 / 365.25:,.0f} years"
+    return duration(seconds) if seconds else NONE
+
+
+def _steps(least: int, most: int) -> str:
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+
+
+def show_batches(console: Console, batches: Sequence[Batch]) -> None:
+    """The SLURM jobs that would be handed in, those that ask for the same in one line, and what they add up to."""
+    groups: dict[str, list[Batch]] = {}
+    if not batches:
+        return
+    for batch in batches:
+        groups.setdefault(batch.request.model_dump_json(), []).append(batch)
+    rows = []
+    hours = limit = 0.0
+    for some in groups.values():
+        request = some[0].request
+        nodes = request.nodes or 1
+        row = [
+            f"{len(some)}",
+            f"{sum(bool(batch.after) for batch in some)}",
+            f"{sum(len(batch.jobs) for batch in some)}",
+            request.partition or "(default)",
+            f"{nodes}",
+            f"{request.gpus_per_node or 0}",
+            f"{request.processes}",
+            str(request.mem or "(default)"),
+            duration(60 * request.minutes),
+            _time(max(batch.seconds for batch in some)),
+        ]
+        rows.append(row)
+        hours += nodes * sum(batch.seconds for batch in some) / 3600
+        limit += nodes * len(some) * request.minutes / 60
+    names = {"jobs": 0, "waiting": 0, "stages": 0, "partition": 0, "nodes": 3, "GPUs": 0, "processes": 2, "mem": 4}
+    columns = [Column(name, drop, name not in ("partition", "mem")) for name, drop in names.items()]
+    columns += [Column("time limit", 0, True), Column("expected", 1, True)]
+    notes = [
+        "waiting: jobs that wait for others; stages: with evaluations; GPUs: of a node",
+        "expected: about how long the longest job takes",
+        f"node-hours: about {hours:,.2f} expected, {limit:,.0f} asked for as time limits",
+    ]
+    print_table(Table("SLURM jobs", columns, rows, notes), console, console.width)

@@ -1,0 +1,151 @@
+"""The answer of a table in words: never more than its statistics support."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+from harness.analysis.comparison_row import ComparisonRow
+from harness.analysis.contrast import Contrast
+from harness.analysis.density_equivalent import DensityEquivalent
+from harness.analysis.statistics import CONFIDENCE
+from harness.formatting import listed
+from harness.report.tables import NONE, decimals, fraction
+
+Rows = Mapping[int, ComparisonRow]
+
+
+def answers(table: Sequence[ComparisonRow]) -> list[str]:
+    """Sentences about the rows of one table; at least one.
+
+    Density by density from the highest: what is better than what, what cannot be told apart and what so many seeds
+    could have shown. Then networks that do not work, and how many weights controls would need.
+    """
+    rows = {row.id: row for row in table}
+    contrasts = sorted(
+        (contrast for row in table for contrast in row.contrasts), key=lambda contrast: _place(contrast, rows)
+    )
+    if contrasts and all(contrast.n == 1 for contrast in contrasts):
+        return [f"Nothing is tested: one seed tells nothing of others. {_differences(contrasts, rows)}"]
+    found: list[str] = []
+    for _, group in groupby(contrasts, key=lambda contrast: _place(contrast, rows)):
+        found += _of_density(list(group), rows)
+    found += _broken(table)
+    found += _factors(table)
+    return found or ["Nothing is compared here: no row has a control with a seed in common."]
+
+
+def _differences(contrasts: Sequence[Contrast], rows: Rows) -> str:
+    widest = max(contrasts, key=lambda contrast: abs(contrast.difference))
+    places = decimals([rows[widest.row].mean])
+    text = f"{widest.difference:+.{places}f}, {widest.method} at {fraction(rows[widest.row].density_mask)}"
+    return f"The largest difference is {text} less {widest.control}."
+
+
+def winner(contrast: Contrast, rows: Rows) -> ComparisonRow | None:
+    """The row that is better, surely; None where nothing is claimed."""
+    row, other = rows[contrast.row], rows[contrast.other]
+    if row.direction == "none":
+        return None
+    if contrast.broken:
+        lost = [len(one.broken) == one.n for one in (row, other)]
+        return None if all(lost) else other if lost[0] else row
+    if contrast.disputed or contrast.p_adjusted is None or contrast.p_adjusted >= 1 - CONFIDENCE:
+        return None
+    better, worse = (row, other) if (contrast.difference > 0) == (row.direction == "max") else (other, row)
+    return better if len(better.broken) / better.n <= len(worse.broken) / worse.n else None
+
+
+def broken(row: ComparisonRow) -> str:
+    """``cut 2/5``: how many seeds tell nothing of their input, and why; "" if none."""
+    reasons = sorted(set(row.broken.values()))
+    return f"{' or '.join(reasons)} {len(row.broken)}/{row.n}" if reasons else ""
+
+
+def _place(contrast: Contrast, rows: Rows) -> tuple[int, str]:
+    row = rows[contrast.row]
+    return row.group, contrast.control if row.mask_mean is not None else ""
+
+
+def _of_density(contrasts: Sequence[Contrast], rows: Rows) -> Iterator[str]:
+    where = _where(contrasts[0], rows)
+    better: dict[int, list[ComparisonRow]] = {}
+    undecided: list[Contrast] = []
+    for contrast in contrasts:
+        found = winner(contrast, rows)
+        if found is None:
+            undecided.append(contrast)
+        else:
+            better.setdefault(found.id, []).append(rows[contrast.row + contrast.other - found.id])
+    for first, worse in better.items():
+        yield f"{where}, {_named(rows[first])} beats {listed([_named(row) for row in worse])}."
+    tested = [c for c in undecided if c.p is not None and not c.disputed]
+    if tested:
+        yield f"{where}, not told apart: {_apart(tested)}{_power(tested)}."
+    if disputed := [c for c in undecided if c.disputed]:
+        yield f"{where}, nothing is claimed where the sign depends on the scale: {_apart(disputed)}."
+    untested = [c for c in undecided if c.p is None and not c.disputed and not c.broken]
+    if untested:
+        why = "one seed tells nothing of others" if untested[0].n == 1 else "the difference is the same in every seed"
+        yield f"{where}, not tested, because {why}: {_apart(untested)}."
+
+
+def _apart(contrasts: Sequence[Contrast]) -> str:
+    """``genome from random and shuffle; magnitude from random``."""
+    by_method: dict[str, list[str]] = {}
+    for c in contrasts:
+        by_method.setdefault(c.method, []).append(c.control)
+    by_controls: dict[tuple[str, ...], list[str]] = {}
+    for method, controls in by_method.items():
+        by_controls.setdefault(tuple(dict.fromkeys(controls)), []).append(method)
+    return "; ".join(f"{listed(methods)} from {listed(controls)}" for controls, methods in by_controls.items())
+
+
+def _power(contrasts: Sequence[Contrast]) -> str:
+    shown = [c.detectable for c in contrasts if c.detectable is not None]
+    if not shown:
+        return ""
+    seeds = sorted({c.n for c in contrasts})
+    some = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return f"; {some} seeds could have shown {max(shown):.2g}"
+
+
+def _where(contrast: Contrast, rows: Rows) -> str:
+    row = rows[contrast.row]
+    if row.mask_mean is not None:
+        return f"With the mean mask of {row.method} ({fraction(row.mask_mean, 3)})"
+    if row.mixed:
+        owner = row.match.split(",")[0] or row.method
+        return f"At the densities of {owner} ({fraction(row.density_low)}{NONE}{fraction(row.density_high)})"
+    return "Unmasked" if row.density_mask == 1 and row.asked is None else f"At {fraction(row.density_mask)}"
+
+
+def _named(row: ComparisonRow) -> str:
+    """``random (0.948)``, ``genome (0.100, cut 5/5)``."""
+    parts = [] if row.mixed else [f"{row.mean:.{max(0, decimals([row.mean]) - 1)}f}"]
+    if row.broken:
+        parts.append(broken(row))
+    return f"{row.method} ({', '.join(parts)})" if parts else row.method
+
+
+def _broken(table: Sequence[ComparisonRow]) -> Iterator[str]:
+    dead = [f"{row.method} at {fraction(row.density_mask)} ({broken(row)})" for row in table if row.broken]
+    if dead:
+        yield (
+            f"Networks that do not work: {listed(dead)} of the seeds give the same output for every input. A row of "
+            "such seeds alone loses to all others, and has no order among its like."
+        )
+
+
+def _factors(table: Sequence[ComparisonRow]) -> Iterator[str]:
+    for row in table:
+        for control, found in row.factors.items():
+            yield f"{control} needs {_times(found)} the weights of {row.method} to reach its score."
+
+
+def _times(found: DensityEquivalent) -> str:
+    if found.mean is None:
+        bounds = ", ".join(str(factor) for factor in sorted(found.factors, key=lambda factor: factor.value))
+        return f"(seed by seed) {bounds} times"
+    between = f" ({found.low:.2g} to {found.high:.2g})" if found.low is not None else ""
+    return f"{found.mean:.2g}{between} times"
