@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness.analysis.per_example import PerExample
 from harness.analysis.result_row import ResultRow, as_frame, asked, rows_of
 from harness.errors import UserError, unknown_name
 from harness.formatting import not_finite
@@ -63,7 +64,9 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
                 left += _beyond(record, suite, store.file(suite, "cells", record.cell).path)
                 compared = plan.comparisons.get(record.experiment) if plan else None
                 for row in rows_of(record, suite, baselines.get(record.experiment) or DEFAULT_BASELINE):
-                    rows.append(replace(row, comparisons=compared))
+                    file = record.examples
+                    kept = PerExample(store, suite, record.cell, row.metric, file) if file else None
+                    rows.append(replace(row, comparisons=compared, per_example=kept))
                 labels[record.cell] = _label(record)
                 if record.density.match is not None:
                     matches[suite, record.cell] = record.density.match

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
+from harness.analysis.crossed import influence
 from harness.analysis.statistics import Array
+from harness.results.record_parts import ExampleFile
+from harness.results.store import LeftOut, ResultStore
 
 
 @dataclass(frozen=True, slots=True)
 class PerExample:
-    """Where one metric's results of one cell are; equal places are equal."""
+    """Where one metric's results of one cell are."""
 
-    store: Any
+    store: ResultStore = field(compare=False)
     suite: str
     cell: str
     metric: str
+    file: ExampleFile
 
     def influences(self) -> Array | None:
-        """(examples,): what each adds to the score; None where they cannot be read."""
-        return _read(self)
+        """(units,): what each adds to the score, see :func:`~harness.analysis.crossed.influence`.
+
+        None where the file is damaged or lost, or the metric is not made of units: intervals are then over seeds.
+        """
+        return _influences(self)
 
 
-@lru_cache(maxsize=4096)
-def _read(place: PerExample) -> Array | None:
-    return None
+@lru_cache(maxsize=2048)
+def _influences(place: PerExample) -> Array | None:
+    found = place.store.examples(place.suite, place.cell, place.file)
+    if isinstance(found, LeftOut) or place.metric not in found:
+        return None
+    examples = found[place.metric]
+    each: Array = influence(examples.values[None], 1.0 if examples.sizes is None else examples.sizes[None])[0]
+    return each * examples.value if examples.transform.startswith("exp_") else each

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from harness.claims.findings import find
 from harness.claims.loading import load_papers
-from harness.claims.measuring import Measuring
 from harness.report.claims_page import claims_page
 from harness.report.leaderboard import write_leaderboards
 from harness.results.archive import SUFFIX
@@ -56,7 +55,7 @@ def recomputed(store: ResultStore, claims: Path, suites: Path, folder: Path) -> 
                 (folder / suite / name).symlink_to(data.resolve())
     if (store.root / "CLAIMS.md").is_file():
         papers = load_papers(claims, suites)
-        write_text(folder / "CLAIMS.md", claims_page(papers, find(papers, Measuring(again))))
+        write_text(folder / "CLAIMS.md", claims_page(papers, find(papers, again)))
     write_leaderboards(again)
     found = {suite: Recomputed() for suite in ("", *store.suites())}
     for name in sorted({*_pages(folder, folder), *_pages(folder, store.root)}):

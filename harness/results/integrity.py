@@ -106,7 +106,7 @@ def _samples(store: ResultStore, record: CellRecord, found: Integrity) -> str | 
 
 def _examples(store: ResultStore, record: CellRecord, found: Integrity) -> str | None:
     """What does not agree with the scores; numbers are rounded, see :mod:`harness.results.example_file`."""
-    examples = store.examples(record.suite, record)
+    examples = store.examples(record.suite, record.cell, record.examples)
     if isinstance(examples, LeftOut):
         return f"{examples.reason} ({examples.path})"
     found.examples += bool(examples)

@@ -176,19 +176,19 @@ class ResultStore:
         digest = hashlib.sha256(content).hexdigest()
         return ExampleFile(file=path.name, rows=len(first), unit_of_examples=first.unit, sha256=digest)
 
-    def examples(self, suite: str, record: CellRecord) -> Mapping[str, Examples] | LeftOut:
-        """Metric of the test split -> what it is made of; none in older records; or why that cannot be read.
+    def examples(self, suite: str, cell: str, named: ExampleFile | None) -> Mapping[str, Examples] | LeftOut:
+        """Metric of the test split -> what it is made of, from the file that a record has ``named``, or why not.
 
         Whoever gets the latter still has the record: only intervals over test examples cannot be had.
         """
-        if record.examples is None:
+        if named is None:
             return {}
         from harness.results import example_file  # late: reading records takes no numpy
 
-        file = self.file(suite, "examples", record.cell)
+        file = self.file(suite, "examples", cell)
         try:
             content = example_file.unpacked(file.read())
-            if hashlib.sha256(content).hexdigest() != record.examples.sha256:
+            if hashlib.sha256(content).hexdigest() != named.sha256:
                 raise CorruptFile("its content is not the one of the record")
             return example_file.read(content)
         except OSError as error:

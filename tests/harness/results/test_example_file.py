@@ -124,14 +124,14 @@ def test_a_record_names_its_file(store: ResultStore) -> None:
     assert (record.examples.rows, record.examples.unit_of_examples) == (3, "example")
     content = (store.root / "s" / "examples" / record.examples.file).read_bytes()
     assert hashlib.sha256(unpacked(content)).hexdigest() == record.examples.sha256
-    found = store.examples("s", record)
+    found = store.examples("s", record.cell, record.examples)
     assert not isinstance(found, LeftOut) and list(found) == ["accuracy", "loss"]
     assert found["accuracy"].value == 2 / 3
 
 
 def test_a_record_without_examples_has_none(store: ResultStore) -> None:
     record = filed(store, {})
-    assert record.examples is None and store.examples("s", record) == {}
+    assert record.examples is None and store.examples("s", record.cell, record.examples) == {}
     assert not (store.root / "s" / "examples").exists()
 
 
@@ -142,9 +142,9 @@ def test_a_damaged_or_lost_file_costs_the_examples_and_not_the_cell(store: Resul
     messages = {}
     for damage, content in {"cut": whole[:-9], "other": compressed(packed({"a": Examples(LOSSES)}))}.items():
         path.write_bytes(content)
-        messages[damage] = store.examples("s", record)
+        messages[damage] = store.examples("s", record.cell, record.examples)
     path.unlink()
-    messages["lost"] = store.examples("s", record)
+    messages["lost"] = store.examples("s", record.cell, record.examples)
     for damage, text in {"cut": "unpacked", "other": "not the one of the record", "lost": "No such file"}.items():
         left = messages[damage]
         assert isinstance(left, LeftOut) and left.path == path and text in left.reason
@@ -157,10 +157,10 @@ def test_examples_are_packed_and_come_back_byte_for_byte(store: ResultStore) -> 
     done = packing.pack(store, "s")
     assert [file.name for file in done.files] == ["examples.zip", "records.jsonl.gz"]
     assert not path.parent.exists()
-    found = store.examples("s", record)
+    found = store.examples("s", record.cell, record.examples)
     assert not isinstance(found, LeftOut) and found["loss"].value == pytest.approx(LOSSES[:3].mean(), rel=1e-3)
     (store.root / "s" / "archive" / "examples.zip").write_bytes(b"damaged")
-    assert isinstance(store.examples("s", record), LeftOut)
+    assert isinstance(store.examples("s", record.cell, record.examples), LeftOut)
     assert isinstance(store.record("s", record.cell), CellRecord)
 
 
@@ -184,7 +184,7 @@ def test_the_documents_code_reads_the_same(store: ResultStore) -> None:
     }
     record = filed(store, made)
     found = scope["results_by_example"](store.file("s", "examples", record.cell).path)
-    expected = store.examples("s", record)
+    expected = store.examples("s", record.cell, record.examples)
     assert not isinstance(expected, LeftOut)
     for metric, examples in expected.items():
         assert np.array_equal(found[metric]["values"], examples.values)
