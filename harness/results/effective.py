@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DRAWS = 8
 """Draws of weights and inputs at most; fewer where one more could find nothing new."""
+REFUSALS = ("Double", "double", "float64", "out of memory", "allocate memory")
+"""What torch's errors say where an operation has no such numbers, or no room for them."""
 EXAMPLES = 2
 """Examples of one draw; each, of language each token, has its own pattern of active units."""
 
@@ -59,12 +61,12 @@ def effective(module: nn.Module, spec: DataSpec, kept: Mapping[str, Tensor], mor
         more: further parameters of which to tell.
 
     Raises:
-        Unsupported: if the network cannot compute in float64.
+        Unsupported: if the network cannot compute in float64, or there is no memory for it.
     """
     try:
         return _drawn(copy.deepcopy(module).double().eval(), spec, kept, {*kept, *more})
     except (RuntimeError, TypeError) as error:
-        if any(word in str(error) for word in ("Double", "double", "float64")):
+        if any(word in str(error) for word in REFUSALS):
             raise Unsupported(f"{type(module).__name__} cannot compute in float64: {error}") from error
         raise
 

@@ -7,13 +7,14 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import isclose
 
 from harness.errors import CorruptFile
 from harness.results import mask_pictures
 from harness.results.archive import SUFFIX
 from harness.results.cell_record import CellRecord
 from harness.results.record_parts import ConnectionCounts
-from harness.results.store import OBSOLETE, ResultStore
+from harness.results.store import OBSOLETE, LeftOut, ResultStore
 
 
 @dataclass(slots=True)
@@ -21,7 +22,7 @@ class Integrity:
     """What was looked at.
 
     Attributes:
-        records, curves, masks, samples: files that were read, loose and packed.
+        records, curves, masks, samples, examples: files that were read, loose and packed.
         missing: planned cells that have no record.
         absent: records whose samples are not here; nothing is wrong with them.
         problems: what is damaged or does not agree, a sentence each.
@@ -31,6 +32,7 @@ class Integrity:
     curves: int = 0
     masks: int = 0
     samples: int = 0
+    examples: int = 0
     missing: int = 0
     absent: int = 0
     problems: list[str] = field(default_factory=list)
@@ -49,6 +51,7 @@ def integrity(store: ResultStore, suite: str) -> Integrity:
                 _curves(store, record, found),
                 _samples(store, record, found),
                 _masks(store, record, found),
+                _examples(store, record, found),
             ):
                 if problem:
                     found.problems.append(f"{record.cell}: {problem}")
@@ -98,6 +101,22 @@ def _samples(store: ResultStore, record: CellRecord, found: Integrity) -> str | 
         return f"samples in {file.where} have another SHA-256 than its record says"
     if (count := rows.count(b"\n")) != record.samples.rows:
         return f"{count} samples in {file.where}, and its record says {record.samples.rows}"
+    return None
+
+
+def _examples(store: ResultStore, record: CellRecord, found: Integrity) -> str | None:
+    """What does not agree with the scores; numbers are rounded, see :mod:`harness.results.example_file`."""
+    examples = store.examples(record.suite, record.cell, record.examples)
+    if isinstance(examples, LeftOut):
+        return f"{examples.reason} ({examples.path})"
+    found.examples += bool(examples)
+    for metric, made in examples.items():
+        value = record.metrics[metric].value if metric in record.metrics else None
+        weight = len(made) if made.sizes is None else made.sizes.sum()
+        if value is None or not isclose(
+            made.value, value, rel_tol=2e-3, abs_tol=1e-3 * abs(made.values).sum() / weight
+        ):
+            return f"its {metric} is {value}, and {made.value:.6g} by its examples"
     return None
 
 

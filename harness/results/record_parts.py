@@ -193,7 +193,8 @@ class Connectivity(RecordPart):
     effective: WholeNumber | None = Field(
         None,
         description="weights in scope by which the outputs have a gradient that is not zero, in float64, in one of 8 "
-        "draws of all weights and inputs under the mask; null if the network cannot compute in float64 or is too large",
+        "draws of all weights and inputs under the mask, without biases; null if the network cannot compute in "
+        "float64, or is too large for it",
     )
     size: WholeNumber = Field(description="weights in scope")
     dead_units: DeadUnits | None = Field(None, description="null if the architecture names no units, or not known")

@@ -102,6 +102,15 @@ class Text(LanguageBenchmark[TextOptions]):
         """The tokenizer's end of text; bytes have none."""
         return tokenizer(self.options.tokenizer).end
 
+    def documents(self, split: str) -> NDArray[np.int64] | None:
+        """Bytes have no end of text: there it is the files that tell."""
+        documents, options = _documents(self.root, _signature(self.root)), self.options
+        if options.tokenizer != "bytes" or len(documents) == 1:
+            return super().documents(split)
+        parts = (options.validation_fraction, options.test_fraction)
+        lengths = [len(content) for digest, content in documents if share(digest, *parts) == split]
+        return np.repeat(np.arange(len(lengths)), lengths)
+
     def fingerprint(self) -> str:
         """SHA-256 of the content, of a tokenizer's file too, whatever the files are called and wherever they are."""
         content = b"".join(digest for digest, _ in _documents(self.root, _signature(self.root)))

@@ -171,6 +171,17 @@ def test_tokens_and_bits_per_byte(tmp_path: Path) -> None:
     assert "gpt2" in benchmark.protocol
 
 
+def test_documents_of_bytes_are_files(folder: Path, tmp_path: Path) -> None:
+    """Each ends in its only line end."""
+    benchmark = text(folder, validation_fraction=0.3, test_fraction=0.2)
+    for split, content in parts(benchmark).items():
+        documents = benchmark.documents(split)
+        assert documents is not None and len(documents) == len(content)
+        assert documents.tolist() == [content[:i].count(b"\n") for i in range(len(content))]
+    (tmp_path / "one.txt").write_text("a single document")
+    assert text(tmp_path / "one.txt").documents("test") is None
+
+
 @pytest.mark.usefixtures("gpt2")
 def test_documents_are_divided_by_end_of_text(folder: Path) -> None:
     tokens = text(folder, tokenizer="gpt2").splits()["train"].tolist()

@@ -266,6 +266,15 @@ def test_a_network_that_insists_on_single_precision_is_not_known() -> None:
         effective(Single(), POINTS, {})
 
 
+def test_a_network_that_finds_no_memory_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(module_under_test, "_drawn", full)
+    with pytest.raises(Unsupported, match="out of memory"):
+        effective(perceptron(), POINTS, {})
+
+
 def test_errors_of_the_network_are_not_hidden() -> None:
     class Wrong(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from result_files import write_plan, write_record, write_series
 
 from harness.core.connections import Band, Connection
+from harness.core.examples import Examples
 from harness.core.masks import Masks
 from harness.results import mask_pictures
 from harness.results.integrity import integrity
@@ -125,3 +127,18 @@ def test_one_changed_byte_of_an_archive(store: ResultStore, name: str) -> None:
     problems = integrity(ResultStore(store.root), "small").problems
     assert problems and any("damaged" in text or "cannot be read" in text for text in problems), problems
     assert len(set(problems)) == len(problems)
+
+
+def test_examples_are_compared_with_the_scores(store: ResultStore) -> None:
+    def problems(values: list[float], accuracy: float) -> list[str]:
+        entry = store.write_examples("small", CELL, {"accuracy": Examples(np.array(values))})
+        record = store.read("small", CELL)
+        assert record is not None and entry is not None
+        metrics = {"accuracy": record.metrics["accuracy"].model_copy(update={"value": accuracy})}
+        store.write(record.model_copy(update={"examples": entry, "metrics": metrics}))
+        return integrity(store, "small").problems
+
+    assert problems([1.0, 0.0], 0.5) == [] and integrity(store, "small").examples == 1
+    assert "its accuracy is 0.25, and 0.5 by its examples" in problems([1.0, 0.0], 0.25)[0]
+    store.file("small", "examples", CELL).path.unlink()
+    assert "results by example cannot be read" in integrity(store, "small").problems[0]
