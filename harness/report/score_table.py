@@ -35,13 +35,17 @@ def score_table(rows: Sequence[ComparisonRow], title: str = "") -> Table:
     made: list[Made] = [
         (Column("rank", 3, True), ranks),
         (Column("method", strong=True), lambda row: row.method),
-        (Column(first.metric, strong=True), lambda row: score(row, places)),
     ]
+    names = [(row.method, row.match) for row in rows]
+    several = len(set(names)) < len(names)  # then a row's density says which it is
+    dense = (Column("density", 0 if several else 4, True), density)
+    made += [dense] if several else []
+    made.append((Column(first.metric, strong=True), lambda row: score(row, places)))
     if against:
         name = f"minus {only}" if only else "minus control"
         made.append((Column(name, 1), lambda row: minus_control(row, places, named=only is None)))
         made.append((Column("p", 2, True), tested))
-    made.append((Column("density", 4, True), density))
+    made += [] if several else [dense]
     if any(row.mask_mean is not None for row in rows):
         made.append((Column("mean mask", 5, True), lambda row: fraction(row.mask_mean)))
     if baseline and only != baseline:
