@@ -53,12 +53,15 @@ def averaged(frame: pd.DataFrame) -> list[ComparisonRow]:
     spans = pd.DataFrame({"density_low": mask.min(), "density_high": mask.max(), "stderr": noise})
     constants = groups[[*_CONSTANT, "baseline"]].first()
     seeds, column = np.unique(frame["seed"].to_numpy(), return_inverse=True)
-    values, densities = (_by_seed(frame[name], index, column, len(constants)) for name in ("value", "density_mask"))
+    values, densities, mask_means = (
+        _by_seed(frame[name], index, column, len(constants)) for name in ("value", "density_mask", "mask_mean")
+    )
     found = [
         ComparisonRow(
             id=i,
             values=values[i],
             densities=densities[i],
+            mask_means=mask_means[i],
             seeds=seeds[np.isfinite(values[i])].tolist(),
             n=int(np.isfinite(values[i]).sum()),
             mean=math.nan,

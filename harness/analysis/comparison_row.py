@@ -73,7 +73,8 @@ class ComparisonRow:
             for a mean of scores: ``mean`` then only sorts, and there is no interval.
         mask_mean: mean value of the soft masks that it was tested with; density is 1 then.
         values: (seeds of all rows,), nan where a seed is missing; ``seeds`` are its own, ``n`` counts them, ``cells``
-            are their names in the same order. ``densities`` and ``sample`` are of the same seeds as ``values``.
+            are their names in the same order. ``densities``, ``mask_means`` and ``sample`` are of the same seeds as
+            ``values``.
         mean: of seeds on ``scale``, taken back; so are the ends of the interval, which is over ``over``.
             ``fixed_low`` and ``fixed_high`` are those for this very test set, over seeds alone.
         std: over seeds. ``stderr`` is the standard error of one seed's score over the test examples.
@@ -86,7 +87,7 @@ class ComparisonRow:
             It is tested only where it is a question.
         speedup_theoretical: of inference, dense over sparse FLOPs: no time is measured.
         group: counts the table's densities from high to low, and training budgets within them; ``rival`` says whether
-            the row can be ranked within it.
+            the row can be ranked within it. ``small`` is a smaller network without a mask.
         rank, rank_worst: the range of ranks within the group that the data allows.
         failed: seeds without a result, with the reason.
         made_with: versions and devices of its cells.
@@ -129,6 +130,7 @@ class ComparisonRow:
     cells: list[str] = field(default_factory=list)
     values: Array = field(default_factory=lambda: np.zeros(0))
     densities: Array = field(default_factory=lambda: np.zeros(0))
+    mask_means: Array = field(default_factory=lambda: np.zeros(0))
     sample: list[PerExample | None] = field(default_factory=list)
     n_examples: float | None = None
     effective: float | None = None
@@ -158,6 +160,7 @@ class ComparisonRow:
     speedup_theoretical: float | None = None
     group: int = 0
     rival: bool = False
+    small: bool = False
     rank: int | None = None
     rank_worst: int | None = None
     failed: Mapping[int, str] = field(default_factory=dict)
@@ -165,6 +168,11 @@ class ComparisonRow:
     def take(self, *names: str) -> tuple[Any, ...]:
         """The values of some attributes."""
         return tuple(getattr(self, name) for name in names)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is masked in it: neither hard, nor softly, nor by being smaller."""
+        return self.density_mask == 1 and self.mask_mean is None and not self.small
 
     @property
     def contrast(self) -> Contrast | None:

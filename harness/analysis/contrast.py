@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 
 from harness.analysis.power import SeedsFor
 
@@ -15,7 +16,6 @@ class Contrast:
 
     Attributes:
         row, other: numbers of the two rows; ``method`` and ``control`` are their labels.
-        density: tested mask density of both, None where it differs between seeds or between the two.
         name: what the suite calls the question; "" where it does not.
         asked: whether the suite asks; else it is a default.
         n: seeds that both have.
@@ -25,6 +25,7 @@ class Contrast:
         over: what the interval and the test are over: ``seeds``, or ``seeds and examples``.
         disputed: on the metric itself the sign is another one than on the scale of the test: nothing is claimed.
         broken: every seed of one of them tells nothing of its input: that decides, and no test.
+        std, examples, examples_freedom: on the scale, what the test is made of; see :mod:`harness.analysis.power`.
         detectable: the smallest true difference that a test at the family's strictest level finds in 80 % of cases.
         needed: seeds that would find the suite's ``smallest`` difference so.
     """
@@ -33,7 +34,6 @@ class Contrast:
     other: int
     method: str
     control: str
-    density: float | None = None
     name: str = ""
     asked: bool = False
     n: int
@@ -48,6 +48,9 @@ class Contrast:
     over: str = "seeds"
     disputed: bool = False
     broken: bool = False
+    std: float = nan
+    examples: float = nan
+    examples_freedom: float = nan
     detectable: float | None = None
     smallest: float | None = None
     needed: SeedsFor | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -10,13 +10,15 @@ from harness.analysis.averages import number
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.contrast import Contrast
 from harness.analysis.density_equivalent import DensityEquivalent, density_equivalent, density_factor
-from harness.analysis.estimates import detectable, difference, needed, scores
-from harness.analysis.grouping import close, equal_budgets, equal_densities
+from harness.analysis.estimates import PairedDifference, detectable, differences, needed, scores
+from harness.analysis.grouping import close, comparable, equal_budgets
 from harness.analysis.statistics import holm
 from harness.suites.question import Question
 
 BASELINE_TOLERANCE = 0.1
 """Relative: how near the density of a masked baseline must be."""
+Pair = tuple[ComparisonRow, ComparisonRow]
+Fits = Callable[[ComparisonRow, ComparisonRow], bool]
 
 
 def pair(table: Sequence[ComparisonRow], baseline: str | None = None) -> None:
@@ -26,18 +28,25 @@ def pair(table: Sequence[ComparisonRow], baseline: str | None = None) -> None:
         table: the rows of one table.
         baseline: label to compare with, which is then what every row is asked about; default: the suite's own.
     """
+    against: list[Pair] = []
     for row in table:
         own = baseline or row.baseline
         other = _reference(row, [candidate for candidate in table if candidate.method == own])
-        usable = other is not None and not (row.mixed and other is not row) and _common(row, other) > 0
-        row.reference = other.id if other is not None and usable else None
-        row.baseline = own if usable else None
-        if usable and other is not None and other is not row:
-            found = difference(row, other)
-            row.difference, row.difference_ci_low, row.difference_ci_high = found.difference, found.low, found.high
-    for question, row, other, asked in _asked(table, baseline):
-        if _common(row, other):
-            row.contrasts.append(_contrast(question, row, other, asked))
+        row.reference, row.baseline = (None, None) if other is None else (other.id, own)
+        if other is not None and other is not row:
+            against.append((row, other))
+    known = None if baseline else table[0].comparisons
+    questions: list[tuple[Question | None, Pair]] = [(None, one) for one in against]
+    if known is not None and known.questions:
+        questions = list(_asked(table, known.questions))
+    pairs = [*against, *(one for _, one in questions)]
+    found = dict(zip(pairs, differences(pairs), strict=True))
+    for row, other in against:
+        that = found[row, other]
+        row.difference, row.difference_ci_low, row.difference_ci_high = that.difference, that.low, that.high
+    for question, (row, other) in questions:
+        asked = question is not None and known is not None and known.asked
+        row.contrasts.append(_contrast(question, row, other, asked, found[row, other]))
 
 
 def factors(row: ComparisonRow, table: Sequence[ComparisonRow]) -> dict[str, DensityEquivalent]:
@@ -49,7 +58,8 @@ def factors(row: ComparisonRow, table: Sequence[ComparisonRow]) -> dict[str, Den
         return {}
     curves: dict[str, list[ComparisonRow]] = {}
     for other in table:
-        if other.asked is not None and other.density_mask < 1 and equal_budgets(row, other):
+        same = other.density_scope == row.density_scope and equal_budgets(row, other)
+        if same and other.asked is not None and other.density_low > 0 and other.density_mask < 1:
             curves.setdefault(other.method, []).append(other)
     found = {}
     mine = scores(row)
@@ -73,57 +83,54 @@ def adjust(table: Iterable[ComparisonRow]) -> None:
     for row in table:
         row.contrasts = [contrast for contrast in row.contrasts if contrast.other in rows]
     contrasts = [contrast for row in table for contrast in row.contrasts]
-    raw = np.array([np.nan if contrast.p is None else contrast.p for contrast in contrasts])
+    raw = np.array([np.nan if contrast.p is None else contrast.p for contrast in contrasts], np.float64)
     family = int(np.isfinite(raw).sum())
-    for contrast, p in zip(contrasts, holm(raw), strict=True):
-        row, other = rows[contrast.row], rows[contrast.other]
+    others = [rows[contrast.other] for contrast in contrasts]
+    reach = detectable(contrasts, others, family)
+    for contrast, other, p, smallest in zip(contrasts, others, holm(raw).tolist(), reach, strict=True):
+        tested = contrast.p is not None
         contrast.p_adjusted, contrast.family = number(p), family
-        contrast.detectable = contrast.needed = None
-        if contrast.p is not None:
-            contrast.detectable = detectable(row, other, family)
-            if contrast.smallest is not None:
-                contrast.needed = needed(row, other, contrast.smallest, family)
+        contrast.detectable = smallest if tested else None
+        contrast.needed = needed(contrast, other, family) if tested else None
 
 
-def _asked(
-    table: Sequence[ComparisonRow], baseline: str | None
-) -> Iterator[tuple[Question | None, ComparisonRow, ComparisonRow, bool]]:
-    """(question, the method's row, the control's, whether the suite asks) of one table."""
-    known = table[0].comparisons
-    if baseline is not None or known is None or not known.questions:
-        for row in table:
-            other = next((other for other in table if other.id == row.reference), None)
-            if other is not None and other is not row:
-                yield None, row, other, False
-        return
-    for question in known.questions:
-        for row in table:
-            if row.method == question.method and _at(row, question.density):
-                other = _control(row, question, table)
-                if other is not None:
-                    yield question, row, other, known.asked
+def _asked(table: Sequence[ComparisonRow], questions: Sequence[Question]) -> Iterator[tuple[Question | None, Pair]]:
+    """Each question with the rows that answer it, (method, control); no two rows twice.
+
+    Every row of the method has its nearest control. Where the method is a whole network, every row of the control has.
+    """
+    seen: set[frozenset[int]] = set()
+    for question in questions:
+        mine, others = (
+            [row for row in table if row.method == label and _at(row, question.density)]
+            for label in (question.method, question.control)
+        )
+        swapped = all(row.whole for row in mine)
+        here, there = (others, mine) if swapped else (mine, others)
+        for one in here:
+            nearest = _nearest(one, there)
+            if nearest is not None and frozenset((one.id, nearest.id)) not in seen:
+                seen.add(frozenset((one.id, nearest.id)))
+                yield question, (nearest, one) if swapped else (one, nearest)
 
 
 def _at(row: ComparisonRow, density: float | None) -> bool:
     return density is None or row.asked is None or close(row.asked, density, 1e-9)
 
 
-def _control(row: ComparisonRow, question: Question, table: Sequence[ComparisonRow]) -> ComparisonRow | None:
-    """The control's row for a row: of its density, seed by seed; else without a mask, or one that is matched to it."""
-    candidates = [other for other in table if other.method == question.control and _at(other, question.density)]
-    candidates.sort(key=lambda other: (not equal_budgets(row, other), other.id))
-    for fits in (
-        lambda other: other.group == row.group or (row.density_mask < 1 and equal_densities(row, other)),
-        lambda other: other.density_mask == 1 and not row.mixed,
-        lambda other: row.mask_mean is not None and other.match.split(",")[0].split(" ")[0] == row.method,
-    ):
-        if (found := next(filter(fits, candidates), None)) is not None:
-            return found
-    return None
+def _nearest(row: ComparisonRow, candidates: Iterable[ComparisonRow], fits: Fits = comparable) -> ComparisonRow | None:
+    """The one to compare a row with, if any: of equal budget, matched or asked for alike, of the nearest density."""
+
+    def distance(other: ComparisonRow) -> tuple[bool, bool, float, int]:
+        alike = (other.match, other.asked) == (row.match, row.asked)
+        return not equal_budgets(other, row), not alike, abs(other.density_mask - row.density_mask), other.id
+
+    return min((one for one in candidates if fits(row, one) and _meet(row, one)), key=distance, default=None)
 
 
-def _contrast(question: Question | None, row: ComparisonRow, other: ComparisonRow, asked: bool) -> Contrast:
-    found = difference(row, other)
+def _contrast(
+    question: Question | None, row: ComparisonRow, other: ComparisonRow, asked: bool, found: PairedDifference
+) -> Contrast:
     broken = any(len(one.broken) == one.n for one in (row, other))
     smallest = row.comparisons.smallest_difference.get(row.benchmark) if row.comparisons and row.primary else None
     return Contrast(
@@ -131,7 +138,6 @@ def _contrast(question: Question | None, row: ComparisonRow, other: ComparisonRo
         other=other.id,
         method=row.method,
         control=other.method,
-        density=row.density_mask if not row.mixed and equal_densities(row, other) else None,
         name=(question.name if question else None) or "",
         asked=asked,
         n=found.n,
@@ -144,26 +150,28 @@ def _contrast(question: Question | None, row: ComparisonRow, other: ComparisonRo
         over=found.over,
         disputed=found.disputed,
         broken=broken,
+        std=found.std,
+        examples=found.examples,
+        examples_freedom=found.examples_freedom,
         smallest=smallest,
     )
 
 
-def _common(row: ComparisonRow, other: ComparisonRow | None) -> int:
-    """Seeds that both have."""
-    return 0 if other is None else int((np.isfinite(row.values) & np.isfinite(other.values)).sum())
+def _meet(row: ComparisonRow, other: ComparisonRow) -> bool:
+    """Whether they have a seed in common."""
+    return bool((np.isfinite(row.values) & np.isfinite(other.values)).any())
 
 
 def _reference(row: ComparisonRow, candidates: Sequence[ComparisonRow]) -> ComparisonRow | None:
-    """The baseline row to compare with: an unmasked one always, a sparse one only at the row's own density."""
-    usable = [
-        c
-        for c in candidates
-        if c.density_mask == 1
-        or (c.density_scope == row.density_scope and close(c.density_mask, row.density_mask, BASELINE_TOLERANCE))
-    ]
+    """The baseline row to compare with, itself if it is one; a masked one may be 10 % off in density."""
+    if row in candidates:
+        return row
+    usable = [other for other in candidates if other.whole or not row.whole]
+    return _nearest(row, usable) or _nearest(row, usable, _near)
 
-    def distance(candidate: ComparisonRow) -> tuple[bool, bool, float]:
-        same = (candidate.match, candidate.asked) == (row.match, row.asked)
-        return not equal_budgets(candidate, row), not same, abs(candidate.density_mask - row.density_mask)
 
-    return row if row in candidates else min(usable, key=distance, default=None)
+def _near(row: ComparisonRow, other: ComparisonRow) -> bool:
+    if row.mixed or other.mixed or max(row.density_mask, other.density_mask) == 1:
+        return False
+    same = row.density_scope == other.density_scope
+    return same and close(other.density_mask, row.density_mask, BASELINE_TOLERANCE)

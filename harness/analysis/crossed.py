@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -67,9 +68,8 @@ class Estimate(NamedTuple):
     @property
     def over(self) -> list[str]:
         """What each interval is over: ``seeds and examples``, ``seeds``, ``examples`` (one seed) or nothing."""
-        known = zip(np.isfinite(self.seeds).ravel(), np.isfinite(self.examples).ravel(), strict=True)
-        names = ("seeds", "examples")
-        return [" and ".join(name for name, there in zip(names, row, strict=True) if there) for row in known]
+        known = zip(np.isfinite(self.seeds).tolist(), np.isfinite(self.examples).tolist(), strict=True)
+        return [" and ".join(compress(("seeds", "examples"), there)) for there in known]
 
 
 def influence(sums: Array, sizes: Array | float = 1.0) -> Array:
@@ -112,13 +112,15 @@ def examples_part(influences: Array) -> ExamplesPart:
     return ExamplesPart(net / (seeds * examples), max(freedom, 1.0), interaction / (seeds * examples))
 
 
-def estimate(scores: Array, parts: Sequence[ExamplesPart | None] | None = None, rounding: float = 0.0) -> Estimate:
+def estimate(
+    scores: Array, parts: Sequence[ExamplesPart | None] | None = None, rounding: Array | float = 0.0
+) -> Estimate:
     """The mean over seeds of each row, with an interval over seeds and test examples.
 
     Args:
         scores: (rows, seeds) on the scale, or differences of such; nan where a seed is missing.
         parts: of each row, from :func:`examples_part` over the same seeds; None where examples are not known.
-        rounding: standard deviations up to this are none.
+        rounding: of all rows or of each; standard deviations up to this are none.
 
     The variance is ``std^2 / n`` plus the examples' part. Seeds of equal scores are no proof that seeds do not matter:
     their part is then the interaction's. Degrees of freedom f combine those of the parts, f_i, by the parts' shares w
@@ -160,8 +162,8 @@ def combined_freedom(variances: Array, freedoms: Array) -> Array:
 def difference(scores: Array, reference: Array, parts: Sequence[ExamplesPart | None] | None = None) -> Estimate:
     """``scores - reference``, both (rows, seeds) on the scale, paired by seed; see :func:`estimate`."""
     sizes = np.abs(np.stack([scores, reference]))
-    largest = float(np.max(sizes, where=np.isfinite(sizes), initial=0.0))
-    return estimate(scores - reference, parts, 8 * float(np.finfo(np.float64).eps) * largest)
+    largest = np.max(sizes, axis=(0, 2), where=np.isfinite(sizes), initial=0.0)
+    return estimate(scores - reference, parts, 8 * np.finfo(np.float64).eps * largest)
 
 
 def sign_depends(raw: Array, scaled: Array) -> NDArray[np.bool_]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.analysis import crossed, power
 from harness.analysis.comparison_row import ComparisonRow
+from harness.analysis.contrast import Contrast
 from harness.analysis.ranks import Flags
+from harness.analysis.scales import ScoreScale
 from harness.analysis.statistics import Array, summarise
 
 
@@ -17,6 +21,8 @@ class PairedDifference(NamedTuple):
     """One row minus another in the metric's unit, with 95 % intervals; None where a number cannot be had.
 
     Attributes:
+        difference: nan without a seed in common.
+        disputed: see :func:`harness.analysis.crossed.sign_depends`.
         std, examples, examples_freedom: on the scale, what the test is made of.
     """
 
@@ -36,82 +42,104 @@ class PairedDifference(NamedTuple):
 
 def estimated(rows: Sequence[ComparisonRow]) -> None:
     """Set means, intervals and spreads of rows; of one whose seeds have different densities only where it sorts."""
-    if not rows:
-        return
-    scaled = np.stack([scores(row) for row in rows])
-    parts = [_examples(row) for row in rows]
-    found = crossed.estimate(scaled, parts)
-    alone = crossed.estimate(scaled)
-    spread = summarise(np.stack([row.values for row in rows])).std
-    for i, row in enumerate(rows):
-        row.mean = float(row.scale.back(found.centre[i], row.n_examples))
-        row.std = _number(spread[i])
-        row.over = found.over[i] or "seeds"
-        if not row.mixed and row.n > 1:
-            row.ci_low, row.ci_high = _ends(row, found.low[i], found.high[i])
-            row.fixed_low, row.fixed_high = _ends(row, alone.low[i], alone.high[i])
+    by_scale: dict[ScoreScale, list[ComparisonRow]] = {}
+    for row in rows:
+        by_scale.setdefault(row.scale, []).append(row)
+    for scale, alike in by_scale.items():
+        n, scaled = _on_scale(alike, scale)
+        found = crossed.estimate(scaled, [_examples(row) for row in alike])
+        alone = crossed.estimate(scaled)
+        ends = [scale.back(end, n).tolist() for end in (found.low, found.high, alone.low, alone.high)]
+        spread = summarise(np.stack([row.values for row in alike])).std.tolist()
+        columns = zip(alike, scale.back(found.centre, n).tolist(), found.over, spread, *ends, strict=True)
+        for row, mean, over, std, *interval in columns:
+            row.mean, row.over = mean, over or "seeds"
+            if not row.mixed and row.n > 1:
+                row.std = _number(std)
+                row.ci_low, row.ci_high, row.fixed_low, row.fixed_high = map(_number, interval)
 
 
-def difference(row: ComparisonRow, other: ComparisonRow) -> PairedDifference:
-    """``row`` minus ``other``, paired by seed and, where both have the same ones, by test example."""
-    mine, others = scores(row), scores(other)
-    both = np.isfinite(mine) & np.isfinite(others)
-    part = _common_examples(row, other, both)
-    found = crossed.difference(mine[None], others[None], [part])
-    alone = crossed.difference(mine[None], others[None])
-    start = float(others[both].mean())
-
-    def taken_back(value: float) -> float | None:
-        return _number(row.scale.shift(start, value, row.n_examples)) if np.isfinite(value) else None
-
-    raw = (row.values - other.values)[None]
-    several = int(found.n[0]) > 1
-    return PairedDifference(
-        n=int(found.n[0]),
-        difference=float(row.scale.shift(start, found.centre[0], row.n_examples)),
-        low=taken_back(found.low[0]) if several else None,
-        high=taken_back(found.high[0]) if several else None,
-        fixed_low=taken_back(alone.low[0]) if several else None,
-        fixed_high=taken_back(alone.high[0]) if several else None,
-        p=_number(found.p[0]) if several else None,
-        over=found.over[0] or "seeds",
-        disputed=bool(crossed.sign_depends(raw, (mine - others)[None])[0]),
-        std=float(np.sqrt(found.seeds[0] * found.n[0])),
-        examples=np.nan if part is None else part.variance,
-        examples_freedom=power.MANY if part is None else part.freedom,
+def differences(pairs: Sequence[tuple[ComparisonRow, ComparisonRow]]) -> list[PairedDifference]:
+    """The first row of each pair minus the second, all of one table: paired by seed, and by test example where both
+    have the same ones.
+    """
+    if not pairs:
+        return []
+    rows, others = zip(*pairs, strict=True)
+    scale = rows[0].scale
+    n, mine = _on_scale(rows, scale)
+    _, theirs = _on_scale(others, scale)
+    both = np.isfinite(mine) & np.isfinite(theirs)
+    parts = [_common_examples(*pair, common) for pair, common in zip(pairs, both, strict=True)]
+    alone = crossed.difference(mine, theirs)
+    found = crossed.difference(mine, theirs, parts) if any(part is not None for part in parts) else alone
+    start = summarise(np.where(both, theirs, np.nan)).mean
+    several = found.n > 1
+    raw = np.stack([row.values - other.values for row, other in pairs])
+    disputed, over = crossed.sign_depends(raw, mine - theirs), found.over
+    std = np.sqrt(found.seeds * found.n)
+    change = scale.shift(start, found.centre, n)
+    low, high, fixed_low, fixed_high = (
+        np.where(several, scale.shift(start, end, n), np.nan) for end in (found.low, found.high, alone.low, alone.high)
     )
+    return [
+        PairedDifference(
+            n=int(found.n[i]),
+            difference=float(change[i]),
+            low=_number(low[i]),
+            high=_number(high[i]),
+            fixed_low=_number(fixed_low[i]),
+            fixed_high=_number(fixed_high[i]),
+            p=_number(found.p[i]) if several[i] else None,
+            over=over[i] or "seeds",
+            disputed=bool(disputed[i]),
+            std=float(std[i]),
+            examples=np.nan if part is None else part.variance,
+            examples_freedom=power.MANY if part is None else part.freedom,
+        )
+        for i, part in enumerate(parts)
+    ]
 
 
-def detectable(row: ComparisonRow, other: ComparisonRow, tests: int) -> float | None:
-    """The smallest true difference to ``other``, in the metric's unit, that one of ``tests`` tests finds in 80 %."""
-    found = difference(row, other)
-    reach = float(power.detectable(found.std, found.n, tests, found.examples, found.examples_freedom))
-    if not np.isfinite(reach) or reach == 0:
+def detectable(contrasts: Sequence[Contrast], others: Sequence[ComparisonRow], tests: int) -> list[float | None]:
+    """The smallest true differences to other rows, in the metric's unit, that ``tests`` tests find in 80 % of cases.
+
+    Of the two signs the larger one; None without any spread.
+    """
+    if not contrasts:
+        return []
+    columns = np.array([(c.std, c.n, c.examples, c.examples_freedom) for c in contrasts], np.float64).T
+    std, seeds, examples, freedom = columns
+    reach = power.detectable(std, seeds, tests, examples, freedom)
+    scale = others[0].scale
+    n = _sizes(others)
+    centre = scale.forward([other.mean for other in others], n)
+    shifts = [np.abs(scale.shift(centre, sign * reach, n)) for sign in (-1, 1)]
+    return [_number(shift) for shift in np.where(reach > 0, np.maximum(*shifts), np.nan)]
+
+
+def needed(contrast: Contrast, other: ComparisonRow, tests: int) -> power.SeedsFor | None:
+    """Seeds that would find the smallest difference to another row that matters; None if none does, or without spread.
+
+    Of the two signs the one that needs more.
+    """
+    if contrast.smallest is None or not contrast.std > 0:
         return None
-    centre = float(np.nanmean(scores(other)))
-    return max(abs(float(row.scale.shift(centre, sign * reach, row.n_examples))) for sign in (-1, 1))
-
-
-def needed(row: ComparisonRow, other: ComparisonRow, smallest: float, tests: int) -> power.SeedsFor:
-    """Seeds that would find a difference of ``smallest``, in the metric's unit, from ``other``."""
-    found = difference(row, other)
-    centre = float(other.scale.back(np.nanmean(scores(other)), other.n_examples))
-    ways = [abs(float(row.scale.distance(centre, sign * smallest, row.n_examples))) for sign in (-1, 1)]
-    return power.seeds_for(min(ways), found.std, found.n, tests, found.examples, found.examples_freedom)
+    smallest = np.array([-contrast.smallest, contrast.smallest])
+    ways = np.abs(other.scale.distance(other.mean, smallest, other.n_examples))
+    return power.seeds_for(ways.min(), contrast.std, contrast.n, tests, contrast.examples, contrast.examples_freedom)
 
 
 def pairwise(rows: Sequence[ComparisonRow]) -> tuple[Array, Array]:
-    """(rows, rows) differences, row j minus row i, on the scale, and two-sided p; nan where nothing is claimed."""
+    """(rows, rows) differences, row j minus row i, in scores, and two-sided p; nan where nothing is claimed."""
     count = len(rows)
-    differences, p = np.zeros((count, count)), np.full((count, count), np.nan)
-    for i in range(count):
-        for j in range(i + 1, count):
-            if (np.isfinite(rows[i].values) & np.isfinite(rows[j].values)).any():
-                found = difference(rows[j], rows[i])
-                differences[i, j], differences[j, i] = found.difference, -found.difference
-                if found.p is not None and not found.disputed:
-                    p[i, j] = p[j, i] = found.p
-    return differences, p
+    found, p = np.zeros((count, count)), np.full((count, count), np.nan)
+    places = list(combinations(range(count), 2))
+    for (i, j), pair in zip(places, differences([(rows[j], rows[i]) for i, j in places]), strict=True):
+        found[i, j], found[j, i] = pair.difference, -pair.difference
+        if pair.p is not None and not pair.disputed:
+            p[i, j] = p[j, i] = pair.p
+    return found, p
 
 
 def scores(row: ComparisonRow) -> Array:
@@ -145,10 +173,15 @@ def _influences(row: ComparisonRow, seeds: Flags) -> Array | None:
     return stacked if stacked.shape[1] > 1 else None
 
 
-def _ends(row: ComparisonRow, *ends: float) -> list[float | None]:
-    return [_number(row.scale.back(end, row.n_examples)) for end in ends]
+def _on_scale(rows: Sequence[ComparisonRow], scale: ScoreScale) -> tuple[Array, Array]:
+    """(rows,) numbers of test examples and (rows, seeds) scores on the scale."""
+    n = _sizes(rows)
+    return n, scale.forward(np.stack([row.values for row in rows]), n[:, None])
 
 
-def _number(value: float | Array) -> float | None:
-    found = float(value)
-    return found if np.isfinite(found) else None
+def _sizes(rows: Sequence[ComparisonRow]) -> Array:
+    return np.array([np.nan if row.n_examples is None else row.n_examples for row in rows], np.float64)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if isfinite(value) else None

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.analysis.per_example import PerExample
 from harness.analysis.result_row import ResultRow, as_frame, asked, rows_of
 from harness.errors import UserError, unknown_name
 from harness.formatting import not_finite
@@ -61,12 +60,11 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
                 path = store.file(suite, "cells", record.cell).path
                 left.append(LeftOut(path, _failure(record), _identity(record, suite), record.seed))
             else:
-                left += _beyond(record, suite, store.file(suite, "cells", record.cell).path)
+                if record.not_finite:
+                    left.append(_beyond(record, suite, store.file(suite, "cells", record.cell).path))
                 compared = plan.comparisons.get(record.experiment) if plan else None
-                for row in rows_of(record, suite, baselines.get(record.experiment) or DEFAULT_BASELINE):
-                    file = record.examples
-                    kept = PerExample(store, suite, record.cell, row.metric, file) if file else None
-                    rows.append(replace(row, comparisons=compared, per_example=kept))
+                baseline = baselines.get(record.experiment) or DEFAULT_BASELINE
+                rows += rows_of(record, suite, baseline, compared, store)
                 labels[record.cell] = _label(record)
                 if record.density.match is not None:
                     matches[suite, record.cell] = record.density.match
@@ -88,14 +86,12 @@ def _once(frame: pd.DataFrame, store: ResultStore, left: list[LeftOut]) -> pd.Da
     return frame.drop(frame.index[frame["cell"].isin(cells["cell"])]) if len(cells) else frame
 
 
-def _beyond(record: CellRecord, suite: str, path: Path) -> list[LeftOut]:
+def _beyond(record: CellRecord, suite: str, path: Path) -> LeftOut:
     """Scores that are no numbers; without the primary one a cell has failed as far as its row's rank goes."""
-    if not record.not_finite:
-        return []
     reason = f"{not_finite(record.not_finite)}; its other scores are counted"
     if any(metric.primary for metric in record.metrics.values()):
-        return [LeftOut(path, reason)]
-    return [LeftOut(path, reason, _identity(record, suite), record.seed)]
+        return LeftOut(path, reason)
+    return LeftOut(path, reason, _identity(record, suite), record.seed)
 
 
 def _identity(record: CellRecord, suite: str) -> tuple[str, ...]:

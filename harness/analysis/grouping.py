@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from harness.analysis.comparison_row import ComparisonRow
+from harness.analysis.statistics import Array
 
 TOLERANCE = 0.05
 """Relative: how near densities, or numbers of parameters, must be to count as equal."""
@@ -24,10 +25,10 @@ def group(table: Sequence[ComparisonRow]) -> None:
     its operations. Rivals are the rows of a group that can be ranked: masked or smaller, of one density over seeds.
     """
     whole = max((row.parameters or 0.0 for row in table), default=0.0)
-    small = [row for row in table if _smaller(row, whole)]
     count, firsts = 0, list[ComparisonRow]()  # a row of each group of the density at hand
     for row in table:
-        if row in small:
+        row.small = _smaller(row, whole)
+        if row.small:
             continue
         if not firsts or not _near(row, firsts[0]):
             firsts = []
@@ -38,7 +39,7 @@ def group(table: Sequence[ComparisonRow]) -> None:
         else:
             row.group = first.group
         row.rival = row.density_mask < 1 and not row.mixed
-    for row in small:
+    for row in filter(lambda row: row.small, table):
         equal = [other for other in table if other.rival and _as_large(row, other) and _as_long(row, other)]
         row.rival = bool(equal)
         if equal:
@@ -55,11 +56,33 @@ def equal_budgets(one: ComparisonRow, other: ComparisonRow) -> bool:
 
 def equal_densities(one: ComparisonRow, other: ComparisonRow) -> bool:
     """Whether both have the same density in every seed that both have, within 5 %."""
-    both = np.isfinite(one.densities) & np.isfinite(other.densities)
-    if not both.any():  # nothing in common: as far as their spans tell
+    if not (np.isfinite(one.densities) & np.isfinite(other.densities)).any():  # as far as their spans tell
         return close(one.density_low, other.density_low) and close(one.density_high, other.density_high)
-    mine, others = one.densities[both], other.densities[both]
-    return bool((np.abs(mine - others) <= TOLERANCE * np.maximum(mine, others)).all())
+    return equal_by_seed(one.densities, other.densities)
+
+
+def equal_by_seed(one: Array, other: Array) -> bool:
+    """Whether two densities are within 5 % of each other in every seed that both have, of which there must be one."""
+    both = np.isfinite(one) & np.isfinite(other)
+    mine, others = one[both], other[both]
+    return bool(both.any() and (np.abs(mine - others) <= TOLERANCE * np.maximum(mine, others)).all())
+
+
+def comparable(row: ComparisonRow, other: ComparisonRow) -> bool:
+    """Whether one row may be set against another, which need not be of the same budget.
+
+    So are a row of one density and a whole network. Else both have the same density in every seed, where soft masks
+    count with their mean beside hard ones; a smaller network is comparable with those of its group.
+    """
+    if row.whole or other.whole:
+        return not (row.mixed or other.mixed)
+    if row.small or other.small:
+        return row.group == other.group
+    if row.density_scope != other.density_scope:
+        return False
+    soft = (row.mask_mean is None) != (other.mask_mean is None)
+    mine, others = (one.mask_means if soft and one.mask_mean is not None else one.densities for one in (row, other))
+    return equal_by_seed(mine, others)
 
 
 def close(one: float | None, other: float | None, tolerance: float = TOLERANCE) -> bool:

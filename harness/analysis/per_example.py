@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 from harness.analysis.crossed import influence
@@ -15,7 +15,7 @@ from harness.results.store import LeftOut, ResultStore
 class PerExample:
     """Where one metric's results of one cell are."""
 
-    store: ResultStore = field(compare=False)
+    store: ResultStore
     suite: str
     cell: str
     metric: str

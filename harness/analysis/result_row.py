@@ -12,6 +12,7 @@ import pandas as pd
 from harness.analysis.per_example import PerExample
 from harness.results.cell_record import CellRecord
 from harness.results.record_parts import Environment, MetricScore, OperationCounts, ProgramPhase, TrainingCost
+from harness.results.store import ResultStore
 from harness.suites.comparisons import Comparisons
 
 DISTRIBUTION = "sparsity-harness"
@@ -102,8 +103,17 @@ def from_frame(frame: pd.DataFrame) -> Iterator[ResultRow]:
         yield ResultRow(**dict(zip(COLUMNS, values, strict=True)))
 
 
-def rows_of(record: CellRecord, suite: str, baseline: str) -> Iterator[ResultRow]:
-    """A row for each metric of a finished cell, without the name of what it is matched to, and what is compared."""
+def rows_of(
+    record: CellRecord,
+    suite: str,
+    baseline: str,
+    comparisons: Comparisons | None = None,
+    store: ResultStore | None = None,
+) -> Iterator[ResultRow]:
+    """A row for each metric of a finished cell, without the name of what it is matched to.
+
+    ``store`` is where the results of single test examples are read from; without it they are not known.
+    """
     density, benchmark = record.density, record.benchmark
     spent = record.spent or TrainingCost()
     flops = spent.flops or OperationCounts()
@@ -155,6 +165,10 @@ def rows_of(record: CellRecord, suite: str, baseline: str) -> Iterator[ResultRow
             device=device,
             made_with=made_with,
             baseline=baseline,
+            comparisons=comparisons,
+            per_example=PerExample(store, suite, record.cell, name, record.examples)
+            if store is not None and record.examples is not None
+            else None,
         )
 
 

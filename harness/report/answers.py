@@ -10,8 +10,9 @@ from harness.analysis.contrast import Contrast
 from harness.analysis.density_equivalent import DensityEquivalent
 from harness.analysis.statistics import CONFIDENCE
 from harness.formatting import listed
-from harness.report.tables import NONE, decimals, fraction
+from harness.report.tables import BETTER, NONE, decimals, fraction
 
+_ONE_SEED = "one seed tells nothing of others"
 Rows = Mapping[int, ComparisonRow]
 
 
@@ -25,14 +26,15 @@ def answers(table: Sequence[ComparisonRow]) -> list[str]:
     contrasts = sorted(
         (contrast for row in table for contrast in row.contrasts), key=lambda contrast: _place(contrast, rows)
     )
-    if contrasts and all(contrast.n == 1 for contrast in contrasts):
-        return [f"Nothing is tested: one seed tells nothing of others. {_differences(contrasts, rows)}"]
     found: list[str] = []
-    for _, group in groupby(contrasts, key=lambda contrast: _place(contrast, rows)):
-        found += _of_density(list(group), rows)
+    if contrasts and all(contrast.n == 1 for contrast in contrasts):
+        found.append(f"Nothing is tested: {_ONE_SEED}. {_differences(contrasts, rows)}")
+        contrasts = []
+    for (_, where), group in groupby(contrasts, key=lambda contrast: _place(contrast, rows)):
+        found += _of_density(where, list(group), rows)
     found += _broken(table)
     found += _factors(table)
-    return found or ["Nothing is compared here: no row has a control with a seed in common."]
+    return found or ["Nothing is compared here: no row has a control of the same density and seeds."]
 
 
 def _differences(contrasts: Sequence[Contrast], rows: Rows) -> str:
@@ -56,6 +58,12 @@ def winner(contrast: Contrast, rows: Rows) -> ComparisonRow | None:
     return better if len(better.broken) / better.n <= len(worse.broken) / worse.n else None
 
 
+def density(row: ComparisonRow) -> str:
+    """Of the network that was tested; a span where seeds differ."""
+    low, high = fraction(row.density_low), fraction(row.density_high)
+    return f"{low}{NONE}{high}" if row.mixed else fraction(row.density_mask)
+
+
 def broken(row: ComparisonRow) -> str:
     """``cut 2/5``: how many seeds tell nothing of their input, and why; "" if none."""
     reasons = sorted(set(row.broken.values()))
@@ -63,12 +71,12 @@ def broken(row: ComparisonRow) -> str:
 
 
 def _place(contrast: Contrast, rows: Rows) -> tuple[int, str]:
-    row = rows[contrast.row]
-    return row.group, contrast.control if row.mask_mean is not None else ""
+    """Where a question belongs in the answer: the group of the row with fewer weights, and that in words."""
+    row, other = rows[contrast.row], rows[contrast.other]
+    return min(row, other, key=lambda one: one.density_mask).group, _where(row, other)
 
 
-def _of_density(contrasts: Sequence[Contrast], rows: Rows) -> Iterator[str]:
-    where = _where(contrasts[0], rows)
+def _of_density(where: str, contrasts: Sequence[Contrast], rows: Rows) -> Iterator[str]:
     better: dict[int, list[ComparisonRow]] = {}
     undecided: list[Contrast] = []
     for contrast in contrasts:
@@ -79,15 +87,27 @@ def _of_density(contrasts: Sequence[Contrast], rows: Rows) -> Iterator[str]:
             better.setdefault(found.id, []).append(rows[contrast.row + contrast.other - found.id])
     for first, worse in better.items():
         yield f"{where}, {_named(rows[first])} beats {listed([_named(row) for row in worse])}."
-    tested = [c for c in undecided if c.p is not None and not c.disputed]
+    held = [c for c in undecided if not c.disputed and c.p_adjusted is not None and c.p_adjusted < 1 - CONFIDENCE]
+    if held:
+        yield f"{where}, nothing is claimed where the row ahead has more networks that do not work: {_apart(held)}."
+    tested = [c for c in undecided if c.p is not None and not c.disputed and c not in held]
     if tested:
         yield f"{where}, not told apart: {_apart(tested)}{_power(tested)}."
     if disputed := [c for c in undecided if c.disputed]:
         yield f"{where}, nothing is claimed where the sign depends on the scale: {_apart(disputed)}."
-    untested = [c for c in undecided if c.p is None and not c.disputed and not c.broken]
-    if untested:
-        why = "one seed tells nothing of others" if untested[0].n == 1 else "the difference is the same in every seed"
-        yield f"{where}, not tested, because {why}: {_apart(untested)}."
+    untested: dict[str, list[Contrast]] = {}
+    for c in undecided:
+        if c.p is None and not c.disputed and not c.broken:
+            untested.setdefault(_why(c, rows), []).append(c)
+    for why, alike in untested.items():
+        yield f"{where}, not tested, because {why}: {_apart(alike)}."
+
+
+def _why(contrast: Contrast, rows: Rows) -> str:
+    """What there is no test for."""
+    if rows[contrast.row].direction == "none":
+        return BETTER["none"]
+    return _ONE_SEED if contrast.n == 1 else "the difference is the same in every seed"
 
 
 def _apart(contrasts: Sequence[Contrast]) -> str:
@@ -110,14 +130,15 @@ def _power(contrasts: Sequence[Contrast]) -> str:
     return f"; {some} seeds could have shown {max(shown):.2g}"
 
 
-def _where(contrast: Contrast, rows: Rows) -> str:
-    row = rows[contrast.row]
-    if row.mask_mean is not None:
-        return f"With the mean mask of {row.method} ({fraction(row.mask_mean, 3)})"
-    if row.mixed:
-        owner = row.match.split(",")[0] or row.method
-        return f"At the densities of {owner} ({fraction(row.density_low)}{NONE}{fraction(row.density_high)})"
-    return "Unmasked" if row.density_mask == 1 and row.asked is None else f"At {fraction(row.density_mask)}"
+def _where(row: ComparisonRow, other: ComparisonRow) -> str:
+    for one in (row, other):
+        if one.mask_mean is not None:
+            return f"With the mean mask of {one.method} ({fraction(one.mask_mean, 3)})"
+        if one.mixed:
+            return f"At the densities of {one.match.split(',')[0] or one.method} ({density(one)})"
+    masked = min(row.density_mask, other.density_mask)
+    small = [one.asked for one in (row, other) if one.small and one.asked is not None and masked == 1]
+    return "Unmasked" if masked == 1 and not small else f"At {fraction(min([masked, *small]))}"
 
 
 def _named(row: ComparisonRow) -> str:
@@ -129,11 +150,11 @@ def _named(row: ComparisonRow) -> str:
 
 
 def _broken(table: Sequence[ComparisonRow]) -> Iterator[str]:
-    dead = [f"{row.method} at {fraction(row.density_mask)} ({broken(row)})" for row in table if row.broken]
+    dead = [f"{row.method} at {density(row)} ({broken(row)})" for row in table if row.broken]
     if dead:
         yield (
-            f"Networks that do not work: {listed(dead)} of the seeds give the same output for every input. A row of "
-            "such seeds alone loses to all others, and has no order among its like."
+            f"Seeds with the same output for every input: {listed(dead)}. A row of such seeds alone loses to all "
+            "others, and has no order among its like."
         )
 
 

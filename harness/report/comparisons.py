@@ -8,7 +8,8 @@ from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
 from harness.analysis.problems import Tally
 from harness.errors import UserError
-from harness.report.score_table import density, meaning, score, titled
+from harness.report.answers import density
+from harness.report.score_table import meaning, score, titled
 from harness.report.tables import NONE, Column, Table, decimals
 
 WITHIN = (1.0, 1.01, 1.05, 1.1, 1.2, 1.5, 2.0)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from harness.analysis.comparison_row import ComparisonRow
-from harness.report.answers import answers, broken
+from harness.report.answers import answers, broken, density
 from harness.report.tables import (
     BETTER,
     NONE,
@@ -95,16 +95,10 @@ def ranks(row: ComparisonRow) -> str:
 def score(row: ComparisonRow, places: int) -> str:
     """``0.9701 ± 0.0012``; ``0.7302 cut 2/5``; of mixed densities the span of the scores."""
     if row.mixed:
-        found = [value for value in row.values.tolist() if value == value]
-        return f"{min(found):.{places}f} to {max(found):.{places}f}"
-    text = interval(row.mean, row.ci_low, row.ci_high, places)
+        text = f"{np.nanmin(row.values):.{places}f} to {np.nanmax(row.values):.{places}f}"
+    else:
+        text = interval(row.mean, row.ci_low, row.ci_high, places)
     return f"{text} {broken(row)}".rstrip()
-
-
-def density(row: ComparisonRow) -> str:
-    """Of the network that was tested; a span where seeds differ."""
-    low, high = fraction(row.density_low, 4), fraction(row.density_high, 4)
-    return f"{low}{NONE}{high}" if row.mixed else fraction(row.density_mask, 4)
 
 
 def budget(row: ComparisonRow) -> str:

@@ -6,7 +6,7 @@ from scipy import stats
 
 from harness.analysis.crossed import ExamplesPart, difference, estimate, examples_part, influence, sign_depends
 from harness.analysis.scales import LOGIT
-from harness.analysis.statistics import paired, summarise
+from harness.analysis.statistics import summarise
 
 NAN = math.nan
 
@@ -91,11 +91,29 @@ def test_without_examples_it_is_the_t_interval_over_seeds():
 
 
 def test_differences_without_examples_are_the_paired_test():
-    one, other = np.random.default_rng(0).normal(size=(2, 4, 5))
-    found, plain = difference(one, other), paired(one, other)
-    for ours, theirs in ((found.centre, plain.mean), (found.low, plain.low), (found.high, plain.high)):
-        np.testing.assert_allclose(ours, theirs)
-    np.testing.assert_allclose(found.p, plain.p)
+    """Over the seeds that both have."""
+    draws = np.random.default_rng(1)
+    one, other = draws.normal(size=(2, 4, 6))
+    one[0, 1] = other[2, 3] = other[2, 4] = NAN
+    found = difference(one, other)
+    assert found.n.tolist() == [5, 6, 4, 6]
+    for i in range(4):
+        both = np.isfinite(one[i] - other[i])
+        test = stats.ttest_rel(one[i, both], other[i, both])
+        assert found.p[i] == pytest.approx(test.pvalue)
+        assert (found.low[i], found.high[i]) == pytest.approx(tuple(test.confidence_interval(0.95)))
+    nothing = difference(np.array([[1.0, NAN]]), np.array([[NAN, 1.0]]))
+    assert nothing.n[0] == 0 and np.isnan([nothing.centre, nothing.low, nothing.high, nothing.p]).all()
+
+
+def test_rounding_is_that_of_each_row():
+    """A large row beside it must not make a small difference one of rounding."""
+    small = np.array([0.3, 0.2])
+    large = np.array([1e9, 2e9])
+    alone = difference(small[None], small[None] - [[1e-9, 3e-9]])
+    beside = difference(np.stack([small, large]), np.stack([small - [1e-9, 3e-9], large]))
+    assert beside.p[0] == alone.p[0] < 1
+    assert beside.p[1] == 1
 
 
 def test_p_and_interval_agree():

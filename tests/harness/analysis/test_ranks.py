@@ -1,21 +1,33 @@
 import math
 
 import numpy as np
+from scipy import stats
 
+from harness.analysis.crossed import difference
 from harness.analysis.ranks import rank_ranges, wins
-from harness.analysis.statistics import better, paired
 
 
 def compared(values, broken):
-    pairs = paired(values[None, :], values[:, None])
-    n = np.isfinite(values).sum(axis=1)
-    return wins(pairs.mean, pairs.p, np.array(broken), n)
+    rows = len(values)
+    j, i = np.indices((rows, rows)).reshape(2, -1)
+    pairs = difference(values[i], values[j])  # [j, i] holds i less j
+    centre, p = pairs.centre.reshape(rows, rows), pairs.p.reshape(rows, rows)
+    return wins(centre, p, np.array(broken), np.full(rows, values.shape[1]))
 
 
 def test_without_broken_seeds_it_is_the_paired_test():
     draws = np.random.default_rng(0)
     values = np.array([0.5, 0.9, 0.91, 0.7])[:, None] + 0.01 * draws.normal(size=(4, 5))
-    np.testing.assert_array_equal(compared(values, [0, 0, 0, 0]), better(values, "max"))
+    found = compared(values, [0, 0, 0, 0])
+    pairs = [(i, j) for i in range(4) for j in range(i + 1, 4)]
+    raw = sorted((stats.ttest_rel(values[i], values[j]).pvalue, i, j) for i, j in pairs)
+    largest, told = 0.0, set()
+    for k, (p, i, j) in enumerate(raw):
+        largest = max(largest, (len(raw) - k) * p)
+        if largest < 0.05:
+            told.add((i, j) if values[i].mean() < values[j].mean() else (j, i))
+    assert {(int(i), int(j)) for i, j in np.argwhere(found)} == told
+    assert 0 < len(told) < len(pairs)
 
 
 def test_broken_rows_lose_to_intact_ones_and_have_no_order():

@@ -39,11 +39,11 @@ def test_nothing_leaves_the_possible_range(scale: ScoreScale):
     assert (np.diff(ends) >= 0).all() and ends[0] >= scale.low and ends[-1] <= scale.high
     assert np.isfinite(scale.forward([0.0, 1.0], 360)).all()  # the ends themselves have a place
     start = scale.forward(0.95, 360)
-    assert scale.low <= scale.back(start) + scale.shift(start, 50.0) <= scale.high
+    assert scale.low <= scale.back(start, 360) + scale.shift(start, 50.0, 360) <= scale.high
 
 
 def test_back_is_the_inverse():
-    assert LOGIT.back(LOGIT.forward(0.3, 1e12)) == pytest.approx(0.3)
+    assert LOGIT.back(LOGIT.forward(0.3, 360), 360) == pytest.approx(0.3)
     assert FISHER.back(FISHER.forward(-0.3)) == pytest.approx(-0.3)
     assert LOG.back(LOG.forward(0.3)) == pytest.approx(0.3)
     assert LOG_PERPLEXITY.back(LOG_PERPLEXITY.forward(30.0)) == pytest.approx(30)
@@ -51,8 +51,8 @@ def test_back_is_the_inverse():
 
 
 def test_a_difference_there_and_back():
-    start = LOGIT.forward(0.9, 1e12)
-    assert LOGIT.shift(start, LOGIT.distance(0.9, 0.05, 1e12)) == pytest.approx(0.05)
+    start = LOGIT.forward(0.9, 360)
+    assert LOGIT.shift(start, LOGIT.distance(0.9, 0.05, 360), 360) == pytest.approx(0.05)
     assert LOGIT.distance(0.98, 0.5, 100) == LOGIT.forward(1.0, 100) - LOGIT.forward(0.98, 100)
 
 

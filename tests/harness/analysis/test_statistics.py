@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.analysis.statistics import holm, paired, summarise
+from harness.analysis.statistics import holm, summarise
 
 NAN = math.nan
 
@@ -33,48 +33,6 @@ def test_one_seed_has_no_interval_and_none_no_mean():
     assert summary.n.tolist() == [1, 0]
     assert summary.mean[0] == 5.0 and math.isnan(summary.mean[1])
     assert np.isnan([summary.std, summary.low, summary.high]).all()
-
-
-def test_paired_agrees_with_scipy():
-    a, b = np.array([0.81, 0.84, 0.79, 0.90]), np.array([0.80, 0.80, 0.80, 0.80])
-    theirs = stats.ttest_rel(a, b)
-    ours = paired(a[None], b[None])
-    assert ours.p[0] == pytest.approx(theirs.pvalue, rel=1e-10)
-    assert (ours.low[0], ours.high[0]) == pytest.approx(tuple(theirs.confidence_interval(0.95)), rel=1e-10)
-
-
-def test_pairing_uses_the_seeds_that_both_have():
-    row = np.array([[1.0, 2.0, 4.0, NAN]])
-    reference = np.array([[NAN, 1.0, 1.0, 9.0]])
-    difference = paired(row, reference)
-    assert (difference.n[0], difference.mean[0]) == (2, 2.0)  # differences 1 and 3
-    assert difference.p[0] == pytest.approx(stats.ttest_1samp([1.0, 3.0], 0.0).pvalue, rel=1e-10)
-
-
-def test_pairing_removes_what_seeds_have_in_common():
-    seeds = np.array([[10.0, 20.0, 30.0, 40.0]])
-    row = seeds + np.array([[1.0, 1.1, 0.9, 1.0]])
-    assert paired(row, seeds).p[0] < 0.001
-    assert stats.ttest_ind(row[0], seeds[0]).pvalue > 0.5
-
-
-@pytest.mark.parametrize(("shift", "p"), [(0.0, 1.0), (0.1, NAN)])
-def test_differences_without_spread(shift, p):
-    values = np.array([[0.1, 0.7, 0.3]])
-    difference = paired(values + shift, values)  # equal but for rounding
-    assert difference.mean[0] == pytest.approx(shift)
-    np.testing.assert_equal(difference.p, [p])
-    assert difference.high[0] - difference.low[0] < 1e-15
-
-
-def test_differences_between_zeros():
-    assert paired(np.zeros((1, 3)), np.zeros((1, 3))).p == [1.0]
-
-
-def test_no_pair_gives_nothing():
-    difference = paired(np.array([[1.0, NAN]]), np.array([[NAN, 1.0]]))
-    assert difference.n[0] == 0
-    assert np.isnan([difference.mean, difference.low, difference.high, difference.p]).all()
 
 
 def test_holm_by_hand():
