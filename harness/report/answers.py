@@ -27,11 +27,13 @@ def answers(table: Sequence[ComparisonRow]) -> list[str]:
         (contrast for row in table for contrast in row.contrasts), key=lambda contrast: _place(contrast, rows)
     )
     found: list[str] = []
+    unanswered = list(_unanswered(table, contrasts))
     if contrasts and all(contrast.n == 1 for contrast in contrasts):
         found.append(f"Nothing is tested: {_ONE_SEED}. {_differences(contrasts, rows)}")
         contrasts = []
     for (_, where), group in groupby(contrasts, key=lambda contrast: _place(contrast, rows)):
         found += _of_density(where, list(group), rows)
+    found += unanswered
     found += _broken(table)
     found += _factors(table)
     return found or ["Nothing is compared here: no row has a control of the same density and seeds."]
@@ -101,6 +103,18 @@ def _of_density(where: str, contrasts: Sequence[Contrast], rows: Rows) -> Iterat
             untested.setdefault(_why(c, rows), []).append(c)
     for why, alike in untested.items():
         yield f"{where}, not tested, because {why}: {_apart(alike)}."
+
+
+def _unanswered(table: Sequence[ComparisonRow], contrasts: Sequence[Contrast]) -> Iterator[str]:
+    """Questions of the suite about rows that are here and may not be compared."""
+    known = table[0].comparisons
+    if known is None or not any(contrast.asked for contrast in contrasts):
+        return
+    here = {row.method for row in table}
+    answered = {frozenset((contrast.method, contrast.control)) for contrast in contrasts}
+    pairs = ((question, frozenset((question.method, question.control))) for question in known.questions)
+    if left := [str(question) for question, pair in pairs if pair <= here and pair not in answered]:
+        yield f"Not comparable, because densities, sizes or seeds differ: {listed(left)}."
 
 
 def _why(contrast: Contrast, rows: Rows) -> str:

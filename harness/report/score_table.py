@@ -204,6 +204,8 @@ def _warnings(rows: Sequence[ComparisonRow], baseline: str | None) -> Iterator[s
             "Rows with a mean mask were tested with soft masks: all of their weights take part, so their density is 1 "
             "and they have no rank among sparse ones."
         )
+    if any(len(row.contrasts) > 1 for row in rows):
+        yield "Differences to a control, and p, are of the first question about a row; the answer has all of them."
     if len({row.examples for row in rows}) > 1:
         examples = [row.examples for row in rows if row.examples is not None]
         if examples and max(examples) > 1.01 * min(examples):

@@ -140,6 +140,16 @@ def test_nothing_in_common_is_said() -> None:
     ]
 
 
+def test_questions_without_an_answer_are_said() -> None:
+    results = over_seeds("a", GOOD, 0.1) + over_seeds("b", FAIR, 0.1)
+    results += over_seeds("genome", GOOD, mask=[0.01, 0.05, 0.02, 0.03, 0.04])
+    first, second = said(results, "a against b", "genome against a", "b against genome")
+    assert first.startswith("At 0.1000, a (0.914) beats b")
+    assert second == (
+        "Not comparable, because densities, sizes or seeds differ: genome against a and b against genome."
+    )
+
+
 def curve(score: float) -> list[str]:
     points = {"unit": "points", "direction": "max"}
     results = over_seeds("own", [score, score], mask=1 / 64, **points)
