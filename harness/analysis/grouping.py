@@ -65,7 +65,7 @@ def equal_by_seed(one: Array, other: Array) -> bool:
     """Whether two densities are within 5 % of each other in every seed that both have, of which there must be one."""
     both = np.isfinite(one) & np.isfinite(other)
     mine, others = one[both], other[both]
-    return bool(both.any() and (np.abs(mine - others) <= TOLERANCE * np.maximum(mine, others)).all())
+    return bool(both.any() and (np.minimum(mine, others) >= (1 - TOLERANCE) * np.maximum(mine, others)).all())
 
 
 def comparable(row: ComparisonRow, other: ComparisonRow) -> bool:
@@ -93,7 +93,7 @@ def close(one: float | None, other: float | None, tolerance: float = TOLERANCE) 
 def mixed(densities: Iterable[float]) -> bool:
     """Whether densities over seeds are too far apart for a mean of their scores."""
     found = list(densities)
-    return bool(max(found) - min(found) > TOLERANCE * max(found))
+    return bool(min(found) < (1 - TOLERANCE) * max(found))
 
 
 def _smaller(row: ComparisonRow, whole: float) -> bool:

@@ -99,7 +99,7 @@ def test_two_soft_rows_and_a_whole_network_are_comparable() -> None:
 
 
 def test_what_counts_as_mixed() -> None:
-    assert mixed([0.1, 0.094]) and not mixed([0.1, 0.096]) and not mixed([0.3]) and not mixed([0.0, 0.0])
+    assert mixed([0.1, 0.094]) and not mixed([0.1, 0.095]) and not mixed([0.3]) and not mixed([0.0, 0.0])
 
 
 def mixed_results(control: list[float] | float = VARIED) -> list[ResultRow]:
@@ -149,6 +149,13 @@ def test_the_table_shows_mixed_rows_seed_by_seed() -> None:
     (line,) = (line for line in shown.rows if line[headings.index("method")] == "genome")
     assert line[headings.index("score")] == "0.800 to 0.827"
     assert line[headings.index("density")] == "0.004\N{EN DASH}0.0450"
+
+
+def test_exactly_five_percent_is_equal() -> None:
+    results = [*over_seeds("a", FIVE, 0.1), *over_seeds("b", lower(0.2), 0.095), *over_seeds("c", FIVE, 0.0949)]
+    rows = named(table(results))
+    assert rows["a"].group == rows["b"].group != rows["c"].group
+    assert comparable(rows["a"], rows["b"]) and not comparable(rows["a"], rows["c"])
 
 
 # --- factors ------------------------------------------------------------------------------------

@@ -208,7 +208,7 @@ def lost(row: ComparisonRow) -> bool:
     return len(row.broken) == row.n
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables())
 def test_the_answer_never_says_more_than_the_statistics(rows: list[ComparisonRow]) -> None:
     by_name = {row.method: row for row in rows}
@@ -243,7 +243,7 @@ def test_the_answer_never_says_more_than_the_statistics(rows: list[ComparisonRow
             assert any(f"({broken(row)})" in sentence for sentence in sentences)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables())
 def test_ranks_say_no_more_either(rows: list[ComparisonRow]) -> None:
     for group in {row.group for row in rows}:
