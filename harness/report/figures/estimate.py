@@ -31,7 +31,7 @@ def limits(row: ComparisonRow) -> tuple[float, float] | None:
     return (low, high) if drawable(low) and drawable(high) and row.n != 1 else None
 
 
-def metric_scale(table: Sequence[ComparisonRow], others: Iterable[float] = ()) -> Scale:
+def metric_scale(table: Sequence[ComparisonRow], direction: str, others: Iterable[float] = ()) -> Scale:
     """A scale for the means of rows and their intervals, and for other scores; very wide intervals are cut.
 
     Logarithmic for metrics to be lowered, a perplexity say, that differ by a factor of 20.
@@ -41,7 +41,7 @@ def metric_scale(table: Sequence[ComparisonRow], others: Iterable[float] = ()) -
     ends = [end for row in table for end in limits(row) or ()]
     if span > 0:
         ends = [min(max(end, min(scores) - _REACH * span), max(scores) + _REACH * span) for end in ends]
-    if table and table[0].direction == "min" and wide(scores):
+    if direction == "min" and wide(scores):
         return fit([*scores, *(min(max(end, min(scores) / 2), max(scores) * 2) for end in ends)], log=True)
     return fit([*scores, *ends])
 

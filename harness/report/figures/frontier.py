@@ -56,7 +56,7 @@ def frontier(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefi
     plot = Plot(
         prefix,
         scale,
-        metric_scale(rows),
+        metric_scale(rows, rows[0].direction),
         f"{what}, lower is better",
         metric_label(rows[0]),
         sorted(names),

@@ -13,7 +13,7 @@ from harness.report.svg import MARKERS, clean, element, escape, line, marker, sh
 
 HEIGHT = 300.0  # of the box that the axes enclose
 _TOP, _BOTTOM, _LINE, _NOTE = 32.0, 50.0, 15.0, 14.0
-_NAME, _ELBOW = 230.0, 26.0  # widest name at the end of a line; room for the leader before it
+_NAME, _ELBOW = 270.0, 26.0  # widest name at the end of a line; room for the leader before it
 LAYERS = ("back", "band", "line", "point")
 
 Tick = tuple[float, str]

@@ -63,7 +63,7 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
     plot = Plot(
         prefix,
         axis.scale,
-        metric_scale(rows, [score for *_, score in shown]),
+        metric_scale(rows, first.direction, [score for *_, score in shown]),
         f"mask density (fraction of {brief(first.density_scope or 'maskable')} weights kept)",
         metric_label(first),
         sorted({*(point.name for point in points), *(row.method for row in (*mixed, *unmasked))}),
