@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
 from harness.analysis.problems import Tally
 from harness.errors import UserError
+from harness.formatting import listed
 from harness.report.answers import density
+from harness.report.places import label, lost, place, smaller
 from harness.report.score_table import meaning, score, titled
-from harness.report.tables import NONE, Column, Table, decimals
+from harness.report.tables import NONE, Column, Table, decimals, fraction
 
 WITHIN = (1.0, 1.01, 1.05, 1.1, 1.2, 1.5, 2.0)
 """Ratios to the best at which a performance profile is read out."""
 
-COSTS: Mapping[str, tuple[str, Callable[[ComparisonRow], float | None]]] = {
-    "density": ("mask density", lambda row: row.density_mask),
-    "flops": ("sparse-theoretical FLOPs of inference", lambda row: row.inference_flops_sparse),
-    "training-flops": ("sparse-theoretical FLOPs of training", lambda row: row.flops_sparse),
+COSTS: Mapping[str, tuple[str, Callable[[ComparisonRow, Sequence[ComparisonRow]], float | None]]] = {
+    "density": ("mask density", place),
+    "flops": ("sparse-theoretical FLOPs of inference", lambda row, _: row.inference_flops_sparse),
+    "training-flops": ("sparse-theoretical FLOPs of training", lambda row, _: row.flops_sparse),
 }
-"""What a Pareto front may set the metric against: name -> (in words, of a row)."""
+"""What a Pareto front may set the metric against: name -> (in words, of a row of a table)."""
 
 
 def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Table]:
     """Each table from the cheapest row to the dearest, the efficient ones bold.
 
+    Rows whose densities differ between seeds have no mean and are left out; those whose networks all do not work are
+    never efficient.
+
     Raises:
-        UserError: if no row knows the cost.
+        UserError: if no row knows the cost, or none has a mean.
     """
     words, of = COSTS[cost]
-    if all(of(row) is None for table in tables for row in table):
+    if all(row.mixed for table in tables for row in table):
+        raise UserError(
+            "densities differ between the seeds of every row, so that there is no mean to set against a cost: see the "
+            "table without --pareto"
+        )
+    if all(of(row, table) is None for table in tables for row in table):
         raise UserError(
             f"no result has its {words}: they are older than that (run the suite again with --force), or it cannot be "
             "known for these networks"
         )
     for everything in tables:
-        table = [row for row in everything if of(row) is not None]
+        costs = {row.id: known for row in everything if (known := of(row, everything)) is not None}
+        table = [row for row in everything if row.id in costs and not row.mixed]
         if not table:
             continue
-        table.sort(key=lambda row: (of(row), row.mean, row.method))
-        best = efficient([of(row) or 0.0 for row in table], [row.mean for row in table], table[0].direction)
+        table.sort(key=lambda row: (costs[row.id], row.mean, row.method))
+        scores = [math.nan if lost(row) else row.mean for row in table]
+        best = efficient([costs[row.id] for row in table], scores, table[0].direction)
         places = decimals([row.mean for row in table])
         columns = [
             Column("efficient"),
@@ -53,17 +66,22 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
         cells: list[list[str]] = [
             [
                 "yes" if better else "",
-                row.method,
+                label(row, everything),
                 density(row),
-                *([f"{of(row):.3g}"] if cost != "density" else []),
+                *([f"{costs[row.id]:.3g}"] if cost != "density" else []),
                 score(row, places),
                 str(row.n),
             ]
             for row, better in zip(table, best, strict=True)
         ]
         notes = [meaning(table[0]), f"Efficient: no row has a lower {words} and a mean that is as good."]
-        if missing := len(everything) - len(table):
+        if missing := sum(row.id not in costs for row in everything):
             notes.append(f"{missing} rows do not know their {words}.")
+        if mixed := [row.method for row in everything if row.mixed]:
+            notes.append(f"Left out, for their densities differ between seeds and they have no mean: {listed(mixed)}.")
+        small = [f"{row.method} at {fraction(costs[row.id])}" for row in table if smaller(row, everything)]
+        if small and cost == "density":
+            notes.append(f"A smaller network stands where a mask leaves as many parameters: {listed(small)}.")
         yield Table(
             f"{table[0].suite}, {titled(table)}", columns, cells, notes, {i for i, better in enumerate(best) if better}
         )

@@ -22,6 +22,8 @@ MARKERS = {  # paths from the centre, of about equal area
     "cross": "m-1.7-5h3.4v3.3h3.3v3.4h-3.3v3.3h-3.4v-3.3h-3.3v-3.4h3.3z",
 }
 """Shapes of points; each differs from the others in outline."""
+CROSSED = "m-4-4l8 8m0-8l-8 8"
+"""An x of two lines: what does not work, whatever its shape."""
 
 Point = tuple[float, float]
 
@@ -69,6 +71,18 @@ def shorten(text: object, width: float, size: float) -> str:
     return kept.rstrip() + ELLIPSIS
 
 
+def wrapped(text: object, width: float, size: float) -> list[str]:
+    """Cleaned text as lines of at most ``width`` pixels; a word that is longer ends in an ellipsis."""
+    lines: list[str] = []
+    for word in clean(text).split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, size) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(shorten(word, width, size))
+    return lines
+
+
 def coordinate(value: float) -> str:
     """A number of pixels, rounded to 0.1.
 
@@ -114,9 +128,9 @@ def band(upper: Sequence[Point], lower: Sequence[Point]) -> str:
     return line([*upper, *reversed(lower)], close=True)
 
 
-def marker(shape: str, x: float, y: float) -> str:
-    """Path data of a point of a shape of ``MARKERS`` around (x, y)."""
-    return f"M{coordinate(x)} {coordinate(y)}{MARKERS[shape]}"
+def marker(outline: str, x: float, y: float) -> str:
+    """Path data of a point around (x, y): its outline is a value of ``MARKERS``, or ``CROSSED``."""
+    return f"M{coordinate(x)} {coordinate(y)}{outline}"
 
 
 def _advance(character: str) -> float:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from harness.analysis.comparison_row import ComparisonRow
+from harness.formatting import listed
+from harness.report.answers import broken
 from harness.report.figures.plot import Plot
 from harness.report.figures.scale import Scale, fit, short, wide
 from harness.report.palette import Style
-from harness.report.svg import brief, drawable, element, escape, line, marker
-from harness.report.tables import BETTER, decimals, interval
+from harness.report.places import lost
+from harness.report.svg import CROSSED, MARKERS, brief, coordinate, drawable, element, escape, line, marker
+from harness.report.tables import BETTER, LOPSIDED, decimals, interval
 
-NOTE = "Bars: 95 % interval over seeds. Hollow: one seed."
+_SMALL = 0.7  # of a point, for a single seed
 _REACH = 3.0  # intervals may take this many times the range of the means on either side before they are cut
 
 
 def with_mean(table: Iterable[ComparisonRow]) -> list[ComparisonRow]:
-    """The rows that have a mean and a mask density that can be drawn."""
-    return [row for row in table if drawable(row.mean) and drawable(row.density_mask)]
+    """The rows that have a mean and a mask density that can be drawn; those of mixed densities have no mean."""
+    return [row for row in table if not row.mixed and drawable(row.mean) and drawable(row.density_mask)]
 
 
 def limits(row: ComparisonRow) -> tuple[float, float] | None:
@@ -26,19 +31,19 @@ def limits(row: ComparisonRow) -> tuple[float, float] | None:
     return (low, high) if drawable(low) and drawable(high) and row.n != 1 else None
 
 
-def metric_scale(table: Sequence[ComparisonRow]) -> Scale:
-    """A scale for the means of rows and their intervals; very wide intervals are cut.
+def metric_scale(table: Sequence[ComparisonRow], direction: str, others: Iterable[float] = ()) -> Scale:
+    """A scale for the means of rows and their intervals, and for other scores; very wide intervals are cut.
 
-    Logarithmic for metrics to be lowered, a perplexity say, whose means differ by a factor of 20.
+    Logarithmic for metrics to be lowered, a perplexity say, that differ by a factor of 20.
     """
-    means = [row.mean for row in table]
-    span = max(means) - min(means)
+    scores = [*(row.mean for row in table), *others]
+    span = max(scores) - min(scores)
     ends = [end for row in table for end in limits(row) or ()]
     if span > 0:
-        ends = [min(max(end, min(means) - _REACH * span), max(means) + _REACH * span) for end in ends]
-    if table[0].direction == "min" and wide(means):
-        return fit([*means, *(min(max(end, min(means) / 2), max(means) * 2) for end in ends)], log=True)
-    return fit([*means, *ends])
+        ends = [min(max(end, min(scores) - _REACH * span), max(scores) + _REACH * span) for end in ends]
+    if direction == "min" and wide(scores):
+        return fit([*scores, *(min(max(end, min(scores) / 2), max(scores) * 2) for end in ends)], log=True)
+    return fit([*scores, *ends])
 
 
 def metric_label(row: ComparisonRow) -> str:
@@ -52,26 +57,51 @@ def where(row: ComparisonRow) -> str:
     return f"{brief(row.architecture)} on {brief(row.benchmark)}"
 
 
+def notes(rows: Sequence[ComparisonRow], level: Sequence[ComparisonRow] = ()) -> list[str]:
+    """Sentences that say what the marks of :func:`draw` mean, as far as rows with means have them.
+
+    ``level``: rows that are drawn as a level line with a band instead.
+    """
+    found = []
+    marks = [name for name, group in (("bars", rows), ("band", level)) if any(map(limits, group))]
+    if marks:
+        over = sorted({row.over for row in (*rows, *level) if limits(row)})
+        found.append(f"{listed(marks).capitalize()}: 95 % interval over {' or over '.join(over)}.")
+    if any(row.n == 1 for row in rows):
+        found.append("Hollow: one seed.")
+    if any(lost(row) for row in rows):
+        found.append("Crossed: in no seed does the output depend on the input.")
+    return found
+
+
 def value_text(row: ComparisonRow) -> str:
-    """``0.9620 ± 0.0120 (n = 3)``."""
+    """``0.9620 ± 0.0120 (n = 3)``; ``(n = 5, cut 2/5)`` where networks do not work."""
     low, high = limits(row) or (None, None)
-    if abs(row.mean) >= 1e5 or 0 < abs(row.mean) < 1e-3:
-        half = "" if low is None or high is None else f" ± {short((high - low) / 2)}"
-        return f"{short(row.mean, 4)}{half} (n = {row.n})"
-    return f"{interval(row.mean, low, high, decimals([row.mean]))} (n = {row.n})"
+    count = f"(n = {row.n}{', ' if row.broken else ''}{broken(row)})"
+    if abs(row.mean) < 1e5 and not 0 < abs(row.mean) < 1e-3:
+        return f"{interval(row.mean, low, high, decimals([row.mean]))} {count}"
+    around = ""
+    if low is not None and high is not None:
+        half = (high - low) / 2
+        even = abs((high + low) / 2 - row.mean) <= LOPSIDED * half
+        around = f" ± {short(half)}" if even else f" ({short(low)} to {short(high)})"
+    return f"{short(row.mean, 4)}{around} {count}"
 
 
-def point_text(row: ComparisonRow) -> str:
+def point_text(row: ComparisonRow, name: str) -> str:
     """``name, density 0.25: 0.9620 ± 0.0120 (n = 3)``, with the range of the density where seeds differ."""
     low, high = row.density_low, row.density_high
     density = f"{row.density_mask:.4g}"
-    if low is not None and high is not None and f"{low:.3g}" != f"{high:.3g}":
+    if f"{low:.3g}" != f"{high:.3g}":
         density += f" (seeds {low:.3g} to {high:.3g})"
-    return f"{brief(row.method)}, density {density}: {value_text(row)}"
+    return f"{brief(name)}, density {density}: {value_text(row)}"
 
 
-def draw(plot: Plot, style: Style, row: ComparisonRow, x: float) -> float:
-    """Draw the mean of a row at the pixel ``x`` with its interval; the pixel of the mean."""
+def draw(plot: Plot, style: Style, row: ComparisonRow, x: float, name: str) -> float:
+    """Draw the mean of a row at the pixel ``x`` with its interval; the pixel of the mean.
+
+    A row whose networks all do not work is a cross.
+    """
     y = plot.y(row.mean)
     bounds = limits(row)
     if bounds and bounds[1] > bounds[0]:
@@ -80,19 +110,47 @@ def draw(plot: Plot, style: Style, row: ComparisonRow, x: float) -> float:
             if plot.y.low <= bound <= plot.y.high:  # an interval that is cut has no end
                 bar += line([(x - 3, plot.y(bound)), (x + 3, plot.y(bound))])
         plot.add("band", style, element("path", d=bar, class_="e"))
-    tooltip = element("title", escape(point_text(row)))
-    shape = element("path", tooltip, d=marker(style.marker, x, y), class_="p" if row.n != 1 else "h")
-    plot.add("point", style, shape)
+    tooltip = element("title", escape(point_text(row, name)))
+    plot.add("point", style, _spot(style, x, y, tooltip, lost(row), "p" if row.n != 1 else "h"))
     return y
 
 
-def ranking(table: Sequence[ComparisonRow]) -> str:
-    """``best mean a 0.9620 (n = 3), then b 0.9500 (n = 3), last c 0.9100 (n = 3)``."""
-    worse = -1.0 if table[0].direction != "min" else 1.0
-    ordered = sorted(table, key=lambda row: (worse * row.mean, row.method))
-    first = "highest" if table[0].direction == "none" else "best"
-    texts = [f"{brief(row.method)} {value_text(row)}" for row in ordered]
+def seed_scores(row: ComparisonRow) -> list[tuple[int, float, float]]:
+    """(seed, density, score) of a row's seeds, from the highest density on; what cannot be drawn is left out."""
+    at = np.flatnonzero(np.isfinite(row.values)).tolist()
+    found = [(seed, float(row.densities[i]), float(row.values[i])) for seed, i in zip(row.seeds, at, strict=True)]
+    return sorted(
+        (one for one in found if drawable(one[1]) and drawable(one[2])), key=lambda one: (-one[1], one[2], one[0])
+    )
+
+
+def draw_seed(plot: Plot, style: Style, row: ComparisonRow, seed: tuple[int, float, float], x: float) -> float:
+    """Draw one of :func:`seed_scores` at the pixel ``x``, small; the pixel of its score."""
+    number, density, score = seed
+    y = plot.y(score)
+    reason = row.broken.get(number)
+    text = f"{brief(row.method)}, seed {number}, density {density:.4g}: {score:.{decimals([score])}f}"
+    tooltip = element("title", escape(f"{text} ({reason})" if reason else text))
+    plot.add("point", style, _spot(style, x, y, tooltip, bool(reason), "p", small=True))
+    return y
+
+
+def ranking(named: Sequence[tuple[str, ComparisonRow]]) -> str:
+    """``best mean a 0.9620 (n = 3), then b 0.9500 (n = 3), last c 0.9100 (n = 3)``; what does not work is last."""
+    direction = named[0][1].direction
+    worse = -1.0 if direction != "min" else 1.0
+    ordered = sorted(named, key=lambda one: (lost(one[1]), worse * one[1].mean, one[0]))
+    first = "highest" if direction == "none" else "best"
+    texts = [f"{brief(name)} {value_text(row)}" for name, row in ordered]
     if len(texts) == 1:
         return texts[0]
     middle = f", then {texts[1]}" if len(texts) > 2 else ""
     return f"{first} mean {texts[0]}{middle}, last {texts[-1]}"
+
+
+def _spot(style: Style, x: float, y: float, tooltip: str, crossed: bool, kind: str, small: bool = False) -> str:
+    outline, kind = (CROSSED, "k") if crossed else (MARKERS[style.marker], kind)
+    if not small:
+        return element("path", tooltip, d=marker(outline, x, y), class_=kind)
+    place = f"translate({coordinate(x)} {coordinate(y)}) scale({_SMALL})"
+    return element("path", tooltip, d=marker(outline, 0, 0), class_=kind, transform=place)

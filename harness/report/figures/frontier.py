@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
+from harness.formatting import listed
 from harness.report.figures.estimate import (
-    NOTE,
     draw,
     metric_label,
     metric_scale,
+    notes,
     value_text,
     where,
     with_mean,
@@ -20,6 +22,7 @@ from harness.report.figures.plot import Plot, sentence
 from harness.report.figures.scale import fit, short, wide
 from harness.report.figures.spread import side_by_side
 from harness.report.palette import Style
+from harness.report.places import label, lost
 from harness.report.svg import Point, brief, drawable, element, line
 
 _APART = 8.0  # pixels between points of one cost
@@ -29,8 +32,9 @@ def frontier(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefi
     """Means with 95 % intervals against cost; a step line joins the Pareto-efficient rows.
 
     The cost is the sparse-theoretical FLOPs of inference where every row has them, else the parameters
-    that are left. ``table``: the rows of one table. None if no two rows have different costs, or if the metric does not
-    judge.
+    that are left. Rows whose densities differ between seeds have no mean and are left out; those whose networks all
+    do not work are never efficient. ``table``: the rows of one table. None if no two rows have different costs, or if
+    the metric does not judge.
     """
     if table and table[0].direction == "none":
         return None
@@ -41,25 +45,37 @@ def frontier(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefi
         return None
     costs, rows = [cost for cost, _ in priced], [row for _, row in priced]
     what = "inference FLOPs, sparse-theoretical" if flops else "parameters left (not zero)"
-    names = sorted({row.method for row in rows})
-    best = efficient(costs, [row.mean for row in rows], rows[0].direction)
-    note = NOTE + (" Dashed: no row is both cheaper and better." if best.any() else "")
+    names = {label(row, table): palette[row.method] for row in rows}
+    best = efficient(costs, [math.nan if lost(row) else row.mean for row in rows], rows[0].direction)
+    note = notes(rows)
+    if best.any():
+        note.append("Dashed: no row is both cheaper and better.")
+    if mixed := sorted(row.method for row in table if row.mixed):
+        note.append(f"Not shown, for their densities differ between seeds and they have no mean: {listed(mixed)}.")
     scale = fit(costs, log=wide(costs, 4.0), pad=0.08)
-    plot = Plot(prefix, scale, metric_scale(rows), f"{what}, lower is better", metric_label(rows[0]), names, note)
+    plot = Plot(
+        prefix,
+        scale,
+        metric_scale(rows, rows[0].direction),
+        f"{what}, lower is better",
+        metric_label(rows[0]),
+        sorted(names),
+        " ".join(note),
+    )
     order = sorted(range(len(rows)), key=lambda i: (round(plot.x(costs[i])), plot.y(rows[i].mean), i))
     rising = list(accumulate((plot.x(costs[i]) for i in order), max))
     at = dict(zip(order, side_by_side(rising, _APART, plot.left + 6, plot.right - 6), strict=True))
-    spots = {i: (at[i], draw(plot, palette[rows[i].method], rows[i], at[i])) for i in order}
+    spots = {i: (at[i], draw(plot, palette[rows[i].method], rows[i], at[i], label(rows[i], table))) for i in order}
     if best.any():
         steps = _steps(sorted({spots[i] for i in order if best[i]}), plot.right)
         plot.add("band", None, element("path", d=line(steps), class_="o"))
-    for name in names:
-        last = max((spots[i] for i in order if rows[i].method == name), key=lambda spot: spot[0])
-        plot.name(name, palette[name], *last)
+    for name, style in sorted(names.items()):
+        last = max((spots[i] for i in order if label(rows[i], table) == name), key=lambda spot: spot[0])
+        plot.name(name, style, *last)
     chosen = sorted((i for i in order if best[i]), key=lambda i: costs[i])
     return plot.render(
         f"{brief(rows[0].metric)} against {what}: {where(rows[0])}",
-        _description(what, [(costs[i], rows[i]) for i in chosen], rows),
+        _description(what, [(costs[i], label(rows[i], table), rows[i]) for i in chosen], rows),
     )
 
 
@@ -78,10 +94,10 @@ def _steps(spots: Sequence[Point], right: float) -> list[Point]:
     return [*corners, (right, corners[-1][1])]
 
 
-def _description(what: str, best: Sequence[tuple[float, ComparisonRow]], rows: Sequence[ComparisonRow]) -> str:
+def _description(what: str, best: Sequence[tuple[float, str, ComparisonRow]], rows: Sequence[ComparisonRow]) -> str:
     parts = [f"{metric_label(rows[0])}, against {what}, for {len(rows)} rows on {brief(rows[0].benchmark)}"]
     if best:
-        texts = [f"{brief(row.method)} at {short(cost)} with {value_text(row)}" for cost, row in best[:8]]
+        texts = [f"{brief(name)} at {short(cost)} with {value_text(row)}" for cost, name, row in best[:8]]
         more = f", and {len(best) - 8} more" if len(best) > 8 else ""
         parts.append(f"Pareto-efficient from the cheapest on: {'; '.join(texts)}{more}")
     return " ".join(map(sentence, parts))

@@ -9,11 +9,11 @@ from harness.report.figures.document import WIDTH, document
 from harness.report.figures.scale import Scale, labels, short
 from harness.report.figures.spread import spread
 from harness.report.palette import Style
-from harness.report.svg import clean, element, escape, line, marker, shorten, text_width
+from harness.report.svg import MARKERS, clean, element, escape, line, marker, shorten, text_width, wrapped
 
 HEIGHT = 300.0  # of the box that the axes enclose
-_TOP, _BOTTOM, _LINE = 32.0, 64.0, 15.0
-_NAME, _ELBOW = 230.0, 26.0  # widest name at the end of a line; room for the leader before it
+_TOP, _BOTTOM, _LINE, _NOTE = 32.0, 50.0, 15.0, 14.0
+_NAME, _ELBOW = 270.0, 26.0  # widest name at the end of a line; room for the leader before it
 LAYERS = ("back", "band", "line", "point")
 
 Tick = tuple[float, str]
@@ -45,7 +45,7 @@ class Plot:
         height: float = HEIGHT,
     ) -> None:
         """Lay out a figure whose right margin holds ``names``, with its ``note`` below the axes."""
-        self.prefix, self.x_label, self.y_label, self.note = prefix, x_label, y_label, note
+        self.prefix, self.x_label, self.y_label = prefix, x_label, y_label
         values = y.ticks()
         texts = [short(value) for value in values] if y.log else labels(values)
         self.y_ticks = list(zip(values, texts, strict=True))
@@ -53,6 +53,7 @@ class Plot:
         shown = [shorten(name, _NAME, 12) for name in names]
         margin = _ELBOW + 14 + max(text_width(name, 12) for name in shown) if shown else 0.0
         self.right = WIDTH - 8 - margin
+        self.note = wrapped(note, WIDTH - 16 - self.left, 11)
         self.top, self.bottom = _TOP, _TOP + max(height, _LINE * len(names))
         self.x, self.y = x.over(self.left + 8, self.right - 8), y.over(self.bottom, self.top)
         if x_ticks is None:
@@ -78,7 +79,8 @@ class Plot:
         for layer in LAYERS:
             for style, marks in self._marks[layer].items():
                 content.append(element("g", *marks, class_=style.key) if style else "".join(marks))
-        return document(self.prefix, title, description, used, content, self.bottom + _BOTTOM)
+        height = self.bottom + _BOTTOM + _NOTE * max(len(self.note), 1)
+        return document(self.prefix, title, description, used, content, height)
 
     def _axes(self) -> list[str]:
         made = [element("text", escape(shorten(self.y_label, WIDTH - 20, 12)), x=8.0, y=16.0)]
@@ -96,9 +98,8 @@ class Plot:
                 made.append(element("text", escape(text), x=x, y=at, text_anchor="middle", class_="s"))
         under = shorten(self.x_label, WIDTH - 16 - self.left, 12)
         made.append(element("text", escape(under), x=self.left, y=self.bottom + 36))
-        if self.note:
-            note = shorten(self.note, WIDTH - 16 - self.left, 11)
-            made.append(element("text", escape(note), x=self.left, y=self.bottom + 54, class_="s"))
+        for i, text in enumerate(self.note):
+            made.append(element("text", escape(text), x=self.left, y=self.bottom + 54 + _NOTE * i, class_="s"))
         return made
 
     def _write_names(self) -> None:
@@ -111,7 +112,7 @@ class Plot:
                 self.add("line", end.style, element("path", d=line(route), class_="t"))
             text = escape(shorten(end.name, _NAME, 12))
             whole = "" if text == escape(end.name) else element("title", escape(end.name))
-            point = element("path", d=marker(end.style.marker, x, y), class_="p")
+            point = element("path", d=marker(MARKERS[end.style.marker], x, y), class_="p")
             self.add("point", end.style, point, element("text", text, whole, x=x + 9, y=y + 4))
 
 

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from itertools import accumulate, groupby
+from dataclasses import dataclass
+from itertools import accumulate
 
 from harness.analysis.comparison_row import ComparisonRow
+from harness.formatting import listed
+from harness.report.figures.density_axis import SAME, DensityAxis
 from harness.report.figures.estimate import (
-    NOTE,
     draw,
+    draw_seed,
     limits,
     metric_label,
     metric_scale,
+    notes,
     point_text,
     ranking,
+    seed_scores,
     value_text,
     where,
     with_mean,
 )
-from harness.report.figures.plot import Plot, Tick, sentence
-from harness.report.figures.scale import Scale, fit, labels, short
+from harness.report.figures.plot import Plot, sentence
+from harness.report.figures.scale import short
 from harness.report.figures.spread import side_by_side
 from harness.report.palette import Style
+from harness.report.places import label, place, smaller
 from harness.report.svg import band, brief, element, escape, line
 
-_SAME = 0.05  # densities this near, relatively, are one
-_OCTAVES = 0.3  # densities reach below this: a scale of halvings
 _APART, _ALONE = 8.0, 32.0  # pixels between points of one density; where no other density is drawn
+_SEEDS = "Small, thin line: single seeds, where densities differ between seeds; there is no mean."
+_SOFT = "Soft masks stand at density 1: every weight takes part."
+_RINGED = "Ringed: a smaller network without mask, where a mask leaves the whole one as many parameters."
 
 
 def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefix: str = "pruning") -> str | None:
@@ -35,23 +41,33 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
 
     The baseline without mask is a horizontal line with its interval as a band. Points of different methods
     at one density stand side by side, so that their intervals can be read; the tick is where they belong.
+    Rows whose densities differ between seeds have no mean: a small point a seed, at its own density. Smaller networks
+    and soft masks stand where :func:`~harness.report.places.place` says.
     ``table``: the rows of one table. None if none of them is masked.
     """
     rows = with_mean(table)
     unmasked = [row for row in rows if row.method == row.baseline and row.density_mask >= 1]
-    points = [row for row in rows if row not in unmasked]
-    if not any(row.density_mask < 1 for row in points):
+    points = [_Point(label(row, table), place(row, table), row) for row in rows if row not in unmasked]
+    mixed = [row for row in table if row.mixed and seed_scores(row)]
+    if not mixed and not any(point.row.density_mask < 1 for point in points):
         return None
-    axis = _Axis([row.density_mask for row in points])
-    names = sorted({row.method for row in points} | {row.method for row in unmasked})
+    shown = [seed for row in mixed for seed in seed_scores(row)]
+    axis = DensityAxis([*(point.density for point in points), *(density for _, density, _ in shown)])
+    first = (mixed or [point.row for point in points])[0]
+    said = [
+        *notes([point.row for point in points], unmasked[:1]),
+        *([_SEEDS] if mixed else []),
+        *([_SOFT] if any(point.row.mask_mean is not None for point in points) else []),
+        *([_RINGED] if any(smaller(point.row, table) for point in points) else []),
+    ]
     plot = Plot(
         prefix,
         axis.scale,
-        metric_scale(rows),
-        f"mask density (fraction of {brief(points[0].density_scope or 'maskable')} weights kept)",
-        metric_label(points[0]),
-        names,
-        NOTE,
+        metric_scale(rows, first.direction, [score for *_, score in shown]),
+        f"mask density (fraction of {brief(first.density_scope or 'maskable')} weights kept)",
+        metric_label(first),
+        sorted({*(point.name for point in points), *(row.method for row in (*mixed, *unmasked))}),
+        " ".join(said),
         axis.ticks,
     )
     if axis.gap is not None:
@@ -61,51 +77,21 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
             plot.add("back", None, element("path", d=cut, class_="x"))
     for row in unmasked[:1]:
         _baseline(plot, palette[row.method], row)
-    _methods(plot, palette, axis, points)
+    _means(plot, palette, axis, points, table)
+    for row in mixed:
+        _seeds(plot, palette[row.method], axis, row)
     return plot.render(
-        f"{brief(points[0].metric)} against mask density: {where(points[0])}", _description(points, unmasked)
+        f"{brief(first.metric)} against mask density: {where(first)}", _description(first, points, unmasked, mixed)
     )
 
 
-class _Axis:
-    """Densities as numbers that rise while density falls: the exponent of 1/2, or linearly; one place if all are one.
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A row with a mean: its name, and the density at which it stands."""
 
-    Where halvings are drawn, density 0 gets a place of its own beyond a ``gap``.
-    """
-
-    def __init__(self, densities: Sequence[float]) -> None:
-        masked = [d for d in densities if d > 0]
-        self.gap: float | None = None
-        self.alone = max(densities) - min(densities) <= _SAME * max(densities)
-        self.halvings = bool(masked) and min(masked) < _OCTAVES and not self.alone
-        self.ticks: list[Tick]
-        if self.alone:
-            self.scale = Scale(-0.5, 0.5)
-            ends = dict.fromkeys([short(min(densities)), short(max(densities))])
-            self.ticks = [(0.0, " to ".join(ends))]
-            return
-        if not self.halvings:
-            lowest = min(densities)
-            values = Scale(lowest, 1.0).ticks()
-            self.scale = fit([-1.0, -lowest], pad=0.08)
-            self.ticks = [(-v, text) for v, text in zip(values, labels(values), strict=True)]
-            return
-        deepest = -math.log2(min(masked))
-        stride = math.ceil(deepest / 8)
-        self.ticks = [(float(k), short(0.5**k)) for k in range(0, math.floor(deepest + 1e-9) + 1, stride)]
-        self.zero = deepest * 1.16
-        if min(densities) <= 0:
-            self.gap = deepest * 1.08
-            self.ticks.append((self.zero, "0"))
-        self.scale = fit([0.0, deepest if self.gap is None else self.zero])
-
-    def __call__(self, density: float) -> float:
-        """Where a density stands on ``scale``."""
-        if self.alone:
-            return 0.0
-        if not self.halvings:
-            return -density
-        return -math.log2(density) if density > 0 else self.zero
+    name: str
+    density: float
+    row: ComparisonRow
 
 
 def _baseline(plot: Plot, style: Style, row: ComparisonRow) -> None:
@@ -114,46 +100,78 @@ def _baseline(plot: Plot, style: Style, row: ComparisonRow) -> None:
         low, high = (plot.y(bound) for bound in bounds)
         area = band([(left, high), (right, high)], [(left, low), (right, low)])
         plot.add("back", style, element("path", d=area, class_="a"))
-    tooltip = element("title", escape(point_text(row)))
+    tooltip = element("title", escape(point_text(row, row.method)))
     plot.add("line", style, element("path", tooltip, d=line([(left, y), (right, y)]), class_="l"))
     plot.name(row.method, style, right, y)
 
 
-def _methods(plot: Plot, palette: Mapping[str, Style], axis: _Axis, points: Sequence[ComparisonRow]) -> None:
+def _means(
+    plot: Plot,
+    palette: Mapping[str, Style],
+    axis: DensityAxis,
+    points: Sequence[_Point],
+    table: Sequence[ComparisonRow],
+) -> None:
     """Lines, points and names; side by side in the order of where the lines end, so that names have a way out."""
-    lines = {
-        name: sorted(group, key=lambda row: (-row.density_mask, row.id))
-        for name, group in groupby(sorted(points, key=lambda row: str(row.method)), key=lambda row: row.method)
-    }
-    order = {name: (plot.y(rows[-1].mean), name) for name, rows in lines.items()}
+    lines: dict[str, list[_Point]] = {}
+    for point in sorted(points, key=lambda point: (point.name, -point.density, point.row.id)):
+        lines.setdefault(point.name, []).append(point)
+    order = {name: (plot.y(line[-1].row.mean), name) for name, line in lines.items()}
     found = sorted(
-        ((plot.x(axis(row.density_mask)), name, i) for name, rows in lines.items() for i, row in enumerate(rows)),
+        ((plot.x(axis(point.density)), name, i) for name, line in lines.items() for i, point in enumerate(line)),
         key=lambda item: (round(item[0]), order[item[1]], item[2]),
     )
     rising = accumulate((x for x, _, _ in found), max)
     moved = side_by_side(list(rising), _ALONE if axis.alone else _APART, plot.left + 6, plot.right - 6)
     at = {(name, i): x for (_, name, i), x in zip(found, moved, strict=True)}
-    for name, rows in lines.items():
-        style = palette[name]
-        spots = [(at[name, i], draw(plot, style, row, at[name, i])) for i, row in enumerate(rows)]
+    for name, group in lines.items():
+        style = palette[group[0].row.method]
+        spots = [(at[name, i], draw(plot, style, point.row, at[name, i], name)) for i, point in enumerate(group)]
         if len(spots) > 1:
             plot.add("line", style, element("path", d=line(spots), class_="l"))
+        for (x, y), point in zip(spots, group, strict=True):
+            if smaller(point.row, table):
+                plot.add("point", style, element("circle", cx=x, cy=y, r=7.5, class_="e r"))
         plot.name(name, style, *spots[-1])
 
 
-def _description(points: Sequence[ComparisonRow], unmasked: Sequence[ComparisonRow]) -> str:
-    first = points[0]
-    methods = len({row.method for row in points})
-    parts = [f"{metric_label(first)}, for {methods} methods on {brief(first.benchmark)}"]
+def _seeds(plot: Plot, style: Style, axis: DensityAxis, row: ComparisonRow) -> None:
+    """A point a seed, where it belongs, and a thin line through them."""
+    places = [(plot.x(axis(seed[1])), seed) for seed in seed_scores(row)]
+    spots = [(x, draw_seed(plot, style, row, seed, x)) for x, seed in places]
+    if len(spots) > 1:
+        plot.add("line", style, element("path", d=line(spots), class_="n"))
+    plot.name(row.method, style, *spots[-1])
+
+
+def _description(
+    first: ComparisonRow,
+    points: Sequence[_Point],
+    unmasked: Sequence[ComparisonRow],
+    mixed: Sequence[ComparisonRow],
+) -> str:
+    methods = len({point.row.method for point in points} | {row.method for row in mixed})
+    parts = [f"{metric_label(first)}, for {methods} method{'' if methods == 1 else 's'} on {brief(first.benchmark)}"]
     parts += [f"without mask {brief(row.method)} has {value_text(row)}" for row in unmasked[:1]]
-    ordered = sorted(points, key=lambda row: -row.density_mask)
-    levels: list[list[ComparisonRow]] = []
-    for row in ordered:
-        if levels and row.density_mask >= (1 - _SAME) * levels[-1][0].density_mask:
-            levels[-1].append(row)
+    levels: list[list[_Point]] = []
+    for point in sorted(points, key=lambda point: -point.density):
+        if levels and point.density >= (1 - SAME) * levels[-1][0].density:
+            levels[-1].append(point)
         else:
-            levels.append([row])
-    parts += [f"at density {level[0].density_mask:.3g}: {ranking(level)}" for level in levels[:8]]
+            levels.append([point])
+    for level in levels[:8]:
+        told = ranking([(point.name, point.row) for point in level])
+        parts.append(f"at density {level[0].density:.3g}: {told}")
     if len(levels) > 8:
         parts.append(f"and {len(levels) - 8} lower densities")
+    if mixed:
+        parts.append(f"densities differ between seeds, without a mean: {listed([_span(row) for row in mixed[:8]])}")
     return " ".join(map(sentence, parts))
+
+
+def _span(row: ComparisonRow) -> str:
+    """``genome from 0.31 to 0.98 at densities from 0.0042 to 0.045``."""
+    seeds = seed_scores(row)
+    scores, densities = [score for *_, score in seeds], [density for _, density, _ in seeds]
+    ends = [short(end, 4) for end in (min(scores), max(scores), min(densities), max(densities))]
+    return f"{brief(row.method)} from {ends[0]} to {ends[1]} at densities from {ends[2]} to {ends[3]}"

@@ -15,6 +15,7 @@ from harness.analysis.frame import TABLE
 from harness.formatting import duration, size
 from harness.report.answers import density
 from harness.report.boards import boards, identity
+from harness.report.places import smaller
 from harness.report.score_table import budget, minus_baseline, minus_control, precision, ranks, score, tested
 from harness.report.tables import NONE, count, decimals, fraction
 from harness.results.store import LeftOut
@@ -23,7 +24,6 @@ _MORE = (
     ("std", "metric", "seed noise", "standard deviation over seeds"),
     ("stderr", "metric", "evaluation noise", "standard error of one seed's score over the test examples"),
     ("effective", "fraction", "effective", "fraction of weights that can change the output"),
-    ("mask_mean", "fraction", "mean mask", "mean value of the soft masks that the network was tested with"),
     ("published", "plain", "published", "the number of the paper"),
     ("parameters", "count", "parameters", "of the whole network"),
     ("density_total", "fraction", "total density", "non-zero parameters over all parameters"),
@@ -36,6 +36,7 @@ _MORE = (
     ("peak_memory", "memory", "peak memory", "measured, mean over seeds"),
 )
 """Columns shown on demand where a row has a value: key, form, name, meaning."""
+_MASK_MEAN = "mean value of the soft masks that the network was tested with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,9 @@ def page_boards(
     """Each table of the leaderboards, ready for JSON, and its rows.
 
     {"suite", ..., "title", "answer", "notes", "groups": titles, "columns": [{"name", "help", "more"}], "rows": [
-    {"method", "density", "group", "best", "cells": [[text, value or null]], "seeds": [[seed, record or null]]}]}.
-    Answers, ranks, notes and order are the markdown leaderboard's. Values are numbers, or texts where there is no
-    number to sort by.
+    {"method", "density", "group", "best", "cells": [[text, value or null]], "seeds": [[seed, record or null]]}],
+    "detail": {"title", "columns": names, "rows": texts} or null}. Answers, ranks, notes, details and order are the
+    markdown leaderboard's. Values are numbers, or texts where there is no number to sort by.
     """
     others: dict[tuple[Any, ...], dict[str, ComparisonRow]] = {}
     for row in rows(frame[~frame["primary"].astype(bool)]):
@@ -65,6 +66,7 @@ def page_boards(
     for board in boards(frame, left):
         table = board.rows
         columns = [*_columns(table), *_metrics(table, others)]
+        detail = board.primary.detail
         shown = {
             **dict(zip(TABLE, table[0].take(*TABLE), strict=True)),
             "title": board.primary.title,
@@ -85,6 +87,12 @@ def page_boards(
                 }
                 for at, row in enumerate(table)
             ],
+            "detail": detail
+            and {
+                "title": detail.title,
+                "columns": [column.name for column in detail.columns],
+                "rows": detail.rows,
+            },
         }
         yield shown, table
 
@@ -94,12 +102,13 @@ def _groups(table: Sequence[ComparisonRow]) -> dict[int, str]:
     budgets = len({budget(row) for row in table}) > 1
     titles: dict[int, str] = {}
     for row in table:
-        density = "Nothing masked" if row.density_low == 1 else f"Density {fraction(row.density_mask)}"
-        titles.setdefault(row.group, density + (f", {budget(row)}" if budgets else ""))
+        named = "Smaller networks" if smaller(row, table) else f"Density {density(row) if row.density_low < 1 else 1}"
+        titles.setdefault(row.group, named + (f", {budget(row)}" if budgets else ""))
     return titles
 
 
 def _columns(table: Sequence[ComparisonRow]) -> Iterator[BoardColumn]:
+    """What matters first, so that a narrow screen shows it: as the markdown leaderboard has it."""
     first = table[0]
     baseline = next((row.baseline for row in table if row.baseline), None)
     places = precision(table)
@@ -112,25 +121,36 @@ def _columns(table: Sequence[ComparisonRow]) -> Iterator[BoardColumn]:
 
     yield column("rank", "rank", "range of ranks among the rows of equal density and budget", ranks)
     yield column("method", "method", "", lambda row: row.method)
-    yield column("asked", "asked", "density asked for, or what it was matched to", _asked)
     scopes = " or ".join(sorted({row.density_scope for row in table}))
-    scope = f"fraction of weights kept by the final mask, of the scope {scopes}; its span over seeds"
-    yield column("density_mask", "density", scope, density)
-    zeros = "fraction of these weights that are not zero in the end"
-    yield column("density_nonzero", "non-zero", zeros, lambda row: fraction(row.density_nonzero), True)
+    scope = f"fraction of weights that the tested network's mask keeps, of the scope {scopes}; its span over seeds"
+    dense = column("density_mask", "density", scope, density)
+    several = len({(row.method, row.match) for row in table}) < len(table)  # then a row's density says which it is
+    if several:
+        yield dense
     unit = f" ({first.unit})" if first.unit else ""
     what = "mean over seeds, with its 95 % interval; where densities differ, from the lowest score to the highest"
     yield column("mean", first.metric + unit, what, lambda row: score(row, places))
-    if any(row.contrasts for row in table):
-        paired = "difference to the control that the suite asks about, paired, with its 95 % interval"
-        yield BoardColumn("minus control", paired, lambda row: minus_control(row, places), _control_difference, False)
+    against = {contrast.control for row in table for contrast in row.contrasts[:1]}
+    only = next(iter(against)) if len(against) == 1 else None
+    if against:
+        paired = "difference to the control that is asked about, paired, with its 95 % interval"
+        name = f"minus {only}" if only else "minus control"
+        told = partial(minus_control, places=places, named=only is None)
+        yield BoardColumn(name, paired, told, _control_difference, False)
         adjusted = "paired t test, Holm-adjusted over the questions of the table"
         yield BoardColumn("p", adjusted, tested, lambda row: row.contrast and row.contrast.p_adjusted, False)
-    if baseline is not None:
+    if not several:
+        yield dense
+    if any(row.mask_mean is not None for row in table):
+        yield column("mask_mean", "mean mask", _MASK_MEAN, lambda row: fraction(row.mask_mean))
+    if baseline is not None and baseline != only:
         paired = "difference paired by seed, with its 95 % interval; not tested unless it is asked"
         yield column("difference", f"minus {baseline}", paired, lambda row: minus_baseline(row, places))
     yield BoardColumn("budget", "training of one network", budget, lambda row: row.tokens or row.examples, equal)
-    yield column("n", "n", "seeds", lambda row: str(row.n))
+    yield column("n", "n", "seeds", lambda row: str(row.n), len({row.n for row in table}) == 1)
+    yield column("asked", "asked", "density asked for, or what it was matched to", _asked, True)
+    zeros = "fraction of the weights in scope that are not zero in the end"
+    yield column("density_nonzero", "non-zero", zeros, lambda row: fraction(row.density_nonzero), True)
     written = {"metric": lambda value: f"{value:.{places}f}", **_WRITTEN}
     for key, form, name, text in _MORE:
         if any(getattr(row, key) is not None for row in table):

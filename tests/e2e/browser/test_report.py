@@ -143,11 +143,11 @@ def test_sorting_goes_by_value_and_back_to_the_ranks(browser, report):
     assert column(browser, "density") == ["1.0000", "0.7500", "0.5500", "0.3000", "0.1000"]
     assert press_heading(browser, "density") == "none"
     assert column(browser, "density") == ranked
-    # The baseline has no difference: it comes last, however it is sorted.
+    # What the others are compared with has no difference: it comes last, however it is sorted.
     for direction in ("ascending", "descending"):
         assert press_heading(browser, "minus dense") == direction
         *differences, last = column(browser, "minus dense")
-        assert last == "baseline"
+        assert last == "\N{EN DASH}"
         values = [float(text.split()[0]) for text in differences]
         assert values == sorted(values, reverse=direction == "descending")
 
@@ -309,6 +309,45 @@ def test_at_320_pixels_only_tables_scroll_sideways(browser, name, request):
     use_everything(browser)
     assert browser.get("document.documentElement.scrollWidth") <= 320
     browser.emulate()
+
+
+RIGHT_EDGE = """(function () {
+  const range = new Range();
+  range.selectNodeContents(arguments[0]);
+  return range.getBoundingClientRect().right;
+}).apply(null, arguments)"""
+
+
+def test_the_answer_comes_first_and_the_first_score_is_seen_on_a_telephone(browser, report):
+    for width in (1280, 380):
+        browser.open(report, width=width)
+        assert browser.get("document.documentElement.scrollWidth") <= width
+        for board in browser.all("details.board[open]"):
+            answer, table = board.find_elements("css selector", ".answer, table")[:2]
+            assert answer.tag_name == "ul" and answer.text and table.tag_name == "table"
+            sizes = browser.get("[...arguments].map(e => parseFloat(getComputedStyle(e).fontSize))", answer, table)
+            assert sizes[0] > sizes[1]
+            heads = [head.text.split()[0] for head in table.find_elements("css selector", "thead th")]
+            score = next(at for at, name in enumerate(heads) if name in ("accuracy", "loss", "perplexity"))
+            first = table.find_elements("css selector", "tbody tr:not(:has(.group))")[0]
+            cell = first.find_elements("css selector", "th, td")[score]
+            assert browser.get(RIGHT_EDGE, cell) <= width
+    browser.emulate()
+
+
+def test_rows_without_a_mean_are_shown_seed_by_seed(browser, report):
+    browser.open(report)
+    choose(browser, "suite", "quickstart")
+    choose(browser, "architecture", "skip_mlp")
+    detail = next(one for one in browser.all(".detail") if one.is_displayed())
+    assert [head.text for head in detail.find_elements("css selector", "thead th")][1:] == [
+        "seed 0",
+        "seed 1",
+        "seed 2",
+    ]
+    rows = [row.text.split() for row in detail.find_elements("css selector", "tbody tr")]
+    assert [len(row) for row in rows] == [4] * len(rows)
+    assert rows[0][0] == "density" and "genome" in [row[0] for row in rows]
 
 
 def test_headings_landmarks_and_names_are_in_order(browser, report):

@@ -125,11 +125,13 @@ def boxes(root: ET.Element) -> list[tuple[float, float, float]]:
 
 
 def drawn(root: ET.Element) -> dict[str, tuple[float, float]]:
-    """By tooltip: the centre of the point."""
+    """By tooltip: the centre of the point of a mean."""
     return {
         title.text or "": spots(e.attrib["d"])[0]
         for e in root.iter(SVG + "path")
-        if e.attrib.get("class") in ("p", "h") and (title := e.find(SVG + "title")) is not None
+        if e.attrib.get("class") in ("p", "h")
+        and "transform" not in e.attrib
+        and (title := e.find(SVG + "title")) is not None
     }
 
 
@@ -219,6 +221,128 @@ def test_the_description_says_who_is_best() -> None:
     lowered = [replace(one, direction="min") for one in table]
     text = parse(pruning_curve(lowered, looks(table))).findtext(SVG + "desc") or ""
     assert "At density 0.25: best mean random" in text
+
+
+def mixed(method: str, densities: list[float], values: list[float], **others: Any) -> ComparisonRow:
+    """A row of one seed at each density, whose mean must not be seen."""
+    given: dict[str, Any] = {
+        "mixed": True,
+        "density_low": min(densities),
+        "density_high": max(densities),
+        "values": np.array(values),
+        "densities": np.array(densities),
+        "seeds": list(range(len(values))),
+        "n": len(values),
+    }
+    return row(method, sum(densities) / len(densities), 0.123, **(given | others))
+
+
+def small(root: ET.Element) -> dict[str, tuple[float, float]]:
+    """By tooltip: the centre of each point of one seed."""
+    found = {}
+    for e in root.iter(SVG + "path"):
+        if "transform" in e.attrib:
+            x, y = re.findall(r"translate\(([-\d.]+) ([-\d.]+)\)", e.attrib["transform"])[0]
+            found[e.findtext(SVG + "title") or ""] = float(x), float(y)
+    return found
+
+
+def texts(root: ET.Element) -> str:
+    return " ".join(e.text or "" for e in root.iter(SVG + "text"))
+
+
+def test_a_row_of_mixed_densities_is_a_point_a_seed_without_a_mean() -> None:
+    table = [row("dense", 1.0, 0.95), mixed("genome", [0.25, 0.0625, 0.125], [0.9, 0.5, 0.75], broken={1: "cut"})]
+    svg = pruning_curve(table, looks(table))
+    root = parse(svg)
+    assert drawn(root) == {}
+    points, ticks = small(root), sorted(axis(root, "end"))
+    assert [text.split(", ", 1)[1] for text in points] == [
+        "seed 0, density 0.25: 0.9000",
+        "seed 2, density 0.125: 0.7500",
+        "seed 1, density 0.0625: 0.5000 (cut)",
+    ]
+    for (x, y), density, value in zip(points.values(), (0.25, 0.125, 0.0625), (0.9, 0.75, 0.5), strict=True):
+        assert read(y, ticks) == pytest.approx(value, abs=0.002)
+        assert min(axis(root, "middle"), key=lambda tick: abs(tick[0] - x)) == (pytest.approx(x, abs=0.2), density)
+    assert [e.attrib["class"] for e in root.iter(SVG + "path") if "transform" in e.attrib] == ["p", "p", "k"]
+    (thin,) = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "n"]
+    assert thin == [pytest.approx(place, abs=0.2) for place in points.values()]
+    assert not [
+        e for e in root.iter(SVG + "path") if e.attrib.get("class") in ("e", "l") and e.find(SVG + "title") is None
+    ]
+    assert "there is no mean" in texts(root) and "Band: 95 % interval over seeds." in texts(root)
+    description = root.findtext(SVG + "desc") or ""
+    assert "genome from 0.5 to 0.9 at densities from 0.0625 to 0.25" in description
+    assert svg is not None and "0.123" not in svg
+
+
+def test_soft_masks_stand_at_density_one_under_their_own_name() -> None:
+    hard = row("random", 0.05, 0.9)
+    table = [row("dense", 1.0, 0.95), row("genome", 1.0, 0.94, mask_mean=0.1134), hard, row("random", 0.5, 0.92)]
+    root = parse(pruning_curve(table, looks(table)))
+    (x,) = [x for text, (x, _) in drawn(root).items() if text.startswith("genome (soft masks, mean 0.11), density 1:")]
+    assert x == pytest.approx(next(pixel for pixel, value in axis(root, "middle") if value == 1), abs=0.2)
+    assert "genome (soft masks, mean 0.11)" in texts(root) and "every weight takes part" in texts(root)
+
+
+def test_the_frontier_leaves_out_rows_without_a_mean_and_says_so() -> None:
+    table = [row("dense", 1.0, 0.95), row("random", 0.5, 0.9), mixed("genome", [0.1, 0.3], [0.99, 0.98])]
+    root = parse(frontier(table, looks(table)))
+    assert sorted(text.split(",")[0] for text in drawn(root)) == ["dense", "random"]
+    assert "they have no mean: genome." in texts(root)
+    assert "genome" not in (root.findtext(SVG + "desc") or "")
+    assert frontier([table[0], table[2]], looks(table)) is None
+
+
+def test_networks_that_do_not_work_are_crossed_last_and_never_efficient() -> None:
+    lost = row("cut off", 0.05, 0.97, broken=dict.fromkeys(range(3), "cut"))
+    table = [row("dense", 1.0, 0.95), lost, row("random", 0.05, 0.1, n=5, broken={0: "cut", 3: "cut"})]
+    for figure in (pruning_curve, frontier):
+        root = parse(figure(table, looks(table)))
+        (cross,) = [e for e in root.iter(SVG + "path") if e.attrib.get("class") == "k"]
+        assert "(n = 3, cut 3/3)" in (cross.findtext(SVG + "title") or "")
+        assert sum("(n = 5, cut 2/5)" in text for text in drawn(root)) == 1
+        assert "in no seed does the output depend on the input" in texts(root)
+    (steps,) = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "o"]
+    centre = spots(cross.attrib["d"])[0]
+    assert all(math.dist(corner, centre) > 5 for corner in steps)
+    description = parse(pruning_curve(table, looks(table))).findtext(SVG + "desc") or ""
+    assert "best mean random" in description and "last cut off" in description
+
+
+def test_a_smaller_network_stands_where_a_mask_leaves_as_many_parameters() -> None:
+    # Of 1,000,000 parameters 900,000 are maskable: density 0.125 leaves 212,500.
+    masked = [row("random", d, 0.9, density_total=0.1 + 0.9 * d) for d in (0.5, 0.25, 0.0625)]
+    little = row("narrow", 1.0, 0.85, asked=0.125, parameters=212_500.0, density_total=1.0)
+    table = [row("dense", 1.0, 0.95), *masked, little]
+    root = parse(pruning_curve(table, looks(table)))
+    place = next(at for text, at in drawn(root).items() if text.startswith("narrow (smaller network), density 1"))
+    assert place[0] == pytest.approx(next(x for x, value in axis(root, "middle") if value == 0.125), abs=0.3)
+    (ring,) = root.iter(SVG + "circle")
+    assert (float(ring.attrib["cx"]), float(ring.attrib["cy"])) == pytest.approx(place, abs=0.2)
+    assert "Ringed: a smaller network without mask" in texts(root)
+    assert "At density 0.125: narrow (smaller network) 0.8500" in (root.findtext(SVG + "desc") or "")
+
+
+def test_the_note_says_what_intervals_are_over() -> None:
+    table = [row("dense", 1.0, 0.95), row("random", 0.5, 0.9, over="seeds and examples"), row("genome", 0.25, 0.8)]
+    for figure in (pruning_curve, frontier):
+        said = texts(parse(figure(table[:2], looks(table)))), texts(parse(figure(table, looks(table))))
+        assert "interval over seeds or over seeds and examples." in said[1]
+    assert "Bars and band: 95 % interval over seeds" in texts(parse(pruning_curve(table, looks(table))))
+
+
+def test_the_axis_begins_where_the_densities_do() -> None:
+    table = [row("random", density, 0.9) for density in (0.07, 0.03, 0.01)]
+    assert [value for _, value in sorted(axis(parse(pruning_curve(table, looks(table))), "middle"))] == [
+        *(0.125, 0.0625, 0.0312, 0.0156)
+    ]
+
+
+def test_an_interval_that_is_not_even_keeps_both_ends() -> None:
+    table = [row("dense", 1.0, 0.95), row("random", 0.5, 2e-4, ci_low=1e-4, ci_high=9e-4)]
+    assert "random, density 0.5: 0.0002 (0.0001 to 0.0009) (n = 3)" in drawn(parse(pruning_curve(table, looks(table))))
 
 
 def test_nothing_masked_is_nothing_to_draw() -> None:

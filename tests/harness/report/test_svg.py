@@ -117,7 +117,7 @@ def test_a_band_goes_there_and_back() -> None:
 
 
 def test_every_marker_starts_from_its_centre() -> None:
-    assert all(marker(shape, 10, 20).startswith("M10 20m") for shape in MARKERS)
+    assert all(marker(outline, 10, 20).startswith("M10 20m") for outline in MARKERS.values())
     assert len(set(MARKERS.values())) == len(MARKERS)
 
 

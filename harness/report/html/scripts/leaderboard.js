@@ -19,6 +19,12 @@ const sorted = (rows, order) => {
 const within = (value, low, high) => value * 1.001 >= low && value * 0.999 <= high;
 
 const isNumeric = (board, column) => board.rows.some((row) => typeof row.cells[column][1] === "number");
+// Numbers stand right; what holds an interval, a name or a unit stands left, so that it begins beside its neighbour.
+const alignment = (board, column) =>
+  isNumeric(board, column) && board.rows.every((row) => !row.cells[column][0].includes(" ")) ? "number" : null;
+
+// A name that may break after each underscore.
+const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, make("wbr")]).slice(0, -1);
 
 // One table; `state` remembers its order and how many rows are shown.
 const drawTable = (board, state, rows, more) => {
@@ -35,7 +41,7 @@ const drawTable = (board, state, rows, more) => {
       state.body.querySelectorAll("thead button")[shown.indexOf(at)].focus();
     };
     head.append(
-      make("th", { scope: "col", "aria-sort": sort, class: isNumeric(board, at) ? "number" : null },
+      make("th", { scope: "col", "aria-sort": sort, class: alignment(board, at) },
         make("button", { type: "button", title: help || null, click: turn }, name)),
     );
   }
@@ -58,14 +64,23 @@ const drawTable = (board, state, rows, more) => {
     const line = make("tr", { class: row.best ? "best" : null });
     for (const at of shown) {
       const text = row.cells[at][0];
-      if (board.columns[at].name === "method") line.append(make("th", { scope: "row" }, swatch(row.method), text));
-      else line.append(make("td", { class: isNumeric(board, at) ? "number" : null }, text));
+      if (board.columns[at].name === "method") line.append(make("th", { scope: "row" }, swatch(row.method), breakable(text)));
+      else line.append(make("td", { class: alignment(board, at) }, text));
     }
     line.append(make("td", {}, row.seeds.map(([seed, number]) =>
       number === null ? ` ${seed} ` : [" ", recordLink(number, String(seed), `Record of ${row.method}, seed ${seed}`)])));
     body.append(line);
   }
   return table;
+};
+
+// Density and score of each seed, for the rows that have no mean.
+const detailTable = ({ title, columns, rows }) => {
+  const head = make("tr", {}, columns.map((name, at) => make("th", { scope: "col", class: at ? "number" : null }, name)));
+  const lines = rows.map(([name, ...texts]) =>
+    make("tr", {}, make("th", { scope: "row" }, swatch(name), breakable(name)), texts.map((text) => make("td", { class: "number" }, text))));
+  return make("div", { class: "detail" }, make("h4", {}, title),
+    scrolling(title, make("table", {}, make("thead", {}, head), make("tbody", {}, lines))));
 };
 
 const boardPanel = (board) => {
@@ -82,7 +97,7 @@ const boardPanel = (board) => {
     if (!state.drawn) {
       state.drawn = true;
       body.append(make("ul", { class: "answer" }, board.answer.map((sentence) => make("li", {}, sentence))));
-      body.append(scroll, rest, make("ul", { class: "notes" }, board.notes.map((note) =>
+      body.append(scroll, rest, ...(board.detail ? [detailTable(board.detail)] : []), make("ul", { class: "notes" }, board.notes.map((note) =>
         make("li", { class: note.startsWith("WARNING") ? "note-warning" : null }, note))));
       if (board.figures.length) {
         body.append(make("div", { class: "figures" }, board.figures.map(({ number, caption }) => figure(number, caption))));

@@ -116,7 +116,8 @@ def test_sound_cells_are_ranked_and_every_other_file_is_listed_with_its_reason(h
         assert why in listed.pop(f"cells/{file}")
     assert {name.partition("/")[2] for name in listed} == set(hostile_results.damaged)
     assert not any(str(hostile_results.root) in why for _, why, _ in suite["left"])
-    means = sorted(row["cells"][5][1] for row in board["rows"])
+    score = next(at for at, column in enumerate(board["columns"]) if column["help"].startswith("mean over seeds"))
+    means = sorted(row["cells"][score][1] for row in board["rows"])
     assert means == pytest.approx([0.605, 0.705, 0.805, 0.905])
     assert [seed for row in board["rows"] for seed, _ in row["seeds"]] == [0, 1] * 4
 
@@ -146,6 +147,29 @@ def test_cells_hold_values_to_sort_by_beside_their_texts(quickstart):
         assert isinstance(row["cells"][names.index("density")][1], float)
     loss = names.index("loss (nats)")
     assert board["columns"][loss]["more"] and not board["columns"][score]["more"]
+
+
+def test_the_score_is_among_the_first_columns_and_the_control_is_named(quickstart):
+    for board in Elements(quickstart).data("boards"):
+        shown = [column["name"] for column in board["columns"] if not column["more"]]
+        several = len({row["method"] for row in board["rows"]}) < len(board["rows"])
+        assert shown[: 2 + several] == ["rank", "method", "density"][: 2 + several]
+        assert shown[2 + several].startswith(board["metric"])
+        assert "asked" not in shown and shown.count("minus dense") == 1 and "minus control" not in shown
+        if several:  # every row is compared with the dense one, and tested
+            assert shown[4:6] == ["minus dense", "p"]
+
+
+def test_rows_of_mixed_densities_are_told_seed_by_seed(quickstart):
+    boards = {board["title"]: board for board in Elements(quickstart).data("boards")}
+    assert [title for title, board in boards.items() if board["detail"]] == ["digits: skip_mlp on digits"]
+    board = boards["digits: skip_mlp on digits"]
+    assert board["detail"]["columns"] == ["", "seed 0", "seed 1", "seed 2"]
+    told = {name: texts for name, *texts in board["detail"]["rows"]}
+    densities = sorted(map(float, told.pop("density")))
+    assert set(told) == {row["method"] for row in board["rows"]} - {"dense"}
+    span = f"{densities[0]:.4f}\N{EN DASH}{densities[-1]:.4f}"
+    assert [title.split(",")[0] for title in board["groups"].values()] == ["Density 1", f"Density {span}"]
 
 
 def test_a_folder_with_failed_cells_only_gives_a_page(tmp_path):

@@ -1,0 +1,55 @@
+"""The axis of mask densities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from harness.report.figures.plot import Tick
+from harness.report.figures.scale import Scale, fit, labels, short
+
+SAME = 0.05
+"""Densities this near, relatively, are one."""
+_OCTAVES = 0.3  # densities reach below this: a scale of halvings
+
+
+class DensityAxis:
+    """Densities as numbers that rise while density falls: the exponent of 1/2, or linearly; one place if all are one.
+
+    Where halvings are drawn, density 0 gets a place of its own beyond a ``gap``.
+    """
+
+    def __init__(self, densities: Sequence[float]) -> None:
+        lowest, highest = min(densities), max(densities)
+        self.gap: float | None = None
+        self.alone = highest - lowest <= SAME * highest
+        octaves = [-math.log2(d) for d in densities if d > 0] or [0.0]
+        first, deepest = math.floor(min(octaves) + 1e-9), max(octaves)
+        last = math.floor(deepest + 1e-9)
+        self.halvings = 0.5**deepest < _OCTAVES and last > first and not self.alone
+        self.ticks: list[Tick]
+        if self.alone:
+            self.scale = Scale(-0.5, 0.5)
+            ends = dict.fromkeys([short(lowest), short(highest)])
+            self.ticks = [(0.0, " to ".join(ends))]
+            return
+        if not self.halvings:
+            values = Scale(lowest, highest).ticks()
+            self.scale = fit([-highest, -lowest], pad=0.08)
+            self.ticks = [(-v, text) for v, text in zip(values, labels(values), strict=True)]
+            return
+        stride = math.ceil((deepest - first) / 8)
+        self.ticks = [(float(k), short(0.5**k)) for k in range(first, last + 1, stride)]
+        self.zero = deepest + 0.16 * (deepest - first)
+        if lowest <= 0:
+            self.gap = deepest + 0.08 * (deepest - first)
+            self.ticks.append((self.zero, "0"))
+        self.scale = fit([float(first), deepest if self.gap is None else self.zero])
+
+    def __call__(self, density: float) -> float:
+        """Where a density stands on ``scale``."""
+        if self.alone:
+            return 0.0
+        if not self.halvings:
+            return -density
+        return -math.log2(density) if density > 0 else self.zero
