@@ -13,6 +13,8 @@ from harness.formatting import listed
 from harness.report.tables import NONE, decimals, fraction
 
 Rows = Mapping[int, ComparisonRow]
+MOST = 8
+"""Rows that a sentence names."""
 
 
 def answers(table: Sequence[ComparisonRow]) -> list[str]:
@@ -38,8 +40,8 @@ def answers(table: Sequence[ComparisonRow]) -> list[str]:
 def _differences(contrasts: Sequence[Contrast], rows: Rows) -> str:
     widest = max(contrasts, key=lambda contrast: abs(contrast.difference))
     places = decimals([rows[widest.row].mean])
-    text = f"{widest.difference:+.{places}f}, {widest.method} at {fraction(rows[widest.row].density_mask)}"
-    return f"The largest difference is {text} less {widest.control}."
+    which = f"{widest.method} at {fraction(rows[widest.row].density_mask)} minus {widest.control}"
+    return f"The largest difference is {which}: {widest.difference:+.{places}f}."
 
 
 def winner(contrast: Contrast, rows: Rows) -> ComparisonRow | None:
@@ -77,8 +79,11 @@ def _of_density(contrasts: Sequence[Contrast], rows: Rows) -> Iterator[str]:
             undecided.append(contrast)
         else:
             better.setdefault(found.id, []).append(rows[contrast.row + contrast.other - found.id])
+    by_losers: dict[tuple[str, ...], list[str]] = {}
     for first, worse in better.items():
-        yield f"{where}, {_named(rows[first])} beats {listed([_named(row) for row in worse])}."
+        by_losers.setdefault(tuple(_named(row) for row in worse), []).append(_named(rows[first]))
+    for losers, winners in by_losers.items():
+        yield f"{where}, {_few(winners)} beat{'s' * (len(winners) == 1)} {_few(losers)}."
     tested = [c for c in undecided if c.p is not None and not c.disputed]
     if tested:
         yield f"{where}, not told apart: {_apart(tested)}{_power(tested)}."
@@ -88,6 +93,11 @@ def _of_density(contrasts: Sequence[Contrast], rows: Rows) -> Iterator[str]:
     if untested:
         why = "one seed tells nothing of others" if untested[0].n == 1 else "the difference is the same in every seed"
         yield f"{where}, not tested, because {why}: {_apart(untested)}."
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - MOST
+    return listed(names if more < 2 else [*names[:MOST], f"{more} others"])
 
 
 def _apart(contrasts: Sequence[Contrast]) -> str:
