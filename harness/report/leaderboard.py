@@ -40,7 +40,7 @@ have one seed only, failed seeds or densities of their own, or have no rival.
 row of such seeds alone loses to every other one and has no order among its like.
 - Failed, diverged and missing cells are listed, never averaged. Different protocols never share a table.
 """
-_HEADLINE = 3  # the overview keeps columns up to this ``drop``
+_HEADLINE = 5  # the overview keeps columns up to this ``drop``
 _ALT = {
     "pruning": "the metric against density, a line for each method",
     "frontier": "the metric against its cost, the efficient rows joined",

@@ -50,7 +50,7 @@ def score_table(rows: Sequence[ComparisonRow], title: str = "") -> Table:
     if any(row.mask_mean is not None for row in rows):
         made.append((Column("mean mask", 4, True), lambda row: fraction(row.mask_mean)))
     made += [] if several else [dense]
-    if baseline and only != baseline:
+    if baseline and only != baseline and any(row.difference is not None for row in rows):
         made.append((Column(f"minus {baseline}", 6), lambda row: minus_baseline(row, places)))
     if any(row.published is not None for row in rows):
         made.append((Column("published", 6, True), lambda row: NONE if row.published is None else f"{row.published:g}"))
