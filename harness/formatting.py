@@ -51,7 +51,9 @@ def fitted(text: str, width: int | None, hanging: int = 2) -> str:
         return text
     lines = []
     for line in text.split("\n"):
+        if len(line) <= width:
+            lines.append(line)
+            continue
         indent = " " * (len(line) - len(line.lstrip()) + hanging)
-        fits = len(line) <= width
-        lines += [line] if fits else textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
+        lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
     return "\n".join(lines)

@@ -226,15 +226,23 @@ def _finish(console: Console, store: ResultStore, suite: Suite, tables: Console 
     paths = write_leaderboards(store, [suite.name])
     if tables is not None:
         terminal_tables(store, suite.name, tables, width)
-    console.print("written: " + ", ".join(str(path) for path in paths), highlight=False, soft_wrap=True)
+    _say(console, "written: " + ", ".join(str(path) for path in paths))
 
 
 def _list_failures(console: Console, store: ResultStore, suite: Suite, failures: Mapping[str, str]) -> None:
     console.print(f"\n{len(failures)} cells have no result:", style="red", highlight=False)
     for name, message in failures.items():
-        console.print(f"  {name}: {message.splitlines()[0]}", markup=False, highlight=False, soft_wrap=True)
+        _say(console, f"  {name}: {message.splitlines()[0]}")
         if (path := store.file(suite.name, "cells", name).path).is_file():
-            console.print(f"    traceback: {path}", markup=False, highlight=False, soft_wrap=True)
+            _say(console, f"    traceback: {path}")
+
+
+def _say(console: Console, text: str) -> None:
+    """In lines that fit the terminal, and whole elsewhere."""
+    from harness.formatting import fitted
+
+    text = fitted(text, console.width if console.is_terminal else None)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _suite_plan(suite: Suite, plan: Plan, overrides: Sequence[str], plugins: Sequence[Path]) -> SuitePlan:

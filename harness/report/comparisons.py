@@ -40,7 +40,7 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
         if not table:
             continue
         table.sort(key=lambda row: (of(row), row.mean, row.method))
-        means = [math.nan if row.mixed else row.mean for row in table]
+        means = [math.nan if row.mixed or len(row.broken) == row.n else row.mean for row in table]
         best = efficient([of(row) or 0.0 for row in table], means, table[0].direction)
         places = precision(table)
         columns = [
@@ -63,8 +63,8 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
             for row, better in zip(table, best, strict=True)
         ]
         notes = [meaning(table[0]), f"Efficient: no row has a lower {words} and a mean that is as good."]
-        if any(row.mixed for row in table):
-            notes.append("Rows whose seeds differ in density have no mean, and are not judged.")
+        if any(math.isnan(mean) for mean in means):
+            notes.append("Not judged: rows whose seeds differ in density, and those of broken networks alone.")
         if missing := len(everything) - len(table):
             notes.append(f"{missing} rows do not know their {words}.")
         yield Table(

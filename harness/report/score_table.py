@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from harness.analysis.comparison_row import ComparisonRow
+from harness.formatting import listed
 from harness.report.answers import answers, broken
 from harness.report.tables import (
     BETTER,
@@ -236,6 +237,8 @@ def _warnings(rows: Sequence[ComparisonRow], baseline: str | None) -> Iterator[s
             "Rows with a mean mask were tested with soft masks: all of their weights take part, so their density is 1 "
             "and they have no rank among sparse ones."
         )
+    if small := sorted({row.method for row in rows if row.rival and row.density_mask == 1}):
+        yield f"Ranked with rows that have as many parameters left, at fewer FLOPs: {listed(small)}."
     if len({row.examples for row in rows}) > 1:
         examples = [row.examples for row in rows if row.examples is not None]
         if examples and max(examples) > 1.01 * min(examples):

@@ -101,6 +101,32 @@ def test_narrow_terminals_keep_what_matters(results, monkeypatch):
     assert "genome" in table and "0.80" in table and "--wide adds" in table
 
 
+def test_wide_shows_all(results, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    table = invoke(compare.command, "--results", results, "--wide").stdout
+    assert "--wide adds" not in table and max(map(len, table.splitlines())) > 60
+    heading = next(line for line in table.splitlines() if "method" in line)
+    assert all(name in heading for name in ("rank", "accuracy", "minus dense", "p", "density", "parameters left / all"))
+    monkeypatch.delenv("COLUMNS")
+    assert invoke(compare.command, "--results", results).stdout == table, "files and pipes have all columns too"
+
+
+def test_many_methods_keep_their_sums(results, monkeypatch):
+    store = ResultStore(results)
+    for i in range(12):
+        for seed in range(2):
+            record = store.read("small", f"digits-random-{seed}").content()
+            label = f"another_method_with_a_name_{i}"
+            write_record(store, record | {"cell": f"more-{i}-{seed}", "method": record["method"] | {"label": label}})
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = invoke(compare.command, "--results", results, "--benchmark", "digits", "--wins").stdout.splitlines()
+    assert max(map(len, lines)) <= 80 and any(line.startswith("--wide adds: ") for line in lines)
+    (genome,) = (line.split() for line in lines if "genome" in line)
+    assert genome[:2] == ["1", "genome"] and genome[3] == f"+{genome[2].partition('/')[0]}"
+    whole = invoke(compare.command, "--results", results, "--benchmark", "digits", "--wins", "--wide").stdout
+    assert len(whole.splitlines()[1].split()) == 3 + 14  # method, all, net and each method's number
+
+
 def test_notes_go_to_stderr(results):
     ResultStore(results).file("small", "cells", "broken").path.write_text("{")
     result = invoke(compare.command, "--results", results, "--format", "json")
