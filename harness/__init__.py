@@ -34,7 +34,7 @@ _PUBLIC = {
     "Model": "core.benchmark",
     "Split": "core.data",
     "Measurement": "core.benchmark",
-    "MethodContext": "core.method",
+    "MethodContext": "core.method_context",
     "Metric": "core.benchmark",
     "ParameterGroup": "core.method",
     "NoOptions": "core.architecture",
@@ -43,7 +43,7 @@ _PUBLIC = {
     "Reinitialize": "core.phases",
     "Rewind": "core.phases",
     "Scores": "core.benchmark",
-    "Source": "core.method",
+    "Source": "core.method_context",
     "SparsityMethod": "core.method",
     "Train": "core.phases",
     "TrainingBudget": "core.method",
@@ -103,11 +103,11 @@ if TYPE_CHECKING:
     from harness.core.head_loss import head_loss as head_loss
     from harness.core.language_network import LanguageNetwork as LanguageNetwork
     from harness.core.masks import Masks as Masks
-    from harness.core.method import MethodContext as MethodContext
     from harness.core.method import ParameterGroup as ParameterGroup
-    from harness.core.method import Source as Source
     from harness.core.method import SparsityMethod as SparsityMethod
     from harness.core.method import TrainingBudget as TrainingBudget
+    from harness.core.method_context import MethodContext as MethodContext
+    from harness.core.method_context import Source as Source
     from harness.core.phases import Average as Average
     from harness.core.phases import Bake as Bake
     from harness.core.phases import Calibrate as Calibrate

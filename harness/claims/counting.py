@@ -14,7 +14,8 @@ from harness.core.architecture import Architecture
 from harness.core.connections import Connection
 from harness.core.current_masks import CurrentMasks
 from harness.core.data import DataSpec
-from harness.core.method import MethodContext, SparsityMethod, TrainingBudget
+from harness.core.method import SparsityMethod, TrainingBudget
+from harness.core.method_context import MethodContext
 from harness.core.phases import Prune
 from harness.errors import UserError
 from harness.suites.cell import Scope, in_scope

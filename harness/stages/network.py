@@ -14,7 +14,8 @@ from harness.core.connections import Connection, weights_among
 from harness.core.current_masks import CurrentMasks
 from harness.core.densities import DensityBudget
 from harness.core.masks import Masks
-from harness.core.method import MethodContext, Source, SparsityMethod
+from harness.core.method import SparsityMethod
+from harness.core.method_context import MethodContext, Source
 from harness.errors import HarnessError, Unsupported, UserError
 from harness.interchange import bundle
 from harness.seeds import derived_seed

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.core.method import MethodContext, SparsityMethod
+from harness.core.method import SparsityMethod
+from harness.core.method_context import MethodContext
 from harness.testing.checks import require
 
 HOOKS = (

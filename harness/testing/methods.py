@@ -16,7 +16,8 @@ from harness.core.current_masks import CurrentMasks
 from harness.core.data import DataSpec
 from harness.core.densities import DensityBudget, select
 from harness.core.masks import Masks
-from harness.core.method import MethodContext, Source, SparsityMethod, TrainingBudget
+from harness.core.method import SparsityMethod, TrainingBudget
+from harness.core.method_context import MethodContext, Source
 from harness.core.phases import Bake, Calibrate, Ensemble, Inherit, Phase, Prune, Train, earlier_ends
 from harness.errors import UserError
 from harness.seeds import derived_seed

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from harness.core.connections import weights_among
 from harness.core.data import TrainingData
-from harness.core.method import MethodContext, SparsityMethod
+from harness.core.method import SparsityMethod
+from harness.core.method_context import MethodContext
 from harness.core.phases import Train
 from harness.errors import Diverged
 from harness.training.density_meter import DensityMeter

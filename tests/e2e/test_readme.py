@@ -26,7 +26,8 @@ from harness.cli import cli
 from harness.core import phases
 from harness.core.architecture import Architecture
 from harness.core.benchmark import Benchmark
-from harness.core.method import MethodContext, SparsityMethod
+from harness.core.method import SparsityMethod
+from harness.core.method_context import MethodContext
 from harness.registry import hookspecs
 from harness.registry.plugins import KINDS, RESERVED, load
 from harness.suites.suite import load_suite

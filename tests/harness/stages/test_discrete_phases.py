@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness import Masks, MethodContext
-from harness.core.method import Source
+from harness.core.method_context import Source
 from harness.core.phases import Prune, Reinitialize
 from harness.registry.plugins import load
 from harness.stages import discrete_phases
