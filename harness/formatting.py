@@ -55,5 +55,5 @@ def fitted(text: str, width: int | None, hanging: int = 2) -> str:
             lines.append(line)
             continue
         indent = " " * (len(line) - len(line.lstrip()) + hanging)
-        lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+        lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
     return "\n".join(lines)

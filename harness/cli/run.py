@@ -226,23 +226,19 @@ def _finish(console: Console, store: ResultStore, suite: Suite, tables: Console 
     paths = write_leaderboards(store, [suite.name])
     if tables is not None:
         terminal_tables(store, suite.name, tables, width)
-    _say(console, "written: " + ", ".join(str(path) for path in paths))
+    for path in paths:
+        console.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _list_failures(console: Console, store: ResultStore, suite: Suite, failures: Mapping[str, str]) -> None:
-    console.print(f"\n{len(failures)} cells have no result:", style="red", highlight=False)
-    for name, message in failures.items():
-        _say(console, f"  {name}: {message.splitlines()[0]}")
-        if (path := store.file(suite.name, "cells", name).path).is_file():
-            _say(console, f"    traceback: {path}")
-
-
-def _say(console: Console, text: str) -> None:
-    """In lines that fit the terminal, and whole elsewhere."""
     from harness.formatting import fitted
 
-    text = fitted(text, console.width if console.is_terminal else None)
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"\n{len(failures)} cells have no result:", style="red", highlight=False)
+    for name, message in failures.items():
+        text = fitted(f"  {name}: {message.splitlines()[0]}", console.width if console.is_terminal else None)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if (path := store.file(suite.name, "cells", name).path).is_file():
+            console.print(f"    traceback: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _suite_plan(suite: Suite, plan: Plan, overrides: Sequence[str], plugins: Sequence[Path]) -> SuitePlan:

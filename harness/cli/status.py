@@ -57,7 +57,7 @@ def _show(console: Console, store: ResultStore, suite: str, whole: bool) -> None
     from harness.executors.cluster_status import survey
     from harness.executors.completion import Completion, recorded_failure
     from harness.executors.run_status import running
-    from harness.formatting import duration
+    from harness.formatting import duration, fitted
     from harness.report.tables import Column, Table, print_table
 
     plan = store.plan(suite)
@@ -91,7 +91,7 @@ def _show(console: Console, store: ResultStore, suite: str, whole: bool) -> None
             console.print(f"  {stage_line(job)}", markup=False, soft_wrap=True)
     _show_cluster(console, cluster)
     for failure in failures:
-        console.print(failure, markup=False, soft_wrap=True)
+        console.print(fitted(failure, terminal_width()), markup=False, soft_wrap=True)
 
 
 def _show_cluster(console: Console, cluster: Survey) -> None:

@@ -148,7 +148,8 @@ def print_table(table: Table, console: Console, width: int | None, said: set[str
         return _GAP.join(aligned).rstrip()
 
     def say(text: str, style: str = "") -> None:
-        console.print(Text(fitted(text, width), style), soft_wrap=True)
+        room = console.width if width is None and console.is_terminal else width
+        console.print(Text(fitted(text, room), style), soft_wrap=True)
 
     names = [column.name for column in table.columns]
     rule = _GAP.join("\N{BOX DRAWINGS LIGHT HORIZONTAL}" * widths[i] for i in shown)

@@ -182,7 +182,9 @@ def test_a_program_of_several_stages_goes_on_counting(tmp_path, registry):
 
 
 def test_wandb_writes_the_same_offline(tmp_path, registry, monkeypatch):
-    monkeypatch.setattr("harness_loggers.wandb.PATIENCE", 900.0)  # a busy machine may take longer than a user would wait
+    monkeypatch.setattr(
+        "harness_loggers.wandb.PATIENCE", 900.0
+    )  # a busy machine may take longer than a user would wait
     cell = planned(tmp_path, registry)
     made, warnings = trained(tmp_path, registry, cell, [Wandb()])
     assert not warnings
