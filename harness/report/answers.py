@@ -141,7 +141,10 @@ def _named(row: ComparisonRow) -> str:
 def _broken(table: Sequence[ComparisonRow]) -> Iterator[str]:
     dead = [f"{row.method} at {fraction(row.density_mask)} ({broken(row)})" for row in table if row.broken]
     if dead:
-        yield f"Output does not depend on input: {listed(dead)} of the seeds."
+        yield (
+            f"Networks that do not work: {listed(dead)} of the seeds give the same output for every input. A row of "
+            "such seeds alone loses to all others, and has no order among its like."
+        )
 
 
 def _factors(table: Sequence[ComparisonRow]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from harness.analysis.comparison_row import ComparisonRow
@@ -40,8 +39,7 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
         if not table:
             continue
         table.sort(key=lambda row: (of(row), row.mean, row.method))
-        means = [math.nan if row.mixed or len(row.broken) == row.n else row.mean for row in table]
-        best = efficient([of(row) or 0.0 for row in table], means, table[0].direction)
+        best = efficient([of(row) or 0.0 for row in table], [row.mean for row in table], table[0].direction)
         places = precision(table)
         columns = [
             Column("efficient"),
@@ -63,8 +61,6 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
             for row, better in zip(table, best, strict=True)
         ]
         notes = [meaning(table[0]), f"Efficient: no row has a lower {words} and a mean that is as good."]
-        if any(math.isnan(mean) for mean in means):
-            notes.append("Not judged: rows whose seeds differ in density, and those of broken networks alone.")
         if missing := len(everything) - len(table):
             notes.append(f"{missing} rows do not know their {words}.")
         yield Table(
@@ -74,14 +70,12 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
 
 def wins(tallies: Mapping[tuple[str, str], Tally]) -> Table:
     """Won / tied / lost problems in all, then against each other method; the methods that win most come first."""
-    names = sorted({one for one, _ in tallies})
-    net = {name: sum(tally.wins - tally.losses for (one, _), tally in tallies.items() if one == name) for name in names}
-    names.sort(key=lambda name: (-net[name], name))
-    own = {name: [tally for (one, _), tally in tallies.items() if one == name] for name in names}
-    sums = {
-        name: Tally(sum(t.wins for t in found), sum(t.ties for t in found), sum(t.losses for t in found))
-        for name, found in own.items()
-    }
+    sums: dict[str, Tally] = {}
+    for (name, _), found in tallies.items():
+        known = sums.get(name, Tally())
+        sums[name] = Tally(known.wins + found.wins, known.ties + found.ties, known.losses + found.losses)
+    net = {name: total.wins - total.losses for name, total in sums.items()}
+    names = sorted(sums, key=lambda name: (-net[name], name))
     cells = [
         [
             str(i),

@@ -104,6 +104,24 @@ def test_suite_page(store):
     assert "A \\*small\\* suite." in text
 
 
+def test_answers_join_what_beats_the_same_and_name_no_crowd(store):
+    cells, others = list(store.plan("small").cells), [f"other{i}" for i in range(10)]
+    for seed in range(3):
+        cells += [write(store, "worst", seed, 0.1 + 0.01 * seed), write(store, "best", seed, 0.99)]
+        cells += [write(store, name, seed, 0.5 + 0.01 * seed) for name in others]
+    asked = [("worst", "random"), ("worst", "magnitude"), *((name, "best") for name in others)]
+    questions = [{"method": method, "control": control} for method, control in asked]
+    comparisons = {"main": {"questions": questions, "asked": True}}
+    plan = {"suite": "small", "cells": cells, "baselines": {"main": "dense"}, "comparisons": comparisons}
+    write_plan(store, "small", plan)
+    text = write_leaderboards(store)[0].read_text()
+    assert re.search(
+        r"^- At 0.1000, (random|magnitude) \([\d.]+\) and \w+ \([\d.]+\) beat worst \(0.110\)\.$", text, re.M
+    )
+    (crowd,) = re.findall(r"^- At 0.1000, best \([\d.]+\) beats (.*)\.$", text, re.M)
+    assert crowd.count("other") == 8 + 1 and crowd.endswith(" and 2 others")
+
+
 def test_what_is_not_counted_is_listed(store):
     text = write_leaderboards(store)[0].read_text()
     assert "- snip-0.1-0: failed: ValueError: \\<b\\>bad\\</b\\> \\| shape" in text
