@@ -1,7 +1,7 @@
 """Writes the parts of the documents that are made from something else: ``python docs/generate.py``.
 
-They stand between ``<!-- NAME -->`` and ``<!-- end -->``: the README's leaderboard comes from
-results/quickstart/leaderboard.md, the tables of docs/suites.md and docs/clusters.md from the schemas,
+They stand between ``<!-- NAME -->`` and ``<!-- end -->``: the README's leaderboard and links come from
+results/*/leaderboard.md, the tables of docs/suites.md and docs/clusters.md from the schemas,
 docs/commands.md from the command line itself, the helpers of docs/plugins.md from their signatures, docs/records.md and
 docs/record.schema.json from the model of a record. The meaning of a suite's key is written by hand in the table where
 the schema has no text for it; it is kept when the table is made again.
@@ -204,18 +204,30 @@ def _meaning(option: click.Option) -> str:
 
 
 def leaderboard(root: Path) -> str:
-    """The tables of the quickstart's leaderboard for a document at ``root``, or a placeholder if there is none.
+    """The answer, table and figure of the quickstart's first experiment, and links to all leaderboards at ``root``.
 
-    What is folded there, and what explains the tables, is left to the leaderboard itself.
+    A placeholder where there are no results. What is folded, and what stands below the table, is left to the page.
     """
     path = root / LEADERBOARD
     if not path.is_file():
         return PLACEHOLDER
-    text = path.read_text(encoding="utf8").partition("\n## How to read")[0].partition("\n")[2]
-    text = re.sub(r"<details>.*?</details>\n\n?", "", text + "\n", flags=re.DOTALL)
-    text = re.sub(r"^## ", "#### ", text, flags=re.MULTILINE)
-    text = re.sub(r"\]\((?=cells/|figures/)", f"]({LEADERBOARD.parent.as_posix()}/", text)
-    return f"{text.strip()}\n\nAll metrics, and how to read the tables: [{LEADERBOARD}]({LEADERBOARD})."
+    title, _, text = path.read_text(encoding="utf8").partition("\n## ")[2].partition("\n## ")[0].partition("\n")
+    text = re.sub(r"<details>.*?</details>", "", text, flags=re.DOTALL)
+    blocks = [block for block in text.split("\n\n") if block.strip() and not block.strip().startswith("![")]
+    last = next(i for i, block in enumerate(blocks) if block.lstrip().startswith("|")) + 1
+    figures = re.findall(r"^!\[.*$", text, re.MULTILINE)[:1]
+    shown = [f"**{title}**", *blocks[: last + 1], *figures]
+    pages = sorted((root / "results").glob("*/leaderboard.md"))
+    links = "\n".join(f"- [{page.parent.name}]({page.relative_to(root).as_posix()}): {_about(page)}" for page in pages)
+    text = "\n\n".join(block.strip("\n") for block in shown)
+    text = re.sub(r"\]\((?=figures/)", f"]({LEADERBOARD.parent.as_posix()}/", text)
+    return f"{text}\n\nAll tables with their answers, and how to read them:\n\n{links}"
+
+
+def _about(page: Path) -> str:
+    """What a suite says of itself at the top of its page."""
+    blocks = page.read_text(encoding="utf8").split("\n\n")
+    return blocks[1] if len(blocks) > 1 and not blocks[1].startswith(("- ", "## ")) else "its tables"
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 
@@ -42,3 +43,17 @@ def not_finite(scores: Mapping[str, str]) -> str:
     """Scores that no file of numbers can hold: ``perplexity is inf (too large to write down)``."""
     words = {"inf": "too large to write down", "-inf": "too small to write down", "nan": "not a number"}
     return ", ".join(f"{name} is {text} ({words.get(text, 'no number')})" for name, text in scores.items())
+
+
+def fitted(text: str, width: int | None, hanging: int = 2) -> str:
+    """The same with lines that are too long broken between words, and what follows indented by ``hanging`` more."""
+    if width is None:
+        return text
+    lines = []
+    for line in text.split("\n"):
+        if len(line) <= width:
+            lines.append(line)
+            continue
+        indent = " " * (len(line) - len(line.lstrip()) + hanging)
+        lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
+    return "\n".join(lines)

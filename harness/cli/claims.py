@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from harness.cli.fitting import terminal_width, wide_option
 
 if TYPE_CHECKING:
     from harness.claims.findings import Finding
@@ -45,8 +46,9 @@ Examples:
 @click.option("--claims", "folder", type=click.Path(path_type=Path), default=Path("claims"), show_default=True)
 @click.option("--suites", type=click.Path(path_type=Path), default=Path("suites"), show_default=True)
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@wide_option
 def command(
-    papers: Sequence[str], verdicts: Sequence[str], form: str, folder: Path, suites: Path, results: Path
+    papers: Sequence[str], verdicts: Sequence[str], form: str, folder: Path, suites: Path, results: Path, wide: bool
 ) -> None:
     """Judge every published number: reproduced or not, inconclusive, differs in protocol, not run (at that size).
 
@@ -71,7 +73,7 @@ def command(
     elif form == "markdown" and len(shown) == len(found):
         click.echo(page, nl=False)
     else:
-        _print(chosen, found, shown, form)
+        _print(chosen, found, shown, form, terminal_width(wide))
     if not papers:
         path = results / "CLAIMS.md"
         write_text(path, page)
@@ -88,21 +90,23 @@ def _csv(shown: Sequence[Finding]) -> None:
         writer.writerow(row | {"differs": "; ".join(row["differs"]), "cells": " ".join(row["cells"])})
 
 
-def _print(papers: dict[str, Paper], found: Sequence[Finding], shown: Sequence[Finding], form: str) -> None:
+def _print(
+    papers: dict[str, Paper], found: Sequence[Finding], shown: Sequence[Finding], form: str, width: int | None
+) -> None:
     """The answer in words, a table a paper, then how many there are of each verdict."""
     from rich.console import Console
 
+    from harness.formatting import fitted
     from harness.report.claims_page import answer, summary, table
-    from harness.report.tables import escape, markdown, print_table
+    from harness.report.tables import escape, markdown, print_tables
 
     console = Console(highlight=False)
-    width = console.width if console.is_terminal or "COLUMNS" in os.environ else None
     for line in answer(found):
-        console.print(line, markup=False, soft_wrap=width is None)
+        console.print(fitted(line, width), markup=False, soft_wrap=True)
     console.print()
     made = [table(papers[name].title, [f for f in shown if f.paper == name]) for name in papers]
-    for one in [*(made_table for made_table in made if made_table.rows), summary(papers, found)]:
-        if form == "markdown":
-            click.echo(f"{escape(one.title)}\n\n{markdown(one)}")
-        else:
-            print_table(one, console, width)
+    tables = [*(one for one in made if one.rows), summary(papers, found)]
+    if form == "markdown":
+        click.echo("\n".join(f"{escape(one.title)}\n\n{markdown(one)}" for one in tables))
+    else:
+        print_tables(tables, console, width)

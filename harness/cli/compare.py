@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from harness.cli.fitting import terminal_width, wide_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,6 +87,7 @@ metric and a cost: {', '.join(COSTS)}.",
 flops, --profile or, without them, metric against density.",
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@wide_option
 @click.option("--latex", "form", flag_value="latex", help="The same as --format latex.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def command(
@@ -95,6 +97,7 @@ def command(
     profile: bool,
     figure: Path | None,
     form: str,
+    wide: bool,
     results: Path,
     **where: Any,
 ) -> None:
@@ -123,13 +126,12 @@ def command(
     if not rows:
         click.echo("no finished cell matches all of these options", err=True)
         return
-    lone = sum(row.baseline is None for row in rows)
-    if lone:
+    if lone := sum(row.baseline is None and not row.mixed for row in rows):
         click.echo(f"{lone} of {len(rows)} rows have no baseline of the same protocol and seeds", err=True)
     if form in DATA:
         _write_data([row.told() for row in rows], form)
     else:
-        _write(_tables(tables, pareto, wins, profile), form, lambda text: click.echo(text, nl=False))
+        _write(_tables(tables, pareto, wins, profile), form, terminal_width(wide))
     if figure is not None:
         _draw(tables, frame, pareto, profile, figure)
 
@@ -180,20 +182,18 @@ def _draw(
     click.echo(f"written: {path}", err=True)
 
 
-def _write(tables: Sequence[Table], form: str, write: Callable[[str], None]) -> None:
+def _write(tables: Sequence[Table], form: str, width: int | None) -> None:
     """Tables as text: for a terminal, markdown or LaTeX."""
     from rich.console import Console
 
-    from harness.report.tables import escape, latex, markdown, print_table
+    from harness.report.tables import escape, latex, markdown, print_tables
 
     if form == "markdown":
-        write("\n".join(f"{escape(table.title)}\n\n{markdown(table)}" for table in tables))
+        click.echo("\n".join(f"{escape(table.title)}\n\n{markdown(table)}" for table in tables), nl=False)
     elif form == "latex":
-        write("\n".join(latex(table) for table in tables))
+        click.echo("\n".join(latex(table) for table in tables), nl=False)
     else:
-        console = Console(highlight=False)
-        for table in tables:
-            print_table(table, console, console.width if console.is_terminal or "COLUMNS" in os.environ else None)
+        print_tables(tables, Console(highlight=False), width)
 
 
 def _write_data(rows: Sequence[Mapping[str, Any]], form: str) -> None:
@@ -210,13 +210,17 @@ def _write_data(rows: Sequence[Mapping[str, Any]], form: str) -> None:
 
 def _note(left: Sequence[LeftOut]) -> None:
     """Files that are not counted, on stderr; what a changed suite has superseded is only counted."""
+    from harness.formatting import fitted
     from harness.results.store import OBSOLETE
+
+    def say(text: str) -> None:
+        click.echo(fitted(f"not counted: {text}", terminal_width()), err=True)
 
     counts = Counter(item.reason.startswith(OBSOLETE) for item in left)
     named = [item for item in left if not item.reason.startswith(OBSOLETE)]
     for item in named[:_LISTED]:
-        click.echo(f"not counted: {item.path}: {item.reason}", err=True)
+        say(f"{item.path}: {item.reason}")
     if len(named) > _LISTED:
-        click.echo(f"not counted: {len(named) - _LISTED} more (see the suite's leaderboard.md)", err=True)
+        say(f"{len(named) - _LISTED} more (see the suite's leaderboard.md)")
     if counts[True]:
-        click.echo(f"not counted: {counts[True]} files of cells that are no longer in their suite's plan", err=True)
+        say(f"{counts[True]} files of cells that are no longer in their suite's plan")

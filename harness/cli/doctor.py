@@ -16,6 +16,7 @@ import click
 from tabulate import tabulate
 
 from harness.cli import data_option, plugin_option
+from harness.cli.fitting import terminal_width
 from harness.errors import HarnessError
 from harness.machine import cores
 from harness.registry.plugins import KINDS, Registry, load
@@ -23,6 +24,8 @@ from harness.storage.data_directory import data_directory
 from harness.version import __version__
 
 Health = Literal["ok", "note", "BROKEN"]
+_DETAIL = 30
+"""Least width of what is said about a line."""
 
 
 class Check(NamedTuple):
@@ -49,7 +52,9 @@ def command(ctx: click.Context, results: Path, plugin_files: tuple[Path, ...]) -
     """Check this machine: devices, data, plugins, SLURM, disk. Exit 1 if no suite can run here."""
     registry = load(plugin_files)
     findings = [*_software(), *_torch(), *_plugins(registry), *_data(registry), *_storage(results), _slurm()]
-    click.echo(tabulate(findings, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, None, 100]))
+    taken = sum(max(len(finding[i]) for finding in findings) + len("  ") for i in range(2))
+    room = max(_DETAIL, (terminal_width() or taken + 100) - taken)
+    click.echo(tabulate(findings, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, None, room]))
     ctx.exit(1 if any(finding.state == "BROKEN" for finding in findings) else 0)
 
 

@@ -11,33 +11,33 @@ from harness.executors.job_batches import Batch
 from harness.executors.plan_rows import PlanRow, plan_rows
 from harness.executors.planning import Plan
 from harness.formatting import duration
-from harness.report.tables import NONE, Column, Table, print_table
+from harness.report.tables import NONE, Column, Table, print_table, print_tables, shortened
 
-_NAME = 20
-"""Characters of a label that are shown."""
+_NAME = 16
+"""Characters of a name in the column of densities that are shown on a terminal."""
 
 
-def show_rows(console: Console, plan: Plan, seconds: Mapping[str, float]) -> None:
+def show_rows(console: Console, plan: Plan, seconds: Mapping[str, float], width: int | None) -> None:
     """One table for each network of an experiment: methods at densities; ``seconds`` as in :func:`plan_rows`."""
-    for _, rows in groupby(plan_rows(plan, seconds), key=lambda row: (row.experiment, row.architecture)):
-        print_table(_table(list(rows)), console, console.width)
+    rows = groupby(plan_rows(plan, seconds), key=lambda row: (row.experiment, row.architecture))
+    print_tables((_table(list(some), width) for _, some in rows), console, width)
     if plan.selected:
         console.print("shared: stages that other rows need too, of all that a row needs")
         console.print("time: of one worker, for what is to run; what rows share counts in the first\n")
 
 
-def _table(rows: Sequence[PlanRow]) -> Table:
+def _table(rows: Sequence[PlanRow], width: int | None) -> Table:
     """What is the same in all rows stands in the title."""
     benchmarks = list(dict.fromkeys(name for row in rows for name in row.benchmarks))
     first = rows[0]
-    on = _cut(benchmarks[0]) if len(benchmarks) == 1 else f"{len(benchmarks)} benchmarks"
-    title = f"{_cut(first.experiment)}: {_cut(first.architecture)} on {on}"
+    on = benchmarks[0] if len(benchmarks) == 1 else f"{len(benchmarks)} benchmarks"
+    title = f"{first.experiment}: {first.architecture} on {on}"
     if first.trained_on not in benchmarks or len(benchmarks) > 1:
         trained = list(dict.fromkeys(row.trained_on for row in rows))
-        title += f", trained on {_cut(trained[0])}" if len(trained) == 1 else ""
+        title += f", trained on {trained[0]}" if len(trained) == 1 else ""
     columns = [
-        (Column("method"), [_cut(row.method) for row in rows]),
-        (Column("density", right=True), [_density(row) for row in rows]),
+        (Column("method", names=True), [row.method for row in rows]),
+        (Column("density", right=True), [_density(row, width) for row in rows]),
         (Column("seeds", 2, right=True), [str(row.seeds) for row in rows]),
         (Column("steps", right=True), [_steps(*row.steps) for row in rows]),
         (Column("shared", 3, right=True), [f"{row.shared} of {row.stages}" for row in rows]),
@@ -48,20 +48,14 @@ def _table(rows: Sequence[PlanRow]) -> Table:
     return Table(title, [column for column, _ in columns], cells)
 
 
-def _cut(name: str) -> str:
-    """A label without its middle, because ends tell labels apart."""
-    tail = _NAME // 2 - 1
-    return name if len(name) <= _NAME else f"{name[: _NAME - 1 - tail]}\N{HORIZONTAL ELLIPSIS}{name[-tail:]}"
-
-
-def _density(row: PlanRow) -> str:
+def _density(row: PlanRow, width: int | None) -> str:
     """``0.1``, ``0.005 to 0.2 (5)``, ``as METHOD`` where only a match tells, or a dash."""
     found = row.densities
     if len(found) > 1:
         return f"{min(found):g} to {max(found):g} ({len(found)})"
     if found:
         return f"{found[0]:g}"
-    return f"as {_cut(row.as_method)}" if row.as_method else NONE
+    return f"as {shortened(row.as_method, len(row.as_method) if width is None else _NAME)}" if row.as_method else NONE
 
 
 def _time(seconds: float) -> str:
@@ -75,7 +69,7 @@ def _steps(least: int, most: int) -> str:
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
-def show_batches(console: Console, batches: Sequence[Batch]) -> None:
+def show_batches(console: Console, batches: Sequence[Batch], width: int | None) -> None:
     """The SLURM jobs that would be handed in, those that ask for the same in one line, and what they add up to."""
     groups: dict[str, list[Batch]] = {}
     if not batches:
@@ -110,4 +104,4 @@ def show_batches(console: Console, batches: Sequence[Batch]) -> None:
         "expected: about how long the longest job takes",
         f"node-hours: about {hours:,.2f} expected, {limit:,.0f} asked for as time limits",
     ]
-    print_table(Table("SLURM jobs", columns, rows, notes), console, console.width)
+    print_table(Table("SLURM jobs", columns, rows, notes), console, width)

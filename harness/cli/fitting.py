@@ -1,27 +1,19 @@
-"""Text that fits into the terminal, and stays in whole lines elsewhere."""
+"""How wide what is printed may be: as the terminal, and in whole lines elsewhere."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-import textwrap
+
+import click
+
+wide_option = click.option("--wide", is_flag=True, help="Every column of a table in full, wider than the terminal.")
+"""For commands that print tables."""
 
 
-def terminal_width() -> int | None:
-    """Columns of the terminal, or as COLUMNS says; None where stdout is a file or a pipe and nobody says so."""
-    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+def terminal_width(wide: bool = False) -> int | None:
+    """Columns of the terminal, or as COLUMNS says; None where stdout is a file or a pipe, or ``wide`` is wanted."""
+    if not wide and (sys.stdout.isatty() or "COLUMNS" in os.environ):
         return shutil.get_terminal_size().columns
     return None
-
-
-def fitted(text: str, width: int | None, hanging: int = 2) -> str:
-    """The same with lines that are too long broken between words, and what follows indented by ``hanging`` more."""
-    if width is None:
-        return text
-    lines = []
-    for line in text.split("\n"):
-        indent = " " * (len(line) - len(line.lstrip()) + hanging)
-        fits = len(line) <= width
-        lines += [line] if fits else textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
-    return "\n".join(lines)

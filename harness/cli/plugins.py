@@ -15,8 +15,9 @@ import click
 from tabulate import tabulate
 
 from harness.cli import plugin_option
-from harness.cli.fitting import fitted, terminal_width
+from harness.cli.fitting import terminal_width
 from harness.errors import UserError, unknown_name
+from harness.formatting import fitted
 from harness.registry.plugins import KINDS, TOOLS, Registered, Registry, load
 
 _ROOMY = 116

@@ -151,7 +151,8 @@ def _report(was: CellRecord, now: CellRecord, planned: PlannedCell, store: Resul
     """Print what is equal and what is not; whether everything is that must be."""
     from rich.console import Console
 
-    from harness.cli.fitting import fitted
+    from harness.cli.fitting import terminal_width
+    from harness.formatting import fitted
     from harness.report.tables import Column, Table, print_table
     from harness.results.agreement import ERRORS, SHARE, agreements, environments, exact, failing, other_machine
 
@@ -164,10 +165,10 @@ def _report(was: CellRecord, now: CellRecord, planned: PlannedCell, store: Resul
     rows = [[one.name, _text(one.was), _text(one.now), _difference(one)] for one in shown]
     columns = [Column(""), *(Column(name, right=True) for name in ("record", "again", "difference"))]
     console = Console(highlight=False)
-    print_table(Table(was.cell, columns, rows), console, console.width)
+    print_table(Table(was.cell, columns, rows), console, terminal_width())
 
     def say(text: str) -> None:
-        click.echo(fitted(text, console.width, 2))
+        click.echo(fitted(text, terminal_width()))
 
     if equal:
         say(f"equal: {', '.join(equal)}")

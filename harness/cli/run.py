@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli import show_warnings
+from harness.cli.fitting import terminal_width, wide_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,6 +49,7 @@ Examples:
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="Load a single-file plugin.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and its cost, run nothing.")
 @click.option("--hashes", is_flag=True, help="With --dry-run: list every job by its hash.")
+@wide_option
 @click.option("--force", is_flag=True, help="Forget the selected cells' results first and run them anew.")
 @click.option("--max-failures", type=click.IntRange(1), help="Start nothing new after so many failures.")
 @click.option("--checkpoint-minutes", type=click.FloatRange(0), default=5.0, help="Time between checkpoints.  [5]")
@@ -73,6 +75,7 @@ def command(
     plugins: Sequence[Path],
     dry_run: bool,
     hashes: bool,
+    wide: bool,
     force: bool,
     max_failures: int | None,
     checkpoint_minutes: float,
@@ -124,7 +127,7 @@ def command(
     cost = _cost(loaded, plan, store)
     seconds = cost.stage_seconds if cost else {}
     if dry_run and not hashes:
-        show_rows(Console(highlight=False), plan, seconds)
+        show_rows(Console(highlight=False), plan, seconds, terminal_width(wide))
     _show_plan(console, loaded, plan, store, cost, None if options else count)
     if dry_run:
         if loaded.missing:
@@ -136,7 +139,7 @@ def command(
             )
         if options:
             batches = Submitter(results.resolve(), loaded.name, options, seconds).batches(plan.jobs, {})
-            show_batches(Console(highlight=False), batches)
+            show_batches(Console(highlight=False), batches, terminal_width(wide))
         for job in plan.jobs if hashes else ():
             click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
         return
@@ -159,7 +162,7 @@ def command(
         if outcome.detached and not failures:
             click.echo(f"harness status {loaded.name} --results {results} shows how far it is", err=True)
             return
-    _finish(console, store, loaded, interrupted)
+    _finish(console, store, loaded, None if interrupted else Console(highlight=False), terminal_width(wide))
     if interrupted:
         click.echo(f"stopped; to go on: {_again()}", err=True)
         sys.exit(130)
@@ -216,22 +219,24 @@ def _show_plan(
         console.print(Text.assemble((indent, "bold"), line), highlight=False, soft_wrap=True)
 
 
-def _finish(console: Console, store: ResultStore, suite: Suite, interrupted: bool) -> None:
-    """Write the leaderboards and show the suite's tables."""
-    from rich.console import Console as Output
-
+def _finish(console: Console, store: ResultStore, suite: Suite, tables: Console | None, width: int | None) -> None:
+    """Write the leaderboards and show the suite's tables, None for not."""
     from harness.report.leaderboard import terminal_tables, write_leaderboards
 
     paths = write_leaderboards(store, [suite.name])
-    if not interrupted:
-        terminal_tables(store, suite.name, Output())
-    console.print("written: " + ", ".join(str(path) for path in paths), highlight=False, soft_wrap=True)
+    if tables is not None:
+        terminal_tables(store, suite.name, tables, width)
+    for path in paths:
+        console.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _list_failures(console: Console, store: ResultStore, suite: Suite, failures: Mapping[str, str]) -> None:
+    from harness.formatting import fitted
+
     console.print(f"\n{len(failures)} cells have no result:", style="red", highlight=False)
     for name, message in failures.items():
-        console.print(f"  {name}: {message.splitlines()[0]}", markup=False, highlight=False, soft_wrap=True)
+        text = fitted(f"  {name}: {message.splitlines()[0]}", console.width if console.is_terminal else None)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
         if (path := store.file(suite.name, "cells", name).path).is_file():
             console.print(f"    traceback: {path}", markup=False, highlight=False, soft_wrap=True)
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 def command(cell: str, form: str, results: Path) -> None:
     """Show the record of CELL: its name, SUITE/NAME, or any part of it that fits one cell only."""
     from harness.cli.find import find_cell
+    from harness.cli.fitting import terminal_width
     from harness.errors import HarnessError, UserError
+    from harness.formatting import fitted
     from harness.results.store import LeftOut, ResultStore
 
     store = ResultStore(results)
@@ -34,8 +36,10 @@ def command(cell: str, form: str, results: Path) -> None:
     record = store.record(suite, name)
     if isinstance(record, LeftOut):
         raise HarnessError(f"{record.path} {record.reason}")
-    text = json.dumps(record.content(), indent=2, ensure_ascii=False) if form == "json" else "\n".join(_text(record))
-    click.echo(text)
+    if form == "json":
+        click.echo(json.dumps(record.content(), indent=2, ensure_ascii=False))
+    else:
+        click.echo(fitted("\n".join(_text(record)), terminal_width()))
 
 
 def _text(record: CellRecord) -> Iterator[str]:

@@ -30,7 +30,10 @@ Examples:
 @click.argument("suites", nargs=-1, metavar="[SUITE]...")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def command(suites: tuple[str, ...], results: Path) -> None:
-    """Show which cells of each SUITE (a name, or its file) are done, failed or to do, and what runs now."""
+    """Show which cells of each SUITE (a name, or its file) are done, failed or to do, and what runs now.
+
+    Without SUITE, of all suites; one line for those that are finished.
+    """
     from rich.console import Console
 
     from harness.errors import UserError, unknown_name
@@ -45,17 +48,17 @@ def command(suites: tuple[str, ...], results: Path) -> None:
         if name not in known:
             raise UserError(unknown_name("suite", name, known))
     for name in names:
-        _show(Console(highlight=False), store, name)
+        _show(Console(highlight=False), store, name, whole=bool(suites))
 
 
-def _show(console: Console, store: ResultStore, suite: str) -> None:
-    from rich.table import Table
-
+def _show(console: Console, store: ResultStore, suite: str, whole: bool) -> None:
+    from harness.cli.fitting import terminal_width
     from harness.cli.progress_display import stage_line
     from harness.executors.cluster_status import survey
     from harness.executors.completion import Completion, recorded_failure
     from harness.executors.run_status import running
-    from harness.formatting import duration
+    from harness.formatting import duration, fitted
+    from harness.report.tables import Column, Table, print_table
 
     plan = store.plan(suite)
     names = plan.cells if plan else store.names(suite)
@@ -75,14 +78,12 @@ def _show(console: Console, store: ResultStore, suite: str) -> None:
         counts[_row(name)].subtract([Completion.TO_DO.value])
         counts[_row(name)][word] += 1
     total = sum(counts.values(), Counter())
-    console.print(f"[bold]{suite}[/bold]: " + ", ".join(f"{total[state]} {state}" for state in STATES if total[state]))
-    table = Table(box=None, padding=(0, 2, 0, 0))
     states = [state for state in STATES if total[state]]
-    for column in ("cells", *states):
-        table.add_column(column, justify="left" if column == "cells" else "right")
-    for row, count in counts.items():
-        table.add_row(row, *(str(count[state] or "") for state in states))
-    console.print(table)
+    title = f"{suite}: " + ", ".join(f"{total[state]} {state}" for state in states)
+    shown = counts if whole or set(states) != {"done"} else {}
+    columns = [Column("cells", names=True), *(Column(state, right=True) for state in states)]
+    rows = [[row, *(str(count[state] or "") for state in states)] for row, count in shown.items()]
+    print_table(Table(title, columns if rows else [], rows), console, terminal_width())
     for beat in running(store.work, suite):
         left = f", {duration(beat['left'])} left" if beat["left"] is not None else ""
         console.print(f"running on {beat['host']}, process {beat['pid']}{left}")
@@ -90,7 +91,7 @@ def _show(console: Console, store: ResultStore, suite: str) -> None:
             console.print(f"  {stage_line(job)}", markup=False, soft_wrap=True)
     _show_cluster(console, cluster)
     for failure in failures:
-        console.print(failure, markup=False, soft_wrap=True)
+        console.print(fitted(failure, terminal_width()), markup=False, soft_wrap=True)
 
 
 def _show_cluster(console: Console, cluster: Survey) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.fitting import terminal_width, wide_option
+
 if TYPE_CHECKING:
     from harness.report.recomputed import Recomputed
     from harness.report.tables import Table
@@ -25,7 +27,8 @@ _SHOWN = 20
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--claims", type=click.Path(path_type=Path), default=Path("claims"), show_default=True)
 @click.option("--suites", type=click.Path(path_type=Path), default=Path("suites"), show_default=True)
-def command(results: Path, claims: Path, suites: Path) -> None:
+@wide_option
+def command(results: Path, claims: Path, suites: Path, wide: bool) -> None:
     """Read every result file, make all leaderboards, figures and claims again elsewhere, and compare them byte for byte
     with those that stand in the results folder.
 
@@ -49,7 +52,7 @@ def command(results: Path, claims: Path, suites: Path) -> None:
     with TemporaryDirectory(prefix="harness-verify-") as folder:
         pages = recomputed(store, claims, suites, Path(folder))
     console = Console(highlight=False)
-    print_table(_table(files, pages), console, console.width)
+    print_table(_table(files, pages), console, terminal_width(wide))
     damaged = [f"{suite}: {problem}" for suite, found in files.items() for problem in found.problems]
     for problem in damaged[:_SHOWN]:
         click.echo(problem)
@@ -78,7 +81,7 @@ def _table(files: Mapping[str, Integrity], pages: Mapping[str, Recomputed]) -> T
         for suite, f in files.items()
     ]
     rows.append(["all suites", *(NONE for _ in names), _pages(pages[""])])
-    columns = [Column("suite"), *(Column(name, 1, right=True) for name in names), Column("pages")]
+    columns = [Column("suite", names=True), *(Column(name, 1, right=True) for name in names), Column("pages")]
     notes = [
         f"{suite}: {count(f.missing, 'planned cell')} without a record." for suite, f in files.items() if f.missing
     ]

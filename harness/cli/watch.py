@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.fitting import wide_option
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,7 +41,8 @@ Examples:
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--interval", type=click.FloatRange(0.1), help="Seconds between looks.  [2; without a terminal 15]")
 @click.option("--once", is_flag=True, help="Show how far it is now, and return.")
-def command(what: str, results: Path, interval: float | None, once: bool) -> None:
+@wide_option
+def command(what: str, results: Path, interval: float | None, once: bool, wide: bool) -> None:
     """Follow SUITE (a name, or its file), or every suite of a FOLDER of results, while it runs here, on another
     machine that shares the folder, or on SLURM.
 
@@ -47,6 +50,7 @@ def command(what: str, results: Path, interval: float | None, once: bool) -> Non
     """
     from rich.console import Console
 
+    from harness.cli.fitting import terminal_width
     from harness.report.leaderboard import terminal_tables
 
     store, suites = _find(what, results)
@@ -61,7 +65,8 @@ def command(what: str, results: Path, interval: float | None, once: bool) -> Non
         if interrupted or once or console.is_terminal:
             _plain(console, suite.standing)
         if suite.done:
-            terminal_tables(store, suite.name, console)
+            console.print()
+            terminal_tables(store, suite.name, console, terminal_width(wide))
     if interrupted:
         sys.exit(130)
 
@@ -116,7 +121,8 @@ def _follow(console: Console, watched: Sequence[SuiteWatch], interval: float, on
 
 
 def _plain(console: Console, standing: Standing) -> None:
-    from harness.cli.fitting import fitted, terminal_width
+    from harness.cli.fitting import terminal_width
+    from harness.formatting import fitted
 
     for line in standing.lines((console.encoding or "").lower().startswith("utf")):
         console.print(fitted(line, terminal_width()), markup=False, soft_wrap=True)

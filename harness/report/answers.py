@@ -14,6 +14,8 @@ from harness.report.tables import BETTER, NONE, decimals, fraction
 
 _ONE_SEED = "one seed tells nothing of others"
 Rows = Mapping[int, ComparisonRow]
+MOST = 8
+"""Rows that a sentence names."""
 
 
 def answers(table: Sequence[ComparisonRow]) -> list[str]:
@@ -42,8 +44,8 @@ def answers(table: Sequence[ComparisonRow]) -> list[str]:
 def _differences(contrasts: Sequence[Contrast], rows: Rows) -> str:
     widest = max(contrasts, key=lambda contrast: abs(contrast.difference))
     places = decimals([rows[widest.row].mean])
-    text = f"{widest.difference:+.{places}f}, {widest.method} at {fraction(rows[widest.row].density_mask)}"
-    return f"The largest difference is {text} less {widest.control}."
+    which = f"{widest.method} at {fraction(rows[widest.row].density_mask)} minus {widest.control}"
+    return f"The largest difference is {which}: {widest.difference:+.{places}f}."
 
 
 def winner(contrast: Contrast, rows: Rows) -> ComparisonRow | None:
@@ -87,8 +89,11 @@ def _of_density(where: str, contrasts: Sequence[Contrast], rows: Rows) -> Iterat
             undecided.append(contrast)
         else:
             better.setdefault(found.id, []).append(rows[contrast.row + contrast.other - found.id])
+    by_losers: dict[tuple[str, ...], list[str]] = {}
     for first, worse in better.items():
-        yield f"{where}, {_named(rows[first])} beats {listed([_named(row) for row in worse])}."
+        by_losers.setdefault(tuple(_named(row) for row in worse), []).append(_named(rows[first]))
+    for losers, winners in by_losers.items():
+        yield f"{where}, {_few(winners)} beat{'s' * (len(winners) == 1)} {_few(losers)}."
     held = [c for c in undecided if not c.disputed and c.p_adjusted is not None and c.p_adjusted < 1 - CONFIDENCE]
     if held:
         yield f"{where}, nothing is claimed where the row ahead has more networks that do not work: {_apart(held)}."
@@ -122,6 +127,11 @@ def _why(contrast: Contrast, rows: Rows) -> str:
     if rows[contrast.row].direction == "none":
         return BETTER["none"]
     return _ONE_SEED if contrast.n == 1 else "the difference is the same in every seed"
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - MOST
+    return listed(names if more < 2 else [*names[:MOST], f"{more} others"])
 
 
 def _apart(contrasts: Sequence[Contrast]) -> str:

@@ -16,7 +16,7 @@ from harness.analysis.power import FEW_SEEDS, MOST_SEEDS
 from harness.analysis.ranking import rank
 from harness.formatting import duration, size
 from harness.report.answers import density
-from harness.report.score_table import budget, meaning, parameters, score, score_table
+from harness.report.score_table import budget, meaning, parameters, precision, score, score_table
 from harness.report.tables import NONE, Column, Table, decimals, difference, probability
 from harness.results.store import LeftOut
 
@@ -81,14 +81,14 @@ def _architectures(table: list[ComparisonRow]) -> Table:
         f"All architectures on {first.benchmark}",
         table,
         [
-            (Column("architecture"), network),
-            (Column("method"), lambda row: row.method),
-            (Column("density", right=True), density),
+            (Column("architecture", key=True), network),
+            (Column("method", key=True), lambda row: row.method),
+            (Column("density", right=True, key=True), density),
             (Column(first.metric), lambda row: score(row, places)),
             (Column("parameters left / all"), parameters),
-            (Column("budget"), budget),
-            (Column("training FLOPs", right=True), lambda row: _scientific(row.flops)),
-            (Column("n", right=True), lambda row: str(row.n)),
+            (Column("training", folded=True), budget),
+            (Column("training FLOPs", right=True, folded=True), lambda row: _scientific(row.flops)),
+            (Column("seeds", right=True), lambda row: str(row.n)),
         ],
         [
             f"{meaning(first)} Protocol: {first.protocol or 'not stated'}.",
@@ -125,7 +125,7 @@ def _questions_table(table: Sequence[ComparisonRow]) -> Table | None:
     asked = [contrast for row in table for contrast in row.contrasts]
     if not asked:
         return None
-    places = decimals([row.mean for row in table])
+    places = precision(table)
     made: list[tuple[Column, Callable[[Contrast], str]]] = [
         (Column("method"), lambda c: c.method),
         (Column("against"), lambda c: c.control),
@@ -138,17 +138,20 @@ def _questions_table(table: Sequence[ComparisonRow]) -> Table | None:
         (Column("seeds needed", right=True), _needed),
     ]
     smallest = sorted({c.smallest for c in asked if c.smallest is not None})
+    useless = set() if smallest else {"seeds needed"}
+    fixed = any((c.fixed_low, c.fixed_high) != (c.low, c.high) for c in asked)
+    useless |= set() if fixed else {"on this test set"}
     needed = f" Seeds needed: to find a difference of {' or '.join(f'{d:g}' for d in smallest)}." if smallest else ""
     whose = "the suite's questions" if any(c.asked for c in asked) else "each method against its control"
     family = max(c.family for c in asked)
     return Table(
         "Questions",
-        [column for column, _ in made if smallest or column.name != "seeds needed"],
-        [[text(c) for column, text in made if smallest or column.name != "seeds needed"] for c in asked],
+        [column for column, _ in made if column.name not in useless],
+        [[text(c) for column, text in made if column.name not in useless] for c in asked],
         [
-            f"The family: {whose}, {family} test{'' if family == 1 else 's'}. On this test set: the interval over "
-            "seeds alone. Detectable: the smallest true difference that the strictest test of the family finds in "
-            f"80 % of cases.{needed}"
+            f"The family: {whose}, {family} test{'' if family == 1 else 's'}."
+            f"{' On this test set: the interval over seeds alone.' if fixed else ''} Detectable: the smallest true "
+            f"difference that the strictest test of the family finds in 80 % of cases.{needed}"
         ],
     )
 

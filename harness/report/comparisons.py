@@ -12,8 +12,8 @@ from harness.errors import UserError
 from harness.formatting import listed
 from harness.report.answers import density
 from harness.report.places import label, lost, place, smaller
-from harness.report.score_table import meaning, score, titled
-from harness.report.tables import NONE, Column, Table, decimals, fraction
+from harness.report.score_table import meaning, precision, score, titled
+from harness.report.tables import NONE, Column, Table, fraction
 
 WITHIN = (1.0, 1.01, 1.05, 1.1, 1.2, 1.5, 2.0)
 """Ratios to the best at which a performance profile is read out."""
@@ -54,14 +54,14 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
         table.sort(key=lambda row: (costs[row.id], row.mean, row.method))
         scores = [math.nan if lost(row) else row.mean for row in table]
         best = efficient([costs[row.id] for row in table], scores, table[0].direction)
-        places = decimals([row.mean for row in table])
+        places = precision(table)
         columns = [
             Column("efficient"),
-            Column("method", strong=True),
+            Column("method", strong=True, names=True),
             Column("density", right=True),
             *([Column(cost, right=True)] if cost != "density" else []),
             Column(table[0].metric, strong=True),
-            Column("n", 1, True),
+            Column("n", 4, True),
         ]
         cells: list[list[str]] = [
             [
@@ -88,22 +88,38 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
 
 
 def wins(tallies: Mapping[tuple[str, str], Tally]) -> Table:
-    """Rows against columns: won / tied / lost problems; the methods that win most come first."""
-    names = sorted({one for one, _ in tallies})
-    net = {name: sum(tally.wins - tally.losses for (one, _), tally in tallies.items() if one == name) for name in names}
-    names.sort(key=lambda name: (-net[name], name))
-    cells: list[list[str]] = [
-        [name, *(_tally(tallies.get((name, other))) if other != name else "" for other in names), f"{net[name]:+d}"]
-        for name in names
+    """Won / tied / lost problems in all, then against each other method; the methods that win most come first."""
+    sums: dict[str, Tally] = {}
+    for (name, _), found in tallies.items():
+        known = sums.get(name, Tally())
+        sums[name] = Tally(known.wins + found.wins, known.ties + found.ties, known.losses + found.losses)
+    net = {name: total.wins - total.losses for name, total in sums.items()}
+    names = sorted(sums, key=lambda name: (-net[name], name))
+    cells = [
+        [
+            str(i),
+            name,
+            _tally(sums[name]),
+            f"{net[name]:+d}",
+            *(_tally(tallies.get((name, other))) if other != name else "" for other in names),
+        ]
+        for i, name in enumerate(names, 1)
     ]
-    columns = [Column("method"), *(Column(f"against {name}", right=True) for name in names), Column("net", right=True)]
+    columns = [
+        Column("", right=True),
+        Column("method", names=True),
+        Column("all", right=True),
+        Column("net", right=True),
+    ]
+    columns += [Column(f"{i}", i, right=True) for i in range(1, len(names) + 1)]
     return Table(
-        "Won / tied / lost",
+        "Won/tied/lost",
         columns,
         cells,
         [
-            "A problem is one benchmark with rows of equal density and training budget. Won: p < 0.05, paired by seed, "
-            "Holm's correction within the problem. Net: won less lost."
+            "Columns with numbers: against the method of that row. A problem is one benchmark with rows of equal "
+            "density and training budget. Won: p < 0.05, paired by seed, Holm's correction within the problem. Net: "
+            "won less lost."
         ],
     )
 
@@ -116,11 +132,11 @@ def performance_profile(steps: Mapping[str, Sequence[tuple[float, float]]], prob
 
     names = sorted(steps, key=lambda name: ([-share(name, ratio) for ratio in WITHIN], name))
     cells: list[list[str]] = [[name, *(f"{share(name, ratio):.2f}" for ratio in WITHIN)] for name in names]
-    columns = [Column("method"), Column("best", right=True)]
-    columns += [Column(f"within {ratio:g} x", i + 1, True) for i, ratio in enumerate(WITHIN[1:])]
+    columns = [Column("method", names=True), Column("best", right=True)]
+    columns += [Column(f"{ratio:g}", i + 1, True) for i, ratio in enumerate(WITHIN[1:])]
     notes = [
         f"Fraction of {problems} problems (a benchmark with rows of equal density and budget) on which a method's mean "
-        "is within a ratio of the best one. Whether differences are real is not asked: see --wins."
+        "is within this ratio of the best one. Whether differences are real is not asked: see --wins."
     ]
     if left:
         notes.append(f"{left} problems have means that are not positive and no ratios: left out.")
@@ -128,4 +144,4 @@ def performance_profile(steps: Mapping[str, Sequence[tuple[float, float]]], prob
 
 
 def _tally(tally: Tally | None) -> str:
-    return NONE if tally is None else f"{tally.wins} / {tally.ties} / {tally.losses}"
+    return NONE if tally is None else f"{tally.wins}/{tally.ties}/{tally.losses}"

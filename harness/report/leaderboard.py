@@ -16,7 +16,7 @@ from harness.report.boards import Board, boards, side_by_side
 from harness.report.figures import frontier, pruning_curve, training_curves
 from harness.report.figures.series import training_series
 from harness.report.palette import Style, palette
-from harness.report.tables import Table, code, escape, markdown, print_table
+from harness.report.tables import Table, code, details, escape, markdown, print_tables
 from harness.results.store import OBSOLETE, LeftOut, ResultStore
 from harness.results.suite_plan import SuitePlan
 from harness.storage.atomic_files import write_text
@@ -40,7 +40,7 @@ have one seed only, failed seeds or densities of their own, or have no rival.
 row of such seeds alone loses to every other one and has no order among its like.
 - Failed, diverged and missing cells are listed, never averaged. Different protocols never share a table.
 """
-_HEADLINE = 3  # the overview keeps columns up to this ``drop``
+_HEADLINE = 5  # the overview keeps columns up to this ``drop``
 _ALT = {
     "pruning": "the metric against density, a line for each method",
     "frontier": "the metric against its cost, the efficient rows joined",
@@ -75,11 +75,10 @@ def write_leaderboards(store: ResultStore, suites: Iterable[str] | None = None) 
     return paths
 
 
-def terminal_tables(store: ResultStore, suite: str, console: Console) -> None:
-    """Print the tables of a suite, as wide as the console allows, and the cells that lack a score in them."""
+def terminal_tables(store: ResultStore, suite: str, console: Console, width: int | None) -> None:
+    """Print the tables of a suite, None for whole ones, and the cells that lack a score in them."""
     frame, left = load(store, [suite])
-    for board in boards(frame, left):
-        print_table(board.primary, console, console.width)
+    print_tables((board.primary for board in boards(frame, left)), console, width)
     counted = set(frame["cell"])
     for item in left:
         if item.path.stem in counted:
@@ -92,7 +91,7 @@ def _suite_page(
     figures = _Figures(store, suite, styles)
     parts = [f"# Leaderboard: {escape(suite)}\n", *_introduction(store, suite, frame, left)]
     for board in boards(frame, left):
-        parts += [f"## {escape(board.primary.title)}\n", figures.shown(board), markdown(board.primary)]
+        parts += [f"## {escape(board.primary.title)}\n", markdown(board.primary), figures.shown(board)]
         parts += [_folded(table) for table in (board.questions, board.others, board.noise, board.cost) if table]
         parts.append(figures.folded(board))
     for table in side_by_side(frame):
@@ -124,7 +123,7 @@ class _Figures:
             self._trained.add(training)
             series = training_series(self._store, board.rows)
             images.append(self._image(board, "training", training_curves(series, self._styles)))
-        return _details("Frontier and training curves", "\n".join(filter(None, images))) if any(images) else ""
+        return details("Frontier and training curves", "\n".join(filter(None, images))) if any(images) else ""
 
     def tidy(self) -> None:
         """Delete the figures of tables that are no more."""
@@ -147,11 +146,7 @@ class _Figures:
 
 
 def _folded(table: Table) -> str:
-    return _details(table.title, markdown(table))
-
-
-def _details(title: str, text: str) -> str:
-    return f"<details><summary>{escape(title)}</summary>\n\n{text}\n</details>\n"
+    return details(table.title, markdown(table))
 
 
 def _headline(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut]) -> str:
@@ -160,7 +155,7 @@ def _headline(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequenc
         table = board.primary
         kept = [i for i, column in enumerate(table.columns) if column.drop <= _HEADLINE]
         columns, cells = [table.columns[i] for i in kept], [[row[i] for i in kept] for row in table.rows]
-        short = Table(table.title, columns, cells, table.notes, table.bold)
+        short = Table(table.title, columns, cells, table.notes, table.bold, table.answer)
         parts.append(f"### {escape(table.title)}\n\n{markdown(short)}")
     return "\n".join(parts)
 

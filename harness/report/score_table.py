@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from harness.analysis.comparison_row import ComparisonRow
+from harness.formatting import listed
 from harness.report.answers import answers, broken, density
 from harness.report.tables import (
     BETTER,
@@ -32,41 +33,48 @@ def score_table(rows: Sequence[ComparisonRow], title: str = "") -> Table:
     against = {contrast.control for row in rows for contrast in row.contrasts[:1]}
     only = next(iter(against)) if len(against) == 1 else None
     baseline = next((row.baseline for row in rows if row.baseline), None)
-    made: list[Made] = [
-        (Column("rank", 3, True), ranks),
-        (Column("method", strong=True), lambda row: row.method),
-    ]
+    made: list[Made] = []
+    if any(row.rank is not None for row in rows):
+        made.append((Column("rank", 3, True), ranks))
+    made.append((Column("method", strong=True, names=True, key=True), lambda row: row.method))
     names = [(row.method, row.match) for row in rows]
     several = len(set(names)) < len(names)  # then a row's density says which it is
-    dense = (Column("density", 0 if several else 4, True), density)
+    dense = (Column("density", 0 if several else 5, True, key=True), density)
     made += [dense] if several else []
     made.append((Column(first.metric, strong=True), lambda row: score(row, places)))
     if against:
-        name = f"minus {only}" if only else "minus control"
-        made.append((Column(name, 1), lambda row: minus_control(row, places, named=only is None)))
+        if only is None:
+            made.append((Column("control", 3, names=True), _control))
+        made.append((Column(f"minus {only or 'control'}", 1), lambda row: minus_control(row, places, named=False)))
+    if any(row.contrast is not None and row.contrast.p_adjusted is not None for row in rows):
         made.append((Column("p", 2, True), tested))
-    made += [] if several else [dense]
     if any(row.mask_mean is not None for row in rows):
-        made.append((Column("mean mask", 5, True), lambda row: fraction(row.mask_mean)))
-    if baseline and only != baseline:
+        made.append((Column("mean mask", 4, True), lambda row: fraction(row.mask_mean)))
+    made += [] if several else [dense]
+    if baseline and only != baseline and any(row.difference is not None for row in rows):
         made.append((Column(f"minus {baseline}", 6), lambda row: minus_baseline(row, places)))
-    varying = _vary(rows)
-    made += [(Column(name, 7, right), text) for name, right, text in _COMMON if name in varying]
     if any(row.published is not None for row in rows):
-        made.append((Column("published", 7, True), lambda row: NONE if row.published is None else f"{row.published:g}"))
+        made.append((Column("published", 6, True), lambda row: NONE if row.published is None else f"{row.published:g}"))
+    varying = _vary(rows)
+    made += [(Column(name, 7, right), _without(name, text)) for name, right, text in _COMMON if name in varying]
     made += [
-        (Column("parameters left / all", 8), parameters),
-        (Column("asked", 9, True), _asked),
-        (Column("non-zero", 9, True), lambda row: fraction(row.density_nonzero)),
+        (Column("parameters left / all", 8, folded=True), parameters),
+        (Column("asked", 9, True, folded=True), _asked),
+        (Column("non-zero", 9, True, folded=True), lambda row: fraction(row.density_nonzero)),
     ]
     if any(row.effective is not None for row in rows):
-        made.append((Column("effective", 9, True), lambda row: fraction(row.effective)))
+        made.append((Column("effective", 9, True, folded=True), lambda row: fraction(row.effective)))
     groups = {row.group for row in rows if (row.rank or 1) > 1}  # in which something is told apart
     bold = {i for i, row in enumerate(rows) if row.rank == 1 and row.group in groups}
     cells = [[text(row) for _, text in made] for row in rows]
     notes = [*_caption(rows, varying), *_warnings(rows, baseline)]
     columns = [column for column, _ in made]
     return Table(title or titled(rows), columns, cells, notes, bold, answers(rows), seed_table(rows))
+
+
+def _without(unit: str, text: Callable[[ComparisonRow], str]) -> Callable[[ComparisonRow], str]:
+    """The same without what the heading says."""
+    return lambda row: text(row).removesuffix(f" {unit}") or NONE
 
 
 def titled(rows: Sequence[ComparisonRow]) -> str:
@@ -103,13 +111,23 @@ def score(row: ComparisonRow, places: int) -> str:
 
 def budget(row: ComparisonRow) -> str:
     """What training was given: ``5,372 + 5,371 steps, 8,000 examples, 512,000 tokens``."""
-    steps = row.program or (count(row.steps) if row.steps is not None else "")
-    parts = [f"{steps} steps"] if steps else []
-    if row.examples is not None:
-        parts.append(f"{count(row.examples)} examples")
-    if row.tokens and row.tokens != row.examples:
-        parts.append(f"{count(row.tokens)} tokens")
-    return ", ".join(parts) or "not recorded"
+    return ", ".join(filter(None, (steps(row), examples(row), tokens(row)))) or "not recorded"
+
+
+def steps(row: ComparisonRow) -> str:
+    """``5,372 + 5,371 steps``; "" where that is not known."""
+    found = row.program or (count(row.steps) if row.steps is not None else "")
+    return f"{found} steps" if found else ""
+
+
+def examples(row: ComparisonRow) -> str:
+    """``8,000 examples``; "" where that is not known."""
+    return "" if row.examples is None else f"{count(row.examples)} examples"
+
+
+def tokens(row: ComparisonRow) -> str:
+    """``512,000 tokens``; "" where an example is one."""
+    return f"{count(row.tokens)} tokens" if row.tokens and row.tokens != row.examples else ""
 
 
 def parameters(row: ComparisonRow) -> str:
@@ -127,7 +145,9 @@ def meaning(row: ComparisonRow) -> str:
 
 _COMMON: tuple[tuple[str, bool, Callable[[ComparisonRow], str]], ...] = (
     ("seeds", True, lambda row: str(row.n)),
-    ("training", False, budget),
+    ("steps", True, steps),
+    ("examples", True, examples),
+    ("tokens", True, tokens),
     ("scope", False, lambda row: row.density_scope),
 )
 """Columns that are a note where they are the same in every row: name, aligned right, text."""
@@ -144,6 +164,10 @@ def minus_control(row: ComparisonRow, places: int, named: bool = True) -> str:
         return "control" if row.comparisons and row.method in row.comparisons.control_methods else NONE
     text = difference(found.difference, found.low, found.high, places)
     return f"{text} {found.control}" if named else text
+
+
+def _control(row: ComparisonRow) -> str:
+    return NONE if row.contrast is None else row.contrast.control
 
 
 def tested(row: ComparisonRow) -> str:
@@ -166,11 +190,14 @@ def _asked(row: ComparisonRow) -> str:
 def _caption(rows: Sequence[ComparisonRow], varying: set[str]) -> list[str]:
     first = rows[0]
     trained = "" if first.trained_on == first.benchmark else f" Trained on {first.trained_on}."
-    same = []
-    if "training" not in varying:
-        same.append(budget(first))
+    same = [
+        text(first)
+        for name, text in (("steps", steps), ("examples", examples), ("tokens", tokens))
+        if name not in varying
+    ]
     if "seeds" not in varying:
         same.append(f"{first.n} seed{'' if first.n == 1 else 's'}")
+    same = list(filter(None, same))
     scope = "" if "scope" in varying else f" Density is of the scope {first.density_scope}."
     every = f" Every row: {', '.join(same)}." if same else ""
     over = sorted({row.over for row in rows if row.ci_low is not None})
@@ -194,7 +221,7 @@ def seed_table(rows: Sequence[ComparisonRow]) -> Table | None:
             cells.append(densities)
         texts = (f"{row.values[at[seed]]:.{places}f}" if seed in at else NONE for seed in seeds)
         cells.append([row.method, *texts])
-    columns = [Column(""), *(Column(f"seed {seed}", i, True) for i, seed in enumerate(seeds))]
+    columns = [Column("", names=True), *(Column(f"seed {seed}", i, True) for i, seed in enumerate(seeds))]
     return Table(f"{rows[0].metric} by seed, where densities differ between seeds", columns, cells)
 
 
@@ -206,6 +233,8 @@ def _warnings(rows: Sequence[ComparisonRow], baseline: str | None) -> Iterator[s
         )
     if any(len(row.contrasts) > 1 for row in rows):
         yield "Differences to a control, and p, are of the first question about a row; the answer has all of them."
+    if small := sorted({row.method for row in rows if row.rival and row.density_mask == 1}):
+        yield f"Ranked with rows that have as many parameters left, at fewer FLOPs: {listed(small)}."
     if len({row.examples for row in rows}) > 1:
         examples = [row.examples for row in rows if row.examples is not None]
         if examples and max(examples) > 1.01 * min(examples):

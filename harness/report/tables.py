@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.text import Text
 from tabulate import tabulate
 
+from harness.formatting import fitted
+
 NONE = "\N{EN DASH}"
 BETTER = {"max": "higher is better", "min": "lower is better", "none": "neither higher nor lower is better"}
 """What a metric's direction means."""
 LOPSIDED = 0.15
 """How far the middle of an interval may be from its mean, in halves, to be written as one number."""
+WARNING = "WARNING"
+"""How notes begin that are said under each table, however often."""
 _GAP = "  "
+_NAME = 12
+"""Characters that a name keeps at least, where it is cut."""
+_MATTERS = 3
+"""Names and headings are cut before columns with at most this ``drop`` go."""
 _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -32,13 +40,18 @@ _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
 class Column:
     """A heading; on a narrow terminal columns with the highest ``drop`` go first, those with 0 never.
 
-    ``right`` aligns its numbers; ``strong`` columns are bold in the rows that the table has in bold.
+    ``right`` aligns its numbers; ``strong`` columns are bold in the rows that the table has in bold; ``names`` columns
+    hold names, whose middle may be cut as that of every heading; ``key`` columns say which row it is, and stand again
+    where ``folded`` ones are a table of their own on a page.
     """
 
     name: str
     drop: int = 0
     right: bool = False
     strong: bool = False
+    names: bool = False
+    key: bool = False
+    folded: bool = False
 
 
 @dataclass(slots=True)
@@ -58,24 +71,36 @@ class Table:
 
 
 def markdown(table: Table) -> str:
-    """The answer, the table and its notes as GitHub markdown, without its title."""
-    cells = [
-        [_written(cell, column.strong and i in table.bold) for cell, column in zip(row, table.columns, strict=True)]
-        for i, row in enumerate(table.rows)
-    ]
-    text = tabulate(
-        cells,
-        headers=[escape(column.name) for column in table.columns],
-        tablefmt="pipe",
-        colalign=["right" if column.right else "left" for column in table.columns],
-        disable_numparse=True,
-    )
+    """The answer, the table and its notes as GitHub markdown, without its title; folded columns come last."""
+    kept = [i for i, column in enumerate(table.columns) if not column.folded]
+    more = [i for i, column in enumerate(table.columns) if column.folded or column.key]
+    text = _pipes(table, kept)
     if table.columns[-1].name == "cells":
         text = re.sub(r"([ -])\1{3,}(:?\|)$", r"\1\1\1\2", text, flags=re.MULTILINE)  # no padding after long names
     answer = [*(f"- {escape(sentence)}" for sentence in table.answer), ""] if table.answer else []
-    detail = [f"{escape(table.detail.title)}:", "", markdown(table.detail)] if table.detail else []
     notes = [f"{escape(note)}  " for note in table.notes]
-    return "\n".join([*answer, text, "", *notes, *detail]).rstrip() + "\n"
+    detail = [f"\n{escape(table.detail.title)}:", "", markdown(table.detail)] if table.detail else []
+    folded = ["", details("More columns", f"{_pipes(table, more)}\n")] if len(kept) < len(table.columns) else []
+    return "\n".join([*answer, text, "", *notes, *detail, *folded]).rstrip() + "\n"
+
+
+def details(title: str, text: str) -> str:
+    """Markdown that a page shows on request."""
+    return f"<details><summary>{escape(title)}</summary>\n\n{text}\n</details>\n"
+
+
+def _pipes(table: Table, shown: Sequence[int]) -> str:
+    cells = [
+        [_written(row[i], table.columns[i].strong and number in table.bold) for i in shown]
+        for number, row in enumerate(table.rows)
+    ]
+    return tabulate(
+        cells,
+        headers=[escape(table.columns[i].name) for i in shown],
+        tablefmt="pipe",
+        colalign=["right" if table.columns[i].right else "left" for i in shown],
+        disable_numparse=True,
+    )
 
 
 def latex(table: Table) -> str:
@@ -102,44 +127,94 @@ def latex(table: Table) -> str:
     )
 
 
-def print_table(table: Table, console: Console, width: int | None) -> None:
-    """Print on a console, then an empty line; the least important columns are dropped until it fits ``width``.
+def print_tables(tables: Iterable[Table], console: Console, width: int | None) -> None:
+    """Print one after another; a note that was said before is not said again."""
+    said: set[str] = set()
+    for table in tables:
+        print_table(table, console, width, said)
 
-    ``width`` None prints every column in full. Columns are laid out here, because rich's own table takes
-    about a millisecond a row.
+
+def print_table(table: Table, console: Console, width: int | None, said: set[str] | None = None) -> None:
+    """Print on a console, then an empty line, with what fits into ``width``, and what ``--wide`` adds to it.
+
+    ``width`` None prints every column in full. ``said`` are notes that need no repetition; those of this table are
+    added. Columns are laid out here, because rich's own table takes about a millisecond a row.
     """
-    texts = table.rows
-    names = [column.name for column in table.columns]
-    widths = [max(map(len, column)) for column in zip(names, *texts, strict=True)]
-    shown = list(range(len(names)))
-    while width is not None and sum(widths[i] + len(_GAP) for i in shown) - len(_GAP) > width:
-        least = max(shown, key=lambda i: (table.columns[i].drop, i))
-        if not table.columns[least].drop:
-            break
-        shown.remove(least)
+    shown, widths = _fit(table, width)
 
     def line(cells: Sequence[str]) -> str:
-        aligned = (cells[i].rjust(widths[i]) if table.columns[i].right else cells[i].ljust(widths[i]) for i in shown)
+        texts = {i: shortened(cells[i], widths[i]) for i in shown}
+        aligned = (t.rjust(widths[i]) if table.columns[i].right else t.ljust(widths[i]) for i, t in texts.items())
         return _GAP.join(aligned).rstrip()
 
+    def say(text: str, style: str = "") -> None:
+        room = console.width if width is None and console.is_terminal else width
+        console.print(Text(fitted(text, room), style), soft_wrap=True)
+
+    names = [column.name for column in table.columns]
     rule = _GAP.join("\N{BOX DRAWINGS LIGHT HORIZONTAL}" * widths[i] for i in shown)
-    body = [(line(row), "bold" if number in table.bold else "") for number, row in enumerate(texts)]
+    body = [(line(row), "bold" if number in table.bold else "") for number, row in enumerate(table.rows)]
     dropped = [name for i, name in enumerate(names) if i not in shown]
-    notes = [*table.notes, *([f"Not shown for lack of width: {', '.join(dropped)}."] if dropped else [])]
-    console.print(Text(table.title, "bold"), soft_wrap=width is None)
+    said = set() if said is None else said
+    notes = [note for note in table.notes if note not in said or note.startswith(WARNING)]
+    if len(notes) < len(table.notes):
+        notes.append("Otherwise as above.")
+    said.update(table.notes)
+    if dropped:
+        notes.append(f"--wide adds: {', '.join(dropped)}.")
+    say(table.title, "bold")
     for sentence in table.answer:
-        console.print(Text(sentence), soft_wrap=width is None)
+        say(sentence)
     if table.answer:
         console.print()
-    for text, style in [(line(names), "bold"), (rule, "dim"), *body]:
+    for text, style in [(line(names), "bold"), (rule, "dim"), *body] if names else []:
         console.print(
             Text(text, style), no_wrap=True, overflow="ellipsis" if width else "ignore", crop=width is not None
         )
     for note in notes:
-        console.print(Text(note, "dim"), soft_wrap=width is None)
+        say(note, "dim")
     console.print()
     if table.detail:
-        print_table(table.detail, console, width)
+        print_table(table.detail, console, width, said)
+
+
+def _fit(table: Table, width: int | None) -> tuple[list[int], list[int]]:
+    """The columns that are shown, and how wide each column is."""
+    columns = table.columns
+    texts = [[column.name, *(row[i] for row in table.rows)] for i, column in enumerate(columns)]
+    widths = [max(map(len, column)) for column in texts]
+    shown = list(range(len(columns)))
+    if width is None:
+        return shown, widths
+    least = [
+        _least(names) if column.names else max(map(len, [*names[1:], names[0][:_NAME]]))
+        for column, names in zip(columns, texts, strict=True)
+    ]
+
+    def over(sizes: Sequence[int]) -> int:
+        return sum(sizes[i] + len(_GAP) for i in shown) - len(_GAP) - width
+
+    while over(widths) > 0:
+        last = max(shown, key=lambda i: (columns[i].drop, i))
+        if not columns[last].drop or (columns[last].drop <= _MATTERS and over(least) <= 0):
+            break
+        shown.remove(last)
+    while over(widths) > 0 and any(widths[i] > least[i] for i in shown):
+        widths[max((i for i in shown if widths[i] > least[i]), key=lambda i: widths[i])] -= 1
+    return shown, widths
+
+
+def _least(names: Sequence[str]) -> int:
+    """The width from which on different names look different when they are cut."""
+    different, wide = len(set(names)), max(map(len, names))
+    fits = (room for room in range(wide - 1, _NAME - 1, -1) if len({shortened(n, room) for n in names}) < different)
+    return min(wide, next(fits, _NAME - 1) + 1)
+
+
+def shortened(name: str, room: int) -> str:
+    """A name without its middle, because ends tell names apart."""
+    tail = max(0, room // 2 - 1)
+    return name if len(name) <= room else f"{name[: room - 1 - tail]}\N{HORIZONTAL ELLIPSIS}{name[len(name) - tail :]}"
 
 
 def escape(text: str) -> str:
@@ -212,7 +287,7 @@ def count(value: float | None) -> str:
 
 
 def _written(cell: str, bold: bool) -> str:
-    text = escape(cell)
+    text = re.sub(rf"(?<=\d){NONE}(?=\d)", f"{NONE}\N{WORD JOINER}", escape(cell))  # no line break within a range
     return f"**{text}**" if bold and text and cell != NONE else text
 
 

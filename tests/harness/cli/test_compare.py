@@ -90,14 +90,41 @@ def test_formats_agree(results):
     assert [float(row["mean"]) for row in read] == [row["mean"] for row in found]
     assert read[0]["cells"].split() == found[0]["cells"] and read[0]["p_value"] == ""
     markdown = invoke(compare.command, "--results", results, "--format", "markdown").stdout.splitlines()
-    assert len([line for line in markdown if line.startswith("|")]) == 2 * (2 + 3)
+    folded = 2  # tables: the columns that matter, and the others
+    assert len([line for line in markdown if line.startswith("|")]) == 2 * folded * (2 + 3)
 
 
 def test_narrow_terminals_keep_what_matters(results, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     table = invoke(compare.command, "--results", results).stdout
     assert max(map(len, table.splitlines())) <= 60
-    assert "genome" in table and "0.80" in table and "Not shown" in table
+    assert "genome" in table and "0.80" in table and "--wide adds" in table
+
+
+def test_wide_shows_all(results, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    table = invoke(compare.command, "--results", results, "--wide").stdout
+    assert "--wide adds" not in table and max(map(len, table.splitlines())) > 60
+    heading = next(line for line in table.splitlines() if "method" in line)
+    assert all(name in heading for name in ("rank", "accuracy", "minus dense", "p", "density", "parameters left / all"))
+    monkeypatch.delenv("COLUMNS")
+    assert invoke(compare.command, "--results", results).stdout == table, "files and pipes have all columns too"
+
+
+def test_many_methods_keep_their_sums(results, monkeypatch):
+    store = ResultStore(results)
+    for i in range(12):
+        for seed in range(2):
+            record = store.read("small", f"digits-random-{seed}").content()
+            label = f"another_method_with_a_name_{i}"
+            write_record(store, record | {"cell": f"more-{i}-{seed}", "method": record["method"] | {"label": label}})
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = invoke(compare.command, "--results", results, "--benchmark", "digits", "--wins").stdout.splitlines()
+    assert max(map(len, lines)) <= 80 and any(line.startswith("--wide adds: ") for line in lines)
+    (genome,) = (line.split() for line in lines if "genome" in line)
+    assert genome[1:4] == ["genome", "0/13/0", "+0"]  # two seeds, 91 pairs: nothing is told apart
+    whole = invoke(compare.command, "--results", results, "--benchmark", "digits", "--wins", "--wide").stdout
+    assert len(whole.splitlines()[1].split()) == 3 + 14  # method, all, net and each method's number
 
 
 def test_notes_go_to_stderr(results):
@@ -175,9 +202,9 @@ def test_wins_and_profiles(results, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     out = invoke(compare.command, "--results", results, "--wins").stdout
     # Two seeds whose difference has no spread but for 1 %: p = 0.03 in each of two problems.
-    assert [line.split()[:5] for line in out.splitlines() if line.startswith(("genome", "random"))] == [
-        ["genome", "2", "/", "0", "/"],
-        ["random", "0", "/", "0", "/"],
+    assert [line.split() for line in out.splitlines() if "genome" in line or "random" in line] == [
+        ["1", "genome", "2/0/0", "+2", "2/0/0"],
+        ["2", "random", "0/0/2", "-2", "0/0/2"],
     ]
     out = invoke(compare.command, "--results", results, "--profile").stdout
     random = next(line.split() for line in out.splitlines() if line.startswith("random"))
@@ -195,7 +222,7 @@ def test_latex(results):
     long = invoke(compare.command, "--results", results, "--latex").stdout
     assert long == invoke(compare.command, "--results", results, "--format", "latex").stdout
     assert all(rf"\{rule}" in long for rule in ("toprule", "midrule", "bottomrule", "begin{tabular}", "end{tabular}"))
-    assert re.search(r"genome +& (\\textbf{)?0\.804 ", long)
+    assert re.search(r"genome}? +& (\\textbf{)?0\.804 ", long)
     rows = [line for line in long.splitlines() if line.endswith(r"\\")]
     assert len(rows) == 2 * (1 + 3) and len({line.count("&") for line in rows}) == 1
 

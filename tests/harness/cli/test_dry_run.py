@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from harness.cli.dry_run import show_rows
-from harness.cli.fitting import fitted
 from harness.executors.planning import make_plan
+from harness.formatting import fitted
 from harness.registry.plugins import load
 from harness.results.store import ResultStore
 from harness.stages.graph import compile_graph
@@ -40,16 +40,16 @@ def test_a_large_suite(tmp_path: Path, width: int) -> None:
     plan = make_plan(graph, ResultStore(tmp_path / "results"))
     written = io.StringIO()
     seconds = dict.fromkeys(graph.stages, 1e7)
-    show_rows(Console(file=written, width=width, highlight=False), plan, seconds)
+    show_rows(Console(file=written, width=width, highlight=False), plan, seconds, width)
     lines = written.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     assert len(lines) < 60, "seeds and densities share rows"
-    assert lines[0] == "main: a_rather_l\N{HORIZONTAL ELLIPSIS}a_network on digits"
+    assert lines[0] == "main: a_rather_long_name_of_a_network on digits"
     head = lines[1]
     assert {"method", "seeds", "density", "steps", "finished", "time"} <= set(head.split())
     assert any("0.125 to 0.5 (3)" in line and "0 of 15" in line and "100,000" in line for line in lines)
     names = [line.split()[0] for line in lines if "0.125 to 0.5" in line]
-    assert len(set(names)) == 21
+    assert [len(set(some)) for some in (names[:21], names[21:])] == [21, 21]
 
 
 def test_lines_are_broken_between_words_and_only_where_they_are_too_long() -> None:
