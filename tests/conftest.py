@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,13 @@ EVIL = '</script><script>window.__pwned=1;alert(1)</script><img src=x onerror="w
 
 
 def pytest_configure() -> None:
-    """A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C."""
+    """What tests find of the shell that starts them must not matter.
+
+    One that starts them in the background has them, and all that they start, ignore Ctrl-C. Processes of tests that run
+    side by side are told a width of the terminal, to which commands would fit what they print.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.pop("COLUMNS", None)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -32,7 +32,19 @@ TOOLS: tuple[Tool, ...] = get_args(Tool)
 VARIABLE = "HARNESS_PLUGINS"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 RESERVED = frozenset(
-    {"use", "density", "source", "budget", "scope", "training", "evaluation", "published", "note", "weights"}
+    {
+        "use",
+        "density",
+        "source",
+        "budget",
+        "scope",
+        "training",
+        "evaluation",
+        "published",
+        "controls",
+        "note",
+        "weights",
+    }
 )
 """Keys that a suite gives a meaning of its own beside a plugin's options."""
 
