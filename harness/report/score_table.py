@@ -214,11 +214,13 @@ def seed_table(rows: Sequence[ComparisonRow]) -> Table | None:
     places = decimals([row.mean for row in spread])
     seeds = sorted({seed for row in spread for seed in row.seeds})
     cells: list[list[str]] = []
+    above: list[str] = []
     for row in spread:
         at = dict(zip(row.seeds, np.flatnonzero(np.isfinite(row.values)), strict=True))
         densities = ["density", *(fraction(row.densities[at[seed]], 4) if seed in at else NONE for seed in seeds)]
-        if densities not in cells:
+        if densities != above:  # a row's densities are the last ones above it
             cells.append(densities)
+            above = densities
         texts = (f"{row.values[at[seed]]:.{places}f}" if seed in at else NONE for seed in seeds)
         cells.append([row.method, *texts])
     columns = [Column("", names=True), *(Column(f"seed {seed}", i, True) for i, seed in enumerate(seeds))]

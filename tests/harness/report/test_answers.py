@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from synthetic import over_seeds, table
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.result_row import ResultRow
 from harness.report.answers import answers, broken, winner
+from harness.report.score_table import seed_table
 
 GOOD = [0.90, 0.91, 0.92, 0.93, 0.905]
 FAIR = [0.80, 0.81, 0.83, 0.82, 0.80]
@@ -261,3 +263,31 @@ def test_the_count_of_broken_seeds(count: int) -> None:
     reasons = ["cut", "constant"][:count] + [""] * (5 - count)
     (row,) = table(over_seeds("a", GOOD, 0.1, broken=reasons))
     assert broken(row) == ("cut 1/5" if count == 1 else "constant or cut 2/5")
+
+
+def test_each_seeds_densities_stand_right_above_their_row() -> None:
+    """Rows of one group may differ in the last digits, and alternate in the order of their scores."""
+    kept = {"a": (0.1, 0.2), "b": (0.101, 0.2), "c": (0.1, 0.2)}
+    rows = [
+        ComparisonRow(
+            **dict.fromkeys(("suite", "experiment", "architecture", "benchmark", "trained_on", "protocol"), "any"),
+            metric="score",
+            unit="",
+            direction="max",
+            method=name,
+            density_mask=0.15,
+            density_low=0.1,
+            density_high=0.2,
+            mixed=True,
+            mean=0.5,
+            n=2,
+            seeds=[0, 1],
+            values=np.array([0.5, 0.6]),
+            densities=np.array(densities),
+        )
+        for name, densities in kept.items()
+    ]
+    table = seed_table(rows)
+    assert table is not None
+    assert [line[0] for line in table.rows] == ["density", "a", "density", "b", "density", "c"]
+    assert [line[1] for line in table.rows if line[0] == "density"] == ["0.1000", "0.1010", "0.1000"]
