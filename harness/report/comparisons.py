@@ -11,7 +11,7 @@ from harness.analysis.problems import Tally
 from harness.errors import UserError
 from harness.formatting import listed
 from harness.report.answers import density
-from harness.report.places import label, lost, place, smaller
+from harness.report.places import label, lost, place
 from harness.report.score_table import meaning, precision, score, titled
 from harness.report.tables import NONE, Column, Table, fraction
 
@@ -66,7 +66,7 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
         cells: list[list[str]] = [
             [
                 "yes" if better else "",
-                label(row, everything),
+                label(row),
                 density(row),
                 *([f"{costs[row.id]:.3g}"] if cost != "density" else []),
                 score(row, places),
@@ -79,7 +79,7 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
             notes.append(f"{missing} rows do not know their {words}.")
         if mixed := [row.method for row in everything if row.mixed]:
             notes.append(f"Left out, for their densities differ between seeds and they have no mean: {listed(mixed)}.")
-        small = [f"{row.method} at {fraction(costs[row.id])}" for row in table if smaller(row, everything)]
+        small = [f"{row.method} at {fraction(costs[row.id])}" for row in table if row.small]
         if small and cost == "density":
             notes.append(f"A smaller network stands where a mask leaves as many parameters: {listed(small)}.")
         yield Table(

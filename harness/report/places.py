@@ -8,20 +8,13 @@ from harness.analysis.comparison_row import ComparisonRow
 from harness.report.tables import fraction
 
 
-def smaller(row: ComparisonRow, table: Sequence[ComparisonRow]) -> bool:
-    """Whether a row's network has no mask but fewer parameters than the others of its table."""
-    whole = max((other.parameters or 0.0 for other in table), default=0.0)
-    sized = row.asked is not None or row.match != ""
-    return row.density_mask == 1 and sized and row.parameters is not None and row.parameters < whole
-
-
 def place(row: ComparisonRow, table: Sequence[ComparisonRow]) -> float:
     """The density at which a row is compared, in [0, 1].
 
     Its mask's, which is 1 where masks are soft. A smaller network's is the one at which a mask leaves the whole network
     as many parameters: those left are linear in density, and the masked row with the most similar number says how.
     """
-    if not smaller(row, table):
+    if not row.small:
         return row.density_mask
     left = _left(row)
     masked = [other for other in table if other.density_mask < 1 and other.parameters and other.density_total]
@@ -33,11 +26,11 @@ def place(row: ComparisonRow, table: Sequence[ComparisonRow]) -> float:
     return min(max(1 - (whole - left) / per_density, 0.0), 1.0) if per_density > 0 else row.density_mask
 
 
-def label(row: ComparisonRow, table: Sequence[ComparisonRow]) -> str:
+def label(row: ComparisonRow) -> str:
     """The method, and what its density does not say: ``genome (soft masks, mean 0.11)``."""
     if row.mask_mean is not None:
         return f"{row.method} (soft masks, mean {fraction(row.mask_mean, 2)})"
-    return f"{row.method} (smaller network)" if smaller(row, table) else row.method
+    return f"{row.method} (smaller network)" if row.small else row.method
 
 
 def lost(row: ComparisonRow) -> bool:

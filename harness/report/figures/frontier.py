@@ -45,7 +45,7 @@ def frontier(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefi
         return None
     costs, rows = [cost for cost, _ in priced], [row for _, row in priced]
     what = "inference FLOPs, sparse-theoretical" if flops else "parameters left (not zero)"
-    names = {label(row, table): palette[row.method] for row in rows}
+    names = {label(row): palette[row.method] for row in rows}
     best = efficient(costs, [math.nan if lost(row) else row.mean for row in rows], rows[0].direction)
     note = notes(rows)
     if best.any():
@@ -65,17 +65,17 @@ def frontier(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefi
     order = sorted(range(len(rows)), key=lambda i: (round(plot.x(costs[i])), plot.y(rows[i].mean), i))
     rising = list(accumulate((plot.x(costs[i]) for i in order), max))
     at = dict(zip(order, side_by_side(rising, _APART, plot.left + 6, plot.right - 6), strict=True))
-    spots = {i: (at[i], draw(plot, palette[rows[i].method], rows[i], at[i], label(rows[i], table))) for i in order}
+    spots = {i: (at[i], draw(plot, palette[rows[i].method], rows[i], at[i], label(rows[i]))) for i in order}
     if best.any():
         steps = _steps(sorted({spots[i] for i in order if best[i]}), plot.right)
         plot.add("band", None, element("path", d=line(steps), class_="o"))
     for name, style in sorted(names.items()):
-        last = max((spots[i] for i in order if label(rows[i], table) == name), key=lambda spot: spot[0])
+        last = max((spots[i] for i in order if label(rows[i]) == name), key=lambda spot: spot[0])
         plot.name(name, style, *last)
     chosen = sorted((i for i in order if best[i]), key=lambda i: costs[i])
     return plot.render(
         f"{brief(rows[0].metric)} against {what}: {where(rows[0])}",
-        _description(what, [(costs[i], label(rows[i], table), rows[i]) for i in chosen], rows),
+        _description(what, [(costs[i], label(rows[i]), rows[i]) for i in chosen], rows),
     )
 
 

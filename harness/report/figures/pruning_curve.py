@@ -27,7 +27,7 @@ from harness.report.figures.plot import Plot, sentence
 from harness.report.figures.scale import short
 from harness.report.figures.spread import side_by_side
 from harness.report.palette import Style
-from harness.report.places import label, place, smaller
+from harness.report.places import label, place
 from harness.report.svg import band, brief, element, escape, line
 
 _APART, _ALONE = 8.0, 32.0  # pixels between points of one density; where no other density is drawn
@@ -47,7 +47,7 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
     """
     rows = with_mean(table)
     unmasked = [row for row in rows if row.method == row.baseline and row.density_mask >= 1]
-    points = [_Point(label(row, table), place(row, table), row) for row in rows if row not in unmasked]
+    points = [_Point(label(row), place(row, table), row) for row in rows if row not in unmasked]
     mixed = [row for row in table if row.mixed and seed_scores(row)]
     if not mixed and not any(point.row.density_mask < 1 for point in points):
         return None
@@ -58,7 +58,7 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
         *notes([point.row for point in points], unmasked[:1]),
         *([_SEEDS] if mixed else []),
         *([_SOFT] if any(point.row.mask_mean is not None for point in points) else []),
-        *([_RINGED] if any(smaller(point.row, table) for point in points) else []),
+        *([_RINGED] if any(point.row.small for point in points) else []),
     ]
     plot = Plot(
         prefix,
@@ -130,7 +130,7 @@ def _means(
         if len(spots) > 1:
             plot.add("line", style, element("path", d=line(spots), class_="l"))
         for (x, y), point in zip(spots, group, strict=True):
-            if smaller(point.row, table):
+            if point.row.small:
                 plot.add("point", style, element("circle", cx=x, cy=y, r=7.5, class_="e r"))
         plot.name(name, style, *spots[-1])
 

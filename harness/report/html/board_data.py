@@ -15,7 +15,6 @@ from harness.analysis.frame import TABLE
 from harness.formatting import duration, size
 from harness.report.answers import density
 from harness.report.boards import boards, identity
-from harness.report.places import smaller
 from harness.report.score_table import budget, minus_baseline, minus_control, precision, ranks, score, tested
 from harness.report.tables import NONE, count, decimals, fraction
 from harness.results.store import LeftOut
@@ -102,7 +101,7 @@ def _groups(table: Sequence[ComparisonRow]) -> dict[int, str]:
     budgets = len({budget(row) for row in table}) > 1
     titles: dict[int, str] = {}
     for row in table:
-        named = "Smaller networks" if smaller(row, table) else f"Density {density(row) if row.density_low < 1 else 1}"
+        named = "Smaller networks" if row.small else f"Density {density(row) if row.density_low < 1 else 1}"
         titles.setdefault(row.group, named + (f", {budget(row)}" if budgets else ""))
     return titles
 

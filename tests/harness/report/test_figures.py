@@ -314,7 +314,7 @@ def test_networks_that_do_not_work_are_crossed_last_and_never_efficient() -> Non
 def test_a_smaller_network_stands_where_a_mask_leaves_as_many_parameters() -> None:
     # Of 1,000,000 parameters 900,000 are maskable: density 0.125 leaves 212,500.
     masked = [row("random", d, 0.9, density_total=0.1 + 0.9 * d) for d in (0.5, 0.25, 0.0625)]
-    little = row("narrow", 1.0, 0.85, asked=0.125, parameters=212_500.0, density_total=1.0)
+    little = row("narrow", 1.0, 0.85, asked=0.125, small=True, parameters=212_500.0, density_total=1.0)
     table = [row("dense", 1.0, 0.95), *masked, little]
     root = parse(pruning_curve(table, looks(table)))
     place = next(at for text, at in drawn(root).items() if text.startswith("narrow (smaller network), density 1"))
