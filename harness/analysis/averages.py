@@ -32,7 +32,7 @@ _AVERAGED = (
     *SPENT,
     "published",
 )
-_CONSTANT = ("unit", "direction", "trained_on", "primary", "program", "comparisons")
+_CONSTANT = ("unit", "direction", "trained_on", "primary", "program", "settings", "comparisons")
 _KEPT = {*ROW, *_CONSTANT, "baseline"} - {"asked"}
 
 

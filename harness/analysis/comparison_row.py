@@ -55,6 +55,7 @@ KEYS = (
     "detectable",
     "over",
     "program",
+    "settings",
     *SPENT,
     "speedup_theoretical",
     "cells",
@@ -81,6 +82,7 @@ class ComparisonRow:
         effective: weights that can change the output, of those in scope.
         broken: seeds whose output tells nothing of their input, with the reason.
         program: how optimizer steps are spread over trainings: ``5,372 + 5,371``.
+        settings: those that tuning has chosen, in words: ``lr 0.003 (trial 4 of 6)``; "" where nothing is tuned.
         contrasts: the questions of the table in which it is the method asked about.
         factors: by control, how many times this row's weights that one needs for its score.
         baseline: the method that it is compared with; ``difference`` is the row minus that, paired by seed.
@@ -136,6 +138,7 @@ class ComparisonRow:
     effective: float | None = None
     broken: dict[int, str] = field(default_factory=dict)
     program: str = ""
+    settings: str = ""
     made_with: set[str] = field(default_factory=set)
     parameters: float | None = None
     steps: float | None = None

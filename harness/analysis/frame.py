@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.analysis.result_row import ResultRow, as_frame, asked, rows_of
+from harness.analysis.tuning import settings_text
 from harness.errors import UserError, unknown_name
 from harness.formatting import not_finite
 from harness.results.cell_record import CellRecord
@@ -38,7 +39,7 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
     """Every counted number below a results folder, and every file that is not counted with the reason.
 
     One :class:`~harness.analysis.result_row.ResultRow` per (finished cell, metric). Failed and diverged cells are
-    left out, so that they are never averaged.
+    left out, so that they are never averaged, and so are trials, which only choose settings.
 
     Raises:
         UserError: if a suite has no results.
@@ -53,23 +54,43 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
             raise UserError(unknown_name("suite", suite, known) + f" Looked in {store.root}.")
         plan = store.plan(suite)
         baselines = plan.baselines if plan else {}
+        trials = plan.trials if plan else frozenset()
+        settings = {
+            (one.experiment, one.architecture, one.trained_on, one.method): settings_text(one)
+            for one in (plan.tuning if plan else ())
+        }
         for record in store.records(suite):
             if isinstance(record, LeftOut):
                 left.append(record)
             elif record.status != "done":
                 path = store.file(suite, "cells", record.cell).path
-                left.append(LeftOut(path, _failure(record), _identity(record, suite), record.seed))
-            else:
+                whose = () if record.cell in trials else _identity(record, suite)
+                left.append(LeftOut(path, _failure(record), whose, record.seed))
+            elif record.cell not in trials:
                 if record.not_finite:
                     left.append(_beyond(record, suite, store.file(suite, "cells", record.cell).path))
                 compared = plan.comparisons.get(record.experiment) if plan else None
                 baseline = baselines.get(record.experiment) or DEFAULT_BASELINE
-                rows += rows_of(record, suite, baseline, compared, store)
+                tuned = (record.experiment, record.architecture.label, _trained_on(record), record.method.label)
+                rows += rows_of(record, suite, baseline, compared, store, settings.get(tuned, ""))
                 labels[record.cell] = _label(record)
                 if record.density.match is not None:
                     matches[suite, record.cell] = record.density.match
     frame = as_frame(_named(row, matches.get((row.suite, row.cell)), labels) for row in rows)
     return _once(frame, store, left), left
+
+
+def missing(store: ResultStore, suite: str, frame: pd.DataFrame, left: Iterable[LeftOut]) -> list[str]:
+    """The planned cells of a suite that have no record, trials included, sorted."""
+    plan = store.plan(suite)
+    if plan is None:
+        return []
+    tried = plan.trials & frozenset(store.names(suite)) if plan.trials else frozenset[str]()
+    return sorted(set(plan.cells) - set(frame["cell"]) - {item.path.stem for item in left} - tried)
+
+
+def _trained_on(record: CellRecord) -> str:
+    return record.trained_on or record.benchmark.label
 
 
 def _once(frame: pd.DataFrame, store: ResultStore, left: list[LeftOut]) -> pd.DataFrame:

@@ -37,6 +37,7 @@ class ResultRow:
             that can change the output, of those in scope.
         published: number that a paper reports for the primary metric.
         made_with: versions and devices of training and, where it was elsewhere, of the test.
+        settings: those that tuning has chosen, in words; "" where nothing is tuned.
         baseline: the method that the suite's plan compares with; ``comparisons`` is what else it compares.
         per_example: where the results of single test examples are, if they were kept.
     """
@@ -83,6 +84,7 @@ class ResultRow:
     device: str
     made_with: str
     baseline: str
+    settings: str = ""
     comparisons: Comparisons | None = None
     per_example: PerExample | None = None
 
@@ -109,10 +111,12 @@ def rows_of(
     baseline: str,
     comparisons: Comparisons | None = None,
     store: ResultStore | None = None,
+    settings: str = "",
 ) -> Iterator[ResultRow]:
     """A row for each metric of a finished cell, without the name of what it is matched to.
 
     ``store`` is where the results of single test examples are read from; without it they are not known.
+    ``settings`` are those that tuning has chosen.
     """
     density, benchmark = record.density, record.benchmark
     spent = record.spent or TrainingCost()
@@ -165,6 +169,7 @@ def rows_of(
             device=device,
             made_with=made_with,
             baseline=baseline,
+            settings=settings,
             comparisons=comparisons,
             per_example=PerExample(store, suite, record.cell, name, record.examples)
             if store is not None and record.examples is not None

@@ -19,7 +19,7 @@ _NAME = 16
 
 def show_rows(console: Console, plan: Plan, seconds: Mapping[str, float], width: int | None) -> None:
     """One table for each network of an experiment: methods at densities; ``seconds`` as in :func:`plan_rows`."""
-    rows = groupby(plan_rows(plan, seconds), key=lambda row: (row.experiment, row.architecture))
+    rows = groupby(plan_rows(plan, seconds), key=lambda row: (row.experiment, row.trials > 0, row.architecture))
     print_tables((_table(list(some), width) for _, some in rows), console, width)
     if plan.selected:
         console.print("shared: stages that other rows need too, of all that a row needs")
@@ -31,7 +31,8 @@ def _table(rows: Sequence[PlanRow], width: int | None) -> Table:
     benchmarks = list(dict.fromkeys(name for row in rows for name in row.benchmarks))
     first = rows[0]
     on = benchmarks[0] if len(benchmarks) == 1 else f"{len(benchmarks)} benchmarks"
-    title = f"{first.experiment}: {first.architecture} on {on}"
+    tuning = f", {first.trials} trials" if first.trials else ""
+    title = f"{first.experiment}{tuning}: {first.architecture} on {on}"
     if first.trained_on not in benchmarks or len(benchmarks) > 1:
         trained = list(dict.fromkeys(row.trained_on for row in rows))
         title += f", trained on {trained[0]}" if len(trained) == 1 else ""

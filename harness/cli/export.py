@@ -104,15 +104,17 @@ def _planned(
         UserError: if the suite is not there, or no longer has this very cell.
     """
     from harness.errors import UserError
+    from harness.executors.tuning import settle
     from harness.results.store import ResultStore
     from harness.stages.graph import compile_graph
     from harness.suites.suite import load_suite
 
-    plan = ResultStore(results).plan(record.suite)
+    store = ResultStore(results)
+    plan = store.plan(record.suite)
     path = suite or Path((plan and plan.path) or f"{record.suite}.yaml")
     if not path.is_file():
         raise UserError(f"the suite of {record.cell} is not at {path}: name its file with --suite")
-    loaded = load_suite(path, registry, overrides)
+    loaded, _ = settle(load_suite(path, registry, overrides), store)
     show_warnings(loaded.outdated)
     for planned in compile_graph(loaded.cells, registry).cells:
         if planned.id == record.cell:

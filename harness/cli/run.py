@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from harness.executors.planning import Cost, Plan
     from harness.results.store import ResultStore
     from harness.results.suite_plan import SuitePlan
+    from harness.results.tuned_method import TunedMethod
     from harness.suites.cell import Cell
+    from harness.suites.slurm_options import SlurmOptions
     from harness.suites.suite import Suite
 
 EXAMPLES = """\b
@@ -95,13 +97,13 @@ def command(
     """
     from rich.console import Console
 
-    from harness.cli.dry_run import show_batches, show_rows
     from harness.cli.execution import execute, prepare_data
     from harness.errors import UserError
     from harness.executors.local import LocalExecutor
     from harness.executors.planning import forget, make_plan
     from harness.executors.slurm import SlurmExecutor
     from harness.executors.submitter import Submitter
+    from harness.executors.tuning import settle
     from harness.machine import gpus
     from harness.registry.plugins import load
     from harness.results.run_log import choose
@@ -120,55 +122,112 @@ def command(
     loaded = load_suite(suite, registry, overrides, dry=dry_run)
     show_warnings(loaded.outdated)
     options = resolve(loaded.slurm, cluster, slurm) if on_cluster else None
-    graph = compile_graph(loaded.cells, registry)
     store = ResultStore(results)
-    plan = make_plan(graph, store, _selection(only, loaded), force)
     count = options.array_parallelism if options else workers or _default_workers(loaded)
-    cost = _cost(loaded, plan, store)
-    seconds = cost.stage_seconds if cost else {}
-    if dry_run and not hashes:
-        show_rows(Console(highlight=False), plan, seconds, terminal_width(wide))
-    _show_plan(console, loaded, plan, store, cost, None if options else count)
+    current, tuned = settle(loaded, store)
     if dry_run:
-        if loaded.missing:
-            click.echo(
-                f"not here yet, so that cells will have other names: {', '.join(loaded.missing)}. "
-                f"harness data prepare {suite} gets what can be got; for one, the reason is: "
-                f"{next(iter(loaded.missing.values()))}",
-                err=True,
-            )
-        if options:
-            batches = Submitter(results.resolve(), loaded.name, options, seconds).batches(plan.jobs, {})
-            show_batches(Console(highlight=False), batches, terminal_width(wide))
-        for job in plan.jobs if hashes else ():
-            click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
+        _show_dry(console, current, store, only, force, hashes, wide, count, options)
         return
-    prepare_data(loaded, plan)
-    store.write_plan(loaded.name, _suite_plan(loaded, plan, overrides, plugins))
-    if force:
-        forget(plan, store)
-    failures: dict[str, str] = {}
-    interrupted = False
-    if plan.jobs:
-        if options:
-            submitter = Submitter(results.resolve(), loaded.name, options, seconds, plugins, checkpoint_minutes * 60)
-            runs: Executor = SlurmExecutor(submitter, detach)
-        else:
-            runs = LocalExecutor(results.resolve(), count, gpus(), plugins, checkpoint_minutes * 60)
-        outcome = execute(runs, console, plan, store, registry, seconds, max_failures, beats=not options)
-        cells = {planned.id for planned in plan.selected}
-        failures = {name: str(found["message"]) for name, found in outcome.failures.items() if name in cells}
-        interrupted = outcome.interrupted
-        if outcome.detached and not failures:
-            click.echo(f"harness status {loaded.name} --results {results} shows how far it is", err=True)
-            return
+    while True:  # once, and where settings are tuned once more with those that the trials have chosen
+        plan = make_plan(compile_graph(current.cells, registry), store, _selection(only, current), force)
+        cost = _cost(loaded, plan, store)
+        seconds = cost.stage_seconds if cost else {}
+        _show_plan(console, current, plan, store, cost, None if options else count)
+        prepare_data(loaded, plan)
+        store.write_plan(loaded.name, _suite_plan(current, plan, tuned, overrides, plugins))
+        if force:
+            forget(plan, store)
+        interrupted, failures = False, _failures(plan, plan.diverged)
+        if plan.jobs:
+            if options:
+                submitter = Submitter(
+                    results.resolve(), loaded.name, options, seconds, plugins, checkpoint_minutes * 60
+                )
+                runs: Executor = SlurmExecutor(submitter, detach)
+            else:
+                runs = LocalExecutor(results.resolve(), count, gpus(), plugins, checkpoint_minutes * 60)
+            outcome = execute(runs, console, plan, store, registry, seconds, max_failures, beats=not options)
+            failures |= _failures(plan, outcome.failures)
+            interrupted = outcome.interrupted
+            if outcome.detached and not failures:
+                click.echo(f"harness status {loaded.name} --results {results} shows how far it is", err=True)
+                if current.pending:
+                    click.echo(f"{_waiting(current)}: run the same command again then", err=True)
+                return
+        settled, tuned = settle(loaded, store)
+        enough = max_failures is not None and len(failures) >= max_failures
+        if interrupted or enough or settled.choices == current.choices:
+            break
+        current, force = settled, False
     _finish(console, store, loaded, None if interrupted else Console(highlight=False), terminal_width(wide))
     if interrupted:
         click.echo(f"stopped; to go on: {_again()}", err=True)
         sys.exit(130)
-    if failures := {name: str(found["message"]) for name, found in plan.diverged.items()} | failures:
+    if current.pending and not only:
+        click.echo(_waiting(current), err=True)
+    if failures:
         _list_failures(console, store, loaded, failures)
         sys.exit(1)
+
+
+def _failures(plan: Plan, found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Of selected cells, what failed by name; a trial that diverged is a result, the worst one."""
+    trials = {planned.id for planned in plan.selected if planned.cell.trial}
+    cells = {planned.id for planned in plan.selected}
+    return {
+        name: str(failure["message"])
+        for name, failure in found.items()
+        if name in cells and not (name in trials and failure["type"] == "Diverged")
+    }
+
+
+def _show_dry(
+    console: Console,
+    suite: Suite,
+    store: ResultStore,
+    only: Sequence[str],
+    force: bool,
+    hashes: bool,
+    wide: bool,
+    workers: int,
+    options: SlurmOptions | None,
+) -> None:
+    """The plan, with the cells whose settings are not chosen yet as they are by default."""
+    from rich.console import Console
+
+    from harness.cli.dry_run import show_batches, show_rows
+    from harness.executors.planning import make_plan
+    from harness.executors.submitter import Submitter
+    from harness.stages.graph import compile_graph
+
+    graph = compile_graph([*suite.cells, *suite.pending], suite.registry)
+    plan = make_plan(graph, store, _selection(only, suite), force)
+    cost = _cost(suite, plan, store)
+    seconds = cost.stage_seconds if cost else {}
+    if not hashes:
+        show_rows(Console(highlight=False), plan, seconds, terminal_width(wide))
+    _show_plan(console, suite, plan, store, cost, None if options else workers)
+    if suite.missing:
+        click.echo(
+            f"not here yet, so that cells will have other names: {', '.join(suite.missing)}. "
+            f"harness data prepare {suite.path} gets what can be got; for one, the reason is: "
+            f"{next(iter(suite.missing.values()))}",
+            err=True,
+        )
+    if options:
+        batches = Submitter(store.root.resolve(), suite.name, options, seconds).batches(plan.jobs, {})
+        show_batches(Console(highlight=False), batches, terminal_width(wide))
+    for job in plan.jobs if hashes else ():
+        click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
+
+
+def _waiting(suite: Suite) -> str:
+    """``12 cells wait for the trials of dense and random, which choose their settings``."""
+    from harness.formatting import count, listed
+
+    methods = sorted({cell.method for cell in suite.pending if cell.tuned not in suite.choices})
+    whose = listed(methods) if methods else "methods that they refer to"
+    return f"{count(len(suite.pending), 'cell')} wait for the trials of {whose}, which choose their settings"
 
 
 def _check_options(
@@ -204,6 +263,8 @@ def _show_plan(
     from harness.formatting import count, duration
 
     lines = list(summary(plan.graph, plan))
+    if suite.pending:
+        lines.append(_waiting(suite))
     if plan.damaged:
         damaged = f"{', '.join(map(str, plan.damaged[:3]))}{' ...' if len(plan.damaged) > 3 else ''}"
         lines.append(f"{count(len(plan.damaged), 'stage')} to be run again, damaged or of an older version: {damaged}")
@@ -241,7 +302,9 @@ def _list_failures(console: Console, store: ResultStore, suite: Suite, failures:
             console.print(f"    traceback: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _suite_plan(suite: Suite, plan: Plan, overrides: Sequence[str], plugins: Sequence[Path]) -> SuitePlan:
+def _suite_plan(
+    suite: Suite, plan: Plan, tuned: Sequence[TunedMethod], overrides: Sequence[str], plugins: Sequence[Path]
+) -> SuitePlan:
     from harness.results.suite_plan import SuitePlan
 
     options = [*(f"--set={text}" for text in overrides), *(f"--plugin={path}" for path in plugins)]
@@ -250,15 +313,18 @@ def _suite_plan(suite: Suite, plan: Plan, overrides: Sequence[str], plugins: Seq
         description=suite.description,
         path=str(suite.path),
         options=options,
-        baselines={name: experiment.baseline for name, experiment in suite.experiments.items()},
+        baselines={name: experiment.baseline for name, experiment in suite.reported.items()},
         comparisons=suite.comparisons,
         cells=[planned.id for planned in plan.graph.cells],
+        tuning=list(tuned),
+        waiting=len(suite.pending),
     )
 
 
 def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell], bool]:
-    """Whether a cell matches any of the selectors; all cells if there are none."""
+    """Whether a cell matches any of the selectors, or must run before one that does; all cells if there are none."""
     from harness.errors import UserError, unknown_name
+    from harness.executors.tuning import with_trials
     from harness.suites.cell import Key
     from harness.suites.schema import Selector
 
@@ -266,15 +332,16 @@ def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell], bool]:
         selectors = [Selector.parse(text) for text in only]
     except ValueError as error:
         raise UserError(f"--only: {error}") from error
+    cells = [*suite.cells, *suite.pending]
     for text, selector in zip(only, selectors, strict=True):
         for key in Key._fields:
-            known = {str(getattr(cell, key)) for cell in suite.cells}
+            known = {str(getattr(cell, key)) for cell in cells}
             for value in selector.values(key):
                 if str(value) not in known:
                     raise UserError(f"--only {text}: {unknown_name(key, str(value), known)}")
-        if not any(selector.matches(cell) for cell in suite.cells):
+        if not any(selector.matches(cell) for cell in cells):
             raise UserError(f"--only {text} matches no cell of {suite.name}: each of its parts does, but not together")
-    return lambda cell: not selectors or any(s.matches(cell) for s in selectors)
+    return with_trials(suite, lambda cell: not selectors or any(s.matches(cell) for s in selectors))
 
 
 def _default_workers(suite: Suite) -> int:

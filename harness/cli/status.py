@@ -62,28 +62,34 @@ def _show(console: Console, store: ResultStore, suite: str, whole: bool) -> None
 
     plan = store.plan(suite)
     names = plan.cells if plan else store.names(suite)
+    rows = {cell: _row(cell) for cell in names}
+    for method in plan.tuning if plan else ():
+        row = f"{method.experiment} trials {method.architecture} {method.trained_on} {method.method}"
+        rows |= {cell: row for trial in method.trials for cell in trial.cells}
     counts: dict[str, Counter[str]] = {}
     failures: list[str] = []
     unfinished: list[str] = []
     for name in names:
         record = store.read(suite, name)
         state = Completion.of_record(record)
-        counts.setdefault(_row(name), Counter())[state.value] += 1
+        counts.setdefault(rows[name], Counter())[state.value] += 1
         if record is None:
             unfinished.append(name)
         elif state is not Completion.DONE:
             failures.append(f"{name}: {state}: {str(recorded_failure(record)['message']).splitlines()[0]}")
     cluster = survey(store.work, suite, unfinished)
     for name, word in cluster.cells.items():
-        counts[_row(name)].subtract([Completion.TO_DO.value])
-        counts[_row(name)][word] += 1
+        counts[rows[name]].subtract([Completion.TO_DO.value])
+        counts[rows[name]][word] += 1
     total = sum(counts.values(), Counter())
     states = [state for state in STATES if total[state]]
     title = f"{suite}: " + ", ".join(f"{total[state]} {state}" for state in states)
-    shown = counts if whole or set(states) != {"done"} else {}
+    if plan and plan.waiting:
+        title += f"; {plan.waiting} more when trials have chosen their settings"
+    shown = counts if whole or set(states) != {"done"} or (plan and plan.waiting) else {}
     columns = [Column("cells", names=True), *(Column(state, right=True) for state in states)]
-    rows = [[row, *(str(count[state] or "") for state in states)] for row, count in shown.items()]
-    print_table(Table(title, columns if rows else [], rows), console, terminal_width())
+    lines = [[row, *(str(count[state] or "") for state in states)] for row, count in shown.items()]
+    print_table(Table(title, columns if lines else [], lines), console, terminal_width())
     for beat in running(store.work, suite):
         left = f", {duration(beat['left'])} left" if beat["left"] is not None else ""
         console.print(f"running on {beat['host']}, process {beat['pid']}{left}")

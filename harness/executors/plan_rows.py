@@ -23,6 +23,7 @@ class PlanRow:
         densities: as asked for, of them or of the cells whose density they take; empty where methods decide.
         as_method: the method whose cells decide the density; None if no cell does.
         seeds, cells, finished: numbers of them.
+        trials: of a tuning that the cells are; 0 for those that are reported.
         steps: least and most optimizer steps of a cell's whole program.
         stages, shared: all stages that the cells need; those that other rows need too.
         seconds: about how long one worker takes for what is to run, each stage in the first row that waits for it.
@@ -38,6 +39,7 @@ class PlanRow:
     seeds: int
     cells: int
     finished: int
+    trials: int
     steps: tuple[int, int]
     stages: int
     shared: int
@@ -60,7 +62,7 @@ def plan_rows(plan: Plan, seconds: Mapping[str, float]) -> list[PlanRow]:
         steps = [one.steps for one in cells]
         rows.append(
             PlanRow(
-                experiment=first.experiment,
+                experiment=first.tuned.experiment,
                 architecture=first.architecture,
                 benchmarks=tuple(dict.fromkeys(one.cell.benchmark for one in cells)),
                 trained_on=first.training_part.label,
@@ -70,6 +72,7 @@ def plan_rows(plan: Plan, seconds: Mapping[str, float]) -> list[PlanRow]:
                 seeds=len({one.cell.seed for one in cells}),
                 cells=len(cells),
                 finished=sum(one.id in finished for one in cells),
+                trials=len({one.cell.trial.number for one in cells if one.cell.trial}),
                 steps=(min(steps), max(steps)),
                 stages=len(stages),
                 shared=sum(uses[name] > 1 for name in stages),
@@ -85,5 +88,6 @@ def _grouped(cells: list[PlannedCell], by_density: bool) -> list[list[PlannedCel
     for one in cells:
         cell = one.cell
         density = cell.density if by_density else None
-        groups.setdefault((cell.experiment, cell.architecture, cell.method, density), []).append(one)
+        key = (cell.tuned.experiment, cell.trial is None, cell.architecture, cell.method, density)
+        groups.setdefault(key, []).append(one)
     return list(groups.values())

@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
 from rich.console import Console
 
-from harness.analysis.frame import load
+from harness.analysis.frame import load, missing
 from harness.report.boards import Board, boards, side_by_side
 from harness.report.figures import frontier, pruning_curve, training_curves
 from harness.report.figures.series import training_series
 from harness.report.palette import Style, palette
 from harness.report.tables import Table, code, details, escape, markdown, print_tables
+from harness.report.tuning import tuning_tables
 from harness.results.store import OBSOLETE, LeftOut, ResultStore
 from harness.results.suite_plan import SuitePlan
 from harness.storage.atomic_files import write_text
@@ -79,6 +81,7 @@ def terminal_tables(store: ResultStore, suite: str, console: Console, width: int
     """Print the tables of a suite, None for whole ones, and the cells that lack a score in them."""
     frame, left = load(store, [suite])
     print_tables((board.primary for board in boards(frame, left)), console, width)
+    print_tables((replace(table, detail=None) for table in tuning_tables(store, suite)), console, width)
     counted = set(frame["cell"])
     for item in left:
         if item.path.stem in counted:
@@ -96,6 +99,9 @@ def _suite_page(
         parts.append(figures.folded(board))
     for table in side_by_side(frame):
         parts.append(f"## {escape(table.title)}\n\n{markdown(table)}")
+    for table in tuning_tables(store, suite):
+        parts.append(f"## {escape(table.title)}\n\n{markdown(replace(table, detail=None))}")
+        parts += [_folded(table.detail)] if table.detail else []
     parts.append(_not_counted(store, suite, frame, left))
     figures.tidy()
     return "\n".join([*filter(None, parts), READING])
@@ -181,23 +187,20 @@ def _introduction(store: ResultStore, suite: str, frame: pd.DataFrame, left: Seq
             parts.append(f"- {what}: {escape('; '.join(found))}.")
     counted = set(frame["cell"])
     failed = sum(not item.reason.startswith(OBSOLETE) and item.path.stem not in counted for item in left)
-    missing = len(_missing(store, suite, frame, left))
-    parts.append(f"- Cells: {frame['cell'].nunique()} counted, {failed} failed, {missing} not finished.\n")
+    unfinished = f"{len(missing(store, suite, frame, left))} not finished"
+    if plan and plan.waiting:
+        unfinished += f", {plan.waiting} wait for the trials that choose their settings"
+    parts.append(f"- Cells: {frame['cell'].nunique()} counted, {failed} failed, {unfinished}.\n")
     return parts
 
 
 def _not_counted(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut]) -> str:
     current = [item for item in left if not item.reason.startswith(OBSOLETE)]
     lines = [f"- {escape(item.path.stem)}: {escape(item.reason)}" for item in current]
-    lines += [f"- {escape(cell)}: not finished yet" for cell in _missing(store, suite, frame, left)]
+    lines += [f"- {escape(cell)}: not finished yet" for cell in missing(store, suite, frame, left)]
     if superseded := len(left) - len(current):
         lines.append(f"- {superseded} further files belong to cells that the suite no longer has")
     return "## Cells that are not counted\n\n" + "\n".join(lines) + "\n" if lines else ""
-
-
-def _missing(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut]) -> list[str]:
-    plan = store.plan(suite)
-    return sorted(set(plan.cells if plan else ()) - set(frame["cell"]) - {item.path.stem for item in left})
 
 
 def _of_suite(

@@ -64,6 +64,8 @@ def score_table(rows: Sequence[ComparisonRow], title: str = "") -> Table:
     ]
     if any(row.effective is not None for row in rows):
         made.append((Column("effective", 9, True, folded=True), lambda row: fraction(row.effective)))
+    if any(row.settings for row in rows):
+        made.append((Column("settings", 9, folded=True), lambda row: row.settings or NONE))
     groups = {row.group for row in rows if (row.rank or 1) > 1}  # in which something is told apart
     bold = {i for i, row in enumerate(rows) if row.rank == 1 and row.group in groups}
     cells = [[text(row) for _, text in made] for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.results.tuned_method import TunedMethod
 from harness.suites.comparisons import Comparisons
 
 
@@ -18,4 +19,11 @@ class SuitePlan(BaseModel):
     options: list[str] = Field([], description="of harness run, those that change cells")
     baselines: dict[str, str | None] = Field({}, description="experiment: method that the others are compared with")
     comparisons: dict[str, Comparisons] = Field({}, description="experiment: what it asks, and what controls what")
-    cells: list[str] = Field(description="names of all cells, done or not")
+    cells: list[str] = Field(description="names of all cells, done or not, trials included")
+    tuning: list[TunedMethod] = Field([], description="trials of each method, and which was chosen")
+    waiting: int = Field(0, description="cells that have no name yet, because their settings are not chosen")
+
+    @property
+    def trials(self) -> frozenset[str]:
+        """Cells of trials, which choose settings and are not reported."""
+        return frozenset(cell for method in self.tuning for trial in method.trials for cell in trial.cells)

@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import BaseModel
 
 from harness.suites.schema import Evaluation, Training
+from harness.suites.trials import Trial
 
 if TYPE_CHECKING:
     from harness.core.connections import Connection, Kind
 
 Scope = tuple[str, ...] | Literal["default", "all"]
 """Roles of the connections that a method controls, or ``default``, or ``all``."""
+
+
+class Tuned(NamedTuple):
+    """What settings are chosen for: a method on a network and its training data; labels of a suite."""
+
+    experiment: str
+    architecture: str
+    trained_on: str
+    method: str
 
 
 class Key(NamedTuple):
@@ -61,7 +71,8 @@ class Cell:
 
     ``density`` is the number that the suite asks for. Where another cell decides (``match``, ``source``) it
     is the number that was asked of that one, and None where the method decides.
-    ``match`` and ``source`` name other cells of the same suite by key.
+    ``match`` and ``source`` name other cells of the same suite by key. ``trial`` is the trial of a tuning that the
+    cell belongs to; None for those that are reported.
     """
 
     suite: str
@@ -85,6 +96,13 @@ class Cell:
     source: Key | None
     published: float | None
     note: str | None
+    trial: Trial | None = None
+
+    @property
+    def tuned(self) -> Tuned:
+        """Whose settings it has, or tries."""
+        experiment = self.trial.of if self.trial else self.experiment
+        return Tuned(experiment, self.architecture, self.training_part.label, self.method)
 
     @property
     def key(self) -> Key:

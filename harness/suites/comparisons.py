@@ -44,7 +44,7 @@ def comparisons(suite: Declaration, expansion: Expansion) -> dict[str, Compariso
     Raises:
         SuiteError: for a question that has no answer, with its line.
     """
-    return {name: _Reading(suite, expansion, name).comparisons() for name in suite.experiments}
+    return {name: _Reading(suite, expansion, name).comparisons() for name in suite.reported}
 
 
 class _Reading:

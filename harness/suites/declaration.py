@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import DataMissing, SuiteError, UserError, unknown_name
 from harness.interchange import bundle
-from harness.suites.cell import Part
+from harness.suites.cell import Part, Tuned
 from harness.suites.schema import (
     RENAMES,
     BudgetMatch,
@@ -25,6 +25,9 @@ from harness.suites.schema import (
     layered,
 )
 from harness.suites.slurm_options import SlurmOptions, known_keys
+from harness.suites.trials import Trial, trial_name
+from harness.suites.tune import Tune
+from harness.suites.tuning import Tuning
 from harness.suites.yaml_source import Loc, YamlSource
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 NESTED: Mapping[str | int, type[BaseModel]] = {
     "training": Training,
     "evaluation": Evaluation,
+    "tune": Tune,
     "include": Selector,
     "exclude": Selector,
     "source": CellRef,
@@ -53,6 +57,9 @@ class Declaration:
             noted in ``missing`` (what -> why). Cells then have other names than they will have; those of which
             nothing can be said are left out.
         outdated: what to tell the user: places with old names of keys, see :class:`YamlSource`.
+        experiments: by name; the trials of one that is tuned are experiments of their own, before it.
+        trials: the latter by their names.
+        choices: the trials that were chosen, by number.
     """
 
     def __init__(self, path: Path, registry: Registry, overrides: Sequence[str] = (), dry: bool = False) -> None:
@@ -77,7 +84,31 @@ class Declaration:
         self._in_file = bool(top.experiments)
         self._benchmarks: dict[tuple[str, str], Benchmark[Any]] = {}
         self._parts: dict[tuple[str, str, str], Part] = {}
+        self.choices: Mapping[Tuned, int] = {}
+        self.trials: dict[str, Trial] = {}
         self.experiments = {label: self._experiment(label) for label in self._own}
+        self._check_spaces()
+        for label in self._own:
+            if self.experiments[label].tune is not None:
+                self._add_trials(label)
+
+    @property
+    def reported(self) -> dict[str, Experiment]:
+        """The experiments that the file names, without trials."""
+        return {name: experiment for name, experiment in self.experiments.items() if name not in self.trials}
+
+    def tuning(self, experiment: str) -> list[Trial]:
+        """The trials of an experiment; none where nothing is tuned."""
+        return [trial for trial in self.trials.values() if trial.of == experiment]
+
+    def settled_in(self, experiment: str, architecture: str, benchmark: str, label: str) -> str:
+        """The experiment that holds a method's settings on a network and a benchmark: of the trial that was chosen.
+
+        It is the experiment itself where nothing is tuned, where nothing has been chosen yet, and for the default.
+        """
+        trained_on = self.experiments[experiment].train_on or benchmark
+        number = self.choices.get(Tuned(experiment, architecture, trained_on, label), 1)
+        return experiment if number == 1 else trial_name(experiment, number)
 
     def spec(self, part: Part) -> DataSpec:
         """Shape of a benchmark's training data."""
@@ -129,6 +160,8 @@ class Declaration:
         Raises:
             SuiteError: if there is no such plugin, or it does not take these options.
         """
+        if kind != "method" and experiment in self.trials:
+            experiment = self.trials[experiment].of  # the same networks and data
         if (kind, experiment, label) in self._parts:
             return self._parts[kind, experiment, label]
         section = f"{kind}s"
@@ -212,8 +245,30 @@ class Declaration:
         except ValidationError as error:
             raise self.validation_error(label, (), error) from error
 
+    def _check_spaces(self) -> None:
+        """A method's space is of use where something is tuned."""
+        if any(experiment.tune is not None for experiment in self.experiments.values()):
+            return
+        for name, experiment in self.experiments.items():
+            for label, entry in experiment.methods.items():
+                if entry.space:
+                    text = f"method '{label}' has a space, and nothing says how many trials: tune: {{trials: 6}}"
+                    raise self.error(name, ("methods", label, "space"), text, at_key=True)
+
+    def _add_trials(self, name: str) -> None:
+        """Put the trials of an experiment before it."""
+        tuning = Tuning(self, name)
+        trials = {trial.name: trial for trial in tuning.trials()}
+        self.trials |= trials
+        experiments = {trial.name: tuning.experiment(trial) for trial in trials.values()}
+        at = list(self.experiments).index(name)
+        known = list(self.experiments.items())
+        self.experiments = dict([*known[:at], *experiments.items(), *known[at:]])
+
     def _locate(self, experiment: str, loc: Loc) -> Loc:
         """Where a key of an experiment stands: in a ``--set``, under the experiment, or among the shared keys."""
+        if experiment in self.trials:
+            experiment = self.trials[experiment].of
         shared = self._yaml.content
         if not self._in_file or any(loc[: len(path)] == path for path in self._yaml.overridden()):
             return loc

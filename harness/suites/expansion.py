@@ -13,6 +13,7 @@ from harness.errors import DataMissing, Unsupported, UserError, unknown_name
 from harness.suites.cell import Cell, Part, Scope, in_scope
 from harness.suites.references import References, place
 from harness.suites.schema import Evaluation, Experiment, Match, MethodEntry, Schema, Training, layered
+from harness.suites.trials import trial_name
 from harness.suites.yaml_source import Loc
 
 if TYPE_CHECKING:
@@ -73,12 +74,13 @@ class Expansion:
         architecture = suite.part("architecture", name, arch)
         benchmark = suite.part("benchmark", name, bench)
         trained = suite.part("benchmark", name, experiment.train_on or bench)
-        method = suite.part("method", name, label)
+        method = suite.part("method", suite.settled_in(name, arch, bench, label), label)
+        self._check_choosing(name, trained)
         if not suite.benchmark(benchmark).metrics:
             if bench == experiment.train_on:
                 return
             raise suite.error(name, ("benchmarks", bench), f"benchmark '{bench}' has no scores: give it to train_on")
-        training = self._training(name, label, bench)
+        training = self._training(name, arch, bench, label)
         evaluation = self.evaluation(name, label)
         scope = entry.scope if entry.scope is not None else experiment.scope
         roles: Scope = tuple(scope) if isinstance(scope, list) else scope
@@ -122,6 +124,7 @@ class Expansion:
                 source=self.references.key(key, "source", entry.source) if entry.source else None,
                 published=published,
                 note=entry.note,
+                trial=suite.trials.get(name),
             )
 
     def evaluation(self, name: str, label: str) -> Evaluation:
@@ -130,6 +133,23 @@ class Expansion:
         return self._merged(name, label, "evaluation", experiment.evaluation, experiment.methods[label].evaluation)
 
     # --- checks ------------------------------------------------------------------------------
+
+    def _check_choosing(self, name: str, trained: Part) -> None:
+        """Trials can be chosen among by validation data."""
+        experiment, metrics = self._suite.experiments[name], self._suite.benchmark(trained).metrics
+        if name not in self._suite.trials:
+            return
+        lacks = "none" if not metrics else f"'{metrics[0].name}', which does not judge"
+        if not metrics or metrics[0].direction == "none":
+            text = f"settings are chosen by the first score of the validation data, and '{trained.label}' has {lacks}"
+            raise self._suite.error(name, ("tune",), text)
+        if self._examples(name, trained, "validation") == 0:
+            text = f"settings are chosen by validation data, and '{trained.label}' has no validation examples"
+            raise self._suite.error(name, ("tune",), f"{text}: give it some, or take out tune")
+        for label in experiment.methods:
+            if self.evaluation(name, label).select == "best_test":
+                text = f"settings are chosen by validation data, and '{label}' is scored where the test data are best"
+                raise self._suite.error(name, ("tune",), f"{text}: give it another 'select', or take out tune")
 
     def _check_names(self, name: str, experiment: Experiment) -> None:
         """What refers to a label refers to one that exists, and methods get what they take."""
@@ -246,13 +266,14 @@ class Expansion:
 
     # --- training ----------------------------------------------------------------------------
 
-    def _training(self, name: str, label: str, bench: str, above: tuple[str, ...] = ()) -> Training:
-        """The training of a method on a benchmark, with its number of steps resolved."""
-        experiment = self._suite.experiments[name]
+    def _training(self, name: str, arch: str, bench: str, label: str, above: tuple[str, ...] = ()) -> Training:
+        """The training of a method on a network and a benchmark, with its number of steps resolved."""
+        suite, experiment = self._suite, self._suite.experiments[name]
+        settled = suite.experiments[suite.settled_in(name, arch, bench, label)].methods[label]
         entry = experiment.methods[label]
-        training = self._merged(name, label, "training", experiment.training, entry.training)
+        training = self._merged(name, label, "training", experiment.training, settled.training)
         if entry.budget is not None:
-            steps = self._matched_steps(name, label, bench, entry.budget.match, above)
+            steps = self._matched_steps(name, arch, bench, label, entry.budget.match, above)
         elif training.epochs is not None:
             spec = self._spec(name, self._suite.part("benchmark", name, experiment.train_on or bench))
             steps = max(1, -(-round(training.epochs * spec.examples) // training.batch_size))
@@ -262,8 +283,13 @@ class Expansion:
             raise self._suite.error(name, ("training",), "training needs a budget: epochs or steps")
         return training.model_copy(update={"steps": steps, "epochs": None})
 
-    def _matched_steps(self, name: str, label: str, bench: str, other: str, above: tuple[str, ...]) -> int:
-        """Optimizer steps of another method's whole program, the longest where it has several densities."""
+    def _matched_steps(self, name: str, arch: str, bench: str, label: str, other: str, above: tuple[str, ...]) -> int:
+        """Optimizer steps of another method's whole program, the longest where it has several densities.
+
+        In trials that program is the other's default one, whose density is taken as well.
+        """
+        if name in self._suite.trials:
+            name = trial_name(self._suite.trials[name].of, 1)
         experiment = self._suite.experiments[name]
         where: Loc = ("methods", label, "budget", "match")
         if other not in experiment.methods:
@@ -272,9 +298,9 @@ class Expansion:
             raise self._suite.error(name, where, f"cyclic budget: {' -> '.join((*above, label, other))}")
         if {"epochs", "steps"} & experiment.methods[label].training.keys():
             raise self._suite.error(name, where, f"method '{label}' has a budget and training steps: give one of them")
-        theirs = self._training(name, other, bench, (*above, label))
+        theirs = self._training(name, arch, bench, other, (*above, label))
         matched = isinstance(experiment.methods[other].density, Match)
-        part = self._suite.part("method", name, other)
+        part = self._suite.part("method", self._suite.settled_in(name, arch, bench, other), other)
         budgets = (
             TrainingBudget(theirs.steps or 0, theirs.batch_size, density, matched)
             for density in self.references.densities(name, other)

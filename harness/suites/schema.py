@@ -20,6 +20,7 @@ from pydantic import (
 
 from harness.errors import unknown_name
 from harness.suites.question import Question
+from harness.suites.tune import Space, Tune
 from harness.suites.yaml_source import Renames
 
 
@@ -206,6 +207,7 @@ class MethodEntry(Named):
     scope: Scope | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: dict[str, Any] = Field(default_factory=dict)
+    space: Space = Field({}, description="option of the plugin -> values that the trials of this method try")
     published: float | dict[str, float] | None = None
     controls: Label | None = None
     note: str | None = None
@@ -310,6 +312,7 @@ class Experiment(Schema):
     scope: Scope = Field("default", description="roles of maskable connections")
     training: Training
     evaluation: Evaluation = Evaluation()
+    tune: Tune | None = Field(None, description="how settings are chosen; default: they are as the suite says")
     include: list[Selector] = []
     exclude: list[Selector] = []
     baseline: Label = "dense"
@@ -342,6 +345,7 @@ class SuiteFile(Schema):
     scope: Any = None
     training: Any = None
     evaluation: Any = None
+    tune: Any = None
     include: Any = None
     exclude: Any = None
     baseline: Any = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import DataMissing, SuiteError
-from harness.suites.cell import Cell
+from harness.suites.cell import Cell, Key, Tuned
 from harness.suites.comparisons import Comparisons, comparisons
 from harness.suites.declaration import Declaration
 from harness.suites.expansion import Expansion
@@ -22,13 +23,52 @@ class Suite(Declaration):
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """Every cell, in order of the file; seeds innermost."""
-        return Expansion(self).cells()
+        """Every cell whose settings are known, in order of the file; seeds innermost."""
+        return [cell for cell in self._all_cells if cell.key not in self._waiting]
+
+    @cached_property
+    def pending(self) -> list[Cell]:
+        """The cells whose settings are not chosen yet, or of one that they refer to; as they are by default."""
+        return [cell for cell in self._all_cells if cell.key in self._waiting]
 
     @cached_property
     def comparisons(self) -> dict[str, Comparisons]:
         """What each experiment compares with what."""
         return comparisons(self, Expansion(self))
+
+    def with_choices(self, choices: Mapping[Tuned, int]) -> Suite:
+        """The same suite with the trials that were chosen; what is not among them waits."""
+        other = copy(self)
+        for name in ("cells", "pending", "_all_cells", "_waiting"):
+            other.__dict__.pop(name, None)
+        other.choices = dict(choices)
+        return other
+
+    @cached_property
+    def _all_cells(self) -> list[Cell]:
+        return Expansion(self).cells()
+
+    @cached_property
+    def _waiting(self) -> set[Key]:
+        """Cells of tuned experiments that wait for a choice: for their own, or for that of a cell they refer to."""
+        cells = {cell.key: cell for cell in self._all_cells}
+        found: dict[Key, bool] = {}
+
+        def waits(cell: Cell) -> bool:
+            if cell.key not in found:
+                others = [cells[key] for key in (cell.match, cell.source) if key is not None]
+                found[cell.key] = self._unchosen(cell.tuned) or any(map(waits, others))
+            return found[cell.key]
+
+        return {cell.key for cell in self._all_cells if cell.trial is None and waits(cell)}
+
+    def _unchosen(self, tuned: Tuned) -> bool:
+        """Whether a method's settings are not known yet, or those of the one whose program is its budget."""
+        experiment = self.experiments[tuned.experiment]
+        if experiment.tune is None:
+            return False
+        budget = experiment.methods[tuned.method].budget
+        return tuned not in self.choices or (budget is not None and self._unchosen(tuned._replace(method=budget.match)))
 
 
 def load_suite(path: Path, registry: Registry, overrides: Sequence[str] = (), dry: bool = False) -> Suite:
@@ -39,7 +79,7 @@ def load_suite(path: Path, registry: Registry, overrides: Sequence[str] = (), dr
         DataMissing: if the number of training examples is not known without data that is missing.
     """
     suite = Suite(path, registry, overrides, dry)
-    if suite.cells:
+    if suite.cells or suite.pending:
         _ = suite.comparisons  # asked for here, so that wrong questions are told before anything runs
     else:
         if suite.missing:

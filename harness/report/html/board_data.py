@@ -148,6 +148,8 @@ def _columns(table: Sequence[ComparisonRow]) -> Iterator[BoardColumn]:
     yield BoardColumn("budget", "training of one network", budget, lambda row: row.tokens or row.examples, equal)
     yield column("n", "n", "seeds", lambda row: str(row.n), len({row.n for row in table}) == 1)
     yield column("asked", "asked", "density asked for, or what it was matched to", _asked, True)
+    if any(row.settings for row in table):
+        yield column("settings", "settings", "chosen by the trials of tuning", lambda row: row.settings or NONE, True)
     zeros = "fraction of the weights in scope that are not zero in the end"
     yield column("density_nonzero", "non-zero", zeros, lambda row: fraction(row.density_nonzero), True)
     written = {"metric": lambda value: f"{value:.{places}f}", **_WRITTEN}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.frame import load
+from harness.analysis.frame import load, missing
 from harness.report.html.board_data import page_boards
 from harness.report.html.cells import CountedCell, cells, evaluations, networks
 from harness.report.html.figures import Figures
@@ -103,7 +103,6 @@ def _suite(
     files = [item for item in left if item.path.parent.parent == store.root / suite]
     current = [item for item in files if not item.reason.startswith(OBSOLETE)]
     records_left = [item for item in files if item.path.parent.name == "cells"]
-    planned = set(plan.cells if plan else ())
     return {
         "name": suite,
         "description": plan.description if plan else "",
@@ -122,7 +121,7 @@ def _suite(
             for item in current
         ],
         "failed": sum(item in records_left for item in current),
-        "missing": sorted(planned - set(own["cell"]) - {item.path.stem for item in records_left}),
+        "missing": missing(store, suite, own, records_left),
         "obsolete": len(files) - len(current),
         "masks": store.has_any(suite, "masks"),
     }

@@ -1,0 +1,151 @@
+"""What the trials of a suite found, and what they took: read from their records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.analysis.expected_best import expected_best
+from harness.results.record_parts import MetricScore
+from harness.results.store import ResultStore
+from harness.results.trial_score import TrialScore
+from harness.results.tuned_method import TunedMethod
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRow:
+    """One trial of a method.
+
+    Attributes:
+        settings: what it sets, in words.
+        scores: validation score of each seed of tuning; nan where it diverged. ``mean`` is over these.
+        densities: of the mask, one for each seed that has a result.
+        broken: seeds whose network does not depend on its input.
+        steps, flops: that its cells have cost together, dense-equivalent; None where one of them does not say.
+    """
+
+    number: int
+    settings: str
+    scores: tuple[float, ...]
+    mean: float
+    densities: tuple[float, ...]
+    broken: int
+    steps: float | None
+    flops: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TuningRow:
+    """The trials of one method on a network and its training data.
+
+    Attributes:
+        metric: primary one of the training data's benchmark, None if no trial has a score.
+        trials: those that are finished, in order; of ``asked``.
+        chosen: the one with whose settings the reported cells are; None while trials are not finished.
+        expected: number of trials -> mean of the best validation score of so many; empty while they are not finished.
+    """
+
+    experiment: str
+    architecture: str
+    trained_on: str
+    method: str
+    metric: MetricScore | None
+    name: str
+    seeds: tuple[int, ...]
+    trials: tuple[TrialRow, ...]
+    asked: int
+    chosen: TrialRow | None
+    expected: dict[int, float]
+
+    @property
+    def steps(self) -> float | None:
+        """Optimizer steps of all trials, which no row's training counts."""
+        return _total([trial.steps for trial in self.trials])
+
+    @property
+    def flops(self) -> float | None:
+        """Training operations of all trials, dense-equivalent."""
+        return _total([trial.flops for trial in self.trials])
+
+
+def tuning_rows(store: ResultStore, suite: str) -> list[TuningRow]:
+    """A row for each method that a suite tunes, in order of its plan."""
+    plan = store.plan(suite)
+    return [_row(store, suite, method) for method in plan.tuning] if plan else []
+
+
+def settings_text(method: TunedMethod) -> str:
+    """What the reported cells of a method have: ``lr 0.003 (trial 4 of 6)``; "" while nothing is chosen."""
+    if method.chosen is None:
+        return ""
+    return f"{_text(method, method.chosen)} (trial {method.chosen} of {len(method.trials)})"
+
+
+def _row(store: ResultStore, suite: str, method: TunedMethod) -> TuningRow:
+    metrics: list[tuple[str, MetricScore]] = []
+    seeds: dict[int, None] = {}
+    rows: list[TrialRow] = []
+    sign = 1
+    for number, trial in enumerate(method.trials, 1):
+        found = [store.read(suite, name) for name in trial.cells]
+        records = [record for record in found if record is not None and record.status in ("done", "diverged")]
+        if len(records) < len(found):
+            continue
+        score = TrialScore.of(records)
+        metrics += [(name, one) for record in records for name, one in record.validation.items() if one.primary]
+        sign = score.sign if any(record.metrics for record in records) else sign
+        seeds |= dict.fromkeys(record.seed for record in records)
+        spent = [record.spent for record in records]
+        flops = [one.flops.training if one and one.flops else None for one in spent]
+        rows.append(
+            TrialRow(
+                number=number,
+                settings=_text(method, number),
+                scores=score.values,
+                mean=score.mean,
+                densities=tuple(record.density.mask for record in records if record.density.mask is not None),
+                broken=score.broken,
+                steps=_total([one.steps if one else None for one in spent]),
+                flops=_total(flops),
+            )
+        )
+    whole = len(rows) == len(method.trials)
+    name, metric = metrics[0] if metrics else ("", None)
+    return TuningRow(
+        experiment=method.experiment,
+        architecture=method.architecture,
+        trained_on=method.trained_on,
+        method=method.method,
+        metric=metric,
+        name=name,
+        seeds=tuple(seeds),
+        trials=tuple(rows),
+        asked=len(method.trials),
+        chosen=next((row for row in rows if row.number == method.chosen), None),
+        expected=dict(_expected(rows, sign)) if whole else {},
+    )
+
+
+def _expected(rows: list[TrialRow], sign: int) -> Iterator[tuple[int, float]]:
+    """For 1, 2, 4, ... trials; a trial that diverged is worse than any number."""
+    scores = [-math.inf if math.isnan(row.mean) else sign * row.mean for row in rows]
+    trials = 1
+    while trials <= len(scores):
+        yield trials, sign * expected_best(scores, trials)
+        trials *= 2
+
+
+def _text(method: TunedMethod, number: int) -> str:
+    settings = method.trials[number - 1].settings
+    return ", ".join(f"{name} {_value(value)}" for name, value in settings.items()) or "default"
+
+
+def _value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _total(values: list[float | None] | list[int | None]) -> float | None:
+    """The sum; None where one is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

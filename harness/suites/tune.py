@@ -1,0 +1,52 @@
+"""How an experiment is tuned: as many trials for every method, chosen among by validation data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+FIRST_SEED = 1000
+"""Of tuning, where a suite gives their number: far from those that are reported."""
+
+
+def _different(space: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    for option, values in space.items():
+        if any(value in values[:index] for index, value in enumerate(values)):
+            raise ValueError(f"space is option -> values to try, each of them once: '{option}' has one twice")
+    return space
+
+
+def _seeds(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError("seeds is a number of seeds, at least 1, or a list of them")
+        return list(range(FIRST_SEED, FIRST_SEED + value))
+    if isinstance(value, list) and len(set(map(repr, value))) < len(value):
+        raise ValueError("each seed can be given only once")
+    return value
+
+
+Space = Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], AfterValidator(_different)]
+"""Option -> values that trials try."""
+
+
+class Tune(BaseModel):
+    """As many trials for every method of an experiment, controls included; the first is what the suite says anyway.
+
+    See docs/suites.md.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    trials: int = Field(ge=2, description="for each method, network and training data; the first one is the default")
+    space: Space = Field({}, description="option of training -> values to try, the same in every method's trial")
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_seeds)] = Field(
+        [FIRST_SEED, FIRST_SEED + 1],
+        min_length=1,
+        description="a number of seeds (2 means 1000, 1001), or a list of them; none that is reported",
+    )
+    density: float | None = Field(
+        None, ge=0, le=1, description="at which methods are tuned that are asked for one; needed where one has several"
+    )
+    draw: int = Field(0, ge=0, description="seed of the draws from the space")
