@@ -329,10 +329,14 @@ def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell], bool]:
     from harness.suites.schema import Selector
 
     try:
-        selectors = [Selector.parse(text) for text in only]
+        given = [Selector.parse(text) for text in only]
     except ValueError as error:
         raise UserError(f"--only: {error}") from error
     cells = [*suite.cells, *suite.pending]
+    selectors = [
+        one.model_copy(update={"method": [row for label in one.values("method") for row in suite.rows_of(label)]})
+        for one in given
+    ]
     for text, selector in zip(only, selectors, strict=True):
         for key in Key._fields:
             known = {str(getattr(cell, key)) for cell in cells}

@@ -25,6 +25,7 @@ from harness.suites.schema import (
     layered,
 )
 from harness.suites.slurm_options import SlurmOptions, known_keys
+from harness.suites.sweeps import SweepError, Variant, swept
 from harness.suites.trials import Trial, trial_name
 from harness.suites.tune import Tune
 from harness.suites.tuning import Tuning
@@ -59,6 +60,7 @@ class Declaration:
         outdated: what to tell the user: places with old names of keys, see :class:`YamlSource`.
         experiments: by name; the trials of one that is tuned are experiments of their own, before it.
         trials: the latter by their names.
+        rows: experiment -> the rows of sweeps by their names.
         choices: the trials that were chosen, by number.
     """
 
@@ -86,7 +88,11 @@ class Declaration:
         self._parts: dict[tuple[str, str, str], Part] = {}
         self.choices: Mapping[Tuned, int] = {}
         self.trials: dict[str, Trial] = {}
+        self.rows: dict[str, dict[str, Variant]] = {}
         self.experiments = {label: self._experiment(label) for label in self._own}
+        if self.slurm is not None and any(self.rows.values()):
+            methods = {row: asked for label, asked in self.slurm.methods.items() for row in self.rows_of(label)}
+            self.slurm = self.slurm.model_copy(update={"methods": methods})
         self._check_spaces()
         for label in self._own:
             if self.experiments[label].tune is not None:
@@ -100,6 +106,11 @@ class Declaration:
     def tuning(self, experiment: str) -> list[Trial]:
         """The trials of an experiment; none where nothing is tuned."""
         return [trial for trial in self.trials.values() if trial.of == experiment]
+
+    def rows_of(self, label: str) -> list[str]:
+        """The methods that a label stands for: rows of a sweep, else itself."""
+        found = [name for rows in self.rows.values() for name, row in rows.items() if row.label == label]
+        return list(dict.fromkeys(found)) or [label]
 
     def settled_in(self, experiment: str, architecture: str, benchmark: str, label: str) -> str:
         """The experiment that holds a method's settings on a network and a benchmark: of the trial that was chosen.
@@ -241,6 +252,10 @@ class Declaration:
             if key in own:
                 merged[key] = layered(merged[key], {str(path[1]): value}) if len(path) > 1 else value
         try:
+            merged, self.rows[label] = swept(merged, self.registry)
+        except SweepError as error:
+            raise self.error(label, ("methods", error.label), str(error)) from None
+        try:
             return Experiment.model_validate(merged)
         except ValidationError as error:
             raise self.validation_error(label, (), error) from error
@@ -269,6 +284,8 @@ class Declaration:
         """Where a key of an experiment stands: in a ``--set``, under the experiment, or among the shared keys."""
         if experiment in self.trials:
             experiment = self.trials[experiment].of
+        if loc[:1] == ("methods",) and (row := self.rows.get(experiment, {}).get(str(loc[1]) if loc[1:] else "")):
+            loc = ("methods", row.label, *loc[2:])
         shared = self._yaml.content
         if not self._in_file or any(loc[: len(path)] == path for path in self._yaml.overridden()):
             return loc

@@ -213,8 +213,12 @@ class MethodEntry(Named):
     note: str | None = None
 
 
-def _labelled(value: Any) -> Any:
-    """Accept ``name``, ``[name, {label: {...}}]`` and ``{label: {...} or nothing}``."""
+def labelled(value: Any) -> Any:
+    """Label -> entry, from ``name``, ``[name, {label: {...}}]`` or ``{label: {...} or nothing}``.
+
+    Raises:
+        ValueError: if a label is given twice, or is none.
+    """
     if isinstance(value, str):
         value = [value]
     if isinstance(value, list):
@@ -231,11 +235,11 @@ def _labelled(value: Any) -> Any:
 
 def _labelled_benchmarks(value: Any) -> Any:
     """As other labels; ``name: [a, b]`` stands for ``a: {use: name, task: a}`` and ``b: {use: name, task: b}``."""
-    labelled = _labelled(value)
-    if not isinstance(labelled, dict):
-        return labelled
+    entries = labelled(value)
+    if not isinstance(entries, dict):
+        return entries
     found: dict[Any, Any] = {}
-    for label, entry in labelled.items():
+    for label, entry in entries.items():
         spread = {task: {"use": label, "task": task} for task in entry} if isinstance(entry, list) else {label: entry}
         if twice := found.keys() & spread.keys():
             raise ValueError(f"'{min(map(str, twice))}' is given twice")
@@ -304,8 +308,8 @@ def layered(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]
 class Experiment(Schema):
     """One comparison matrix: architecture x method x density x benchmark x seed."""
 
-    architectures: Annotated[dict[Label, ArchitectureEntry], BeforeValidator(_labelled)] = Field(min_length=1)
-    methods: Annotated[dict[Label, MethodEntry], BeforeValidator(_labelled)] = Field(min_length=1)
+    architectures: Annotated[dict[Label, ArchitectureEntry], BeforeValidator(labelled)] = Field(min_length=1)
+    methods: Annotated[dict[Label, MethodEntry], BeforeValidator(labelled)] = Field(min_length=1)
     benchmarks: Annotated[dict[Label, Named], BeforeValidator(_labelled_benchmarks)] = Field(min_length=1)
     train_on: Label | None = Field(None, description="benchmark whose training data is used; default: each its own")
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_seeds)] = Field([0], min_length=1)

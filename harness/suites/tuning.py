@@ -91,6 +91,9 @@ class Tuning:
                 known = [name for name in Training.model_fields if name not in BUDGET]
                 text = unknown_name("option of training", option, known)
                 raise self._error(where, f"{text} A method's own options stand under 'space' of the method", True)
+            if any(option in row.values for row in self._suite.rows[self._name].values()):
+                text = f"'{option}' is swept over, so that each row has a value of its own: take it out of the space"
+                raise self._error(where, text, True)
             if option in BUDGET:
                 text = f"'{option}' decides how much training there is, which is the same for every trial: take it out"
                 raise self._error(where, text, True)
@@ -110,6 +113,9 @@ class Tuning:
             if option not in cls.model_fields:
                 text = unknown_name(f"option of '{part.plugin}'", option, cls.model_fields)
                 raise self._error(where, f"{text} Options of training stand under 'space' of 'tune'", True)
+            row = self._suite.rows[self._name].get(label)
+            if row is not None and option in row.values:
+                raise self._error(where, f"'{option}' is swept over: take it out of one of the two", True)
             if option in self._tune.space:
                 text = f"'{option}' is in the space of 'tune' as well, an option of training of the same name"
                 raise self._error(where, text, True)

@@ -1,0 +1,221 @@
+"""Which trial is chosen, from records alone, and what waits until one is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.analysis.frame import load as load_frame
+from harness.analysis.frame import missing
+from harness.analysis.tuning import tuning_rows
+from harness.errors import UserError
+from harness.executors.tuning import settle, with_trials
+from harness.registry.plugins import load
+from harness.report.tuning import tuning_tables
+from harness.results.cell_record import CellRecord
+from harness.results.store import ResultStore
+from harness.results.suite_plan import SuitePlan
+from harness.results.trial_score import TrialScore, best
+from harness.stages.graph import PlannedCell, compile_graph
+from harness.suites.cell import Cell
+from harness.suites.suite import Suite, load_suite
+
+SUITE = """
+architectures: {mlp: {hidden: [8]}}
+benchmarks: digits
+seeds: 2
+training: {steps: 10, batch_size: 32}
+tune: {trials: 4, space: {lr: [1e-4, 3e-3, 1e-2]}}
+methods:
+  dense:
+  random: {density: 0.1}
+  magnitude: {density: 0.1, recovery_steps: 5}
+  control: {use: random, density: {match: magnitude}, budget: {match: magnitude}}
+"""
+METHODS = {"dense", "random", "magnitude", "control"}
+Score = float | None | str
+"""A validation score; none; or another status."""
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return load([])
+
+
+@pytest.fixture
+def suite(tmp_path: Path, registry) -> Suite:
+    (tmp_path / "s.yaml").write_text(SUITE)
+    return load_suite(tmp_path / "s.yaml", registry)
+
+
+def record(planned: PlannedCell, score: Score, direction: str = "max", constant: bool = False) -> CellRecord:
+    cell = planned.cell
+    metric = {"direction": direction, "primary": True, "unit": "fraction"}
+    status = score if isinstance(score, str) else "done"
+    content: dict[str, Any] = {
+        "status": status,
+        "cell": planned.id,
+        "suite": cell.suite,
+        "experiment": cell.experiment,
+        "seed": cell.seed,
+        "density": {"mask": 0.1} if status == "done" else {},
+        "architecture": {"label": cell.architecture},
+        "method": {"label": cell.method},
+        "benchmark": {"label": cell.benchmark},
+        "trained_on": cell.training_part.label,
+        "metrics": {"accuracy": {"value": 0.9, **metric}} if status == "done" else {},
+        "validation": {"accuracy": {"value": score, **metric}} if isinstance(score, float) else {},
+        "spent": {"steps": 10, "flops": {"training": 100.0}} if status == "done" else None,
+        "connectivity": {"size": 10, "predictions": 1} if constant else None,
+        "failure": None if status == "done" else {"type": "Diverged", "message": "the loss became nan"},
+    }  # fmt: skip
+    return CellRecord.model_validate(content, strict=False)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> ResultStore:
+    return ResultStore(tmp_path / "results")
+
+
+def give(suite: Suite, results: ResultStore, method: str, scores: Mapping[int, tuple[Score, ...]], **more: Any) -> None:
+    """Records of a method's trials: number -> the score of each seed of tuning."""
+    for planned in compile_graph(suite.cells, suite.registry).cells:
+        cell = planned.cell
+        if cell.trial and cell.method == method and cell.trial.number in scores:
+            results.write(record(planned, scores[cell.trial.number][cell.seed - 1000], **more))
+
+
+def chosen(suite: Suite, results: ResultStore) -> dict[str, int | None]:
+    return {one.method: one.chosen for one in settle(suite, results)[1]}
+
+
+@pytest.mark.parametrize(
+    ("scores", "direction", "expected"),
+    [
+        ({1: (0.5, 0.6), 2: (0.7, 0.5), 3: (0.4, 0.7), 4: (0.6, 0.55)}, "max", 2),
+        ({1: (0.5, 0.6), 2: (0.7, 0.5), 3: (0.4, 0.7), 4: (0.6, 0.55)}, "min", 1),  # of 1 and 3, equal, the first
+        ({1: (0.5, 0.5), 2: (0.5, 0.5), 3: (0.5, 0.5), 4: (0.5, 0.5)}, "max", 1),
+        ({1: (0.1, 0.1), 2: (0.9, "diverged"), 3: (0.2, 0.1), 4: ("diverged", "diverged")}, "max", 3),
+        ({1: (0.1, 0.1), 2: (0.9, None), 3: (0.2, 0.1), 4: (None, None)}, "min", 1),
+        ({1: ("diverged",) * 2, 2: ("diverged",) * 2, 3: ("diverged",) * 2, 4: ("diverged",) * 2}, "max", 1),
+    ],
+)
+def test_the_best_mean_on_validation_data_is_chosen(suite, results, scores, direction, expected) -> None:
+    give(suite, results, "dense", scores, direction=direction)
+    assert chosen(suite, results) == dict.fromkeys(METHODS) | {"dense": expected}
+
+
+@pytest.mark.parametrize("last", [(0.5,), (0.9, "failed")])
+def test_nothing_is_chosen_while_a_trial_has_no_result(suite, results, last) -> None:
+    scores = {1: (0.5, 0.5), 2: (0.6, 0.6), 3: (0.7, 0.7)}
+    give(suite, results, "dense", scores)
+    assert chosen(suite, results)["dense"] is None
+    if len(last) == 2:
+        give(suite, results, "dense", {4: last})
+    assert chosen(suite, results)["dense"] is None
+    give(suite, results, "dense", {4: (0.1, "diverged")})
+    assert chosen(suite, results)["dense"] == 3
+
+
+def test_broken_networks_come_after_intact_ones_and_before_diverged_training() -> None:
+    intact, broken, lost = (0.1, 0.1), (0.4, 0.4), (0.9, math.nan)
+    scores = [TrialScore(lost, 0, 1), TrialScore(broken, 1, 1), TrialScore(intact, 0, 1)]
+    assert best(scores) == 3
+    assert best(scores[:2]) == 2
+    assert best([*scores[:2], TrialScore((0.5, 0.5), 2, 1)]) == 3  # among broken ones the score decides
+
+
+def test_a_network_that_is_constant_is_broken(suite, results) -> None:
+    give(suite, results, "dense", {1: (0.1, 0.1), 2: (0.1, 0.1), 3: (0.1, 0.1)})
+    give(suite, results, "dense", {4: (0.3, 0.3)}, constant=True)
+    assert chosen(suite, results)["dense"] == 1
+
+
+def test_a_benchmark_without_validation_scores_is_told(suite, results) -> None:
+    give(suite, results, "dense", dict.fromkeys((1, 2, 3, 4), (None, None)))
+    with pytest.raises(UserError, match="no trial has a validation score: 'digits' gives none"):
+        settle(suite, results)
+
+
+def test_settled_methods_are_reported_while_others_wait(suite, results) -> None:
+    scores = {1: (0.5, 0.5), 2: (0.6, 0.6), 3: (0.7, 0.7), 4: (0.6, 0.6)}
+    for done, waiting in (("control", METHODS), ("dense", METHODS - {"dense"}), ("random", {"magnitude", "control"})):
+        give(suite, results, done, scores)
+        assert {cell.method for cell in settle(suite, results)[0].pending} == waiting
+    give(suite, results, "magnitude", scores)
+    settled, _ = settle(suite, results)
+    assert not settled.pending
+    lr = settled.tuning("main")[2].settings["dense"]["lr"]
+    assert {cell.training.lr for cell in settled.cells if not cell.trial} == {lr}
+
+
+def test_who_wants_a_cell_wants_the_trials_that_it_waits_for(suite, results) -> None:
+    def needed(wanted: Callable[[Cell], bool]) -> set[tuple[str, int]]:
+        also = with_trials(suite, wanted)
+        return {(cell.method, cell.trial.number) for cell in suite.cells if cell.trial and also(cell)}
+
+    every = range(1, 5)
+    assert needed(lambda cell: cell.method == "dense" and cell.seed == 0) == {("dense", n) for n in every}
+    assert needed(lambda cell: cell.method == "control" and cell.seed == 1) == {
+        (method, n) for method in ("control", "magnitude") for n in every
+    }
+    assert needed(lambda cell: cell.experiment == "main-trial2" and cell.method == "random") == {("random", 2)}
+
+
+# --- what is told of it ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def told(suite, results) -> ResultStore:
+    """``dense`` is tuned, ``random`` half, one trial of each has diverged."""
+    give(suite, results, "dense", {1: (0.5, 0.6), 2: (0.7, 0.9), 3: (0.4, "diverged"), 4: (0.7, 0.5)})
+    give(suite, results, "random", {1: (0.5, 0.6), 2: ("diverged", "diverged")})
+    settled, tuned = settle(suite, results)
+    graph = compile_graph(settled.cells, suite.registry)
+    reported = [one for one in graph.cells if one.cell.trial is None]
+    assert {one.cell.method for one in reported} == {"dense"}
+    for one in reported:
+        results.write(record(one, 0.8))
+    names = [one.id for one in graph.cells]
+    results.write_plan("s", SuitePlan(suite="s", cells=names, tuning=tuned, waiting=len(settled.pending)))
+    return results
+
+
+def test_trials_are_in_no_table_and_are_not_missing(told) -> None:
+    frame, left = load_frame(told, ["s"])
+    assert set(frame["experiment"]) == {"main"}
+    assert set(frame["settings"]) == {"lr 0.01 (trial 2 of 4)"}
+    assert len(left) == 3 and not any(item.of for item in left)
+    unfinished = missing(told, "s", frame, left)
+    assert len(unfinished) == 2 * (2 + 4 + 4) and all("trial" in name for name in unfinished)
+
+
+def test_what_tuning_found_and_took(told) -> None:
+    dense, random, *others = tuning_rows(told, "s")
+    assert (dense.method, dense.chosen.number, dense.chosen.mean) == ("dense", 2, pytest.approx(0.8))
+    assert dense.seeds == (1000, 1001)
+    assert [round(trial.mean, 12) for trial in dense.trials if trial.number != 3] == [0.55, 0.8, 0.6]
+    assert dense.expected[1] == dense.expected.get(1) == -math.inf
+    assert dense.expected[2] == pytest.approx((3 * 0.8 + 2 * 0.6 + 0.55) / 6)  # the diverged one never wins a pair
+    assert dense.expected[4] == pytest.approx(0.8)
+    assert (dense.steps, dense.flops) == (None, None), "a cell that diverged does not say what it took"
+    assert random.chosen is None and random.expected == {} and len(random.trials) == 2
+    assert [row.trials for row in others] == [(), ()]
+
+
+def test_its_table(told) -> None:
+    (table,) = tuning_tables(told, "s")
+    assert table.title == "Tuning of main: mlp on digits"
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["dense"][:3] == ["lr 0.01", "2 of 4", "0.8000"]
+    assert rows["random"][:2] == ["not chosen yet", "2 of 4 finished"]
+    trials = [row for row in table.detail.rows if row[0] == "dense"]
+    assert [row[1:5] for row in trials[1:3]] == [
+        ["2", "lr 0.01", "0.8000", "0.7000, 0.9000"],
+        ["3", trials[2][2], "\N{EN DASH}", "0.4000, \N{EN DASH}"],
+    ]
+    assert [row[-1] for row in trials] == ["", "chosen", "no score in 1 of 2 seeds", ""]
