@@ -41,6 +41,7 @@ TABLES = (
     "BudgetMatch",
     "Training",
     "Evaluation",
+    "Tune",
     "Selector",
 )
 """Models of the suite schema that have a table in docs/suites.md."""

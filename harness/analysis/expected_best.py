@@ -9,9 +9,9 @@ from collections.abc import Sequence
 def expected_best(scores: Sequence[float], trials: int) -> float:
     """Mean of the best of ``trials`` scores, over all ways to draw these without replacement from those that there are.
 
-    Unbiased for the best of so many new trials (Tang et al. 2020, "Showing Your Work Doesn't Always Work", ACL,
-    equation 7): the sum of the sorted scores x_i by C(i - 1, k - 1) / C(n, k). Drawing with replacement (Dodge et al.
-    2019, "Show Your Work", EMNLP) is biased downwards.
+    Unbiased for the best of so many new trials (Tang et al. 2020, "Showing Your Work Doesn't Always Work", ACL): the
+    sum of the sorted scores x_i by C(i - 1, k - 1) / C(n, k). Drawing with replacement (Dodge et al. 2019, "Show Your
+    Work", EMNLP) is biased downwards.
 
     Args:
         scores: (n,), more is better; -inf for a trial that has none.
