@@ -28,7 +28,6 @@ from harness.suites.slurm_options import SlurmOptions, known_keys
 from harness.suites.sweeps import SweepError, Variant, swept
 from harness.suites.trials import Trial, trial_name
 from harness.suites.tune import Tune
-from harness.suites.tuning import Tuning
 from harness.suites.yaml_source import Loc, YamlSource
 
 if TYPE_CHECKING:
@@ -93,10 +92,6 @@ class Declaration:
         if self.slurm is not None and any(self.rows.values()):
             methods = {row: asked for label, asked in self.slurm.methods.items() for row in self.rows_of(label)}
             self.slurm = self.slurm.model_copy(update={"methods": methods})
-        self._check_spaces()
-        for label in self._own:
-            if self.experiments[label].tune is not None:
-                self._add_trials(label)
 
     @property
     def reported(self) -> dict[str, Experiment]:
@@ -259,26 +254,6 @@ class Declaration:
             return Experiment.model_validate(merged)
         except ValidationError as error:
             raise self.validation_error(label, (), error) from error
-
-    def _check_spaces(self) -> None:
-        """A method's space is of use where something is tuned."""
-        if any(experiment.tune is not None for experiment in self.experiments.values()):
-            return
-        for name, experiment in self.experiments.items():
-            for label, entry in experiment.methods.items():
-                if entry.space:
-                    text = f"method '{label}' has a space, and nothing says how many trials: tune: {{trials: 6}}"
-                    raise self.error(name, ("methods", label, "space"), text, at_key=True)
-
-    def _add_trials(self, name: str) -> None:
-        """Put the trials of an experiment before it."""
-        tuning = Tuning(self, name)
-        trials = {trial.name: trial for trial in tuning.trials()}
-        self.trials |= trials
-        experiments = {trial.name: tuning.experiment(trial) for trial in trials.values()}
-        at = list(self.experiments).index(name)
-        known = list(self.experiments.items())
-        self.experiments = dict([*known[:at], *experiments.items(), *known[at:]])
 
     def _locate(self, experiment: str, loc: Loc) -> Loc:
         """Where a key of an experiment stands: in a ``--set``, under the experiment, or among the shared keys."""

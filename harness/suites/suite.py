@@ -13,13 +13,24 @@ from harness.suites.cell import Cell, Key, Tuned
 from harness.suites.comparisons import Comparisons, comparisons
 from harness.suites.declaration import Declaration
 from harness.suites.expansion import Expansion
+from harness.suites.tuning import Tuning
 
 if TYPE_CHECKING:
     from harness.registry.plugins import Registry
 
 
 class Suite(Declaration):
-    """A loaded suite. Use :func:`load_suite`, or this where the expansion into cells is not wanted."""
+    """A loaded suite. Use :func:`load_suite`, or this where the expansion into cells is not wanted.
+
+    The trials of an experiment that is tuned are experiments of their own, before it.
+    """
+
+    def __init__(self, path: Path, registry: Registry, overrides: Sequence[str] = (), dry: bool = False) -> None:
+        super().__init__(path, registry, overrides, dry)
+        self._check_spaces()
+        for name, experiment in self.reported.items():
+            if experiment.tune is not None:
+                self._add_trials(name)
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -43,6 +54,26 @@ class Suite(Declaration):
             other.__dict__.pop(name, None)
         other.choices = dict(choices)
         return other
+
+    def _check_spaces(self) -> None:
+        """A method's space is of use where something is tuned."""
+        if any(experiment.tune is not None for experiment in self.experiments.values()):
+            return
+        for name, experiment in self.experiments.items():
+            for label, entry in experiment.methods.items():
+                if entry.space:
+                    text = f"method '{label}' has a space, and nothing says how many trials: tune: {{trials: 6}}"
+                    raise self.error(name, ("methods", label, "space"), text, at_key=True)
+
+    def _add_trials(self, name: str) -> None:
+        """Put the trials of an experiment before it."""
+        tuning = Tuning(self, name)
+        trials = {trial.name: trial for trial in tuning.trials()}
+        self.trials |= trials
+        experiments = {trial.name: tuning.experiment(trial) for trial in trials.values()}
+        at = list(self.experiments).index(name)
+        known = list(self.experiments.items())
+        self.experiments = dict([*known[:at], *experiments.items(), *known[at:]])
 
     @cached_property
     def _all_cells(self) -> list[Cell]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.cli import main
+from harness.cli import main as command_line
 
 SUITE = """
 architectures: {mlp: {hidden: [8]}}
@@ -34,6 +34,13 @@ TRIALS = 4 * 2 * 3
 def command(root: Path, results: str) -> list[str]:
     run = [sys.executable, "-m", "harness", "run", str(root / "s.yaml"), "--results", str(root / results)]
     return [*run, "--workers", "1", "--checkpoint-minutes", "0"]
+
+
+def main(arguments: list[str]) -> Any:
+    """The exit code of a command that runs in this process."""
+    with pytest.raises(SystemExit) as ended:
+        command_line(arguments)
+    return ended.value.code
 
 
 def plan(results: Path) -> dict[str, Any]:
