@@ -92,6 +92,8 @@ def command(
     Finished work is never done again. Stopped by Ctrl-C, kill -9 or a power cut, the same command goes on
     from the last checkpoints. A cell that fails does not stop the others; the exit code is then 1.
 
+    Where SUITE tunes settings, the trials run first, then the cells with the settings that they have chosen.
+
     With --executor slurm the work goes to a cluster, as job arrays that wait for each other. Ctrl-C then only stops
     watching; the same command watches again, and hands in what is missing.
     """

@@ -180,7 +180,8 @@ class SuiteWatch:
         # Twice, because a run may begin anew between two looks.
         self._silent = 0 if live else self._silent + 1
         self._ran |= live
-        self.ended = not live and (not left or (self._ran and self._silent > 1))
+        over = not left and not (plan and plan.waiting)  # reported cells follow when trials have chosen
+        self.ended = not live and (over or (self._ran and self._silent > 1))
 
     def _cells(self) -> dict[str, Completion]:
         """How far every cell is that has a record."""

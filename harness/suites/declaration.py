@@ -247,11 +247,11 @@ class Declaration:
             if key in own:
                 merged[key] = layered(merged[key], {str(path[1]): value}) if len(path) > 1 else value
         try:
-            merged, self.rows[label] = swept(merged, self.registry)
+            written_out, self.rows[label] = swept(merged, self.registry)
         except SweepError as error:
             raise self.error(label, ("methods", error.label), str(error)) from None
         try:
-            return Experiment.model_validate(merged)
+            return Experiment.model_validate(written_out)
         except ValidationError as error:
             raise self.validation_error(label, (), error) from error
 

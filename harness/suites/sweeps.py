@@ -93,7 +93,7 @@ class _Sweep:
         training = dict(experiment["training"])
         for axis, values in self._shared.items():
             training[axis.removeprefix("training.")] = values[0]
-        changed = {"methods": methods, "training": training}
+        changed: dict[str, Any] = {"methods": methods, "training": training}
         if isinstance(questions := experiment.get("questions"), list):
             changed["questions"] = [one for question in questions for one in self._questions(question)]
         for key in ("include", "exclude"):
@@ -190,7 +190,7 @@ class _Sweep:
     def _questions(self, value: Any) -> list[Any]:
         """A question, once for each pair of rows that have the same values."""
         try:
-            question = Question.asked(value)
+            question: Question = Question.asked(value)
         except ValueError:  # told where the experiment is validated
             return [value]
         if not {question.method, question.control} & self.variants.keys():

@@ -116,12 +116,14 @@ class Tuning:
             row = self._suite.rows[self._name].get(label)
             if row is not None and option in row.values:
                 raise self._error(where, f"'{option}' is swept over: take it out of one of the two", True)
-            if option in self._tune.space:
-                text = f"'{option}' is in the space of 'tune' as well, an option of training of the same name"
-                raise self._error(where, text, True)
             found[option] = [self._value(cls, entry.options, option, value, where) for value in values]
         default = part.options.model_dump(mode="json")
-        return found, {option: default[option] for option in found}
+        named = {self._setting(option): values for option, values in found.items()}
+        return named, {self._setting(option): default[option] for option in found}
+
+    def _setting(self, option: str) -> str:
+        """What an option of a method is called among settings, where training may have one of the same name."""
+        return f"method.{option}" if option in self._tune.space else option
 
     def _defaults(self, entry: MethodEntry) -> Settings:
         """A method's own values of the options that all methods share."""
@@ -149,8 +151,8 @@ class Tuning:
         So all trials of a control have the density of one and the same network of a seed.
         """
         entry = self._experiment.methods[label]
-        own = {option: value for option, value in settings.items() if option in entry.space}
-        shared = {option: value for option, value in settings.items() if option not in entry.space}
+        own = {option: settings[name] for option in entry.space if (name := self._setting(option)) in settings}
+        shared = {option: value for option, value in settings.items() if option in self._tune.space}
         update: dict[str, Any] = {**own, "space": {}, "training": {**entry.training, **shared}}
         update["density"] = self._density(label, entry)
         if entry.source is not None:

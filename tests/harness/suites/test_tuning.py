@@ -16,7 +16,7 @@ from harness.suites.trials import common_draws, method_draws
 
 PLUGIN = '''
 from pydantic import BaseModel, ConfigDict
-from harness import Benchmark, DataSpec, Entry, Metric, hookimpl
+from harness import Benchmark, DataSpec, Entry, Metric, SparsityMethod, hookimpl
 
 
 class Sizes(BaseModel):
@@ -44,6 +44,23 @@ class Described(Sized):
 class Corpus(Benchmark):
     def spec(self):
         return DataSpec("classification", (1, 8, 8), 10, 100)
+
+
+class Rate(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    lr: float = 0.5
+
+
+class Rated(SparsityMethod):
+    """Has an option with a name of training's."""
+
+    Options = Rate
+    takes_density = "never"
+
+
+@hookimpl
+def harness_register_methods():
+    return [Entry("rated", Rated)]
 
 
 @hookimpl
@@ -195,6 +212,17 @@ def test_a_source_is_followed_in_the_same_way(suite) -> None:
     )
     sources = {cell.source for cell in of(suite(text).cells, method="shuffle")}
     assert {(key.experiment, key.method) for key in sources} == {("main-trial1", "magnitude")}
+
+
+def test_an_option_may_be_called_like_one_of_training(suite) -> None:
+    found = suite(HEAD + TUNE + "methods: {dense: , rated: {space: {lr: [0.1, 0.9]}}}")
+    rated = of(found.cells, method="rated", seed=1000)
+    assert [cell.training.lr for cell in rated] == [
+        cell.training.lr for cell in of(found.cells, method="dense", seed=1000)
+    ]
+    own = [cell.method_part.options.lr for cell in rated]
+    assert own[0] == 0.5 and sorted(own[1:]) == [0.1, 0.1, 0.9, 0.9]
+    assert found.tuning("main")[1].settings["rated"].keys() == {"lr", "weight_decay", "method.lr"}
 
 
 def test_a_methods_own_training_is_its_default_and_never_drawn_again(suite) -> None:
