@@ -22,7 +22,8 @@ class TrialRow:
         scores: validation score of each seed of tuning; nan where it diverged. ``mean`` is over these.
         densities: of the mask, one for each seed that has a result.
         broken: seeds whose network does not depend on its input.
-        steps, flops: that its cells have cost together, dense-equivalent; None where one of them does not say.
+        steps, flops: that its cells have cost together, as far as they say, dense-equivalent; ``untold`` is the number
+            of those that do not, as training that diverged.
     """
 
     number: int
@@ -31,8 +32,9 @@ class TrialRow:
     mean: float
     densities: tuple[float, ...]
     broken: int
-    steps: float | None
-    flops: float | None
+    steps: float
+    flops: float
+    untold: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +61,19 @@ class TuningRow:
     expected: dict[int, float]
 
     @property
-    def steps(self) -> float | None:
+    def steps(self) -> float:
         """Optimizer steps of all trials, which no row's training counts."""
-        return _total([trial.steps for trial in self.trials])
+        return sum(trial.steps for trial in self.trials)
 
     @property
-    def flops(self) -> float | None:
+    def flops(self) -> float:
         """Training operations of all trials, dense-equivalent."""
-        return _total([trial.flops for trial in self.trials])
+        return sum(trial.flops for trial in self.trials)
+
+    @property
+    def untold(self) -> int:
+        """Cells of which the cost is not known, so that the others' is too low."""
+        return sum(trial.untold for trial in self.trials)
 
 
 def tuning_rows(store: ResultStore, suite: str) -> list[TuningRow]:
@@ -96,8 +103,8 @@ def _row(store: ResultStore, suite: str, method: TunedMethod) -> TuningRow:
         metrics += [(name, one) for record in records for name, one in record.validation.items() if one.primary]
         sign = score.sign if any(record.metrics for record in records) else sign
         seeds |= dict.fromkeys(record.seed for record in records)
-        spent = [record.spent for record in records]
-        flops = [one.flops.training if one and one.flops else None for one in spent]
+        spent = [record.spent for record in records if record.spent is not None]
+        flops = [one.flops.training for one in spent if one.flops is not None and one.flops.training is not None]
         rows.append(
             TrialRow(
                 number=number,
@@ -106,8 +113,9 @@ def _row(store: ResultStore, suite: str, method: TunedMethod) -> TuningRow:
                 mean=score.mean,
                 densities=tuple(record.density.mask for record in records if record.density.mask is not None),
                 broken=score.broken,
-                steps=_total([one.steps if one else None for one in spent]),
-                flops=_total(flops),
+                steps=sum(one.steps or 0 for one in spent),
+                flops=sum(flops),
+                untold=len(records) - len(flops),
             )
         )
     whole = len(rows) == len(method.trials)
@@ -143,9 +151,3 @@ def _text(method: TunedMethod, number: int) -> str:
 
 def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _total(values: list[float | None] | list[int | None]) -> float | None:
-    """The sum; None where one is not known."""
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None

@@ -39,8 +39,8 @@ def _table(rows: Sequence[TuningRow]) -> Table:
             f"{row.chosen.number} of {row.asked}" if row.chosen else f"{len(row.trials)} of {row.asked} finished",
             _number(row.chosen.mean if row.chosen else math.nan, places),
             *(_number(row.expected.get(trials, math.nan), places) for trials in counts),
-            count(row.steps),
-            NONE if row.flops is None else f"{row.flops:.2e}",
+            _cost(row, count(row.steps)),
+            _cost(row, f"{row.flops:.2e}"),
         ]
         for row in rows
     ]
@@ -80,6 +80,13 @@ def _trials(rows: Sequence[TuningRow], places: int) -> Table:
         for trial in row.trials
     ]
     return Table("Every trial", columns, cells)
+
+
+def _cost(row: TuningRow, text: str) -> str:
+    """More than that, where training that diverged does not say what it took."""
+    if not row.trials:
+        return NONE
+    return f"> {text}" if row.untold else text
 
 
 def _densities(trial: TrialRow) -> str:

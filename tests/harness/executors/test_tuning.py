@@ -202,7 +202,8 @@ def test_what_tuning_found_and_took(told) -> None:
     assert dense.expected[1] == dense.expected.get(1) == -math.inf
     assert dense.expected[2] == pytest.approx((3 * 0.8 + 2 * 0.6 + 0.55) / 6)  # the diverged one never wins a pair
     assert dense.expected[4] == pytest.approx(0.8)
-    assert (dense.steps, dense.flops) == (None, None), "a cell that diverged does not say what it took"
+    assert (dense.steps, dense.flops) == (7 * 10, 7 * 100.0)
+    assert dense.untold == 1, "a cell that diverged does not say what it took"
     assert random.chosen is None and random.expected == {} and len(random.trials) == 2
     assert [row.trials for row in others] == [(), ()]
 
@@ -212,6 +213,7 @@ def test_its_table(told) -> None:
     assert table.title == "Tuning of main: mlp on digits"
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["dense"][:3] == ["lr 0.01", "2 of 4", "0.8000"]
+    assert rows["dense"][-2:] == ["> 70", "> 7.00e+02"] and rows["control"][-1] == "\N{EN DASH}"
     assert rows["random"][:2] == ["not chosen yet", "2 of 4 finished"]
     trials = [row for row in table.detail.rows if row[0] == "dense"]
     assert [row[1:5] for row in trials[1:3]] == [
