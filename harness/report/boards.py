@@ -16,7 +16,8 @@ from harness.analysis.power import FEW_SEEDS, MOST_SEEDS
 from harness.analysis.ranking import rank
 from harness.formatting import duration, size
 from harness.report.answers import density
-from harness.report.score_table import budget, meaning, parameters, precision, score, score_table
+from harness.report.cell_texts import budget, meaning, parameters, precision, score
+from harness.report.score_table import score_table
 from harness.report.tables import NONE, Column, Table, decimals, difference, probability
 from harness.results.store import LeftOut
 

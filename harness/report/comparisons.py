@@ -11,8 +11,8 @@ from harness.analysis.problems import Tally
 from harness.errors import UserError
 from harness.formatting import listed
 from harness.report.answers import density
+from harness.report.cell_texts import meaning, precision, score, titled
 from harness.report.places import label, lost, place
-from harness.report.score_table import meaning, precision, score, titled
 from harness.report.tables import NONE, Column, Table, fraction
 
 WITHIN = (1.0, 1.01, 1.05, 1.1, 1.2, 1.5, 2.0)

@@ -15,7 +15,7 @@ from harness.analysis.frame import TABLE
 from harness.formatting import duration, size
 from harness.report.answers import density
 from harness.report.boards import boards, identity
-from harness.report.score_table import budget, minus_baseline, minus_control, precision, ranks, score, tested
+from harness.report.cell_texts import budget, minus_baseline, minus_control, precision, ranks, score, tested
 from harness.report.tables import NONE, count, decimals, fraction
 from harness.results.store import LeftOut
 

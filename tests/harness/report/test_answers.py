@@ -14,7 +14,7 @@ from synthetic import over_seeds, table
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.result_row import ResultRow
 from harness.report.answers import answers, broken, winner
-from harness.report.score_table import seed_table
+from harness.report.seed_table import seed_table
 
 GOOD = [0.90, 0.91, 0.92, 0.93, 0.905]
 FAIR = [0.80, 0.81, 0.83, 0.82, 0.80]
