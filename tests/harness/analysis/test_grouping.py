@@ -256,6 +256,15 @@ def test_another_scope_is_another_density() -> None:
     assert not any(row.contrasts for row in table(results, ["a against b"]))
 
 
+@pytest.mark.parametrize(("density", "expected"), [(0.095, True), (0.0949, False), (0.108, False)])
+def test_a_masked_baseline_is_as_near_as_a_control_of_a_question(density: float, expected: bool) -> None:
+    results = over_seeds("a", lower(0.1), 0.1) + over_seeds("b", lower(0.2), density)
+    row = named(table(results, chosen=Selection(baseline="b")))["a"]
+    assert (row.difference is not None, row.baseline is not None, bool(row.contrasts)) == (expected,) * 3
+    asked = named(table(results, ["a against b"]))["a"]
+    assert bool(asked.contrasts) == expected
+
+
 def test_a_control_of_the_same_budget_goes_before_one_of_another() -> None:
     results = over_seeds("a", lower(0.1), 0.1, examples=100.0)
     results += over_seeds("b", lower(0.2), 0.1, examples=200.0)
