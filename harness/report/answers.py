@@ -65,7 +65,7 @@ def winner(contrast: Contrast, rows: Rows) -> ComparisonRow | None:
 def density(row: ComparisonRow) -> str:
     """Of the network that was tested; a span where seeds differ."""
     low, high = fraction(row.density_low), fraction(row.density_high)
-    return f"{low}{NONE}{high}" if row.mixed else fraction(row.density_mask)
+    return f"{low}{NONE}{high}" if row.mixed and not row.small else fraction(row.density_mask)
 
 
 def broken(row: ComparisonRow) -> str:
@@ -155,9 +155,11 @@ def _power(contrasts: Sequence[Contrast]) -> str:
 
 
 def _where(row: ComparisonRow, other: ComparisonRow) -> str:
-    for one in (row, other):
+    for one in sorted((row, other), key=lambda one: one.small):
         if one.mask_mean is not None:
             return f"With the mean mask of {one.method} ({fraction(one.mask_mean, 3)})"
+        if one.mixed and one.small:
+            return f"At the sizes of {one.match.split(',')[0] or one.method}"
         if one.mixed:
             return f"At the densities of {one.match.split(',')[0] or one.method} ({density(one)})"
     masked = min(row.density_mask, other.density_mask)

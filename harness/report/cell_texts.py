@@ -42,7 +42,7 @@ def ranks(row: ComparisonRow) -> str:
 
 
 def score(row: ComparisonRow, places: int) -> str:
-    """``0.9701 ± 0.0012``; ``0.7302 cut 2/5``; of mixed densities the span of the scores."""
+    """``0.9701 ± 0.0012``; ``0.7302 cut 2/5``; of mixed densities or sizes the span of the scores."""
     if row.mixed:
         text = f"{np.nanmin(row.values):.{places}f} to {np.nanmax(row.values):.{places}f}"
     else:
@@ -72,10 +72,12 @@ def tokens(row: ComparisonRow) -> str:
 
 
 def parameters(row: ComparisonRow) -> str:
-    """``9,131 / 174,314``: those that are not zero, and all."""
-    if row.parameters is None or row.density_total is None:
+    """``9,131 / 174,314``: those that are not zero, and all; of networks of several sizes their span."""
+    if math.isnan(row.left):
         return count(row.parameters)
-    return f"{count(row.density_total * row.parameters)} / {count(row.parameters)}"
+    if row.small and row.mixed:  # all of each
+        return f"{count(np.nanmin(row.lefts))}{NONE}{count(np.nanmax(row.lefts))}"
+    return f"{count(row.left)} / {count(row.parameters)}"
 
 
 def minus_control(row: ComparisonRow, places: int, named: bool = True) -> str:

@@ -29,8 +29,8 @@ COSTS: Mapping[str, tuple[str, Callable[[ComparisonRow, Sequence[ComparisonRow]]
 def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Table]:
     """Each table from the cheapest row to the dearest, the efficient ones bold.
 
-    Rows whose densities differ between seeds have no mean and are left out; those whose networks all do not work are
-    never efficient.
+    Rows whose densities or sizes differ between seeds have no mean and are left out; those whose networks all do not
+    work are never efficient.
 
     Raises:
         UserError: if no row knows the cost, or none has a mean.
@@ -78,7 +78,9 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
         if missing := sum(row.id not in costs for row in everything):
             notes.append(f"{missing} rows do not know their {words}.")
         if mixed := [row.method for row in everything if row.mixed]:
-            notes.append(f"Left out, for their densities differ between seeds and they have no mean: {listed(mixed)}.")
+            notes.append(
+                f"Left out, for densities or sizes differ between seeds and there is no mean: {listed(mixed)}."
+            )
         small = [f"{row.method} at {fraction(costs[row.id])}" for row in table if row.small]
         if small and cost == "density":
             notes.append(f"A smaller network stands where a mask leaves as many parameters: {listed(small)}.")

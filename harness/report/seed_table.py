@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.analysis.comparison_row import ComparisonRow
-from harness.report.tables import NONE, Column, Table, decimals, fraction
+from harness.report.tables import NONE, Column, Table, count, decimals, fraction
 
 
 def seed_table(rows: Sequence[ComparisonRow]) -> Table | None:
-    """Density and score of each seed, where a mean over them would say nothing; None if there is no such row."""
+    """Density, or size, and score of each seed, where a mean would say nothing; None if there is no such row."""
     spread = [row for row in rows if row.mixed]
     if not spread:
         return None
@@ -21,11 +21,12 @@ def seed_table(rows: Sequence[ComparisonRow]) -> Table | None:
     above: list[str] = []
     for row in spread:
         at = dict(zip(row.seeds, np.flatnonzero(np.isfinite(row.values)), strict=True))
-        densities = ["density", *(fraction(row.densities[at[seed]], 4) if seed in at else NONE for seed in seeds)]
-        if densities != above:  # a row's densities are the last ones above it
-            cells.append(densities)
-            above = densities
+        shown, of, text = ("parameters", row.lefts, count) if row.small else ("density", row.densities, fraction)
+        where = [shown, *(text(of[at[seed]]) if seed in at else NONE for seed in seeds)]
+        if where != above:  # a row's densities are the last ones above it
+            cells.append(where)
+            above = where
         texts = (f"{row.values[at[seed]]:.{places}f}" if seed in at else NONE for seed in seeds)
         cells.append([row.method, *texts])
     columns = [Column("", names=True), *(Column(f"seed {seed}", i, True) for i, seed in enumerate(seeds))]
-    return Table(f"{rows[0].metric} by seed, where densities differ between seeds", columns, cells)
+    return Table(f"{rows[0].metric} by seed, where densities or sizes differ between seeds", columns, cells)
