@@ -27,6 +27,7 @@ _AVERAGED = (
     "density_nonzero",
     "density_total",
     "effective",
+    "units",
     "n_examples",
     "parameters",
     *SPENT,
@@ -51,7 +52,14 @@ def averaged(frame: pd.DataFrame) -> list[ComparisonRow]:
     averages[spent] = averages[spent].where(numbers.count()[spent].eq(groups.size(), axis=0))
     mask = groups["density_mask"]
     noise = groups["variance"].mean() ** 0.5
-    spans = pd.DataFrame({"density_low": mask.min(), "density_high": mask.max(), "stderr": noise})
+    dead = groups["dead_units"]
+    known = dead.count() == groups.size()  # of all seeds or of none
+    spans = pd.DataFrame(
+        {
+            **{"density_low": mask.min(), "density_high": mask.max(), "stderr": noise},
+            **{"dead_low": dead.min().where(known), "dead_high": dead.max().where(known)},
+        }
+    )
     constants = groups[[*_CONSTANT, "baseline"]].first()
     seeds, column = np.unique(frame["seed"].to_numpy(), return_inverse=True)
     values, densities, mask_means, lefts, sizes = (

@@ -81,6 +81,7 @@ class ComparisonRow:
             ``fixed_low`` and ``fixed_high`` are those for this very test set, over seeds alone.
         std: over seeds. ``stderr`` is the standard error of one seed's score over the test examples.
         effective: weights that can change the output, of those in scope.
+        dead_low, dead_high: extremes over seeds of how many of the network's ``units``, such as neurons, carry nothing.
         broken: seeds whose output tells nothing of their input, with the reason.
         program: how optimizer steps are spread over trainings: ``5,372 + 5,371``.
         contrasts: the questions of the table in which it is the method asked about.
@@ -137,6 +138,9 @@ class ComparisonRow:
     sample: list[PerExample | None] = field(default_factory=list)
     n_examples: float | None = None
     effective: float | None = None
+    dead_low: float | None = None
+    dead_high: float | None = None
+    units: float | None = None
     broken: dict[int, str] = field(default_factory=dict)
     program: str = ""
     made_with: set[str] = field(default_factory=set)
@@ -182,6 +186,11 @@ class ComparisonRow:
         """Parameters that are not zero; nan if that is not known."""
         known = self.parameters is not None and self.density_total is not None
         return (self.parameters or 0.0) * (self.density_total or 0.0) if known else nan
+
+    @property
+    def bypassed(self) -> bool:
+        """Whether all units are dead in every seed, although the output of some depends on the input."""
+        return bool(self.units) and self.dead_low == self.units and len(self.broken) < self.n
 
     @property
     def contrast(self) -> Contrast | None:

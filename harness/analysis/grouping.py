@@ -56,6 +56,19 @@ def equal_budgets(one: ComparisonRow, other: ComparisonRow) -> bool:
     return all(close(mine, others, BUDGET_TOLERANCE) for mine, others in pairs)
 
 
+def budget_ratio(one: ComparisonRow, other: ComparisonRow) -> tuple[str, float | None] | None:
+    """In what the training of one has cost more or less than that of another, and how many times; None if in nothing.
+
+    The first of examples, tokens and FLOPs that is more than 1 % apart; the number is None where one is not known.
+    A smaller network's FLOPs are its own.
+    """
+    for name in BUDGET[:2] if one.small or other.small else BUDGET:
+        mine, others = getattr(one, name), getattr(other, name)
+        if not close(mine, others, BUDGET_TOLERANCE):
+            return name, mine / others if mine is not None and others else None
+    return None
+
+
 def equal_densities(one: ComparisonRow, other: ComparisonRow) -> bool:
     """Whether both have the same density in every seed that both have, within 5 %."""
     if not (np.isfinite(one.densities) & np.isfinite(other.densities)).any():  # as far as their spans tell
@@ -109,8 +122,7 @@ def _as_large(row: ComparisonRow, other: ComparisonRow) -> bool:
 
 
 def _as_long(row: ComparisonRow, other: ComparisonRow) -> bool:
-    pairs = zip(row.take("examples", "tokens"), other.take("examples", "tokens"), strict=True)
-    return all(close(mine, others, BUDGET_TOLERANCE) for mine, others in pairs)
+    return budget_ratio(row, other) is None
 
 
 def _near(row: ComparisonRow, first: ComparisonRow) -> bool:

@@ -28,6 +28,14 @@ def precision(rows: Sequence[ComparisonRow]) -> int:
     return min(most, max(1, 1 + math.ceil(-math.log10(typical)))) if typical > 0 else most
 
 
+def dead_units(row: ComparisonRow) -> str:
+    """``183 of 192``; ``46\N{EN DASH}183 of 192`` where seeds differ."""
+    if row.dead_low is None or row.dead_high is None:
+        return NONE
+    low, high = count(row.dead_low), count(row.dead_high)
+    return f"{low if low == high else f'{low}{NONE}{high}'} of {count(row.units)}"
+
+
 def meaning(row: ComparisonRow) -> str:
     """``accuracy (fraction): higher is better.``"""
     unit = f" ({row.unit})" if row.unit else ""

@@ -6,7 +6,17 @@ from collections.abc import Callable, Sequence
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.report.answers import answers, density
-from harness.report.cell_texts import minus_baseline, minus_control, parameters, precision, ranks, score, tested, titled
+from harness.report.cell_texts import (
+    dead_units,
+    minus_baseline,
+    minus_control,
+    parameters,
+    precision,
+    ranks,
+    score,
+    tested,
+    titled,
+)
 from harness.report.score_notes import COMMON, notes, varying
 from harness.report.seed_table import seed_table
 from harness.report.tables import NONE, Column, Table, fraction
@@ -52,6 +62,8 @@ def score_table(rows: Sequence[ComparisonRow], title: str = "") -> Table:
     ]
     if any(row.effective is not None for row in rows):
         made.append((Column("effective", 9, True, folded=True), lambda row: fraction(row.effective)))
+    if any(row.dead_high for row in rows):
+        made.append((Column("dead units", 9, True, folded=True), dead_units))
     groups = {row.group for row in rows if (row.rank or 1) > 1}  # in which something is told apart
     bold = {i for i, row in enumerate(rows) if row.rank == 1 and row.group in groups}
     cells = [[text(row) for _, text in made] for row in rows]

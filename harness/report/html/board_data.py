@@ -15,7 +15,7 @@ from harness.analysis.frame import TABLE
 from harness.formatting import duration, size
 from harness.report.answers import density
 from harness.report.boards import boards, identity
-from harness.report.cell_texts import budget, minus_baseline, minus_control, precision, ranks, score, tested
+from harness.report.cell_texts import budget, dead_units, minus_baseline, minus_control, precision, ranks, score, tested
 from harness.report.tables import NONE, count, decimals, fraction
 from harness.results.store import LeftOut
 
@@ -151,6 +151,8 @@ def _columns(table: Sequence[ComparisonRow]) -> Iterator[BoardColumn]:
     zeros = "fraction of the weights in scope that are not zero in the end"
     yield column("density_nonzero", "non-zero", zeros, lambda row: fraction(row.density_nonzero), True)
     written = {"metric": lambda value: f"{value:.{places}f}", **_WRITTEN}
+    if any(row.dead_high for row in table):
+        yield BoardColumn("dead units", "hidden units that carry nothing", dead_units, lambda row: row.dead_high)
     for key, form, name, text in _MORE:
         if any(getattr(row, key) is not None for row in table):
             yield column(key, name, text, partial(_optional, key, written[form]), True)
