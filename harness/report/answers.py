@@ -99,7 +99,7 @@ def _of_density(where: str, contrasts: Sequence[Contrast], rows: Rows) -> Iterat
         losers = tuple(_named(row, trained(row, rows[first])) for row in worse)
         by_losers.setdefault(losers, []).append(_named(rows[first]))
     for losers, winners in by_losers.items():
-        yield f"{where}, {_few(winners)} beat{'s' * (len(winners) == 1)} {_few(losers)}."
+        yield f"{where}, {few(winners)} beat{'s' * (len(winners) == 1)} {few(losers)}."
     held = [c for c in undecided if not c.disputed and c.p_adjusted is not None and c.p_adjusted < 1 - CONFIDENCE]
     if held:
         apart = _apart(held, rows)
@@ -136,7 +136,8 @@ def _why(contrast: Contrast, rows: Rows) -> str:
     return _ONE_SEED if contrast.n == 1 else "the difference is the same in every seed"
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """Names as a list, of many the first ones and how many more there are."""
     more = len(names) - MOST
     return listed(names if more < 2 else [*names[:MOST], f"{more} others"])
 
@@ -208,7 +209,7 @@ def _bypassed(table: Sequence[ComparisonRow]) -> Iterator[str]:
     for units in sorted({row.units for row in table if row.bypassed and row.units is not None}):
         rows = [f"{row.method} at {density(row)}" for row in table if row.bypassed and row.units == units]
         yield (
-            f"All {count(units)} hidden units are dead in every seed of {_few(rows)}: only direct connections, past "
+            f"All {count(units)} hidden units are dead in every seed of {few(rows)}: only direct connections, past "
             "these units, carry anything."
         )
 

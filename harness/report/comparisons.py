@@ -13,6 +13,7 @@ from harness.formatting import listed
 from harness.report.answers import density
 from harness.report.cell_texts import meaning, precision, score, titled
 from harness.report.places import label, lost, place
+from harness.report.table_answers import pareto_answer, profile_answer, wins_answer
 from harness.report.tables import NONE, Column, Table, fraction
 
 WITHIN = (1.0, 1.01, 1.05, 1.1, 1.2, 1.5, 2.0)
@@ -85,7 +86,12 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
         if small and cost == "density":
             notes.append(f"A smaller network stands where a mask leaves as many parameters: {listed(small)}.")
         yield Table(
-            f"{table[0].suite}, {titled(table)}", columns, cells, notes, {i for i, better in enumerate(best) if better}
+            f"{table[0].suite}, {titled(table)}",
+            columns,
+            cells,
+            notes,
+            {i for i, better in enumerate(best) if better},
+            [pareto_answer(table, best.tolist(), words)],
         )
 
 
@@ -123,6 +129,7 @@ def wins(tallies: Mapping[tuple[str, str], Tally]) -> Table:
             "density and training budget. Won: p < 0.05, paired by seed, Holm's correction within the problem. Net: "
             "won less lost."
         ],
+        answer=[wins_answer(tallies)],
     )
 
 
@@ -142,7 +149,7 @@ def performance_profile(steps: Mapping[str, Sequence[tuple[float, float]]], prob
     ]
     if left:
         notes.append(f"{left} problems have means that are not positive and no ratios: left out.")
-    return Table("Performance profile", columns, cells, notes)
+    return Table("Performance profile", columns, cells, notes, answer=[profile_answer(steps, problems)])
 
 
 def _tally(tally: Tally | None) -> str:
