@@ -10,6 +10,7 @@ from math import isnan, nan
 import pandas as pd
 
 from harness.analysis.per_example import PerExample
+from harness.analysis.scales import unit_of
 from harness.results.cell_record import CellRecord
 from harness.results.record_parts import Environment, MetricScore, OperationCounts, ProgramPhase, TrainingCost
 from harness.results.store import ResultStore
@@ -141,7 +142,7 @@ def rows_of(
             density_total=_number(density.total),
             density_scope=density.scope,
             metric=name,
-            unit=metric.unit,
+            unit=unit_of(name, metric.unit),
             direction=metric.direction,
             protocol=benchmark.protocol,
             primary=metric.primary,

@@ -14,7 +14,7 @@ from harness.analysis.contrast import Contrast
 from harness.analysis.contrasts import adjust
 from harness.analysis.power import FEW_SEEDS, MOST_SEEDS
 from harness.analysis.ranking import rank
-from harness.formatting import duration, size
+from harness.formatting import duration, size, unit_text
 from harness.report.answers import density
 from harness.report.cell_texts import budget, meaning, parameters, precision, score
 from harness.report.score_table import score_table
@@ -250,7 +250,7 @@ def _scientific(value: float | None) -> str:
 
 
 def _unit(row: ComparisonRow) -> str:
-    return f" ({row.unit})" if row.unit else ""
+    return f" ({unit_text(row.unit)})" if row.unit else ""
 
 
 def identity(row: ComparisonRow) -> tuple[object, ...]:

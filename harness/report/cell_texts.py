@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.analysis.comparison_row import ComparisonRow
+from harness.formatting import unit_text
 from harness.report.answers import broken
 from harness.report.tables import BETTER, NONE, count, decimals, difference, interval, probability
 
@@ -38,7 +39,7 @@ def dead_units(row: ComparisonRow) -> str:
 
 def meaning(row: ComparisonRow) -> str:
     """``accuracy (fraction): higher is better.``"""
-    unit = f" ({row.unit})" if row.unit else ""
+    unit = f" ({unit_text(row.unit)})" if row.unit else ""
     return f"{row.metric}{unit}: {BETTER[row.direction]}."
 
 

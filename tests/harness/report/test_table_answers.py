@@ -77,8 +77,8 @@ def test_who_is_furthest_ahead() -> None:
         ),
         (
             {("a", "b"): Tally(2, 0, 1), ("b", "a"): Tally(1, 0, 2)},
-            "a is furthest ahead: it wins more than it loses against its one rival, behind none; 3 of 3 comparisons tell "
-            "two methods apart.",
+            "a is furthest ahead: it wins more than it loses against its one rival, behind none; 3 of 3 comparisons "
+            "tell two methods apart.",
         ),
         (
             {
