@@ -123,7 +123,7 @@ def rows_of(
     flops = spent.flops or OperationCounts()
     environment = record.environment or Environment()
     versions, revision, device = _versions(environment), environment.git or "", environment.device or ""
-    made_with = _made_with(record)
+    made_with, program = _made_with(record), program_text(record.program)
     soft = density.soft is not None and (record.evaluation or {}).get("masks") == "soft"
     units = record.connectivity.dead_units if record.connectivity else None
     for name, metric in record.metrics.items():
@@ -160,7 +160,7 @@ def rows_of(
             inference_flops_sparse=_number(flops.inference_sparse),
             seconds=_number(spent.seconds),
             peak_memory=_number(spent.peak_memory_bytes),
-            program=program_text(record.program),
+            program=program,
             broken=(record.connectivity and record.connectivity.broken) or "",
             effective=_number(record.connectivity.density if record.connectivity else None),
             dead_units=_number(units.dead if units else None),
