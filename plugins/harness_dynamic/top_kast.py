@@ -86,11 +86,12 @@ class TopKast(SparsityMethod[TopKastOptions]):
     def _choose(self, context: MethodContext) -> None:
         assert context.budget is not None
         scores = {c.name: context.weight(c).abs() for c in context.connections}
-        self._density = context.budget.keep / sum(c.size for c in context.connections)
+        self._density = max(1, context.budget.keep) / sum(c.size for c in context.connections)
         self._a = select(scores, context.budget, context.connections, self.options.distribution)
-        more = {c.name: round(self.options.exploration * c.size) for c in context.connections}
-        kept = {c.name: min(c.size, self._a.kept[c.name] + more[c.name]) for c in context.connections}
-        self._b = Masks({name: top_k(score, kept[name]) for name, score in scores.items()})
+        counts = {c.name: round(self.options.exploration * c.size) for c in context.connections}
+        for name, count in self._a.kept.items():
+            counts[name] = min(scores[name].numel(), counts[name] + count)
+        self._b = Masks({name: top_k(score, counts[name]) for name, score in scores.items()})
         self._whole: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {}
 
     def _sets(
@@ -103,7 +104,7 @@ class TopKast(SparsityMethod[TopKastOptions]):
             if c.parameter == name:
                 c.region(a).copy_(self._a[c.name])
                 c.region(b).copy_(self._b[c.name])
-                c.region(decay).copy_(self._a[c.name] + (self._b[c.name] & ~self._a[c.name]) / self._density)
+                c.region(decay).copy_(self._b[c.name]).div_(self._density).masked_fill_(self._a[c.name], 1.0)
         return a, b, decay.mul_(self.options.regularization) if self.options.regularization else None
 
 
