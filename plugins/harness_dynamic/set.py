@@ -37,7 +37,7 @@ class Set(RandomStart[SetOptions]):
 
     Grown are any that are zero then, those just dropped too, as in the paper's code; such a weight goes on from its
     value here, from zero there. Numbers to drop are rounded down. (Sparse evolutionary training: Mocanu et al. 2018,
-    "Scalable training of artificial neural networks with adaptive sparse connectivity", algorithm 1.)
+    "Scalable training of artificial neural networks with adaptive sparse connectivity".)
     """
 
     Options = SetOptions

@@ -37,12 +37,15 @@ class TopKast(SparsityMethod[TopKastOptions]):
 
     Other weights keep their value, but for what momentum they left B with, and may come back when sets are chosen
     anew. What only learns is decayed more, so that it has to earn its place. No parameter of the network has the
-    suite's weight decay. (Jayakumar et al. 2020, "Top-KAST: Top-K Always Sparse Training", arXiv 2106.03517: sections
-    2.1 to 2.3.)
+    suite's weight decay. (Jayakumar et al. 2020, "Top-KAST: Top-K Always Sparse Training", arXiv 2106.03517.)
     """
 
     Options = TopKastOptions
     mode = "composed"
+    _a: Masks
+    _b: Masks
+    _density: float
+    _whole: dict[str, tuple[Tensor, Tensor, Tensor | None]]
 
     def program(self, budget: TrainingBudget) -> Sequence[Phase]:
         """One training, without the suite's weight decay."""
@@ -92,7 +95,7 @@ class TopKast(SparsityMethod[TopKastOptions]):
         for name, count in self._a.kept.items():
             counts[name] = min(scores[name].numel(), counts[name] + count)
         self._b = Masks({name: top_k(score, counts[name]) for name, score in scores.items()})
-        self._whole: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {}
+        self._whole = {}
 
     def _sets(
         self, name: str, parameter: Tensor, connections: Sequence[Connection]
@@ -117,7 +120,7 @@ class _Exchange(torch.autograd.Function):
         return torch.where(a, raw, 0.0)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         raw, b, decay = ctx.saved_tensors
         kept = torch.where(b, gradient, 0.0)
         return kept if decay is None else kept.addcmul_(raw, decay), None, None, None

@@ -69,7 +69,7 @@ def test_the_dense_network() -> None:
 
 
 PUBLISHED = [(0.2, "uniform", 0.23), (0.1, "uniform", 0.13), (0.2, "erk", 0.42), (0.1, "erk", 0.24)]
-"""Density, distribution, operations relative to the dense network (Evci et al. 2020, table 2; RigL's README)."""
+"""Density, distribution, operations relative to the dense network (Evci et al. 2020; RigL's README)."""
 
 
 @pytest.mark.parametrize(("density", "distribution", "published"), PUBLISHED)
