@@ -42,8 +42,9 @@ class Iht(SparsityMethod[IhtOptions]):
     and the factor 1 / sqrt(density) of its learning rate: rate and optimizer are the suite's, for every method alike.
     Which matrices are sparse is the suite's ``scope``.
 
-    A choice costs a ``kthvalue`` and a few passes over each connection: see benchmarks/step_overhead.py. A checkpoint
-    chosen from before the end of annealing keeps too many weights: suites should say ``select: final``.
+    A choice costs a ``kthvalue`` and a few passes over each connection, a fifth of a step of GPT-2 12x768 on 512 tokens
+    (benchmarks/step_overhead.py, one core). A checkpoint chosen from before the end of annealing keeps too many
+    weights: suites should say ``select: final``.
     """
 
     Options = IhtOptions
