@@ -32,8 +32,10 @@ class ConnectomeOptions(BaseModel):
             moved away from zero (Sanh, Wolf and Rush 2020, arXiv 2005.07683); ``random``; ``evolution``: no score of
             single weights, but the best of several masks.
         batches: for ``gradient``: training batches that are looked at in each pruning; 16 by default.
-        evolution: for ``evolution``: its options, see :class:`EvolutionOptions`. The forward passes of a pruning are
-            taken off the steps of the generation before it, so that it costs what the others cost.
+        evolution: for ``evolution``: ``evaluations``, masks that are tried in each pruning (64 by default),
+            ``population`` (8), ``mutation``, the fraction of kept weights that a child swaps (0.02), ``batches`` on
+            which each is tried (4), and ``start``, ``magnitude`` or ``random``. What trying costs is taken off the
+            steps of the generation.
         reset: survivors become +-``reset_value``, by their ``sign`` or by a coin (``random_sign``), and all else goes
             back to the initial weights. ``none``: everything stays as it was trained, magnitudes too, which is
             iterative pruning with learning-rate rewinding (Renda, Frankle and Carbin 2020).
