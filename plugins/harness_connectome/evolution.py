@@ -65,13 +65,14 @@ def evolve(first: Masks, context: MethodContext, options: EvolutionOptions) -> M
         options: how many masks, and how far apart.
     """
     generator = context.generator(f"evolution {context.phase}")
-    open_before, child = context.masks.to("cpu"), first.to("cpu")
+    open_before, start = context.masks.to("cpu"), first.to("cpu")
+    child = start
     population: list[tuple[float, int, Masks]] = []
     for number in range(options.evaluations):
         if number:
             full = number >= options.population
-            parent = population[int(torch.randint(len(population), (), generator=generator))][2] if full else first
-            child = mutated(parent.to("cpu"), open_before, options.mutation, generator)
+            parent = population[int(torch.randint(len(population), (), generator=generator))][2] if full else start
+            child = mutated(parent, open_before, options.mutation, generator)
         # Of equal ones the earlier stays, so that a tie changes nothing.
         insort(population, (loss_under(child, context, options.batches), number, child), key=lambda member: member[:2])
         del population[options.population :]

@@ -13,7 +13,6 @@ from harness import (
     Band,
     Connection,
     CurrentMasks,
-    DensityBudget,
     Masks,
     MethodContext,
     Prune,
@@ -217,10 +216,3 @@ def test_conformance(start: str, distribution: str) -> None:
     check_method(
         Connectome, {"score": "evolution", "evolution": evolution, "generations": 2, "distribution": distribution}
     )
-
-
-def test_whole_prunings_are_exact() -> None:
-    """The counts are those of the first mask, whatever was selected."""
-    now = context(WEIGHT, TARGET)
-    now.budget = DensityBudget(3, 0.5)
-    assert int(evolving().refine(FIRST, now)["a"].sum()) == 3
