@@ -1,9 +1,11 @@
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from pydantic import ValidationError
+from stage_runs import after, assert_same, finish, outcome, runner_of
 from torch import Tensor, nn
 
 from harness import (
@@ -20,7 +22,11 @@ from harness import (
     UserError,
     select,
 )
+from harness.registry.plugins import load
+from harness.stages.graph import compile_graph
+from harness.stages.training_run import Interrupted
 from harness.suites.declaration import _hashed
+from harness.suites.suite import load_suite
 from harness.testing import check_method
 from harness_connectome.method import Connectome, ConnectomeOptions
 
@@ -329,6 +335,30 @@ def test_random_scores_are_new_in_each_generation_and_know_no_weights() -> None:
 @pytest.mark.parametrize("reset", ["sign", "none"])
 def test_scores_pass_the_check(score: str, reset: str) -> None:
     check_method(Connectome, {"score": score, "reset": reset, "generations": 2})
+
+
+def test_movement_goes_on_to_the_bit_where_a_run_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a generation: the sum so far is part of the checkpoint."""
+    monkeypatch.setattr("harness.training.trainer.PATIENCE", -1.0)  # each step is looked at
+    suite, registry = tmp_path / "suite.yaml", load()
+    suite.write_text(
+        "architectures: {mlp: {hidden: [8]}}\nbenchmarks: digits\ntraining: {steps: 12, batch_size: 8, lr: 0.01}\n"
+        "evaluation: {checks: 1}\nmethods: {connectome: {score: movement, generations: 2, density: 0.3}}\n"
+    )
+    (cell,) = compile_graph(load_suite(suite, registry).cells, registry).cells
+    finish(tmp_path / "whole", registry, cell)
+    stops = 0
+    for stage in cell.stages:
+        while True:
+            try:
+                runner_of(tmp_path / "stopped", registry, stopping=after(5)).run(stage)
+                break
+            except Interrupted:
+                stops += 1
+    assert stops >= 4
+    assert_same(outcome(tmp_path / "whole", cell), outcome(tmp_path / "stopped", cell))
+    movement = outcome(tmp_path / "whole", cell)[0][0]["method"]
+    assert len(movement) == 2 and all(bool(part.any()) for part in movement.values())
 
 
 @pytest.mark.parametrize(
