@@ -23,7 +23,8 @@ class EvolutionOptions(BaseModel):
             is the cap on what selection may see, and what it costs is taken off the training.
         population: masks that are alive at a time, at least 1; 8 by default.
         mutation: fraction of a connection's kept weights that a child swaps for others, in (0, 1], at least one weight;
-            0.02 by default.
+            0.005 by default: than a mask by magnitude none of 63 children was better at 0.02, 29 at 0.005 (GPT-2 of
+            four layers, docs/decisions.md).
         batches: training batches on which a mask's loss is the mean, always the same ones; 4 by default.
         start: how the first mask is chosen: by ``magnitude``, the default, or at ``random``.
     """
@@ -32,7 +33,7 @@ class EvolutionOptions(BaseModel):
 
     evaluations: int = Field(64, ge=1)
     population: int = Field(8, ge=1)
-    mutation: float = Field(0.02, gt=0, le=1)
+    mutation: float = Field(0.005, gt=0, le=1)
     batches: int = Field(4, ge=1)
     start: Literal["magnitude", "random"] = "magnitude"
 

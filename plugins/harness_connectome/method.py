@@ -33,7 +33,7 @@ class ConnectomeOptions(BaseModel):
             single weights, but the best of several masks.
         batches: for ``gradient``: training batches that are looked at in each pruning; 16 by default.
         evolution: for ``evolution``: ``evaluations``, masks that are tried in each pruning (64 by default),
-            ``population`` (8), ``mutation``, the fraction of kept weights that a child swaps (0.02), ``batches`` on
+            ``population`` (8), ``mutation``, the fraction of kept weights that a child swaps (0.005), ``batches`` on
             which each is tried (4), and ``start``, ``magnitude`` or ``random``. What trying costs is taken off the
             steps of the generation.
         reset: survivors become +-``reset_value``, by their ``sign`` or by a coin (``random_sign``), and all else goes
@@ -100,7 +100,8 @@ class Connectome(SparsityMethod[ConnectomeOptions]):
         """Per generation train, prune, reset; at last train.
 
         Raises:
-            UserError: if a density comes with an option that decides the density by itself.
+            UserError: if a density comes with an option that decides the density by itself, or evolution leaves no
+                steps to train.
         """
         options = self.options
         outer = Train(self._outer_steps(budget), hooks=options.score == "movement")

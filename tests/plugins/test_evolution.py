@@ -190,7 +190,7 @@ def test_training_must_be_left() -> None:
 
 def test_what_evolves_enters_the_hash() -> None:
     phase = Prune(fraction=0.2)
-    spelt = {"evaluations": 64, "population": 8, "mutation": 0.02, "batches": 4, "start": "magnitude"}
+    spelt = {"evaluations": 64, "population": 8, "mutation": 0.005, "batches": 4, "start": "magnitude"}
     assert evolving().influences(phase) == {"threshold_rule": "exact", "score": "evolution", "evolution": spelt}
     assert evolving(evolution={"mutation": 0.1}).influences(phase) != evolving().influences(phase)
 
