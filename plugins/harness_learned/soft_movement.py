@@ -37,10 +37,11 @@ class SoftMovement(MovementScores[SoftMovementOptions]):
 
     A score S has dL/dW' * W as its gradient, whether or not its weight is masked, and lambda times the mean over
     connections of the mean sigmoid(S) is added to the loss; tau and lambda grow from 0 by the cubic of the hard kind.
-    What is left is the method's to determine; with a density, after ``1 - recovery`` of the training it is pruned to
-    exactly that by S, or filled up to it, and trained on under that mask. Every step before needs the gradients of
-    masked weights. (Sanh, Wolf, Rush 2020, arXiv 2005.07683, soft movement pruning; schedules as in its code, which
-    besides keeps at least 0.5 % of every matrix: not done here.)
+    What is left is the method's to determine; with a density, after ``1 - recovery`` of the training every connection
+    is pruned to exactly that by S, or filled up to it, and trained on under that mask: scores of different connections
+    have different penalties and cannot be compared. Every step before needs the gradients of masked weights. (Sanh,
+    Wolf, Rush 2020, arXiv 2005.07683, soft movement pruning; schedules as in its code, which besides keeps at least
+    0.5 % of every matrix: not done here.)
     """
 
     Options = SoftMovementOptions
@@ -48,7 +49,7 @@ class SoftMovement(MovementScores[SoftMovementOptions]):
 
     def program(self, budget: TrainingBudget) -> Sequence[Phase]:
         """One training, with a pruning before its end where there is a density."""
-        return then_exact(budget, self.options.recovery)
+        return then_exact(budget, self.options.recovery, "uniform")
 
     @torch.no_grad()
     def kept(self) -> Masks:
@@ -63,7 +64,7 @@ class SoftMovement(MovementScores[SoftMovementOptions]):
 
     def final_masks(self, context: MethodContext) -> Masks:
         """Those of the schedule's present position, with at least as many as are asked for."""
-        return at_least_asked(self.kept(), self.scores(context), context)
+        return at_least_asked(self.kept(), self.scores(context), context, "uniform")
 
     def scores(self, context: MethodContext) -> Mapping[str, Tensor]:
         """S."""

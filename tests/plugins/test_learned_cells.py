@@ -120,4 +120,5 @@ def test_programs() -> None:
     assert then_exact(TrainingBudget(100, 8, 0.05), 0.2) == exact
     assert then_exact(TrainingBudget(100, 8, None, matched=True), 0.2) == exact
     assert then_exact(TrainingBudget(100, 8, 0.05), 0) == [Train(100), Bake(), Prune()]
+    assert then_exact(TrainingBudget(100, 8, 0.05), 0.5, "uniform")[2] == Prune(distribution="uniform")
     assert then_exact(TrainingBudget(2, 8, 0.05), 0.9)[0] == Train(1, of=2)

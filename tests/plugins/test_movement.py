@@ -170,8 +170,8 @@ def test_soft_masks_never_lack_what_is_asked_for(shift: float, kept: int) -> Non
     method.effective(context.raw, context.connections)
     masks = method.final_masks(context)
     assert sum(int(mask.sum()) for mask in masks.values()) == kept
-    every, mask = (torch.cat([each[name].flatten() for name in scores]) for each in (scores, masks))
-    assert kept == 54 or every[mask].min() > every[~mask].max()
+    for name, mask in masks.items() if kept == 27 else ():
+        assert int(mask.sum()) == mask.numel() // 2 and scores[name][mask].min() > scores[name][~mask].max()
 
 
 def test_what_phases_there_are() -> None:
