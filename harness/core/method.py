@@ -168,6 +168,15 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         """
         raise NotImplementedError(f"{type(self).__name__} is in composed mode but has no compose()")
 
+    def start(self, connection: Connection, weight: Tensor) -> Tensor:
+        """Raw weights of one connection from which composed training starts, same shape (composed mode).
+
+        ``weight`` is what the network has then: initial weights, or what an earlier phase made of them. The effective
+        weights must be equal to it, so that training starts from the network that other methods start from. Default:
+        ``weight`` itself. Masked weights are zero, and so should their raw ones be.
+        """
+        return weight
+
     def effective(self, raw: Mapping[str, Tensor], connections: Sequence[Connection]) -> Mapping[str, Tensor]:
         """Effective weights of whole parameters (composed mode); evaluated once per optimizer step.
 

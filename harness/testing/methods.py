@@ -149,8 +149,7 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
     elif isinstance(phase, Calibrate):
         calibrate(network, phase, batches)
     elif isinstance(phase, Train) and phase.hooks:
-        network.soft = network.method.mode == "composed"
-        weights = network.begin_phase(hooks=True)
+        weights = _begin(name, network)
         trainer = Trainer(
             weights=weights,
             method=network.method,
@@ -172,6 +171,25 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
                 _check_declared(name, network)
             network.current.hard = final
         weights.put_back()
+
+
+def _begin(name: str, network: Network) -> Weights:
+    """The weights of a training, which in composed mode starts from the weights that the network has."""
+    own = weights_among(network.connections)
+    given = {c.name: c.region(network.module.get_parameter(c.parameter).detach()).clone() for c in own}
+    starts = not network.soft and type(network.method).start is not SparsityMethod.start
+    weights = network.begin_phase(hooks=True)
+    network.soft = network.method.mode == "composed"
+    if starts:
+        with weights.evaluating("soft"):
+            for c in own:
+                found = c.region(weights.parameters[c.parameter].detach())
+                require(
+                    torch.allclose(found, given[c.name], rtol=1e-4, atol=1e-6),
+                    f"{name}: training starts from other weights than '{c.name}' has: compose() of what start() "
+                    "returns must be what it was given",
+                )
+    return weights
 
 
 def _check_raw(name: str, network: Network, phase: Phase) -> None:

@@ -109,6 +109,15 @@ class Weights:
         """The hard masks that are held here; None where nothing is masked, or a composed method masks."""
         return self.current.hard if self.method is None else None
 
+    @torch.no_grad()
+    def start(self) -> None:
+        """Composed mode: what the network has becomes the raw weights that the method makes of it."""
+        if self.method is None or type(self.method).start is SparsityMethod.start:
+            return
+        for connection in weights_among(self.connections):
+            region = connection.region(self.raw[connection.parameter])
+            region.copy_(self.method.start(connection, region.clone()))
+
     # --- once per optimizer step -------------------------------------------------------------
 
     def materialise(self) -> None:
