@@ -32,8 +32,8 @@ class GenomeCutOptions(BaseModel):
     """Options of ``genome_cut``; those of recovery are ``magnitude``'s.
 
     Attributes:
-        distribution: which logits are ranked together: ``global`` all, ``uniform`` and ``erk`` those of each connection.
-        weights: ``initial`` trains the seed's initial weights anew under the masks, as ``random`` does: is the wiring
+        distribution: what is ranked together: ``global`` all logits, ``uniform`` and ``erk`` those of each connection.
+        start: ``initial`` trains the seed's initial weights anew under the masks, as ``random`` does: is the wiring
             good? ``trained`` keeps the source's weights and recovers, as ``magnitude`` does: is the cut good?
         recovery_steps: of ``trained``: optimizer steps after the cut, on top of the source's; 0 for none.
         recovery_lr: constant learning rate of recovery, or None for the suite's.
@@ -43,7 +43,7 @@ class GenomeCutOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     distribution: Distribution = "global"
-    weights: Literal["initial", "trained"] = "initial"
+    start: Literal["initial", "trained"] = "initial"
     recovery_steps: int = Field(500, ge=0)
     recovery_lr: float | None = Field(1e-4, gt=0)
     recovery_weight_decay: float | None = Field(None, ge=0)
@@ -69,7 +69,7 @@ class GenomeCut(SparsityMethod[GenomeCutOptions]):
         """Cut and train, or inherit, cut and recover."""
         options = self.options
         cut = Prune(distribution=options.distribution, granularity="kernel")
-        if options.weights == "initial":
+        if options.start == "initial":
             return [cut, Train(budget.steps, hooks=False)]
         decay = options.recovery_weight_decay
         recovery = Finetune(options.recovery_steps, lr=options.recovery_lr, weight_decay=decay)
@@ -102,6 +102,6 @@ class GenomeCut(SparsityMethod[GenomeCutOptions]):
         if opened:
             raise Unsupported(
                 f"the cut keeps {opened:,} weights that the source's hard masks have closed, so they have no trained "
-                "value: ask for a lower density or distribution: global, or give weights: initial"
+                "value: ask for a lower density or distribution: global, or give start: initial"
             )
         return masks

@@ -86,7 +86,7 @@ def bands_of(connections: Sequence[Connection]) -> int:
 
 
 def unmaskable(connections: Sequence[Connection], n_bands: int | None) -> str | None:
-    """Why a genome of ``n_bands`` (None: as many as there are) has no masks for these connections, or None if it has."""
+    """Why a genome of ``n_bands`` (None: as many as needed) has no masks for these connections, or None if it has."""
     if not connections:
         return "no connection is in scope, so there is nothing to grow"
     for connection in connections:
