@@ -87,7 +87,9 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
     level that all logits share changes no mask. For the same reason there is no metabolic cost: it could only lower
     that level. ``hard``, ``cost_weight`` and temperatures then do nothing. With a source and ``frozen`` it trains
     weights under what another cell's genome ranks highest; ``genome_cut`` does that without ranking in every step.
-    Equal logits are kept in the order of connections, rows and columns.
+    Equal logits are kept in the order of connections, rows and columns; they are rare, since types change with a
+    unit's position. Ranking has its price: on one core a step takes 2.1 times as long as with ``hard`` for
+    784-48x4-10 and batches of 128, 1.2 to 1.3 times for small GPT-2.
     """
 
     Options = GenomeOptions

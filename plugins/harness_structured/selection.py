@@ -58,17 +58,18 @@ def nearest(
     def kept(units: int) -> dict[str, Tensor]:
         flat = torch.zeros(len(order), dtype=torch.bool)
         flat[order[:units]] = True
-        return dict(zip((g.name for g in groups), flat.split([g.count for g in groups]), strict=True))
+        return dict(zip((g.name for g in groups), flat.split_with_sizes([g.count for g in groups]), strict=True))
 
     def weights(units: int) -> int:
-        return sum(_left(c, both, kept(units)) for c, both in sides)
+        staying = kept(units)
+        return sum(_left(c, both, staying) for c, both in sides)
 
     fewest = sum(min(least, group.count) for group in groups)
     if weights(fewest) > asked:
+        size = sum(c.size for c in connections)
         raise Unsupported(
-            f"density {asked / (size := sum(c.size for c in connections)):.4g} cannot be reached: weights that belong "
-            f"to no unit, and {least} of each group of units, are {weights(fewest) / size:.4g} of all. Ask for more, "
-            "name more kinds, or lower 'least'"
+            f"density {asked / size:.4g} cannot be reached: weights that belong to no unit, and {least} of each group "
+            f"of units, are {weights(fewest) / size:.4g} of all. Ask for more, name more kinds, or lower 'least'"
         )
     units = fewest + bisect_left(range(fewest, len(order)), asked, key=weights)
     before = max(fewest, units - 1)
