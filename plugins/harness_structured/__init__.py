@@ -6,4 +6,6 @@ from harness import Entry, hookimpl
 @hookimpl
 def harness_register_methods() -> list[Entry]:
     """Register the methods."""
-    return []
+    return [
+        Entry("units", "harness_structured.units:Units", "removes whole neurons, heads, branches or channels"),
+    ]
