@@ -97,7 +97,7 @@ def second_moments(
     finally:
         for handle in handles:
             handle.remove()
-    wrong = {**{name: "is not called" for name in layers if name not in sums}, **wrong}
+    wrong = {**{name: "is in no module that is called" for name in layers if name not in sums}, **wrong}
     if wrong:
         raise Unsupported(_told(layers, wrong))
     return {name: total / counts[name] for name, total in sums.items()}
@@ -111,13 +111,13 @@ def unseen(architecture: Architecture[Any], connections: Sequence[Connection]) -
     layers, spec = {c.parameter: c for c in connections}, architecture.data
     with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
         model = architecture.build().eval()
-        wrong = dict.fromkeys(layers, "is not called")
+        wrong = dict.fromkeys(layers, "is in no module that is called")
 
         def watch(name: str) -> Hook:
             def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
                 if reason := _unlike_a_layer(layers[name], module, inputs, output):
                     wrong[name] = reason
-                elif wrong.get(name) == "is not called":
+                elif wrong.get(name) == "is in no module that is called":
                     del wrong[name]
 
             return hook
