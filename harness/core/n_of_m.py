@@ -60,7 +60,8 @@ class NOfM:
         """
         if torch.isnan(scores).any():
             raise ValueError("scores hold NaN: the ranking would be meaningless")
-        groups = scores.detach().unflatten(1, (-1, self.m))
+        outputs, inputs, *kernel = scores.shape
+        groups = scores.detach().reshape(outputs, inputs // self.m, self.m, *kernel)
         first = groups.argsort(dim=2, descending=True, stable=True).narrow(2, 0, self.n)
         return torch.zeros_like(groups, dtype=torch.bool).scatter_(2, first, True).flatten(1, 2)
 

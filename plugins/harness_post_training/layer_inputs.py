@@ -173,8 +173,10 @@ def _rows(module: nn.Module, read: Tensor) -> Tensor:
     """What the weights of a layer are multiplied by, one product a row: (products, features)."""
     if not isinstance(module, nn.Conv2d):
         return read.flatten(0, -2)
-    size = module.kernel_size, module.dilation, module.padding, module.stride
-    return F.unfold(read.reshape(-1, *read.shape[-3:]), *size).transpose(1, 2).flatten(0, 1)
+    assert not isinstance(module.padding, str)
+    images = read.reshape(-1, *read.shape[-3:])
+    patches = F.unfold(images, module.kernel_size, module.dilation, module.padding, module.stride)
+    return patches.transpose(1, 2).flatten(0, 1)
 
 
 def _told(layers: Mapping[str, Connection], wrong: Mapping[str, str]) -> str:

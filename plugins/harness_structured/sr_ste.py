@@ -44,7 +44,8 @@ class SrSte(PatternMethod[SrSteOptions]):
 
     def compose(self, connection: Connection, raw: Tensor) -> Tensor:
         """The weights in the pattern, and 0."""
-        return _SparseRefined.apply(raw, self.mask(connection, raw.detach()), self.options.decay)
+        effective: Tensor = _SparseRefined.apply(raw, self.mask(connection, raw.detach()), self.options.decay)
+        return effective
 
     @torch.no_grad()
     def final_masks(self, context: MethodContext) -> Mapping[str, Tensor]:
