@@ -162,6 +162,8 @@ class Layerwise(SparsityMethod[OptionsT]):
             return {c.name: c.size * n // m if self.pattern.fits(c) else c.size for c in context.connections}
         if self.options.layers == "uniform":
             return uniform
+        if context.budget is not None and context.budget.per_connection is not None:
+            raise UserError("counts per connection come from another cell or from layers: owl, not from both")
         moments = second_moments(context, context.connections, batches, {}, full=False)
         layers = _by_depth(context.connections)
         ratios = [

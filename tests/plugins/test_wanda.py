@@ -8,14 +8,28 @@ import pytest
 import torch
 from layerwise import EXAMPLES, Convolutional, Examples, mixing, patches, pruned
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from harness import Architecture, DataSpec, Finetune, NoOptions, Prune, Train, TrainingBudget, UserError
+from harness import (
+    Architecture,
+    Band,
+    Connection,
+    DataSpec,
+    DensityBudget,
+    Finetune,
+    NoOptions,
+    Prune,
+    Train,
+    TrainingBudget,
+    UserError,
+)
 from harness.errors import SuiteError
 from harness.registry.plugins import load
 from harness.stages.graph import compile_graph
 from harness.suites.suite import load_suite
 from harness.testing import check_method
+from harness.testing.methods import _network
 from harness_architectures.mlp import Mlp, MlpOptions
 from harness_post_training.owl import outlier_ratio, owl_densities
 from harness_post_training.sparsegpt import SparseGpt, SparseGptOptions
@@ -288,6 +302,55 @@ def test_what_only_running_tells_is_refused_then() -> None:
     assert wanda().unsupported(shy, shy.connections()) is None
     with pytest.raises(UserError, match=r"'conv' \(conv\) is in no module that is called"):
         pruned(wanda(), shy, 0.5, Examples(4, 5, 4))
+
+
+def test_the_network_runs_no_further_than_needed() -> None:
+    """The last layer is called by the first example of the first depth, and by every one of its own."""
+    calls: list[int] = []
+
+    class Counted(Mlp):
+        def build(self) -> Any:
+            built = super().build()
+            built.layers["output"].register_forward_hook(lambda *_: calls.append(1))
+            return built
+
+    pruned(wanda(), Counted(MlpOptions(hidden=[6]), VECTORS), 0.5, Examples(8))
+    assert len(calls) == 1 + EXAMPLES
+
+
+def test_a_layer_that_is_called_twice_is_seen_twice() -> None:
+    class Repeating(Architecture[NoOptions]):
+        kinds = ("classification",)
+
+        def build(self) -> Any:
+            class Net(nn.Module):
+                def __init__(self) -> None:
+                    super().__init__()
+                    self.layer = nn.Linear(8, 8, bias=False)
+
+                def forward(self, inputs: Tensor, targets: Tensor | None = None) -> Tensor:
+                    logits = self.layer(3 * self.layer(inputs).tanh())[:, :4]
+                    return logits if targets is None else cross_entropy(logits, targets)
+
+            return Net()
+
+        def connections(self) -> list[Connection]:
+            return [Connection("layer", "layer.weight", "dense", Band("in", 8, 0), Band("out", 8, 1), (8, 8))]
+
+    examples = Examples(8)
+    before, network = pruned(wanda(), Repeating(NoOptions(), VECTORS), 0.5, examples)
+    weights = before["layer.weight"]
+    once = rows_of(weights, examples.inputs, 4)
+    twice = rows_of(weights, torch.cat([examples.inputs, 3 * (examples.inputs @ weights.T).tanh()]), 4)
+    assert not torch.equal(once, twice), "the example shows nothing"
+    assert torch.equal(network.context.masks["layer"], twice)
+
+
+def test_counts_of_another_cell_leave_no_choice_to_owl() -> None:
+    method, scope = wanda(layers="owl"), perceptron().connections()
+    context = _network(method, perceptron(), tuple(scope), DensityBudget(36, 0.5, {"hidden1": 30, "output": 6}), None)
+    with pytest.raises(UserError, match="not from both"):
+        method._counts({"hidden1": 30, "output": 6}, context.context, [])
 
 
 def test_one_dense_training_serves_every_density(tmp_path: Path) -> None:
