@@ -99,7 +99,7 @@ def second_moments(
             handle.remove()
     wrong = {**{name: "is in no module that is called" for name in layers if name not in sums}, **wrong}
     if wrong:
-        raise Unsupported(_told(layers, wrong))
+        raise Unsupported(_told(connections, wrong))
     return {name: total / counts[name] for name, total in sums.items()}
 
 
@@ -125,7 +125,7 @@ def unseen(architecture: Architecture[Any], connections: Sequence[Connection]) -
         for name, connection in layers.items():
             _owner(model, connection).register_forward_hook(watch(name))
         model(torch.zeros((1, *spec.inputs), dtype=torch.int64 if spec.kind == "language" else torch.float32))
-    return _told(layers, wrong) if wrong else None
+    return _told(connections, wrong) if wrong else None
 
 
 class _EnoughSeen(Exception):
@@ -179,10 +179,12 @@ def _rows(module: nn.Module, read: Tensor) -> Tensor:
     return patches.transpose(1, 2).flatten(0, 1)
 
 
-def _told(layers: Mapping[str, Connection], wrong: Mapping[str, str]) -> str:
-    named = [f"'{layers[name].name}' ({layers[name].role}) {reason}" for name, reason in wrong.items()]
-    more = f", and {len(named) - 3} more" if len(named) > 3 else ""
+def _told(connections: Sequence[Connection], wrong: Mapping[str, str]) -> str:
+    first, *others = [c for c in connections if c.parameter in wrong]
+    roles = ", ".join(dict.fromkeys(c.role for c in (first, *others)))
+    more = f" (and {len(others)} more)" if others else ""
     return (
         f"it needs what every layer reads, as the input of a linear or convolutional module, and the weight of "
-        f"{', that of '.join(named[:3])}{more}: give a scope without these roles, or another architecture"
+        f"'{first.name}' {wrong[first.parameter]}{more}: give a scope without the roles {roles}, or "
+        "another architecture"
     )

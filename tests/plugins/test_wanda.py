@@ -270,11 +270,11 @@ def test_language_models_are_supported(name: str, options: dict[str, Any]) -> No
             VECTORS,
             {"hidden": [4, 4]},
             None,
-            r"'hidden1.from_input' \(dense\) is in no module that is calle",
+            r"'hidden1.from_input' is in no module .* roles dense, skip, classif",
         ),
         ("biogpt", TEXT, {"n_layers": 1, "width": 48}, None, "no weight of a layer with one input .* Dendrites"),
         ("gpt2", TEXT, {"n_layers": 1, "width": 16, "heads": 2}, "embedding", "looked up by whole numbers"),
-        ("gpt_rope", TEXT, {"n_layers": 1, "width": 16, "heads": 2}, "head", "'head' .* in no module that is called"),
+        ("gpt_rope", TEXT, {"n_layers": 1, "width": 16, "heads": 2}, "head", "'head' is in no module that is called"),
     ],
 )
 def test_layers_whose_inputs_cannot_be_seen_are_refused(
@@ -300,7 +300,7 @@ def test_what_only_running_tells_is_refused_then() -> None:
 
     shy = Shy(NoOptions(), DataSpec("classification", (4, 5, 4), 4, EXAMPLES))
     assert wanda().unsupported(shy, shy.connections()) is None
-    with pytest.raises(UserError, match=r"'conv' \(conv\) is in no module that is called"):
+    with pytest.raises(UserError, match="'conv' is in no module that is called"):
         pruned(wanda(), shy, 0.5, Examples(4, 5, 4))
 
 
