@@ -106,8 +106,19 @@ def second_moments(
 def unseen(architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
     """Why the inputs of some connections cannot be seen, in words for whoever wrote the suite, or None.
 
-    Runs one example through the network on torch's meta device, without memory for weights.
+    Runs one example through the network on torch's meta device, without memory for weights; once, because a suite asks
+    for every method and benchmark.
     """
+    network = type(architecture), architecture.options.model_dump_json(), architecture.data, tuple(connections)
+    if network not in _ASKED:
+        _ASKED[network] = _unseen(architecture, connections)
+    return _ASKED[network]
+
+
+_ASKED: dict[tuple[Any, ...], str | None] = {}
+
+
+def _unseen(architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
     layers, spec = {c.parameter: c for c in connections}, architecture.data
     with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
         model = architecture.build().eval()
