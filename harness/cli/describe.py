@@ -71,7 +71,8 @@ def describe(registry: Registry, registered: Registered) -> Description:
 
 def describe_options(options: type[BaseModel]) -> list[Description]:
     """Name, type, default and text of every option; texts are pydantic's, else the docstring's."""
-    documented = _documented(inspect.getdoc(options) or "")
+    bases = [base for base in reversed(options.__mro__) if issubclass(base, BaseModel)]
+    documented = {name: text for base in bases for name, text in _documented(inspect.getdoc(base) or "").items()}
     return [
         {
             "name": name,

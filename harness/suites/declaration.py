@@ -159,7 +159,10 @@ class Declaration:
                 raise
             where = (section, label, "weights") if weights is not None else (section, label)
             raise self.error(experiment, where, str(error)) from error
-        part = Part(label, plugin, options, identity, weights)
+        inverted: bool = getattr(entry, "inverted", False)
+        if inverted:
+            identity["inverted"] = True
+        part = Part(label, plugin, options, identity, weights, inverted)
         self._parts[kind, experiment, label] = part
         return part
 

@@ -1,0 +1,91 @@
+"""SynFlow: how much of the network's flow goes through each weight, before training and without data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from harness import Architecture, Connection, MethodContext, Phase, Prune, Unsupported
+from harness_initialisation.at_initialisation import AtInitialisation, AtInitialisationOptions
+
+
+class SynflowOptions(AtInitialisationOptions):
+    """Options of ``synflow``.
+
+    Attributes:
+        rounds: prunings on the way to the density, each of which leaves the same fraction of what the last one left;
+            at least 1, default 100, the paper's. One round is another method, which can cut whole layers.
+    """
+
+    rounds: int = Field(100, ge=1)
+
+
+class Synflow(AtInitialisation[SynflowOptions]):
+    """Prunes in many rounds by synaptic flow w dR/dw, R = sum of f(1; |w|), and trains what is left.
+
+    After round k of n the density is d^(k/n). R is computed in float64, since it is a product over layers, with the
+    absolute values of all parameters; batch norms use their variances and means of 0. It is the paper's R, without
+    biases: they are left out by taking the flow of an input of ones minus that of zeros, so that the scores of each
+    layer sum to R (which is why no layer can be cut before all others are as thin). Synaptic-Flow's code adds their
+    absolute values, which are 0 at its initialisation. No score depends on data. (Tanaka, Kunin, Yamins, Ganguli 2020,
+    "Pruning neural networks without any data by iteratively conserving synaptic flow", algorithm 1.)
+    """
+
+    Options = SynflowOptions
+
+    def unsupported(self, architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
+        """An input of ones is no token."""
+        if architecture.data.kind == "classification":
+            return None
+        return "the flow of an input of ones is not defined for tokens: give it a network that takes numbers, or use snip"
+
+    def prunings(self) -> Sequence[Phase]:
+        """One for each round."""
+        n, distribution = self.options.rounds, self.options.distribution
+        return [Prune(exponent=(k + 1) / n, distribution=distribution) for k in range(n)]
+
+    def influences(self, phase: Phase) -> Mapping[str, Any]:
+        """Nothing: the phases carry both options."""
+        return {}
+
+    def scores(self, context: MethodContext) -> Mapping[str, Tensor]:
+        """w dR/dw of each weight, float64; pruned ones have 0.
+
+        Raises:
+            Unsupported: if the network is not linear in positive inputs under |w|: there is no flow to conserve then.
+        """
+        state = linear_state(context.model)
+        weights = {c.parameter: state[c.parameter].requires_grad_() for c in context.connections}
+        one = torch.ones(1, *context.data.inputs, dtype=torch.float64, device=context.device)
+
+        def outputs(inputs: Tensor) -> Tensor:
+            found: Tensor = torch.func.functional_call(context.model, state, (inputs,))
+            return found
+
+        constant = outputs(0 * one)
+        flow = outputs(one) - constant
+        if not torch.allclose(outputs(2 * one) - constant, 2 * flow, rtol=1e-6, atol=0):
+            raise Unsupported(
+                "synflow needs a network that is linear in its inputs where all weights are positive (ReLU, batch norm, "
+                "sums and means), and the outputs of this one do not double with them: use snip or grasp"
+            )
+        gradients = dict(zip(weights, torch.autograd.grad(flow.sum(), list(weights.values())), strict=True))
+        return {
+            c.name: c.region(weights[c.parameter].detach() * gradients[c.parameter]) for c in context.connections
+        }
+
+
+@torch.no_grad()
+def linear_state(model: torch.nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name: |w| and variances in float64, means of batch norms 0, whole numbers as they are."""
+    means = {m.running_mean for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None}
+    state = {name: parameter.double().abs() for name, parameter in model.named_parameters()}
+    for name, buffer in model.named_buffers():
+        floating = buffer.double() if buffer.is_floating_point() else buffer
+        state[name] = torch.zeros_like(floating) if any(buffer is mean for mean in means) else floating
+    return state
