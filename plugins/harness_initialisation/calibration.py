@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from harness import Architecture, Connection, MethodContext
 from harness_initialisation.at_initialisation import AtInitialisation, AtInitialisationOptions, OptionsT
@@ -53,14 +54,18 @@ def balanced(context: MethodContext, per_class: int) -> tuple[Tensor, Tensor]:
 
     Classes of which there are fewer give what they have, after one pass over the training data.
     """
-    size = min(context.data.examples, 10 * per_class * context.data.outputs)
+    examples, classes = context.data.examples, context.data.outputs
+    size = min(examples, 10 * per_class * classes)
+    missing = torch.full((classes,), per_class, device=context.device)
     inputs: list[Tensor] = []
     targets: list[Tensor] = []
-    for some, labels in context.batches(context.data.examples // size, size):
-        inputs, targets = [*inputs, some], [*targets, labels]
-        everything = torch.cat(targets)
-        place = torch.stack([everything == label for label in range(context.data.outputs)]).cumsum(1)
-        chosen = place.gather(0, everything[None])[0] <= per_class
-        if int(chosen.sum()) == per_class * context.data.outputs:
+    for index, (some, labels) in enumerate(context.batches(-(-examples // size), size)):
+        some, labels = (tensor[: examples - index * size] for tensor in (some, labels))  # no example twice
+        place = one_hot(labels, classes).cumsum(0).gather(1, labels[:, None])[:, 0]  # the n-th of its class, from 1
+        wanted = place <= missing[labels]
+        inputs.append(some[wanted])
+        targets.append(labels[wanted])
+        missing -= targets[-1].bincount(minlength=classes)
+        if not missing.any():
             break
-    return torch.cat(inputs)[chosen], everything[chosen]
+    return torch.cat(inputs), torch.cat(targets)

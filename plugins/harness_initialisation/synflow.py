@@ -29,11 +29,10 @@ class Synflow(AtInitialisation[SynflowOptions]):
     """Prunes in many rounds by synaptic flow w dR/dw, R = sum of f(1; |w|), and trains what is left.
 
     After round k of n the density is d^(k/n). R is computed in float64, since it is a product over layers, with the
-    absolute values of all parameters; batch norms use their variances and means of 0. It is the paper's R, without
-    biases: they are left out by taking the flow of an input of ones minus that of zeros, so that the scores of each
-    layer sum to R (which is why no layer can be cut before all others are as thin). Synaptic-Flow's code adds their
-    absolute values, which are 0 at its initialisation. No score depends on data. (Tanaka, Kunin, Yamins, Ganguli 2020,
-    "Pruning neural networks without any data by iteratively conserving synaptic flow", algorithm 1.)
+    absolute values of all parameters; batch norms use their variances, and means of 0. It is the paper's R, which has no
+    biases, so that the scores of every layer sum to R: R is the derivative of the outputs by the inputs, at an input of
+    ones. Synaptic-Flow's code adds |bias|, which is 0 at its initialisation. No score depends on data. (Tanaka, Kunin,
+    Yamins, Ganguli 2020, "Pruning neural networks without any data by iteratively conserving synaptic flow".)
     """
 
     Options = SynflowOptions
@@ -42,7 +41,9 @@ class Synflow(AtInitialisation[SynflowOptions]):
         """An input of ones is no token."""
         if architecture.data.kind == "classification":
             return None
-        return "the flow of an input of ones is not defined for tokens: give it a network that takes numbers, or use snip"
+        return (
+            "the flow of an input of ones is not defined for tokens: give it a network that takes numbers, or use snip"
+        )
 
     def prunings(self) -> Sequence[Phase]:
         """One for each round."""
@@ -61,31 +62,30 @@ class Synflow(AtInitialisation[SynflowOptions]):
         """
         state = linear_state(context.model)
         weights = {c.parameter: state[c.parameter].requires_grad_() for c in context.connections}
-        one = torch.ones(1, *context.data.inputs, dtype=torch.float64, device=context.device)
+        ones = torch.ones(1, *context.data.inputs, dtype=torch.float64, device=context.device)
 
-        def outputs(inputs: Tensor) -> Tensor:
-            found: Tensor = torch.func.functional_call(context.model, state, (inputs,))
-            return found
+        def flow(inputs: Tensor) -> Tensor:
+            """From each input to all outputs: the derivative, in which biases do not appear."""
+            outputs = torch.func.functional_call(context.model, state, (inputs.requires_grad_(),))
+            return torch.autograd.grad(outputs.sum(), inputs, create_graph=True)[0]
 
-        constant = outputs(0 * one)
-        flow = outputs(one) - constant
-        if not torch.allclose(outputs(2 * one) - constant, 2 * flow, rtol=1e-6, atol=0):
+        found = flow(ones)
+        if not torch.allclose(found, flow(2 * ones), rtol=1e-6, atol=0):
             raise Unsupported(
                 "synflow needs a network that is linear in its inputs where all weights are positive (ReLU, batch norm, "
-                "sums and means), and the outputs of this one do not double with them: use snip or grasp"
+                "sums and means), and this one's derivative by them is not constant: use snip or grasp"
             )
-        gradients = dict(zip(weights, torch.autograd.grad(flow.sum(), list(weights.values())), strict=True))
-        return {
-            c.name: c.region(weights[c.parameter].detach() * gradients[c.parameter]) for c in context.connections
-        }
+        gradients = torch.autograd.grad(found.sum(), list(weights.values()), materialize_grads=True)
+        by_name = dict(zip(weights, gradients, strict=True))
+        return {c.name: c.region(weights[c.parameter].detach() * by_name[c.parameter]) for c in context.connections}
 
 
 @torch.no_grad()
 def linear_state(model: torch.nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by name: |w| and variances in float64, means of batch norms 0, whole numbers as they are."""
-    means = {m.running_mean for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None}
+    means = {id(module.running_mean) for module in model.modules() if isinstance(module, _BatchNorm)}
     state = {name: parameter.double().abs() for name, parameter in model.named_parameters()}
     for name, buffer in model.named_buffers():
         floating = buffer.double() if buffer.is_floating_point() else buffer
-        state[name] = torch.zeros_like(floating) if any(buffer is mean for mean in means) else floating
+        state[name] = torch.zeros_like(floating) if id(buffer) in means else floating
     return state
