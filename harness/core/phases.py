@@ -228,9 +228,7 @@ def inverted(program: Sequence[Phase]) -> list[Phase]:
         UserError: if none of its phases chooses weights by scores.
     """
     if not any(isinstance(phase, Prune) and phase.density != 1.0 for phase in program):
-        raise UserError(
-            "inverted keeps the lowest scores of Prune phases, and this program chooses no weights by scores"
-        )
+        raise UserError("inverted keeps the lowest scores of Prune phases, and this program chooses by none")
     return [replace(phase, inverted=True) if isinstance(phase, Prune) else phase for phase in program]
 
 

@@ -21,9 +21,9 @@ class CalibratedOptions(AtInitialisationOptions):
         batches: batches over which gradients are summed, at least 1; default 1, as in the SNIP paper.
         batch_size: examples in each, at least 1, or None for the suite's; the SNIP paper took 100 for MNIST and 128 for
             CIFAR, which were its batch sizes in training.
-        per_class: instead of random batches, one batch with this many examples of every class: the first ones that
-            come. None (default) for random ones; 10 in GraSP's paper, in Synaptic-Flow's code and in Frankle et al. 2021.
-            Only for classification.
+        per_class: instead of random batches, one batch with this many examples of every class, the first ones that
+            come, for classification only; None (default) for random ones. 10 in GraSP's paper, in Synaptic-Flow's code
+            and in Frankle et al. 2021.
     """
 
     batches: int = Field(1, ge=1)

@@ -28,16 +28,16 @@ class Grasp(Calibrated[GraspOptions]):
     """Keeps the initial weights without which the gradient norm would fall most, and trains them.
 
     Without weight i the squared norm g'g of the gradient changes by -2 w_i (Hg)_i at first order; what would raise it
-    goes, what would lower it stays: the highest w (Hg). H is the Hessian and g the gradient, both by the weights in scope
-    and summed over the batches, of the cross-entropy of logits that are divided by ``temperature``. The network is in
-    evaluation mode. (Wang, Zhang, Grosse 2020, "Picking winning tickets before training by preserving gradient flow",
-    whose score is the negative of this one, and whose highest scores are removed.)
+    goes, what would lower it stays: the highest w (Hg). H is the Hessian and g the gradient, both by the weights in
+    scope and summed over the batches, of the cross-entropy of logits divided by ``temperature``. The network is in
+    evaluation mode. (Wang, Zhang, Grosse 2020, "Picking winning tickets before training by preserving gradient
+    flow", whose score is the negative of this one, and whose highest scores are removed.)
     """
 
     Options = GraspOptions
 
     def scores(self, context: MethodContext) -> Mapping[str, Tensor]:
-        """w (Hg) of each weight; two passes over the batches, the second one differentiated twice."""
+        """Products w (Hg) of each weight; two passes over the batches, the second one differentiated twice."""
         parameters = {c.parameter: context.model.get_parameter(c.parameter) for c in context.connections}
         for inputs, targets in self.examples(context):
             self._loss(context, inputs, targets).backward()  # type: ignore[no-untyped-call]

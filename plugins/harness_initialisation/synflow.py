@@ -29,10 +29,10 @@ class Synflow(AtInitialisation[SynflowOptions]):
     """Prunes in many rounds by synaptic flow w dR/dw, R = sum of f(1; |w|), and trains what is left.
 
     After round k of n the density is d^(k/n). R is computed in float64, since it is a product over layers, with the
-    absolute values of all parameters; batch norms use their variances, and means of 0. It is the paper's R, which has no
-    biases, so that the scores of every layer sum to R: R is the derivative of the outputs by the inputs, at an input of
-    ones. Synaptic-Flow's code adds |bias|, which is 0 at its initialisation. No score depends on data. (Tanaka, Kunin,
-    Yamins, Ganguli 2020, "Pruning neural networks without any data by iteratively conserving synaptic flow".)
+    absolute values of all parameters; batch norms use their variances, and means of 0. It is the paper's R, which has
+    no biases, so that the scores of every layer sum to R: R is the derivative of the outputs by the inputs, at an input
+    of ones. Synaptic-Flow's code adds |bias|, which is 0 at its initialisation. No score depends on data. (Tanaka,
+    Kunin, Yamins, Ganguli 2020, "Pruning neural networks without any data by iteratively conserving synaptic flow".)
     """
 
     Options = SynflowOptions
@@ -41,9 +41,7 @@ class Synflow(AtInitialisation[SynflowOptions]):
         """An input of ones is no token."""
         if architecture.data.kind == "classification":
             return None
-        return (
-            "the flow of an input of ones is not defined for tokens: give it a network that takes numbers, or use snip"
-        )
+        return "the flow of an input of ones is not defined for tokens: use snip or grasp for language"
 
     def prunings(self) -> Sequence[Phase]:
         """One for each round."""
@@ -55,7 +53,7 @@ class Synflow(AtInitialisation[SynflowOptions]):
         return {}
 
     def scores(self, context: MethodContext) -> Mapping[str, Tensor]:
-        """w dR/dw of each weight, float64; pruned ones have 0.
+        """Flow w dR/dw through each weight, float64; pruned ones have 0.
 
         Raises:
             Unsupported: if the network is not linear in positive inputs under |w|: there is no flow to conserve then.
@@ -72,8 +70,8 @@ class Synflow(AtInitialisation[SynflowOptions]):
         found = flow(ones)
         if not torch.allclose(found, flow(2 * ones), rtol=1e-6, atol=0):
             raise Unsupported(
-                "synflow needs a network that is linear in its inputs where all weights are positive (ReLU, batch norm, "
-                "sums and means), and this one's derivative by them is not constant: use snip or grasp"
+                "synflow needs a network that is linear in its inputs where all weights are positive (ReLU, batch "
+                "norm, sums and means), and this one's derivative by them is not constant: use snip or grasp"
             )
         gradients = torch.autograd.grad(found.sum(), list(weights.values()), materialize_grads=True)
         by_name = dict(zip(weights, gradients, strict=True))
@@ -82,7 +80,7 @@ class Synflow(AtInitialisation[SynflowOptions]):
 
 @torch.no_grad()
 def linear_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name: |w| and variances in float64, means of batch norms 0, whole numbers as they are."""
+    """Parameters and buffers by name: |w| and variances in float64, means of batch norms 0, whole numbers as such."""
     means = {id(module.running_mean) for module in model.modules() if isinstance(module, _BatchNorm)}
     state = {name: parameter.double().abs() for name, parameter in model.named_parameters()}
     for name, buffer in model.named_buffers():

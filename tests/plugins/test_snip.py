@@ -8,9 +8,9 @@ from torch import Tensor
 from harness import DataSpec, NoOptions, Prune, Train, TrainingBudget, top_k
 from harness.testing.toy import ToyArchitecture, ToyData
 from harness_architectures.gpt2 import Gpt2, Gpt2Options
+from harness_initialisation.at_initialisation import AtInitialisationOptions
 from harness_initialisation.calibration import CalibratedOptions, balanced
 from harness_initialisation.magnitude_at_init import MagnitudeAtInit
-from harness_initialisation.at_initialisation import AtInitialisationOptions
 from harness_initialisation.snip import Snip
 
 SPEC = DataSpec("classification", (8,), 4, examples=64)
@@ -45,7 +45,7 @@ def bench(density: float = 0.25, **options: object) -> Bench:
 
 @torch.no_grad()
 def sensitivities(bench: Bench, batches: int, size: int | None = None) -> dict[str, Tensor]:
-    """d sum of losses / d c of every weight c w at c = 1, by central differences: one forward pass a weight and side."""
+    """d sum of losses / d c of every weight c w at c = 1, by central differences: one weight after the other."""
     found = {c.name: torch.zeros(c.shape) for c in bench.connections}
     with bench.calibrating() as context:
         data = list(context.batches(batches, size))

@@ -1,4 +1,4 @@
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -31,7 +31,7 @@ def path_products(weights: list[list[list[float]]]) -> list[list[list[float]]]:
     widths = [len(weights[0][0]), *(len(layer) for layer in weights)]
     flow = [[[0.0] * len(row) for row in layer] for layer in weights]
     for path in product(*map(range, widths)):
-        steps = list(zip(path, path[1:], strict=False))
+        steps = list(pairwise(path))
         through = 1.0
         for layer, (source, target) in zip(weights, steps, strict=True):
             through *= abs(layer[target][source])

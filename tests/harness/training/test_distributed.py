@@ -123,6 +123,9 @@ methods:
   genome: {n_types: 3, type_dim: 2, cost_weight: 0.1, lr: 0.05}
   random: {density: {match: genome}}
   sensitive: {density: 0.4}
+  snip: {density: 0.4, batches: 2}
+  grasp: {density: 0.4, per_class: 4}
+  synflow: {density: 0.1, rounds: 5, inverted: true}
 """
 SENSITIVE = """
 from harness import Calibrate, Entry, NoOptions, Prune, SparsityMethod, Train, hookimpl
@@ -198,7 +201,7 @@ def test_two_processes_train_as_one(tmp_path: Path, attention: bool, attention_p
             process.communicate()
     assert all(process.returncode == 0 for process in processes), outputs
     stages = outputs[0][0].split()
-    assert stages == alone and len(stages) == (2 if attention else 3)
+    assert stages == alone and len(stages) == (2 if attention else 6)
     for stage in stages:
         two, one = (checkpoint.load(tmp_path / f"of{n}" / "stages" / stage / "state.safetensors") for n in (2, 1))
         assert two["weights"].keys() == one["weights"].keys()
