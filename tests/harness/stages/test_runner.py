@@ -2,13 +2,12 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from stage_runs import CPU, after, assert_same, finish, outcome, runner_of
 
 from harness.errors import CorruptFile, Diverged, HarnessError
 from harness.registry.plugins import Registry, load
@@ -17,16 +16,13 @@ from harness.results.flops import Flops
 from harness.results.record import evaluated
 from harness.stages.graph import Graph, PlannedCell, compile_graph
 from harness.stages.network import initial_module
-from harness.stages.runner import StageRunner
 from harness.stages.store import StageStore
 from harness.stages.training_run import Interrupted
 from harness.storage import checkpoint
 from harness.suites.suite import load_suite
-from harness.training.distributed import Substrate
 from harness.training.sampler import Sampler
 from harness.training.trainer import StepReport
 
-CPU = torch.device("cpu")
 PLUGIN = Path(__file__).parents[1] / "toy_plugin.py"
 TRAINING = "steps: 45, batch_size: 16, micro_batches: 2, lr: 0.01, weight_decay: 0.1, clip_norm: 1.0, warmup_steps: 3"
 PROJECTED = [
@@ -75,57 +71,6 @@ def cell_of(folder: Path, registry: Registry, use: str, program: str, **how: str
     density = ", density: 0.4" if use == "programmed" and program not in UNASKED else ""
     (cell,) = suite_of(folder, registry, f"m: {{use: {use}, program: {program}{density}}}", **how).cells
     return cell
-
-
-def runner_of(folder: Path, registry: Registry, **how: Any) -> StageRunner:
-    return StageRunner(registry, StageStore(folder), Substrate(0, 1, CPU), **how)
-
-
-def finish(folder: Path, registry: Registry, cell: PlannedCell) -> StageRunner:
-    runner = runner_of(folder, registry)
-    for stage in cell.stages:
-        runner.run(stage)
-    return runner
-
-
-def after(windows: int) -> Callable[[], bool]:
-    """A ``stopping`` that asks to stop at the given look, once."""
-    left = [windows]
-
-    def stopping() -> bool:
-        left[0] -= 1
-        return left[0] == 0
-
-    return stopping
-
-
-def outcome(folder: Path, cell: PlannedCell) -> list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
-    """State, series and manifest of every stage, without what is measured in seconds and bytes."""
-    store = StageStore(folder)
-    found = []
-    for stage in cell.stages:
-        state, manifest = store.state(stage.hash), store.manifest(stage.hash)
-        assert manifest is not None
-        state["spent"] = {key: state["spent"][key] for key in ("steps", "examples")}
-        found.append((state, store.series(stage.hash), {"densities": manifest["densities"]}))
-    return found
-
-
-def assert_same(a: Any, b: Any, where: str = "") -> None:
-    """Equal trees, tensors to the bit."""
-    assert type(a) is type(b), where
-    if isinstance(a, Tensor):
-        assert a.dtype == b.dtype and torch.equal(a.view(torch.uint8), b.view(torch.uint8)) if a.ndim else a == b, where
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            assert_same(a[key], b[key], f"{where}/{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        for index, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_same(x, y, f"{where}/{index}")
-    else:
-        assert a == b, where
 
 
 # --- reproducible -----------------------------------------------------------------------------
@@ -350,8 +295,8 @@ def test_operations_of_masks_that_change_are_averaged_and_soft_ones_save_nothing
     rows = outcome(tmp_path, cell)[-1][1]["densities"]
     sizes = {name: d["size"] for name, d in outcome(tmp_path, cell)[-1][2]["densities"].items()}
     area = 0.0
-    for (_, start, before), (_, end, after) in itertools.pairwise(rows):
-        area += (end - start) * sum(size * (before[name][0] + after[name][0]) / 2 for name, size in sizes.items())
+    for (_, start, before), (_, end, later) in itertools.pairwise(rows):
+        area += (end - start) * sum(size * (before[name][0] + later[name][0]) / 2 for name, size in sizes.items())
     assert flops["training_sparse"] == pytest.approx(3 * 2 * area * 16)
     assert flops["training_sparse"] < flops["training"]
 

@@ -1,15 +1,11 @@
 """Processes: who they think they are, and that two of them train as one."""
 
 import json
-import os
-import runpy
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from two_processes import two_and_one
 
 from harness.errors import UserError
 from harness.storage import checkpoint
@@ -17,8 +13,6 @@ from harness.training.distributed import Substrate, random_state, set_random_sta
 
 PLUGIN = Path(__file__).parents[1] / "toy_plugin.py"
 CPU = {"HARNESS_DEVICE": "cpu"}
-DEADLOCK = 900
-"""Seconds after which processes are taken to wait for each other: no measure of speed, on any machine."""
 
 
 @pytest.mark.parametrize(
@@ -75,44 +69,6 @@ def test_random_state_comes_back() -> None:
     assert torch.equal(torch.rand(3), first)
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-
-import torch
-
-from harness.registry.plugins import load
-from harness.stages.runner import StageRunner
-from harness.stages.store import StageStore
-from harness.stages.graph import compile_graph
-from harness.training.distributed import Substrate
-from harness.suites.suite import load_suite
-
-def train(plugin, method, suite, work, substrate):
-    registry = load([plugin, method])
-    runner = StageRunner(registry, StageStore(work), substrate)
-    graph = compile_graph(load_suite(suite, registry).cells, registry)
-    for cell in graph.cells:
-        for stage in cell.stages:
-            runner.run(stage)
-    return [cell.stages[-1].hash for cell in graph.cells]
-
-if __name__ == "__main__":
-    torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)
-    substrate = Substrate.detect()
-    substrate.start()
-    stages = train(*map(Path, sys.argv[1:]), substrate)
-    if substrate.rank == 0:
-        print(*stages)
-    assert substrate.any(False) is False
-    assert substrate.any(substrate.rank == 1) is True
-    numbers = torch.full((2, 3), float(substrate.rank)).T
-    flags, count = torch.tensor([substrate.rank == 0, False]), torch.tensor(substrate.rank)
-    substrate.same([numbers, flags, count])
-    assert not numbers.any() and flags.tolist() == [True, False] and count == 0
-    torch.distributed.destroy_process_group()
-"""
 SEEN = ("examples", "calibration_batches", "calibration_examples")
 SUITE = """
 architectures: {skip_mlp: {hidden: [5, 4]}}
@@ -123,9 +79,6 @@ methods:
   genome: {n_types: 3, type_dim: 2, cost_weight: 0.1, lr: 0.05}
   random: {density: {match: genome}}
   sensitive: {density: 0.4}
-  snip: {density: 0.4, batches: 2}
-  grasp: {density: 0.4, per_class: 4}
-  synflow: {density: 0.1, rounds: 5, inverted: true}
 """
 SENSITIVE = """
 from harness import Calibrate, Entry, NoOptions, Prune, SparsityMethod, Train, hookimpl
@@ -155,53 +108,16 @@ methods:
 """
 
 
-def _alone(script: Path, plugin: Path, method: Path, suite: Path, work: Path) -> list[str]:
-    """The same in this process."""
-    threads = torch.get_num_threads()
-    torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)
-    try:
-        train = runpy.run_path(str(script))["train"]
-        return list(train(plugin, method, suite, work, Substrate(0, 1, torch.device("cpu"))))
-    finally:
-        torch.set_default_dtype(torch.float32)
-        torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize("attention", [False, True], ids=["weights", "attention"])
 def test_two_processes_train_as_one(tmp_path: Path, attention: bool, attention_plugin: str) -> None:
     """A composed method, a static mask matched to it, one that looks at data, and masks on attention; in float64."""
-    script, suite, method = tmp_path / "train.py", tmp_path / "suite.yaml", tmp_path / "sensitive.py"
-    plugin = tmp_path / "plugin.py"
+    suite, method, plugin = tmp_path / "suite.yaml", tmp_path / "sensitive.py", tmp_path / "plugin.py"
     method.write_text(SENSITIVE)
-    script.write_text(SCRIPT)
     suite.write_text(ATTENTION if attention else SUITE)
     double = attention_plugin.replace("inputs.reshape", "inputs.double().reshape")  # images are float32 always
     plugin.write_text(double if attention else PLUGIN.read_text())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "RANK", "WORLD_SIZE"))}
-    environment |= {**CPU, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-
-    def start(rank: int) -> subprocess.Popen[str]:
-        own = {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
-        arguments = [str(path) for path in (script, plugin, method, suite, tmp_path / "of2")]
-        command = [sys.executable, "-W", "error::FutureWarning", *arguments]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=environment | own, stdout=pipe, stderr=pipe, text=True)
-
-    processes = [start(0), start(1)]
-    try:
-        alone = _alone(script, plugin, method, suite, tmp_path / "of1")  # while they import torch
-        outputs = [process.communicate(timeout=DEADLOCK) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-    assert all(process.returncode == 0 for process in processes), outputs
-    stages = outputs[0][0].split()
-    assert stages == alone and len(stages) == (2 if attention else 6)
+    stages = two_and_one(tmp_path, suite, [plugin, method])
+    assert len(stages) == (2 if attention else 3)
     for stage in stages:
         two, one = (checkpoint.load(tmp_path / f"of{n}" / "stages" / stage / "state.safetensors") for n in (2, 1))
         assert two["weights"].keys() == one["weights"].keys()
