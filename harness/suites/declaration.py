@@ -147,7 +147,7 @@ class Declaration:
                 lambda loc: self._locate(experiment, (section, label, *loc)),
                 lambda loc: keys if len(loc) == 1 else (),
             ) from error
-        identity = {**self.registry.identity(kind, plugin), "options": _hashed(options)}
+        identity: dict[str, Any] = {**self.registry.identity(kind, plugin), "options": _hashed(options)}
         weights: str | None = getattr(entry, "weights", None)
         try:
             if content := cls.content(options) if kind != "benchmark" else None:

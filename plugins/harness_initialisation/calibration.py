@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import Field
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from harness import Architecture, Connection, MethodContext
-from harness_initialisation.at_initialisation import AtInitialisation, AtInitialisationOptions, OptionsT
+from harness_initialisation.at_initialisation import AtInitialisation, AtInitialisationOptions
 
 
 class CalibratedOptions(AtInitialisationOptions):
@@ -31,7 +31,10 @@ class CalibratedOptions(AtInitialisationOptions):
     per_class: int | None = Field(None, ge=1)
 
 
-class Calibrated(AtInitialisation[OptionsT]):
+CalibratedT = TypeVar("CalibratedT", bound=CalibratedOptions)
+
+
+class Calibrated(AtInitialisation[CalibratedT]):
     """A method that prunes before training, by scores that depend on training examples."""
 
     def unsupported(self, architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
@@ -42,7 +45,7 @@ class Calibrated(AtInitialisation[OptionsT]):
 
     def examples(self, context: MethodContext) -> Iterator[tuple[Tensor, Tensor]]:
         """(inputs, targets) of every batch; the same whenever it is called."""
-        options: Any = self.options
+        options = self.options
         if options.per_class is None:
             yield from context.batches(options.batches, options.batch_size)
         else:
