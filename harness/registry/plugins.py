@@ -42,6 +42,7 @@ RESERVED = frozenset(
         "evaluation",
         "published",
         "controls",
+        "inverted",
         "note",
         "weights",
     }

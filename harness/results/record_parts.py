@@ -44,6 +44,7 @@ class MethodPart(PluginPart):
     """The sparsity method."""
 
     note: str | None = Field(None, description="free text of the suite")
+    inverted: bool = Field(False, description="whether its prunings kept the lowest scores instead of the highest")
     final_differs: str | None = Field(
         None,
         description="why the network that was tested hard is another function than the trained one; null if it is not",

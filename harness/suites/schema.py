@@ -207,6 +207,7 @@ class MethodEntry(Named):
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: dict[str, Any] = Field(default_factory=dict)
     published: float | dict[str, float] | None = None
+    inverted: bool = False
     controls: Label | None = None
     note: str | None = None
 
