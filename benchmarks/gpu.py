@@ -99,7 +99,7 @@ class Bench:
         )
         options += ["--compile"] if self.compile else []
         options += ["--only", "random", "genome", "genome, hard"]
-        found = step_overhead.measure(step_overhead.parsed(options))
+        found, _ = step_overhead.measure(step_overhead.parsed(options))
         ratios = ", ".join(f"{name} {one.ratio:.3f}" for name, one in found.items() if name != "dense")
         return Finding(f"a step's time over dense's: {ratios}", _rows(found), how=_command(step_overhead, options))
 

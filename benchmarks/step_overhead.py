@@ -1,6 +1,9 @@
 """What a method adds to a training step: ratios to the dense step, measured side by side.
 
-Printed are medians over rounds of the step time, and of the ratio to the dense step of the same round.
+Printed are medians over rounds of the step time, and of the ratio to the dense step of the same round. Every registered
+method that takes part in training is timed in the middle of one, with its default options, right after its masks have
+changed: steps are those between changes, and a change has a time of its own (that of the hooks, and of the harness for
+holding new masks). Only where a method changes masks at every step is it in the step's time as well.
 
     python benchmarks/step_overhead.py                      # skip MLP 784-48x4-10, batch 128
     python benchmarks/step_overhead.py --network gpt2       # GPT-2 12x768, 4 micro-batches of 1 x 256 tokens
@@ -13,7 +16,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from time import perf_counter, process_time
 from typing import Any
 
@@ -22,7 +27,7 @@ from checkout import registry
 from language_step import SIZES
 from timing import Compared, compared, side_by_side
 
-from harness import DataSpec, Finetune, Masks, MethodContext, Train
+from harness import DataSpec, Finetune, Masks, MethodContext, SparsityMethod, Train, TrainingBudget
 from harness.core.current_masks import CurrentMasks
 from harness.core.densities import DensityBudget, select
 from harness.suites.schema import Training
@@ -33,14 +38,17 @@ from harness.training.trainer import Trainer
 from harness.training.weights import Weights
 
 STEPS = 10**9
+MIDDLE = STEPS // 2
+"""Step at which or before which masks change: a multiple of every interval."""
+BETWEEN = 97
+"""Steps that can be timed at once before the next change."""
 VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "dense": ("dense", {}),
-    "random": ("random", {}),
-    "magnitude": ("magnitude", {}),
-    "genome": ("genome", {}),
     "genome, T 1 to 10": ("genome", {"temperature_start": 2.0, "temperature_end": 10.0}),
     "genome, hard": ("genome", {"hard": True}),
 }
+"""Beside every method with its defaults."""
+HELD = "random"
+"""The method that stands for all that hold masks without taking part in training."""
 
 
 class Examples:
@@ -64,8 +72,27 @@ class Examples:
         return self.inputs[indices], self.targets[indices]
 
 
-def trainer(name: str, options: dict[str, Any], arguments: argparse.Namespace) -> Trainer:
-    """A trainer of one method, ready to step; static methods hold a mask of ``arguments.density``."""
+def variants() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Label -> method and options: ``dense``, masks that are held, and methods whose hooks run while training."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {"dense": ("dense", {}), HELD: (HELD, {})}
+    plugins = registry()
+    for name in (registered.entry.name for registered in plugins.entries("method")):
+        method = plugins.get("method", name)
+        given = any(field.is_required() for field in method.Options.model_fields.values())
+        given |= method.takes_source == "required" or method.adapt is not SparsityMethod.adapt  # or another network
+        if not given and phase_of(method(method.Options())) is not None:
+            found[name] = (name, {})
+    return found | {label: (name, options) for label, (name, options) in VARIANTS.items() if name in found}
+
+
+def phase_of(method: SparsityMethod[Any]) -> Train | None:
+    """The last training in which a method takes part."""
+    program = method.program(TrainingBudget(STEPS, 1, 0.5))
+    return next((phase for phase in reversed(program) if isinstance(phase, Train) and phase.hooks), None)
+
+
+def trainer(name: str, options: dict[str, Any], arguments: argparse.Namespace) -> Trainer | None:
+    """A trainer of one method, projected ones with random masks of ``arguments.density``; None if it cannot work."""
     plugins, device = registry(), torch.device(arguments.device)
     common = {"steps": 1, "precision": arguments.precision, "compile": arguments.compile}
     torch.manual_seed(0)
@@ -91,48 +118,76 @@ def trainer(name: str, options: dict[str, Any], arguments: argparse.Namespace) -
     architecture = cls(cls.Options.model_validate(settings), spec)
     module = architecture.build().to(device)
     connections = tuple(c for c in architecture.connections() if c.role in roles or not roles)
-    hooks = name == "genome"
     method_cls = plugins.get("method", name)
     method = method_cls(method_cls.Options.model_validate(options))
+    if method.unsupported(architecture, connections) is not None:
+        return None
+    phase = phase_of(method)
+    budget = None if method.takes_density == "never" else DensityBudget.of(arguments.density, connections)
     masks: Masks | None = None
-    if name in ("random", "magnitude"):
-        budget = DensityBudget.of(arguments.density, connections)
+    if budget is not None and method.mode == "projected":
         scores = {c.name: torch.rand(c.shape) for c in connections}
         masks = select(scores, budget, connections, "uniform").to(device)
     parameters = dict(module.named_parameters())
-    bands = 1 + max(band.depth for c in architecture.connections() for band in (c.source, c.target))
     context = MethodContext(
         model=module,
         connections=connections,
         raw={c.parameter: parameters[c.parameter] for c in connections},
         current=CurrentMasks(connections, device, masks),
-        budget=None,
+        budget=budget,
         source=None,
         seed=0,
         device=device,
-        bands=bands,
+        bands=1 + max(band.depth for c in architecture.connections() for band in (c.source, c.target)),
+        units=architecture.units(),
+        data=spec,
     )
-    if hooks:
+    if phase is not None:
         method.attach(context)
-    weights = Weights(module, connections, context.current, method if hooks else None)
-    context.raw = weights.raw
+    weights = Weights(module, connections, context.current, method if phase is not None else None)
+    context.raw = weights.inputs
     data = Examples(spec, arguments.device)
-    phase = Train(STEPS) if hooks else Finetune(STEPS)
     return Trainer(
         weights=weights,
-        method=method if hooks else None,
+        method=method if phase is not None else None,
         context=context,
         data=data,
         sampler=Sampler(len(data), 0),
         training=training,
-        phase=phase,
+        phase=Finetune(STEPS) if phase is None else replace(phase, steps=STEPS, begin=0, of=None),
         substrate=Substrate(0, 1, device),
     )
 
 
 def stepping(one: Trainer, steps: int) -> Callable[[], None]:
-    """Takes so many steps more; ends by reading the losses, which waits for the device."""
-    return lambda: one.run(lambda _: None, until=one.step + steps)
+    """Takes so many steps, right after a change of masks; ends by reading the losses, which waits for the device."""
+
+    def step() -> None:
+        one.step = MIDDLE + 2
+        one.run(lambda _: None, until=one.step + steps)
+
+    return step
+
+
+def change(one: Trainer, clock: Callable[[], float]) -> float:
+    """Seconds of a change of masks: the hooks that choose and the harness that holds; 0 for a method without."""
+    method, context, longest = one.method, one.context, 0.0
+    if method is None or context is None or type(method).after_step is SparsityMethod.after_step:
+        return longest
+    gradients = {name: tensor.detach() for name, tensor in one.weights.parameters.items()}  # any will do
+    for step in range(MIDDLE - 1, MIDDLE + BETWEEN):
+        context.step, context.dense_gradients = step, gradients
+        start = clock()
+        method.on_gradients(context)
+        given = method.after_step(context)
+        if given is not None:
+            one.weights.hold(context.masks.updated(given, "after_step()"), one.optimizers.reset)
+        if context.device.type == "cuda":
+            torch.cuda.synchronize()
+        longest = max(longest, clock() - start)
+        if given is not None:
+            break
+    return longest
 
 
 def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -140,7 +195,9 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=["skip_mlp", "gpt2"], default="skip_mlp")
     parser.add_argument("--rounds", type=int, default=None, help="default: 40 for skip_mlp, 7 for gpt2")
-    parser.add_argument("--steps", type=int, default=None, help="steps timed at once; default: 25, or 1 for gpt2")
+    parser.add_argument(
+        "--steps", type=int, default=None, help=f"timed at once, at most {BETWEEN}; default: 25, 1 for gpt2"
+    )
     parser.add_argument("--seconds", type=float, default=math.inf, help="no further round after so long")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -152,39 +209,42 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sequences", type=int, default=1, help="in a micro-batch of gpt2")
     parser.add_argument("--micro-batches", type=int, default=4, help="of gpt2's step")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: on a shared machine, 1 thread")
-    parser.add_argument(
-        "--only", nargs="+", metavar="VARIANT", choices=list(VARIANTS), help="beside dense; fewer disturb less"
-    )
+    known = list(variants())
+    parser.add_argument("--only", nargs="+", metavar="VARIANT", choices=known, help="beside dense; fewer disturb less")
     arguments = parser.parse_args(argv)
     small = arguments.network == "skip_mlp"
     arguments.rounds = arguments.rounds or (40 if small else 7)
     arguments.steps = arguments.steps or (25 if small else 1)
-    arguments.only = arguments.only or (list(VARIANTS) if small else ["random", "genome"])  # each gpt2 holds 2 GB
+    arguments.only = arguments.only or (known if small else [HELD, "genome"])  # each gpt2 holds 2 GB
     return arguments
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, Compared]:
-    """Seconds of a step, beside dense's."""
+def measure(arguments: argparse.Namespace) -> tuple[dict[str, Compared], dict[str, float]]:
+    """Seconds of a step beside dense's, and of a change of masks."""
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()  # as every worker does
-    labels = dict.fromkeys(["dense", *arguments.only])
-    trainers = {label: trainer(*VARIANTS[label], arguments) for label in labels}
-    ways = {label: stepping(one, arguments.steps) for label, one in trainers.items()}
+    known, trainers = variants(), {}
+    for label in dict.fromkeys(["dense", *arguments.only]):
+        if (one := trainer(*known[label], arguments)) is not None:
+            trainers[label] = one
+    ways = {label: stepping(one, min(BETWEEN, arguments.steps)) for label, one in trainers.items()}
     clock = process_time if arguments.clock == "cpu" else perf_counter
     times = side_by_side(ways, arguments.rounds, arguments.device, arguments.seconds, clock=clock)
-    steps = {label: [value / arguments.steps for value in values] for label, values in times.items()}
-    return compared(steps, "dense")
+    steps = {label: [value / min(BETWEEN, arguments.steps) for value in values] for label, values in times.items()}
+    changes = {label: statistics.median(change(one, clock) for _ in range(3)) for label, one in trainers.items()}
+    return compared(steps, "dense"), changes
 
 
 def main() -> None:
     """Print medians."""
     arguments = parsed()
-    found = measure(arguments)
+    found, changes = measure(arguments)
     print(f"{arguments.network}, {arguments.threads} threads, {arguments.rounds} rounds of {arguments.steps} steps")
     for label, one in found.items():
+        update = f"   a change of masks {changes[label] * 1e3:9.3f} ms" if changes[label] else ""
         print(
             f"{label:20} {one.seconds * 1e3:9.3f} ms   "
-            f"{one.ratio:.3f} x dense (quartiles {one.low:.3f} to {one.high:.3f})"
+            f"{one.ratio:.3f} x dense (quartiles {one.low:.3f} to {one.high:.3f}){update}"
         )
 
 

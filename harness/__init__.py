@@ -35,6 +35,7 @@ _PUBLIC = {
     "Split": "core.data",
     "Measurement": "core.benchmark",
     "MethodContext": "core.method_context",
+    "NOfM": "core.n_of_m",
     "Metric": "core.benchmark",
     "ParameterGroup": "core.method",
     "NoOptions": "core.architecture",
@@ -108,6 +109,7 @@ if TYPE_CHECKING:
     from harness.core.method import TrainingBudget as TrainingBudget
     from harness.core.method_context import MethodContext as MethodContext
     from harness.core.method_context import Source as Source
+    from harness.core.n_of_m import NOfM as NOfM
     from harness.core.phases import Average as Average
     from harness.core.phases import Bake as Bake
     from harness.core.phases import Calibrate as Calibrate

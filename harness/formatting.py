@@ -16,6 +16,11 @@ def listed(names: Sequence[str], last: str = "and") -> str:
     return f" {last} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
+def unit_text(unit: str) -> str:
+    """A metric's unit beside its name: ``per token`` for ``perplexity/token``, else as it is."""
+    return f"per {unit.removeprefix('perplexity/')}" if unit.startswith("perplexity/") else unit
+
+
 def duration(seconds: float) -> str:
     """``45 s``, ``3 min 20 s``, ``5 h 10 min``, ``3 d 4 h``."""
     whole = round(seconds)

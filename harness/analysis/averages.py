@@ -27,6 +27,7 @@ _AVERAGED = (
     "density_nonzero",
     "density_total",
     "effective",
+    "units",
     "n_examples",
     "parameters",
     *SPENT,
@@ -41,7 +42,8 @@ def averaged(frame: pd.DataFrame) -> list[ComparisonRow]:
     # What a matched cell asks for differs between seeds: its row is named by what it is matched to.
     asked_for = frame["density_requested"].where(frame["match"] == "")
     # Standard errors of several seeds on the same examples are averaged, not divided: they share those examples.
-    named = frame.assign(asked=asked_for, variance=frame["stderr"] ** 2)
+    left = frame["parameters"] * frame["density_total"]
+    named = frame.assign(asked=asked_for, variance=frame["stderr"] ** 2, left=left)
     groups = named.groupby(list(ROW), dropna=False, sort=True)
     index = groups.ngroup().to_numpy()
     numbers = groups[list(_AVERAGED)]
@@ -50,11 +52,19 @@ def averaged(frame: pd.DataFrame) -> list[ComparisonRow]:
     averages[spent] = averages[spent].where(numbers.count()[spent].eq(groups.size(), axis=0))
     mask = groups["density_mask"]
     noise = groups["variance"].mean() ** 0.5
-    spans = pd.DataFrame({"density_low": mask.min(), "density_high": mask.max(), "stderr": noise})
+    dead = groups["dead_units"]
+    known = dead.count() == groups.size()  # of all seeds or of none
+    spans = pd.DataFrame(
+        {
+            **{"density_low": mask.min(), "density_high": mask.max(), "stderr": noise},
+            **{"dead_low": dead.min().where(known), "dead_high": dead.max().where(known)},
+        }
+    )
     constants = groups[[*_CONSTANT, "baseline"]].first()
     seeds, column = np.unique(frame["seed"].to_numpy(), return_inverse=True)
-    values, densities, mask_means = (
-        _by_seed(frame[name], index, column, len(constants)) for name in ("value", "density_mask", "mask_mean")
+    values, densities, mask_means, lefts, sizes = (
+        _by_seed(named[name], index, column, len(constants))
+        for name in ("value", "density_mask", "mask_mean", "left", "parameters")
     )
     found = [
         ComparisonRow(
@@ -62,6 +72,7 @@ def averaged(frame: pd.DataFrame) -> list[ComparisonRow]:
             values=values[i],
             densities=densities[i],
             mask_means=mask_means[i],
+            lefts=lefts[i],
             seeds=seeds[np.isfinite(values[i])].tolist(),
             n=int(np.isfinite(values[i]).sum()),
             mean=math.nan,
@@ -81,8 +92,8 @@ def averaged(frame: pd.DataFrame) -> list[ComparisonRow]:
         row.sample[place] = examples
         if broken:
             row.broken[seed] = broken
-    for row in found:
-        row.mixed = mixed(row.densities[np.isfinite(row.densities)])
+    for row, networks in zip(found, sizes, strict=True):
+        row.mixed = mixed(row.densities) or mixed(networks)
     estimated(found)
     return found
 

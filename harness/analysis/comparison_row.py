@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -70,16 +71,18 @@ class ComparisonRow:
     Attributes:
         id: number of the row among all that were compared; ``reference`` is that of the baseline's row.
         match: the row whose density it takes, "" if none; ``asked`` is the density that the suite asks for.
-        density_low, density_high: extremes of the mask density over seeds. ``mixed`` says that they are too far apart
-            for a mean of scores: ``mean`` then only sorts, and there is no interval.
+        density_low, density_high: extremes of the mask density over seeds. ``mixed`` says that they, or the sizes of
+            smaller networks, are too far apart for a mean of scores: ``mean`` then only sorts, and there is no
+            interval.
         mask_mean: mean value of the soft masks that it was tested with; density is 1 then.
         values: (seeds of all rows,), nan where a seed is missing; ``seeds`` are its own, ``n`` counts them, ``cells``
-            are their names in the same order. ``densities``, ``mask_means`` and ``sample`` are of the same seeds as
-            ``values``.
+            are their names in the same order. ``densities``, ``mask_means``, ``lefts`` (parameters that are not
+            zero) and ``sample`` are of the same seeds as ``values``.
         mean: of seeds on ``scale``, taken back; so are the ends of the interval, which is over ``over``.
             ``fixed_low`` and ``fixed_high`` are those for this very test set, over seeds alone.
         std: over seeds. ``stderr`` is the standard error of one seed's score over the test examples.
         effective: weights that can change the output, of those in scope.
+        dead_low, dead_high: extremes over seeds of how many of the network's ``units``, such as neurons, carry nothing.
         broken: seeds whose output tells nothing of their input, with the reason.
         program: how optimizer steps are spread over trainings: ``5,372 + 5,371``.
         settings: those that tuning has chosen, in words: ``lr 0.003 (trial 4 of 6)``; "" where nothing is tuned.
@@ -133,9 +136,13 @@ class ComparisonRow:
     values: Array = field(default_factory=lambda: np.zeros(0))
     densities: Array = field(default_factory=lambda: np.zeros(0))
     mask_means: Array = field(default_factory=lambda: np.zeros(0))
+    lefts: Array = field(default_factory=lambda: np.zeros(0))
     sample: list[PerExample | None] = field(default_factory=list)
     n_examples: float | None = None
     effective: float | None = None
+    dead_low: float | None = None
+    dead_high: float | None = None
+    units: float | None = None
     broken: dict[int, str] = field(default_factory=dict)
     program: str = ""
     settings: str = ""
@@ -176,6 +183,17 @@ class ComparisonRow:
     def whole(self) -> bool:
         """Whether nothing is masked in it: neither hard, nor softly, nor by being smaller."""
         return self.density_mask == 1 and self.mask_mean is None and not self.small
+
+    @property
+    def left(self) -> float:
+        """Parameters that are not zero; nan if that is not known."""
+        known = self.parameters is not None and self.density_total is not None
+        return (self.parameters or 0.0) * (self.density_total or 0.0) if known else nan
+
+    @property
+    def bypassed(self) -> bool:
+        """Whether all units are dead in every seed, although the output of some depends on the input."""
+        return bool(self.units) and self.dead_low == self.units and len(self.broken) < self.n
 
     @property
     def contrast(self) -> Contrast | None:

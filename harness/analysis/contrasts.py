@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,10 +15,7 @@ from harness.analysis.grouping import close, comparable, equal_budgets
 from harness.analysis.statistics import holm
 from harness.suites.question import Question
 
-BASELINE_TOLERANCE = 0.1
-"""Relative: how near the density of a masked baseline must be."""
 Pair = tuple[ComparisonRow, ComparisonRow]
-Fits = Callable[[ComparisonRow, ComparisonRow], bool]
 
 
 def pair(table: Sequence[ComparisonRow], baseline: str | None = None) -> None:
@@ -118,14 +115,14 @@ def _at(row: ComparisonRow, density: float | None) -> bool:
     return density is None or row.asked is None or close(row.asked, density, 1e-9)
 
 
-def _nearest(row: ComparisonRow, candidates: Iterable[ComparisonRow], fits: Fits = comparable) -> ComparisonRow | None:
+def _nearest(row: ComparisonRow, candidates: Iterable[ComparisonRow]) -> ComparisonRow | None:
     """The one to compare a row with, if any: of equal budget, matched or asked for alike, of the nearest density."""
 
     def distance(other: ComparisonRow) -> tuple[bool, bool, float, int]:
         alike = (other.match, other.asked) == (row.match, row.asked)
         return not equal_budgets(other, row), not alike, abs(other.density_mask - row.density_mask), other.id
 
-    return min((one for one in candidates if fits(row, one) and _meet(row, one)), key=distance, default=None)
+    return min((one for one in candidates if comparable(row, one) and _meet(row, one)), key=distance, default=None)
 
 
 def _contrast(
@@ -163,15 +160,7 @@ def _meet(row: ComparisonRow, other: ComparisonRow) -> bool:
 
 
 def _reference(row: ComparisonRow, candidates: Sequence[ComparisonRow]) -> ComparisonRow | None:
-    """The baseline row to compare with, itself if it is one; a masked one may be 10 % off in density."""
+    """The baseline row to compare with, itself if it is one."""
     if row in candidates:
         return row
-    usable = [other for other in candidates if other.whole or not row.whole]
-    return _nearest(row, usable) or _nearest(row, usable, _near)
-
-
-def _near(row: ComparisonRow, other: ComparisonRow) -> bool:
-    if row.mixed or other.mixed or max(row.density_mask, other.density_mask) == 1:
-        return False
-    same = row.density_scope == other.density_scope
-    return same and close(other.density_mask, row.density_mask, BASELINE_TOLERANCE)
+    return _nearest(row, [other for other in candidates if other.whole or not row.whole])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from harness.analysis.statistics import Array, summarise
 
@@ -54,6 +53,8 @@ def density_factor(
     Raises:
         ValueError: for densities outside (0, 1].
     """
+    from scipy.optimize import isotonic_regression  # late: it takes longer than all that most tables need
+
     known = np.isfinite(curve_densities) & np.isfinite(curve_scores)
     densities, at = np.unique(curve_densities[known], return_inverse=True)
     if len(densities) < LEAST_DENSITIES or not np.isfinite(score):

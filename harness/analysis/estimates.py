@@ -162,7 +162,9 @@ def _common_examples(row: ComparisonRow, other: ComparisonRow, both: Flags) -> c
 
 def _influences(row: ComparisonRow, seeds: Flags) -> Array | None:
     """(seeds, examples) on the scale, of some of the seeds; None where one lacks them."""
-    chosen = [row.sample[i] for i in np.flatnonzero(seeds)] if row.sample else []
+    if all(one is None for one in row.sample):
+        return None
+    chosen = [row.sample[i] for i in np.flatnonzero(seeds)]
     if not chosen or any(one is None for one in chosen):
         return None
     found = [one.influences() for one in chosen if one is not None]

@@ -21,8 +21,9 @@ def group(table: Sequence[ComparisonRow]) -> None:
     """Set ``group`` and ``rival`` of the rows of a table, which are sorted by scope and falling density.
 
     Rows of one group are within 5 % of its highest mask density, seed by seed, and within 1 % in examples, tokens and
-    dense-equivalent FLOPs. A smaller network without a mask joins those that have as many parameters left, whatever
-    its operations. Rivals are the rows of a group that can be ranked: masked or smaller, of one density over seeds.
+    dense-equivalent FLOPs. A smaller network without a mask joins those that have as many parameters left, seed by
+    seed, whatever its operations. Rivals are the rows of a group that can be ranked: masked or smaller, of one density
+    over seeds.
     """
     whole = max((row.parameters or 0.0 for row in table), default=0.0)
     count, firsts = 0, list[ComparisonRow]()  # a row of each group of the density at hand
@@ -39,11 +40,12 @@ def group(table: Sequence[ComparisonRow]) -> None:
         else:
             row.group = first.group
         row.rival = row.density_mask < 1 and not row.mixed
+    masked = [row for row in table if not row.small and row.density_mask < 1]
     for row in filter(lambda row: row.small, table):
-        equal = [other for other in table if other.rival and _as_large(row, other) and _as_long(row, other)]
-        row.rival = bool(equal)
+        equal = [o for o in masked if o.mixed == row.mixed and _as_large(row, o) and _as_long(row, o)]
+        row.rival = bool(equal) and not row.mixed
         if equal:
-            row.group = min(equal, key=lambda other: (abs(_left(other) - _left(row)), other.id)).group
+            row.group = min(equal, key=lambda other: (abs(other.left - row.left), other.id)).group
         else:
             row.group, count = count, count + 1
 
@@ -54,6 +56,19 @@ def equal_budgets(one: ComparisonRow, other: ComparisonRow) -> bool:
     return all(close(mine, others, BUDGET_TOLERANCE) for mine, others in pairs)
 
 
+def budget_ratio(one: ComparisonRow, other: ComparisonRow) -> tuple[str, float | None] | None:
+    """In what the training of one has cost more or less than that of another, and how many times; None if in nothing.
+
+    The first of examples, tokens and FLOPs that is more than 1 % apart; the number is None where one is not known.
+    A smaller network's FLOPs are its own.
+    """
+    for name in BUDGET[:2] if one.small or other.small else BUDGET:
+        mine, others = getattr(one, name), getattr(other, name)
+        if not close(mine, others, BUDGET_TOLERANCE):
+            return name, mine / others if mine is not None and others else None
+    return None
+
+
 def equal_densities(one: ComparisonRow, other: ComparisonRow) -> bool:
     """Whether both have the same density in every seed that both have, within 5 %."""
     if not (np.isfinite(one.densities) & np.isfinite(other.densities)).any():  # as far as their spans tell
@@ -62,7 +77,7 @@ def equal_densities(one: ComparisonRow, other: ComparisonRow) -> bool:
 
 
 def equal_by_seed(one: Array, other: Array) -> bool:
-    """Whether two densities are within 5 % of each other in every seed that both have, of which there must be one."""
+    """Whether two densities, or sizes, are within 5 % in every seed that both have, of which there must be one."""
     both = np.isfinite(one) & np.isfinite(other)
     mine, others = one[both], other[both]
     return bool(both.any() and (np.minimum(mine, others) >= (1 - TOLERANCE) * np.maximum(mine, others)).all())
@@ -72,12 +87,13 @@ def comparable(row: ComparisonRow, other: ComparisonRow) -> bool:
     """Whether one row may be set against another, which need not be of the same budget.
 
     So are a row of one density and a whole network. Else both have the same density in every seed, where soft masks
-    count with their mean beside hard ones; a smaller network is comparable with those of its group.
+    count with their mean beside hard ones; a smaller network is comparable with those of its group, where sizes differ
+    between seeds with those that have as many parameters left in each.
     """
     if row.whole or other.whole:
         return not (row.mixed or other.mixed)
     if row.small or other.small:
-        return row.group == other.group
+        return row.group == other.group and (not (row.mixed or other.mixed) or _as_large(row, other))
     if row.density_scope != other.density_scope:
         return False
     soft = (row.mask_mean is None) != (other.mask_mean is None)
@@ -90,10 +106,10 @@ def close(one: float | None, other: float | None, tolerance: float = TOLERANCE) 
     return one == other if one is None or other is None else math.isclose(one, other, rel_tol=tolerance)
 
 
-def mixed(densities: Iterable[float]) -> bool:
-    """Whether densities over seeds are too far apart for a mean of their scores."""
-    found = list(densities)
-    return bool(min(found) < (1 - TOLERANCE) * max(found))
+def mixed(found: Iterable[float]) -> bool:
+    """Whether densities, or sizes, over seeds are too far apart for a mean of their scores; nan is not known."""
+    known = [value for value in found if not math.isnan(value)]
+    return bool(known) and bool(min(known) < (1 - TOLERANCE) * max(known))
 
 
 def _smaller(row: ComparisonRow, whole: float) -> bool:
@@ -101,18 +117,12 @@ def _smaller(row: ComparisonRow, whole: float) -> bool:
     return row.density_mask == 1 and sized and row.parameters is not None and row.parameters < whole
 
 
-def _left(row: ComparisonRow) -> float:
-    """Parameters that are not zero."""
-    return math.nan if row.parameters is None else row.parameters * (row.density_total or math.nan)
-
-
 def _as_large(row: ComparisonRow, other: ComparisonRow) -> bool:
-    return close(_left(row), _left(other))
+    return equal_by_seed(row.lefts, other.lefts)
 
 
 def _as_long(row: ComparisonRow, other: ComparisonRow) -> bool:
-    pairs = zip(row.take("examples", "tokens"), other.take("examples", "tokens"), strict=True)
-    return all(close(mine, others, BUDGET_TOLERANCE) for mine, others in pairs)
+    return budget_ratio(row, other) is None
 
 
 def _near(row: ComparisonRow, first: ComparisonRow) -> bool:

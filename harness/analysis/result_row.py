@@ -10,6 +10,7 @@ from math import isnan, nan
 import pandas as pd
 
 from harness.analysis.per_example import PerExample
+from harness.analysis.scales import unit_of
 from harness.results.cell_record import CellRecord
 from harness.results.record_parts import Environment, MetricScore, OperationCounts, ProgramPhase, TrainingCost
 from harness.results.store import ResultStore
@@ -34,7 +35,8 @@ class ResultRow:
             ``inference_flops`` and ``inference_flops_sparse`` of one example. ``peak_memory`` is in bytes.
         program: how the optimizer steps are spread over trainings: ``5,372 + 5,371``; "" if unknown.
         broken: why the output tells nothing of the input, "" if it does or is not known; ``effective`` are the weights
-            that can change the output, of those in scope.
+            that can change the output, of those in scope. ``dead_units`` of ``units``, neurons and the like, carry
+            nothing.
         published: number that a paper reports for the primary metric.
         made_with: versions and devices of training and, where it was elsewhere, of the test.
         settings: those that tuning has chosen, in words; "" where nothing is tuned.
@@ -77,6 +79,8 @@ class ResultRow:
     program: str
     broken: str
     effective: float
+    dead_units: float
+    units: float
     published: float
     cell: str
     versions: str
@@ -123,8 +127,9 @@ def rows_of(
     flops = spent.flops or OperationCounts()
     environment = record.environment or Environment()
     versions, revision, device = _versions(environment), environment.git or "", environment.device or ""
-    made_with = _made_with(record)
+    made_with, program = _made_with(record), program_text(record.program)
     soft = density.soft is not None and (record.evaluation or {}).get("masks") == "soft"
+    units = record.connectivity.dead_units if record.connectivity else None
     for name, metric in record.metrics.items():
         yield ResultRow(
             suite=suite,
@@ -141,7 +146,7 @@ def rows_of(
             density_total=_number(density.total),
             density_scope=density.scope,
             metric=name,
-            unit=metric.unit,
+            unit=unit_of(name, metric.unit),
             direction=metric.direction,
             protocol=benchmark.protocol,
             primary=metric.primary,
@@ -159,9 +164,11 @@ def rows_of(
             inference_flops_sparse=_number(flops.inference_sparse),
             seconds=_number(spent.seconds),
             peak_memory=_number(spent.peak_memory_bytes),
-            program=program_text(record.program),
+            program=program,
             broken=(record.connectivity and record.connectivity.broken) or "",
             effective=_number(record.connectivity.density if record.connectivity else None),
+            dead_units=_number(units.dead if units else None),
+            units=_number(units.of if units else None),
             published=_published(record, metric),
             cell=record.cell,
             versions=versions,

@@ -114,23 +114,31 @@ IDENTITY = ScoreScale("identity", -np.inf, np.inf, lambda x, n: x + 0.0, lambda 
 _UNITS = {
     "fraction": LOGIT,
     "correlation": FISHER,
-    "per token": LOG_PERPLEXITY,
-    "per word": LOG_PERPLEXITY,
 }
+_UNSAID = ("per token", "per word")
+"""Units of perplexities in records of before they said what is per token."""
+
+
+def unit_of(metric: str, unit: str) -> str:
+    """A record's unit; where it only says per what a perplexity is, as it once was, with that word."""
+    known = f"{metric}/".endswith("perplexity/")
+    return f"perplexity/{unit.removeprefix('per ')}" if known and unit in _UNSAID else unit
 
 
 def scale_of(unit: str, direction: str) -> ScoreScale:
     """The scale of a metric, by what its record says.
 
-    ===========================================  =================================================================
-    unit                                         scale
-    ===========================================  =================================================================
-    ``fraction``                                 logit
-    ``correlation``                              fisher
-    ``per token``, ``per word``, ``perplexity``  log, from 1; so is ``perplexity`` per anything, with a slash
-    ``nats``, ``bits``, alone or per anything    log where less is better; a gain in nats may be negative: identity
-    any other                                    identity
-    ===========================================  =================================================================
+    ============================================  =================================================================
+    unit                                          scale
+    ============================================  =================================================================
+    ``fraction``                                  logit
+    ``correlation``                               fisher
+    ``perplexity``, alone or per anything         log, from 1
+    ``nats``, ``bits``, alone or per anything     log where less is better; a gain in nats may be negative: identity
+    any other, ``per token`` alone among them     identity
+    ============================================  =================================================================
+
+    "Per anything" is with a slash: ``nats/token``, ``perplexity/word``.
     """
     kind = f"{unit}/"
     if kind.startswith("perplexity/"):

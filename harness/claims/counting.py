@@ -29,7 +29,7 @@ def counted(count: Count, registry: Registry) -> float:
     """What a :class:`~harness.claims.schema.Count` asks for.
 
     Raises:
-        UserError: if a plugin does not exist or does not take these options or this data.
+        UserError: if a plugin does not exist or does not take these options or this data, or has no such units.
     """
     spec = DataSpec(count.data.kind, count.data.inputs, count.data.outputs, examples=1)
     architecture: Architecture[Any] = _plugin(registry, "architecture", count.architecture, spec)
@@ -40,6 +40,8 @@ def counted(count: Count, registry: Registry) -> float:
     size = sum(connection.size for connection in connections)
     if count.count == "connections":
         return size
+    if count.count == "units":
+        return _units(architecture, count)
     with torch.device("meta"):
         model = architecture.build()
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -55,6 +57,15 @@ def counted(count: Count, registry: Registry) -> float:
     if count.count == "own_parameters":
         return own
     return parameters + own if count.count == "parameters_with_own" else size / own
+
+
+def _units(architecture: Architecture[Any], count: Count) -> int:
+    groups = architecture.units()
+    if count.kind is not None and count.kind not in (kinds := sorted({group.kind for group in groups})):
+        raise UserError(
+            f"architecture '{count.architecture.use}' has no units of the kind {count.kind!r}, only: {', '.join(kinds)}"
+        )
+    return sum(group.count for group in groups if count.kind in (None, group.kind))
 
 
 def _plugin(registry: Registry, kind: Any, entry: Named, *arguments: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from harness.claims.formulas import evaluate
 from harness.claims.schema import Arithmetic, Cells, Count, Measure
 from harness.errors import CorruptFile, UserError, unknown_name
+from harness.formatting import unit_text
 from harness.results.cell_record import CellRecord
 from harness.results.record_parts import ConnectionCounts, TrainingCost
 from harness.results.series import DensityRow, EvaluationRow
@@ -184,7 +185,7 @@ class Measuring:
             if cells.metric not in record.metrics:
                 raise UserError(f"{cells.suite}: " + unknown_name("metric", cells.metric, record.metrics))
             metric = record.metrics[cells.metric]
-            side.unit = "" if cells.exponential else metric.unit
+            side.unit = "" if cells.exponential else unit_text(metric.unit)
             side.direction = metric.direction
             return math.exp(metric.value) if cells.exponential else metric.value
         return _recorded(record, cells) if cells.step is None else self._at_step(record, cells)

@@ -29,6 +29,7 @@ CountQuantity = Literal[
     "connections_per_own_parameter",
     "parameters_left",
     "program_density",
+    "units",
 ]
 
 
@@ -157,6 +158,7 @@ class Count(Schema):
     architecture: Named
     data: DataShape
     method: Named | None = None
+    kind: str | None = Field(None, description="for units: only those of this kind, as the architecture names them")
     scope: Scope = "default"
     density: Fraction = Field(1.0, description="for parameters_left: of the connections in scope")
     differs: list[str] = []
@@ -167,7 +169,7 @@ class Count(Schema):
             entry = getattr(self, name)
             if entry is not None and entry.use is None:
                 raise ValueError(f"{name} needs the key 'use': the name of its plugin")
-        if self.method is None and self.count not in ("parameters", "connections", "parameters_left"):
+        if self.method is None and self.count not in ("parameters", "connections", "parameters_left", "units"):
             raise ValueError(f"count: {self.count} needs a method")
         return self
 

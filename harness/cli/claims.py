@@ -104,7 +104,11 @@ def _print(
     for line in answer(found):
         console.print(fitted(line, width), markup=False, soft_wrap=True)
     console.print()
-    made = [table(papers[name].title, [f for f in shown if f.paper == name]) for name in papers]
+    of = {name: [finding for finding in found if finding.paper == name] for name in papers}
+    made = [
+        table(paper.title, [f for f in shown if f.paper == name], answer(of[name]) if len(papers) > 1 else ())
+        for name, paper in papers.items()
+    ]
     tables = [*(one for one in made if one.rows), summary(papers, found)]
     if form == "markdown":
         click.echo("\n".join(f"{escape(one.title)}\n\n{markdown(one)}" for one in tables))

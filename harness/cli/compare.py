@@ -140,7 +140,8 @@ def _tables(tables: Sequence[list[ComparisonRow]], pareto: str | None, wins: boo
     from harness.analysis import problems
     from harness.errors import UserError
     from harness.report import comparisons
-    from harness.report.score_table import score_table, titled
+    from harness.report.cell_texts import titled
+    from harness.report.score_table import score_table
 
     if pareto:
         return list(comparisons.pareto(tables, pareto))

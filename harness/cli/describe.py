@@ -70,8 +70,11 @@ def describe(registry: Registry, registered: Registered) -> Description:
 
 
 def describe_options(options: type[BaseModel]) -> list[Description]:
-    """Name, type, default and text of every option; texts are pydantic's, else the docstring's."""
-    documented = _documented(inspect.getdoc(options) or "")
+    """Name, type, default and text of every option; texts are pydantic's, else the docstring's or inherited ones."""
+    documented: dict[str, str] = {}
+    for model in reversed(options.__mro__):
+        if issubclass(model, BaseModel) and model is not BaseModel:
+            documented |= _documented(inspect.cleandoc(model.__doc__ or ""))
     return [
         {
             "name": name,

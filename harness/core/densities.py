@@ -51,9 +51,12 @@ class DensityBudget:
         return DensityBudget(sum(counts.values()), self.requested / members, counts)
 
 
-def allocate(keep: int, connections: Sequence[Connection], distribution: Distribution) -> dict[str, int]:
+def allocate(
+    keep: int, connections: Sequence[Connection], distribution: Distribution | Mapping[str, float]
+) -> dict[str, int]:
     """Exact counts per connection that sum to ``keep``.
 
+    A mapping of connections to numbers of at least 0 gives counts in proportion to these.
     ``uniform`` gives every connection the same density. ``erk`` (Erdos-Renyi kernel; Evci et al. 2020,
     "Rigging the Lottery", appendix) makes density proportional to sum(shape) / prod(shape); connections
     that would exceed density 1 are filled and the rest is redistributed until it fits. Fractions are
@@ -65,7 +68,9 @@ def allocate(keep: int, connections: Sequence[Connection], distribution: Distrib
     total = sum(c.size for c in connections)
     if not 0 <= keep <= total:
         raise ValueError(f"cannot keep {keep} of {total} weights")
-    if distribution == "uniform":
+    if not isinstance(distribution, str):
+        weights = {c.name: float(distribution[c.name]) for c in connections}
+    elif distribution == "uniform":
         weights = {c.name: float(c.size) for c in connections}
     elif distribution == "erk":
         weights = {c.name: float(sum(c.shape)) for c in connections}
@@ -75,7 +80,7 @@ def allocate(keep: int, connections: Sequence[Connection], distribution: Distrib
     counts: dict[str, float] = {}
     free, left = dict(weights), float(keep)
     while free:
-        scale = left / sum(free.values())
+        scale = left / (sum(free.values()) or 1.0)
         over = [name for name, weight in free.items() if weight * scale > sizes[name]]
         if not over:
             counts.update({name: weight * scale for name, weight in free.items()})

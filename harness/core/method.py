@@ -78,6 +78,8 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         takes_density: whether a suite must, may or must not give a density.
         takes_source: whether a suite must, may or must not name a cell to start from.
         kinds: what it masks; connections of other kinds are never in its scope.
+        dense_updates: projected mode: whether masked weights keep their gradients and optimizer state. They are set to
+            zero after each step instead, and a later mask may bring them back with their next update.
         control: whether it is there for others to be compared with: suites then ask about them, against it.
     """
 
@@ -87,6 +89,7 @@ class SparsityMethod(ABC, Generic[OptionsT]):
     takes_density: ClassVar[Use] = "required"
     takes_source: ClassVar[Use] = "never"
     kinds: ClassVar[frozenset[Kind]] = frozenset({"weight"})
+    dense_updates: ClassVar[bool] = False
     control: ClassVar[bool] = False
 
     def __init__(self, options: OptionsT) -> None:
@@ -131,9 +134,10 @@ class SparsityMethod(ABC, Generic[OptionsT]):
     def dense_gradient_share(self) -> float:
         """Fraction of the steps with hooks that need the gradients of masked weights too; counts operations only.
 
-        Default: 1 in composed mode, else 0, as for masks that stand. For RigL 1 / (interval + 1).
+        Default: 1 in composed mode and with :attr:`dense_updates`, else 0, as for masks that stand. For RigL
+        1 / (interval + 1).
         """
-        return 1.0 if self.mode == "composed" else 0.0
+        return 1.0 if self.mode == "composed" or self.dense_updates else 0.0
 
     def attach(self, context: MethodContext) -> None:
         """Make the method's own parameters. Called once per stage, before any other hook below."""
@@ -163,6 +167,15 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         Of an attention mask ``raw`` is zeros, and the result is added to the scores.
         """
         raise NotImplementedError(f"{type(self).__name__} is in composed mode but has no compose()")
+
+    def start(self, connection: Connection, weight: Tensor) -> Tensor:
+        """Raw weights of one connection from which composed training starts, same shape (composed mode).
+
+        ``weight`` is what the network has then: initial weights, or what an earlier phase made of them. The effective
+        weights must be equal to it, so that training starts from the network that other methods start from. Default:
+        ``weight`` itself. Masked weights are zero, and so should their raw ones be.
+        """
+        return weight
 
     def effective(self, raw: Mapping[str, Tensor], connections: Sequence[Connection]) -> Mapping[str, Tensor]:
         """Effective weights of whole parameters (composed mode); evaluated once per optimizer step.
@@ -194,7 +207,8 @@ class SparsityMethod(ABC, Generic[OptionsT]):
     def after_step(self, context: MethodContext) -> Mapping[str, Tensor] | None:
         """New hard masks, or None to keep them (projected mode); connections that are left out keep theirs.
 
-        Weights that open start at zero with fresh optimizer state; weights that close become zero.
+        Weights that open start at zero with fresh optimizer state, with :attr:`dense_updates` at what this step made of
+        zero; weights that close become zero. In composed mode: a look at the raw weights after the step, and None.
         """
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from harness.core.densities import Distribution, Granularity
@@ -86,6 +86,7 @@ class Prune(Phase):
         distribution: ``global`` ranks all weights together; ``uniform`` and ``erk`` give each connection
             its count. With ``fraction``, ``uniform`` removes the fraction from each connection.
         granularity: ``weight``, or ``kernel`` for whole (out, in) pairs.
+        inverted: keep the lowest scores instead: a control, which suites ask for (see :func:`inverted`).
     """
 
     fraction: float | None = None
@@ -95,6 +96,7 @@ class Prune(Phase):
     granularity: Granularity = "weight"
     member: int = field(default=0, metadata=LATER)
     members: int = field(default=1, metadata=LATER)
+    inverted: bool = field(default=False, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,17 @@ class Reinitialize(Phase):
     value: float = 0.02
     others: Literal["initial", "keep"] = "initial"
     hooks: bool = field(default=False, kw_only=True)
+
+
+def inverted(program: Sequence[Phase]) -> list[Phase]:
+    """The program whose prunings keep the lowest scores (Frankle et al. 2021, "Why are we missing the mark?").
+
+    Raises:
+        UserError: if none of its phases chooses weights by scores.
+    """
+    if not any(isinstance(phase, Prune) and phase.density != 1.0 for phase in program):
+        raise UserError("inverted keeps the lowest scores of Prune phases, and this program chooses by none")
+    return [replace(phase, inverted=True) if isinstance(phase, Prune) else phase for phase in program]
 
 
 def total_steps(program: Sequence[Phase]) -> int:

@@ -43,6 +43,7 @@ RESERVED = frozenset(
         "published",
         "controls",
         "space",
+        "inverted",
         "note",
         "weights",
     }

@@ -8,9 +8,10 @@ from itertools import groupby
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.contrast import Contrast
 from harness.analysis.density_equivalent import DensityEquivalent
+from harness.analysis.grouping import budget_ratio
 from harness.analysis.statistics import CONFIDENCE
 from harness.formatting import listed
-from harness.report.tables import BETTER, NONE, decimals, fraction
+from harness.report.tables import BETTER, NONE, count, decimals, fraction
 
 _ONE_SEED = "one seed tells nothing of others"
 Rows = Mapping[int, ComparisonRow]
@@ -22,7 +23,8 @@ def answers(table: Sequence[ComparisonRow]) -> list[str]:
     """Sentences about the rows of one table; at least one.
 
     Density by density from the highest: what is better than what, what cannot be told apart and what so many seeds
-    could have shown. Then networks that do not work, and how many weights controls would need.
+    could have shown. Then networks that do not work, or work without their hidden units, and how many weights controls
+    would need.
     """
     rows = {row.id: row for row in table}
     contrasts = sorted(
@@ -37,6 +39,7 @@ def answers(table: Sequence[ComparisonRow]) -> list[str]:
         found += _of_density(where, list(group), rows)
     found += unanswered
     found += _broken(table)
+    found += _bypassed(table)
     found += _factors(table)
     return found or ["Nothing is compared here: no row has a control of the same density and seeds."]
 
@@ -44,7 +47,9 @@ def answers(table: Sequence[ComparisonRow]) -> list[str]:
 def _differences(contrasts: Sequence[Contrast], rows: Rows) -> str:
     widest = max(contrasts, key=lambda contrast: abs(contrast.difference))
     places = decimals([rows[widest.row].mean])
+    other = trained(rows[widest.other], rows[widest.row])
     which = f"{widest.method} at {fraction(rows[widest.row].density_mask)} minus {widest.control}"
+    which += f" ({other})" if other else ""
     return f"The largest difference is {which}: {widest.difference:+.{places}f}."
 
 
@@ -65,7 +70,7 @@ def winner(contrast: Contrast, rows: Rows) -> ComparisonRow | None:
 def density(row: ComparisonRow) -> str:
     """Of the network that was tested; a span where seeds differ."""
     low, high = fraction(row.density_low), fraction(row.density_high)
-    return f"{low}{NONE}{high}" if row.mixed else fraction(row.density_mask)
+    return f"{low}{NONE}{high}" if row.mixed and not row.small else fraction(row.density_mask)
 
 
 def broken(row: ComparisonRow) -> str:
@@ -91,23 +96,25 @@ def _of_density(where: str, contrasts: Sequence[Contrast], rows: Rows) -> Iterat
             better.setdefault(found.id, []).append(rows[contrast.row + contrast.other - found.id])
     by_losers: dict[tuple[str, ...], list[str]] = {}
     for first, worse in better.items():
-        by_losers.setdefault(tuple(_named(row) for row in worse), []).append(_named(rows[first]))
+        losers = tuple(_named(row, trained(row, rows[first])) for row in worse)
+        by_losers.setdefault(losers, []).append(_named(rows[first]))
     for losers, winners in by_losers.items():
-        yield f"{where}, {_few(winners)} beat{'s' * (len(winners) == 1)} {_few(losers)}."
+        yield f"{where}, {few(winners)} beat{'s' * (len(winners) == 1)} {few(losers)}."
     held = [c for c in undecided if not c.disputed and c.p_adjusted is not None and c.p_adjusted < 1 - CONFIDENCE]
     if held:
-        yield f"{where}, nothing is claimed where the row ahead has more networks that do not work: {_apart(held)}."
+        apart = _apart(held, rows)
+        yield f"{where}, nothing is claimed where the row ahead has more networks that do not work: {apart}."
     tested = [c for c in undecided if c.p is not None and not c.disputed and c not in held]
     if tested:
-        yield f"{where}, not told apart: {_apart(tested)}{_power(tested)}."
+        yield f"{where}, not told apart: {_apart(tested, rows)}{_power(tested)}."
     if disputed := [c for c in undecided if c.disputed]:
-        yield f"{where}, nothing is claimed where the sign depends on the scale: {_apart(disputed)}."
+        yield f"{where}, nothing is claimed where the sign depends on the scale: {_apart(disputed, rows)}."
     untested: dict[str, list[Contrast]] = {}
     for c in undecided:
         if c.p is None and not c.disputed and not c.broken:
             untested.setdefault(_why(c, rows), []).append(c)
     for why, alike in untested.items():
-        yield f"{where}, not tested, because {why}: {_apart(alike)}."
+        yield f"{where}, not tested, because {why}: {_apart(alike, rows)}."
 
 
 def _unanswered(table: Sequence[ComparisonRow], contrasts: Sequence[Contrast]) -> Iterator[str]:
@@ -129,16 +136,18 @@ def _why(contrast: Contrast, rows: Rows) -> str:
     return _ONE_SEED if contrast.n == 1 else "the difference is the same in every seed"
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """Names as a list, of many the first ones and how many more there are."""
     more = len(names) - MOST
     return listed(names if more < 2 else [*names[:MOST], f"{more} others"])
 
 
-def _apart(contrasts: Sequence[Contrast]) -> str:
-    """``genome from random and shuffle; magnitude from random``."""
+def _apart(contrasts: Sequence[Contrast], rows: Rows) -> str:
+    """``genome from random and shuffle; magnitude from random (trained on 2 times as many examples)``."""
     by_method: dict[str, list[str]] = {}
     for c in contrasts:
-        by_method.setdefault(c.method, []).append(c.control)
+        other = trained(rows[c.other], rows[c.row])
+        by_method.setdefault(c.method, []).append(f"{c.control} ({other})" if other else c.control)
     by_controls: dict[tuple[str, ...], list[str]] = {}
     for method, controls in by_method.items():
         by_controls.setdefault(tuple(dict.fromkeys(controls)), []).append(method)
@@ -155,9 +164,11 @@ def _power(contrasts: Sequence[Contrast]) -> str:
 
 
 def _where(row: ComparisonRow, other: ComparisonRow) -> str:
-    for one in (row, other):
+    for one in sorted((row, other), key=lambda one: one.small):
         if one.mask_mean is not None:
             return f"With the mean mask of {one.method} ({fraction(one.mask_mean, 3)})"
+        if one.mixed and one.small:
+            return f"At the sizes of {one.match.split(',')[0] or one.method}"
         if one.mixed:
             return f"At the densities of {one.match.split(',')[0] or one.method} ({density(one)})"
     masked = min(row.density_mask, other.density_mask)
@@ -165,11 +176,23 @@ def _where(row: ComparisonRow, other: ComparisonRow) -> str:
     return "Unmasked" if masked == 1 and not small else f"At {fraction(min([masked, *small]))}"
 
 
-def _named(row: ComparisonRow) -> str:
+def trained(row: ComparisonRow, other: ComparisonRow) -> str:
+    """``trained on 2 times as many examples`` as another row; "" where training has cost the same."""
+    found = budget_ratio(row, other)
+    if found is None:
+        return ""
+    name, times = found
+    if name == "flops":
+        return "trained with other FLOPs" if times is None else f"trained with {times:.3g} times the FLOPs"
+    return f"trained on other numbers of {name}" if times is None else f"trained on {times:.3g} times as many {name}"
+
+
+def _named(row: ComparisonRow, more: str = "") -> str:
     """``random (0.948)``, ``genome (0.100, cut 5/5)``."""
     parts = [] if row.mixed else [f"{row.mean:.{max(0, decimals([row.mean]) - 1)}f}"]
     if row.broken:
         parts.append(broken(row))
+    parts += [more] if more else []
     return f"{row.method} ({', '.join(parts)})" if parts else row.method
 
 
@@ -179,6 +202,15 @@ def _broken(table: Sequence[ComparisonRow]) -> Iterator[str]:
         yield (
             f"Seeds with the same output for every input: {listed(dead)}. A row of such seeds alone loses to all "
             "others, and has no order among its like."
+        )
+
+
+def _bypassed(table: Sequence[ComparisonRow]) -> Iterator[str]:
+    for units in sorted({row.units for row in table if row.bypassed and row.units is not None}):
+        rows = [f"{row.method} at {density(row)}" for row in table if row.bypassed and row.units == units]
+        yield (
+            f"All {count(units)} hidden units are dead in every seed of {few(rows)}: only direct connections, past "
+            "these units, carry anything."
         )
 
 

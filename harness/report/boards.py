@@ -14,9 +14,11 @@ from harness.analysis.contrast import Contrast
 from harness.analysis.contrasts import adjust
 from harness.analysis.power import FEW_SEEDS, MOST_SEEDS
 from harness.analysis.ranking import rank
-from harness.formatting import duration, size
+from harness.formatting import duration, size, unit_text
 from harness.report.answers import density
-from harness.report.score_table import budget, meaning, parameters, precision, score, score_table
+from harness.report.cell_texts import budget, meaning, parameters, precision, score
+from harness.report.score_table import score_table
+from harness.report.table_answers import cost_answer, networks_answer, noise_answer, questions_answer
 from harness.report.tables import NONE, Column, Table, decimals, difference, probability
 from harness.results.store import LeftOut
 
@@ -94,6 +96,7 @@ def _architectures(table: list[ComparisonRow]) -> Table:
             f"{meaning(first)} Protocol: {first.protocol or 'not stated'}.",
             "Not ranked: the networks differ. FLOPs are those of dense training.",
         ],
+        answer=[networks_answer(table)],
     )
 
 
@@ -116,7 +119,7 @@ def _other_table(table: Sequence[ComparisonRow], others: dict[tuple[object, ...]
             return score(other, places) if other else NONE
 
         made.append((Column(f"{name}{_unit(present[0])}"), text))
-    return _table("Other metrics", table, made)
+    return _table("Other metrics", table, made, answer=[f"Not tested: questions are asked of {table[0].metric} alone."])
 
 
 def _questions_table(table: Sequence[ComparisonRow]) -> Table | None:
@@ -153,6 +156,7 @@ def _questions_table(table: Sequence[ComparisonRow]) -> Table | None:
             f"{' On this test set: the interval over seeds alone.' if fixed else ''} Detectable: the smallest true "
             f"difference that the strictest test of the family finds in 80 % of cases.{needed}"
         ],
+        answer=[questions_answer(table)],
     )
 
 
@@ -190,6 +194,7 @@ def _noise_table(table: Sequence[ComparisonRow]) -> Table | None:
             "test examples; more seeds do not lower it, more examples do. On this test set: the 95 % interval over "
             "seeds alone."
         ],
+        answer=[noise_answer(table)],
     )
 
 
@@ -214,6 +219,7 @@ def _cost_table(table: Sequence[ComparisonRow]) -> Table:
             "inference, dense over sparse; masks are applied to dense kernels and save no time. Training time: as the "
             "runs were scheduled, beside others; no measure of a method's speed."
         ],
+        answer=cost_answer(table),
     )
 
 
@@ -222,10 +228,10 @@ def _table(
     table: Sequence[ComparisonRow],
     made: Sequence[tuple[Column, Callable[[ComparisonRow], str]]],
     notes: Iterable[str] = (),
-    bold: Iterable[int] = (),
+    answer: Sequence[str] = (),
 ) -> Table:
     cells = [[text(row) for _, text in made] for row in table]
-    return Table(title, [column for column, _ in made], cells, list(notes), set(bold))
+    return Table(title, [column for column, _ in made], cells, list(notes), answer=list(answer))
 
 
 def span(low: float | None, high: float | None, places: int) -> str:
@@ -244,7 +250,7 @@ def _scientific(value: float | None) -> str:
 
 
 def _unit(row: ComparisonRow) -> str:
-    return f" ({row.unit})" if row.unit else ""
+    return f" ({unit_text(row.unit)})" if row.unit else ""
 
 
 def identity(row: ComparisonRow) -> tuple[object, ...]:

@@ -121,8 +121,8 @@ def summary(papers: Mapping[str, Paper], found: Sequence[Finding]) -> Table:
     return Table("Claims by verdict", columns, [*rows, ["all", *map(str, totals), str(sum(totals))]])
 
 
-def table(title: str, found: Sequence[Finding]) -> Table:
-    """The claims for a terminal: the least important columns are dropped first."""
+def table(title: str, found: Sequence[Finding], said: Sequence[str] = ()) -> Table:
+    """The claims for a terminal, below what is ``said`` of them: the least important columns are dropped first."""
     made: list[tuple[Column, list[str]]] = [
         (Column("claim"), [finding.claim.id for finding in found]),
         (Column("claimed", 0, True), [claimed(finding.claim) for finding in found]),
@@ -135,7 +135,8 @@ def table(title: str, found: Sequence[Finding]) -> Table:
         (Column("quantity", 6), [finding.claim.quantity for finding in found]),
     ]
     notes = ["GPU-h +: and data, an architecture or something else."] if any(_more(f.needs) for f in found) else []
-    return Table(title, [column for column, _ in made], _transposed([cells for _, cells in made]), notes)
+    columns, cells = zip(*made, strict=True)
+    return Table(title, columns, _transposed(cells), notes, answer=list(said))
 
 
 def claimed(claim: Claim) -> str:

@@ -11,8 +11,9 @@ from harness.analysis.problems import Tally
 from harness.errors import UserError
 from harness.formatting import listed
 from harness.report.answers import density
+from harness.report.cell_texts import meaning, precision, score, titled
 from harness.report.places import label, lost, place
-from harness.report.score_table import meaning, precision, score, titled
+from harness.report.table_answers import pareto_answer, profile_answer, wins_answer
 from harness.report.tables import NONE, Column, Table, fraction
 
 WITHIN = (1.0, 1.01, 1.05, 1.1, 1.2, 1.5, 2.0)
@@ -29,8 +30,8 @@ COSTS: Mapping[str, tuple[str, Callable[[ComparisonRow, Sequence[ComparisonRow]]
 def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Table]:
     """Each table from the cheapest row to the dearest, the efficient ones bold.
 
-    Rows whose densities differ between seeds have no mean and are left out; those whose networks all do not work are
-    never efficient.
+    Rows whose densities or sizes differ between seeds have no mean and are left out; those whose networks all do not
+    work are never efficient.
 
     Raises:
         UserError: if no row knows the cost, or none has a mean.
@@ -78,12 +79,19 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
         if missing := sum(row.id not in costs for row in everything):
             notes.append(f"{missing} rows do not know their {words}.")
         if mixed := [row.method for row in everything if row.mixed]:
-            notes.append(f"Left out, for their densities differ between seeds and they have no mean: {listed(mixed)}.")
+            notes.append(
+                f"Left out, for densities or sizes differ between seeds and there is no mean: {listed(mixed)}."
+            )
         small = [f"{row.method} at {fraction(costs[row.id])}" for row in table if row.small]
         if small and cost == "density":
             notes.append(f"A smaller network stands where a mask leaves as many parameters: {listed(small)}.")
         yield Table(
-            f"{table[0].suite}, {titled(table)}", columns, cells, notes, {i for i, better in enumerate(best) if better}
+            f"{table[0].suite}, {titled(table)}",
+            columns,
+            cells,
+            notes,
+            {i for i, better in enumerate(best) if better},
+            [pareto_answer(table, best.tolist(), words)],
         )
 
 
@@ -121,6 +129,7 @@ def wins(tallies: Mapping[tuple[str, str], Tally]) -> Table:
             "density and training budget. Won: p < 0.05, paired by seed, Holm's correction within the problem. Net: "
             "won less lost."
         ],
+        answer=[wins_answer(tallies)],
     )
 
 
@@ -140,7 +149,7 @@ def performance_profile(steps: Mapping[str, Sequence[tuple[float, float]]], prob
     ]
     if left:
         notes.append(f"{left} problems have means that are not positive and no ratios: left out.")
-    return Table("Performance profile", columns, cells, notes)
+    return Table("Performance profile", columns, cells, notes, answer=[profile_answer(steps, problems)])
 
 
 def _tally(tally: Tally | None) -> str:

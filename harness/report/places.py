@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.report.tables import fraction
@@ -14,16 +15,15 @@ def place(row: ComparisonRow, table: Sequence[ComparisonRow]) -> float:
     Its mask's, which is 1 where masks are soft. A smaller network's is the one at which a mask leaves the whole network
     as many parameters: those left are linear in density, and the masked row with the most similar number says how.
     """
-    if not row.small:
+    if not row.small or isnan(row.left):
         return row.density_mask
-    left = _left(row)
-    masked = [other for other in table if other.density_mask < 1 and other.parameters and other.density_total]
+    masked = [other for other in table if other.density_mask < 1 and other.left > 0]
     if not masked:
-        return left / max(other.parameters or 0.0 for other in table)
-    other = min(masked, key=lambda other: (abs(_left(other) - left), other.id))
+        return row.left / max(other.parameters or 0.0 for other in table)
+    other = min(masked, key=lambda other: (abs(other.left - row.left), other.id))
     whole = other.parameters or 0.0
-    per_density = (whole - _left(other)) / (1 - other.density_mask)
-    return min(max(1 - (whole - left) / per_density, 0.0), 1.0) if per_density > 0 else row.density_mask
+    per_density = (whole - other.left) / (1 - other.density_mask)
+    return min(max(1 - (whole - row.left) / per_density, 0.0), 1.0) if per_density > 0 else row.density_mask
 
 
 def label(row: ComparisonRow) -> str:
@@ -36,8 +36,3 @@ def label(row: ComparisonRow) -> str:
 def lost(row: ComparisonRow) -> bool:
     """Whether no seed's network tells anything of its input."""
     return len(row.broken) >= row.n
-
-
-def _left(row: ComparisonRow) -> float:
-    """Parameters that are not zero."""
-    return (row.parameters or 0.0) * (1.0 if row.density_total is None else row.density_total)

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from rich.console import Console
 from rich.text import Text
@@ -167,7 +168,9 @@ def print_table(table: Table, console: Console, width: int | None, said: set[str
         say(sentence)
     if table.answer:
         console.print()
-    for text, style in [(line(names), "bold"), (rule, "dim"), *body] if names else []:
+    lines = [(line(names), "bold"), (rule, "dim"), *body] if names else []
+    for style, alike in groupby(lines, key=lambda one: one[1]):
+        text = "\n".join(written for written, _ in alike)
         console.print(
             Text(text, style), no_wrap=True, overflow="ellipsis" if width else "ignore", crop=width is not None
         )

@@ -50,13 +50,15 @@ class CellRecord(RecordPart):
     connectivity: Connectivity | None = Field(None, description="null in older files")
     training: Data | None = Field(None, description="as resolved, see docs/suites.md")
     evaluation: Data | None = Field(None, description="as resolved, see docs/suites.md")
-    program: list[ProgramPhase] = Field([], description="phases in order")
+    program: list[ProgramPhase] = Field(default_factory=list, description="phases in order")
     stages: list[Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]] = Field(
-        [], description="hashes of the stages in order; the last one names the file of masks"
+        default_factory=list, description="hashes of the stages in order; the last one names the file of masks"
     )
     metrics: dict[str, MetricScore] = Field(description="scores of the test split; empty without a result")
-    validation: dict[str, MetricScore] = Field({}, description="the same of validation data")
-    not_finite: dict[str, Literal["inf", "-inf", "nan"]] = Field({}, description="test scores that no number can hold")
+    validation: dict[str, MetricScore] = Field(default_factory=dict, description="the same of validation data")
+    not_finite: dict[str, Literal["inf", "-inf", "nan"]] = Field(
+        default_factory=dict, description="test scores that no number can hold"
+    )
     samples: SampleFile | None = None
     examples: ExampleFile | None = Field(None, description="null if no metric is a mean or ratio, and in older files")
     published: float | None = Field(None, description="number that a paper reports for the primary metric")

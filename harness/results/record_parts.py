@@ -26,7 +26,7 @@ class PluginPart(RecordPart):
     label: str = Field(description="what the suite calls it")
     plugin: str | None = Field(None, description="name under which the plugin is registered")
     version: str | None = Field(None, description="of the plugin")
-    options: Data = Field({}, description="all of them, defaults included")
+    options: Data = Field(default_factory=dict, description="all of them, defaults included")
     content: str | None = Field(None, description="SHA-256 of a single-file plugin and of the modules beside it")
 
 
@@ -44,12 +44,14 @@ class MethodPart(PluginPart):
     """The sparsity method."""
 
     note: str | None = Field(None, description="free text of the suite")
+    inverted: bool = Field(False, description="whether its prunings kept the lowest scores instead of the highest")
     final_differs: str | None = Field(
         None,
         description="why the network that was tested hard is another function than the trained one; null if it is not",
     )
     trained_only: dict[str, WholeNumber] = Field(
-        {}, description="parameters that the method trained and the final network does without, by name"
+        default_factory=dict,
+        description="parameters that the method trained and the final network does without, by name",
     )
     members: WholeNumber = Field(
         1,
@@ -105,7 +107,7 @@ class AttentionDensity(RecordPart):
     mask: Fraction = Field(description="kept / size")
     kept: WholeNumber = Field(description="entries that the final mask leaves open")
     size: WholeNumber = Field(description="entries that could be masked")
-    connections: dict[str, ConnectionCounts] = Field({}, description="by name, from input to output")
+    connections: dict[str, ConnectionCounts] = Field(default_factory=dict, description="by name, from input to output")
 
 
 class Density(RecordPart):
@@ -124,7 +126,7 @@ class Density(RecordPart):
         description="parameters that are not zero, added ones included, / all parameters of the architecture's network",
     )
     added: dict[str, WholeNumber] = Field(
-        {}, description="parameters that the method adds to the final network, by name"
+        default_factory=dict, description="parameters that the method adds to the final network, by name"
     )
     pairs: PairCounts | None = Field(None, description="null where every connection counts weights")
     attention: AttentionDensity | None = Field(None, description="null where there are no masks on attention")
@@ -135,7 +137,7 @@ class Density(RecordPart):
         None,
         description="the method's reason for keeping another number of weights than asked for; null if it does not",
     )
-    connections: dict[str, ConnectionCounts] = Field({}, description="by name, from input to output")
+    connections: dict[str, ConnectionCounts] = Field(default_factory=dict, description="by name, from input to output")
 
     @model_validator(mode="after")
     def _counts(self) -> Density:
@@ -198,7 +200,7 @@ class Connectivity(RecordPart):
     )
     size: WholeNumber = Field(description="weights in scope")
     dead_units: DeadUnits | None = Field(None, description="null if the architecture names no units, or not known")
-    empty: list[str] = Field([], description="connections of which no weight is kept")
+    empty: list[str] = Field(default_factory=list, description="connections of which no weight is kept")
     depends_on_input: bool | None = Field(
         None, description="whether the outputs can depend on the inputs, in one of these draws; null if not known"
     )

@@ -135,6 +135,8 @@ def _method(record: CellRecord, records: Mapping[str, CellRecord], registry: Reg
         entry["density"] = {"match": labels(records[density.match.cell]), "by": density.match.by or "hard"}
     elif density.requested is not None and registry.get("method", str(method.plugin)).takes_density != "never":
         entry["density"] = density.requested
+    if method.inverted:
+        entry["inverted"] = True
     if density.source is not None:
         entry["source"] = labels(records[density.source])
     return entry

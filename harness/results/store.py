@@ -79,7 +79,7 @@ class ResultStore:
 
     def file(self, suite: str, kind: FileKind, name: str) -> ResultFile:
         """One file, loose or packed; ``name`` is a cell's, of masks the cell's last stage."""
-        path = self.root / suite / kind / f"{name}{SUFFIX[kind]}"
+        path = self.root.joinpath(suite, kind, f"{name}{SUFFIX[kind]}")
         return ResultFile(path, self.archive(suite), kind, name)
 
     def loose(self, suite: str) -> dict[str, int]:

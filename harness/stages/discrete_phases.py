@@ -22,7 +22,8 @@ def prune(network: Network, phase: Prune, batches: Batches) -> None:
     """Score, select exactly, let the method refine, and zero what is pruned.
 
     Raises:
-        HarnessError: if the raw weights are not those that the network computes with.
+        HarnessError: if the raw weights are not those that the network computes with, or the lowest scores are to be
+            kept and the method makes its masks otherwise.
     """
     network.require_final(phase)
     weights = network.begin_phase(hooks=False)
@@ -32,12 +33,19 @@ def prune(network: Network, phase: Prune, batches: Batches) -> None:
     scores = {}
     with batches.open():
         for name, score in network.method.scores(context).items():
-            scores[name] = score.detach().float().masked_fill(~current[name], float("-inf"))
+            score = score.detach().to(torch.promote_types(score.dtype, torch.float32))
+            gone = ~current[name] | (score == float("-inf"))
+            scores[name] = (-score if phase.inverted else score).masked_fill(gone, float("-inf"))
         chosen = select(scores, budget, weights_among(network.connections), phase.distribution, phase.granularity)
         whole = Masks({c.name: chosen.get(c.name, current[c.name]) for c in network.connections})
         refined = network.method.refine(whole, context)
     given, values = refined if isinstance(refined, tuple) else (refined, {})
     masks = whole.updated(given, f"{type(network.method).__name__}.refine()")
+    if phase.inverted and any(bool((masks[name] & ~whole[name]).any()) for name in masks):
+        raise HarnessError(
+            f"{type(network.method).__name__}.refine() keeps weights that are not those of the lowest scores: a method "
+            "that makes masks there cannot be inverted"
+        )
     _set_weights(network, values)
     weights.hold(masks)
     network.soft = False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.core.method import SparsityMethod, TrainingBudget
 from harness.core.phases import Calibrate, Ensemble, Phase, Reinitialize, Train, earlier_ends, total_steps
 from harness.errors import Unsupported, UserError
+from harness.suites.cell import program_of
 
 if TYPE_CHECKING:
     from harness.registry.plugins import Registry
@@ -174,9 +175,8 @@ class _Compiler:
         if memo not in self._programs:
             cls: type[SparsityMethod[Any]] = self._registry.get("method", cell.method_part.plugin)
             method = cls(cell.method_part.options)
-            phases = method.program(
-                TrainingBudget(cell.steps, cell.training.batch_size, cell.density, cell.match is not None)
-            )
+            budget = TrainingBudget(cell.steps, cell.training.batch_size, cell.density, cell.match is not None)
+            phases = program_of(cell.method_part, method, budget)
             for index in range(len(phases)):
                 try:
                     earlier_ends(phases, index)

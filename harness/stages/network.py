@@ -112,10 +112,13 @@ class Network:
         """The weights for a phase with or without the method's hooks; what the masks close becomes zero.
 
         A projected method and a phase without hooks hold the current masks; a composed method starts
-        from raw weights and makes its own.
+        from raw weights and makes its own. Where those are not raw yet, the method makes them so: ``soft`` is to be set
+        afterwards.
         """
         method = self.method if hooks else None
         weights = Weights(self.module, self.connections, self.current, method)
+        if not self.soft:
+            weights.start()
         self.context.raw = weights.inputs
         return weights
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 
+from harness.core.method import SparsityMethod
+from harness.core.phases import inverted
+from harness.errors import UserError
 from harness.suites.schema import Evaluation, Training
 from harness.suites.trials import Trial
 
 if TYPE_CHECKING:
     from harness.core.connections import Connection, Kind
+    from harness.core.method import TrainingBudget
+    from harness.core.phases import Phase
 
 Scope = tuple[str, ...] | Literal["default", "all"]
 """Roles of the connections that a method controls, or ``default``, or ``all``."""
@@ -43,7 +48,8 @@ class Part:
     """One plugin with its options: what a label in a suite stands for.
 
     ``identity`` holds plugin, version, hashed options (and a single-file plugin's source digest).
-    ``weights`` is the folder of imported weights that an architecture starts from, by name or path.
+    ``weights`` is the folder of imported weights that an architecture starts from, by name or path. ``inverted`` says
+    of a method that its prunings keep the lowest scores.
     """
 
     label: str
@@ -51,6 +57,7 @@ class Part:
     options: BaseModel
     identity: Mapping[str, Any]
     weights: str | None = None
+    inverted: bool = False
 
     def record(self) -> dict[str, Any]:
         """For result files: label, plugin, version, options."""
@@ -62,7 +69,23 @@ class Part:
         }
         if self.weights is not None:
             record["weights_from"] = self.weights
+        if self.inverted:
+            record["inverted"] = True
         return {**record, **{key: self.identity[key] for key in ("weights", "content") if key in self.identity}}
+
+
+def program_of(part: Part, method: SparsityMethod[Any], budget: TrainingBudget) -> Sequence[Phase]:
+    """The phases of a method's cells, inverted where the suite says so.
+
+    Raises:
+        UserError: if they cannot be, or the method refuses the budget.
+    """
+    phases = method.program(budget)
+    if not part.inverted:
+        return phases
+    if type(method).after_step is not SparsityMethod.after_step:
+        raise UserError("inverted keeps the lowest scores of Prune phases, and this method also masks while it trains")
+    return inverted(phases)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

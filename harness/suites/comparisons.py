@@ -87,7 +87,8 @@ class _Reading:
     def _is_control(self, label: str) -> bool:
         plugin = self._suite.part("method", self._name, label).plugin
         cls: type[SparsityMethod[Any]] = self._suite.registry.get("method", plugin)
-        return cls.control or self._experiment.methods[label].controls is not None
+        entry = self._experiment.methods[label]
+        return cls.control or entry.inverted or entry.controls is not None
 
     def _controlled(self, label: str) -> str | None:
         """The method that a control takes density or masks from, through other controls; or what it says itself.
@@ -101,6 +102,8 @@ class _Reading:
                 text = unknown_name("method to control", own, [other for other in methods if other != label])
                 raise self._suite.error(self._name, ("methods", label, "controls"), text)
             return own
+        if methods[label].inverted:
+            return next((other for other in methods if self._upright(other, label)), None)
         target = self._target(label)
         if target is None:
             return None
@@ -108,6 +111,11 @@ class _Reading:
             rivals = (other for other in methods if other not in self._are_controls)
             return next((other for other in rivals if self._target(other) == target), None)
         return self._controlled(target[1]) if target[1] in self._are_controls else target[1]
+
+    def _upright(self, other: str, label: str) -> bool:
+        """Whether a method does the same as an inverted one, the right way round."""
+        one, two = (self._suite.part("method", self._name, of) for of in (other, label))
+        return not one.inverted and (one.plugin, one.options) == (two.plugin, two.options)
 
     def _target(self, label: str) -> tuple[str, str] | None:
         """(experiment, method) that a method takes its density from, else its masks or weights."""

@@ -186,7 +186,7 @@ class Declaration:
                 lambda loc: self._locate(experiment, (section, label, *loc)),
                 lambda loc: keys if len(loc) == 1 else (),
             ) from error
-        identity = {**self.registry.identity(kind, plugin), "options": _hashed(options)}
+        identity: dict[str, Any] = {**self.registry.identity(kind, plugin), "options": _hashed(options)}
         weights: str | None = getattr(entry, "weights", None)
         try:
             if content := cls.content(options) if kind != "benchmark" else None:
@@ -198,7 +198,10 @@ class Declaration:
                 raise
             where = (section, label, "weights") if weights is not None else (section, label)
             raise self.error(experiment, where, str(error)) from error
-        part = Part(label, plugin, options, identity, weights)
+        inverted: bool = getattr(entry, "inverted", False)
+        if inverted:
+            identity["inverted"] = True
+        part = Part(label, plugin, options, identity, weights, inverted)
         self._parts[kind, experiment, label] = part
         return part
 

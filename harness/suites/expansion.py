@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from harness.core.method import TrainingBudget
 from harness.core.phases import Train
 from harness.errors import DataMissing, Unsupported, UserError, unknown_name
-from harness.suites.cell import Cell, Part, Scope, in_scope
+from harness.suites.cell import Cell, Part, Scope, in_scope, program_of
 from harness.suites.references import References, place
 from harness.suites.schema import Evaluation, Experiment, Match, MethodEntry, Schema, Training, layered
 from harness.suites.trials import trial_name
@@ -311,7 +311,7 @@ class Expansion:
         """Optimizer steps of each training of a method's program, which must exist."""
         method: SparsityMethod[Any] = self._registry.get("method", part.plugin)(part.options)
         try:
-            return [phase.steps for phase in method.program(budget) if isinstance(phase, Train)]
+            return [phase.steps for phase in program_of(part, method, budget) if isinstance(phase, Train)]
         except UserError as error:
             raise self._suite.error(name, ("methods", label), str(error)) from error
 

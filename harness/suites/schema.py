@@ -209,6 +209,7 @@ class MethodEntry(Named):
     evaluation: dict[str, Any] = Field(default_factory=dict)
     space: Space = Field({}, description="option of the plugin -> values that the trials of this method try")
     published: float | dict[str, float] | None = None
+    inverted: bool = False
     controls: Label | None = None
     note: str | None = None
 

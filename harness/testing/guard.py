@@ -17,6 +17,7 @@ HOOKS = (
     "scores",
     "refine",
     "calibrate",
+    "start",
     "effective",
     "on_gradients",
     "regularizers",

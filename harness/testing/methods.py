@@ -47,7 +47,7 @@ def check_method(
     options: Options = None,
     architecture: Architecture[Any] | None = None,
     source: Source | None = None,
-    density: float = 0.25,
+    density: float | None = 0.25,
 ) -> None:
     """Check a method's contract, running its program in small on a toy network.
 
@@ -57,22 +57,23 @@ def check_method(
         architecture: another network than the toy, for methods that need special connections. Its data
             must be classification.
         source: what a method that starts from another cell finds; default: random masks, no method state.
-        density: in [0, 1], for methods that take one.
+        density: in [0, 1], for methods that take one; None for those that also work without.
     """
     make, name = maker("method", cls, options), cls.__name__
     architecture = architecture or ToyArchitecture(NoOptions(), DataSpec("classification", (8,), 4, examples=32))
     scope = in_scope("default", architecture.connections(), cls.kinds)
     reason = make().unsupported(architecture, scope)
     require(reason is None, f"{name} does not support {type(architecture).__name__} ({reason}): pass architecture=")
-    budget = None if cls.takes_density == "never" else DensityBudget.of(density, weights_among(scope))
-    granted = TrainingBudget(steps=20, batch_size=8, density=None if budget is None else density)
+    asked = None if cls.takes_density == "never" else density
+    budget = None if asked is None else DensityBudget.of(asked, weights_among(scope))
+    granted = TrainingBudget(steps=20, batch_size=8, density=asked)
     program = list(make().program(granted))
     _check_program(name, program)
     require(program == list(make().program(granted)), f"{name}.program() differs between two calls")
     for phase in program:
         require_json(f"{name}.influences({phase})", make().influences(phase))
     if source is None and cls.takes_source == "required":
-        source = _random_source(architecture, scope, density)
+        source = _random_source(architecture, scope, 0.25 if density is None else density)
     networks = [_network(make(), architecture, scope, budget, source) for _ in range(2)]
     ends: list[Masks] = []
     for network in networks:
@@ -149,8 +150,7 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
     elif isinstance(phase, Calibrate):
         calibrate(network, phase, batches)
     elif isinstance(phase, Train) and phase.hooks:
-        network.soft = network.method.mode == "composed"
-        weights = network.begin_phase(hooks=True)
+        weights = _begin(name, network)
         trainer = Trainer(
             weights=weights,
             method=network.method,
@@ -172,6 +172,25 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
                 _check_declared(name, network)
             network.current.hard = final
         weights.put_back()
+
+
+def _begin(name: str, network: Network) -> Weights:
+    """The weights of a training, which in composed mode starts from the weights that the network has."""
+    own = weights_among(network.connections)
+    given = {c.name: c.region(network.module.get_parameter(c.parameter).detach()).clone() for c in own}
+    starts = not network.soft and type(network.method).start is not SparsityMethod.start
+    weights = network.begin_phase(hooks=True)
+    network.soft = network.method.mode == "composed"
+    if starts:
+        with weights.evaluating("soft"):
+            for c in own:
+                found = c.region(weights.parameters[c.parameter].detach())
+                require(
+                    torch.allclose(found, given[c.name], rtol=1e-4, atol=1e-6),
+                    f"{name}: training starts from other weights than '{c.name}' has: compose() of what start() "
+                    "returns must be what it was given",
+                )
+    return weights
 
 
 def _check_raw(name: str, network: Network, phase: Phase) -> None:

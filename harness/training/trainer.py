@@ -163,12 +163,16 @@ class Trainer:
             self.weights.pull_back()
         self._lr = self.optimizers.step(self.step)
         self.weights.stepped()
+        given = None
         if self.method is not None and self.context is not None and self._updates_masks:
             given = self.method.after_step(self.context)
-            if given is not None:
-                masks = self.context.masks.updated(given, f"{type(self.method).__name__}.after_step()")
-                self.weights.hold(masks, self.optimizers.reset)
-                self.density.change(masks, self.step + 1)
+        if given is None:
+            self.weights.clear()
+        else:
+            assert self.context is not None
+            masks = self.context.masks.updated(given, f"{type(self.method).__name__}.after_step()")
+            self.weights.hold(masks, self.optimizers.reset)
+            self.density.change(masks, self.step + 1)
         return loss
 
     def _leaves_some_unused(self) -> bool:

@@ -24,7 +24,8 @@ class Weights:
     *Projected* (``method`` is None or in projected mode): the parameter is the raw weight. Masked entries
     are zero and stay zero because their gradient is cleared before every optimizer step: momentum,
     clipping norm and decay then never see them. The gradient is cleared by AND-ing its bits with a mask
-    of ones and zeros, which costs what a multiplication costs and also turns inf and NaN into zero.
+    of ones and zeros, which costs what a multiplication costs and also turns inf and NaN into zero. A method
+    with ``dense_updates`` gets the weights themselves cleared instead, after every step.
 
     *Composed*: raw weights live beside the module; :meth:`materialise` evaluates
     ``method.effective(raw)`` under autograd and copies it into the module, :meth:`pull_back` carries the
@@ -50,6 +51,7 @@ class Weights:
         self.module = module
         self.connections = tuple(connections)
         self.method = method if method is not None and method.mode == "composed" else None
+        self.dense_updates = self.method is None and method is not None and method.dense_updates
         self.parameters: dict[str, nn.Parameter] = dict(module.named_parameters())
         names = {id(parameter): name for name, parameter in self.parameters.items()}
         self._canonical = {alias: names[id(p)] for alias, p in module.named_parameters(remove_duplicate=False)}
@@ -94,7 +96,7 @@ class Weights:
 
         The latter where masks are ``lasting``: not changed by :meth:`hold` as long as the optimizer lives.
         """
-        sparse = [entry for entry in self._keep_bits if lasting and fits(*entry)]
+        sparse = [entry for entry in self._keep_bits if lasting and not self.dense_updates and fits(*entry)]
         if not sparse:
             return list(self.trained.values())
         self._kept = Kept(sparse)
@@ -106,6 +108,15 @@ class Weights:
     def masks(self) -> Masks | None:
         """The hard masks that are held here; None where nothing is masked, or a composed method masks."""
         return self.current.hard if self.method is None else None
+
+    @torch.no_grad()
+    def start(self) -> None:
+        """Composed mode: what the network has becomes the raw weights that the method makes of it."""
+        if self.method is None or type(self.method).start is SparsityMethod.start:
+            return
+        for connection in weights_among(self.connections):
+            region = connection.region(self.raw[connection.parameter])
+            region.copy_(self.method.start(connection, region.clone()))
 
     # --- once per optimizer step -------------------------------------------------------------
 
@@ -126,7 +137,7 @@ class Weights:
             if regularizer is not None and regularizer.requires_grad:
                 regularizer.backward()  # type: ignore[no-untyped-call]
             for parameter, bits in self._keep_bits:
-                if parameter.grad is not None:
+                if parameter.grad is not None and not self.dense_updates:
                     parameter.grad.view(bits.dtype).bitwise_and_(bits)
             if self._kept is not None:
                 self._kept.collect()
@@ -152,6 +163,11 @@ class Weights:
         if self._kept is not None:
             self._kept.spread()
 
+    def clear(self) -> None:
+        """After a step at which the masks stay: what they close becomes zero, where it has moved."""
+        for parameter, bits in self._keep_bits if self.dense_updates else ():
+            parameter.detach().view(bits.dtype).bitwise_and_(bits)
+
     @torch.no_grad()
     def put_back(self) -> None:
         """At the end of a phase: the module's parameters hold raw weights."""
@@ -164,8 +180,9 @@ class Weights:
     def hold(self, masks: Masks, reset: Callable[[nn.Parameter, Tensor], None] | None = None) -> None:
         """Projected mode: set new hard masks and zero what they close.
 
-        Weights that open are zero already. ``reset(parameter, changed)`` is called with the entries that
-        opened or closed, so that no optimizer state survives a change.
+        Weights that open are zero already, unless a step with ``dense_updates`` has just moved them.
+        ``reset(parameter, changed)`` is called with the entries that opened or closed, so that no optimizer state
+        survives a change; with ``dense_updates`` it is not.
         """
         assert self.method is None, "composed methods own their masks"
         assert reset is None or self._kept is None, "these masks were said to last"
@@ -187,7 +204,7 @@ class Weights:
             region.copy_(masks[connection.name].to(region.dtype).neg_())
         for name, bits in bits_of.items():
             parameter = self.parameters[name]
-            if reset is not None:
+            if reset is not None and not self.dense_updates:
                 old = before.get(id(parameter))
                 changed = bits != old if old is not None else bits == 0
                 reset(parameter, changed)

@@ -15,8 +15,11 @@ __all__ = ["Genome"]
 
 @hookimpl
 def harness_register_methods() -> Sequence[Entry]:
-    """The method ``genome``."""
-    return [Entry("genome", "harness_genome.method:GenomeMethod", "masks grown from a trained genome (NDNA)")]
+    """The methods ``genome`` and ``genome_cut``."""
+    return [
+        Entry("genome", "harness_genome.method:GenomeMethod", "masks grown from a trained genome (NDNA)"),
+        Entry("genome_cut", "harness_genome.cut:GenomeCut", "the wiring that a trained genome ranks highest"),
+    ]
 
 
 def __getattr__(name: str) -> Any:

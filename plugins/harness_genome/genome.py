@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 
 import torch
@@ -51,6 +51,14 @@ class Genome(nn.Module):
         # Whole numbers, so that the module is as exact after .double(); divided by L where it is used.
         self.distance: Tensor
         self.register_buffer("distance", (bands[:, None] - bands).abs().float(), persistent=False)
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Genome:
+        """The genome with these tensors, named as in its state dict; of their sizes and type."""
+        bands, types = tensors["band_type_base"].shape
+        genome = cls(types, tensors["affinity"].shape[1], bands).to(tensors["affinity"].dtype)
+        genome.load_state_dict(dict(tensors))
+        return genome
 
     def coordinates(self, bands: Sequence[tuple[int, int]]) -> Tensor:
         """Where units are, as constants that :meth:`factors` takes.

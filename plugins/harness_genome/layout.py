@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -73,6 +73,31 @@ class Layout:
         as_target, as_source = genome.factors(self.coordinates)
         targets = as_target.split_with_sizes(self._sizes, dim=1)
         return [genome.logits(targets[b.target], as_source[:, slice(*b.sources)]) for b in self.blocks]
+
+    def parts(self, values: Iterable[Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """(connection, its part of its block's values), in the layout's order."""
+        for block, whole in zip(self.blocks, values, strict=True):
+            yield from block.split(whole).items()
+
+
+def bands_of(connections: Sequence[Connection]) -> int:
+    """How many bands a genome must have for these connections."""
+    return 1 + max(band.depth for c in connections for band in (c.source, c.target))
+
+
+def unmaskable(connections: Sequence[Connection], n_bands: int | None) -> str | None:
+    """Why a genome of ``n_bands`` (None: as many as needed) has no masks for these connections, or None if it has."""
+    if not connections:
+        return "no connection is in scope, so there is nothing to grow"
+    for connection in connections:
+        if connection.kind != "weight":
+            return f"connection '{connection.name}' is an attention bias; the genome only masks weights so far"
+        if connection.shape[:2] != (connection.target.size, connection.source.size):
+            return f"connection '{connection.name}' is grouped: not every target unit has a weight per source unit"
+    if n_bands is not None and n_bands < bands_of(connections):
+        needed = bands_of(connections)
+        return f"the connections span {needed} bands but n_bands is {n_bands}; raise it or leave it out"
+    return None
 
 
 def _join(block: GenomeBlock, connection: Connection, units: dict[Band, tuple[int, int]]) -> GenomeBlock | None:

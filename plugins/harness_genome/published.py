@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from harness import UserError
+from harness import Source, UserError
 from harness.interchange.bundle import read
 from harness_genome.genome import Genome
 
@@ -46,6 +46,18 @@ def load_genome(path: Path) -> dict[str, Tensor]:
     if isinstance(found, dict) and "genome_state" in found:
         found = found["genome_state"]
     return check_genome(found, path)
+
+
+def source_genome(source: Source) -> Mapping[str, Tensor]:
+    """The tensors of the genome that a source cell has trained.
+
+    Raises:
+        UserError: if it has none.
+    """
+    if "genome" not in source.method_state:
+        raise UserError(f"source cell '{source.cell}' has no genome; name a cell of the method 'genome'")
+    tensors: Mapping[str, Tensor] = source.method_state["genome"]
+    return tensors
 
 
 def check_genome(found: Any, path: Path) -> dict[str, Tensor]:

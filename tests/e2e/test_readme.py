@@ -166,6 +166,7 @@ def test_code_in_the_documents_is_python(path):
         ("Attending", harness.testing.check_architecture),
         ("WholeNeurons", harness.testing.check_method),
         ("Thresholds", harness.testing.check_method),
+        ("Powers", harness.testing.check_method),
     ],
 )
 def test_the_plugins_of_the_documents_keep_their_contract(name, check):

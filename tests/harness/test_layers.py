@@ -43,8 +43,8 @@ ROOTS = {
 FACADE = "harness"
 """For plugins and users: it knows everything below it, and nothing below it may know it."""
 ENTRY = "harness.__main__"
-WORDS = {"dense", "random", "text", "lm_eval"}
-"""Names that mean something else too: the default baseline, a generator's state, an SVG element, a distribution."""
+WORDS = {"dense", "random", "text", "lm_eval", "units"}
+"""Names that mean more: the baseline, a generator's state, an SVG element, a distribution, what a network has."""
 
 
 def modules(folder: Path) -> dict[str, Path]:

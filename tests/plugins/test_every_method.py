@@ -10,13 +10,14 @@ import yaml
 from stage_runs import after, assert_same, finish, outcome, runner_of
 from two_processes import two_and_one
 
-from harness import DataSpec
+from harness import DataSpec, Masks, Source
 from harness.registry.plugins import Registry, load
 from harness.stages.graph import Graph, compile_graph
 from harness.stages.training_run import Interrupted
 from harness.storage import checkpoint
 from harness.suites.suite import load_suite
 from harness.testing import check_method
+from harness_genome import Genome
 
 REGISTRY = load()
 METHODS = [registered.entry.name for registered in REGISTRY.entries("method")]
@@ -54,6 +55,8 @@ def harness_register_benchmarks():
 """
 SHORT = {"interval": 4, "recovery_steps": 8, "rounds": 2, "generations": 2, "outer_steps": 10}
 """Options by which a training of 30 steps has every event that a long one has, for methods that have such options."""
+ORIGINS = {"genome_cut": {"use": "genome"}}
+"""What methods start from that cannot start from random masks."""
 
 
 @pytest.fixture(autouse=True)
@@ -80,21 +83,22 @@ def options(name: str) -> dict[str, Any]:
     """A method in a suite, so short that all of it happens within 30 steps."""
     cls = REGISTRY.get("method", name)
     given: dict[str, Any] = {key: value for key, value in SHORT.items() if key in cls.Options.model_fields}
-    if cls.takes_density == "required":
+    if cls.takes_density == "required" or "pattern" in cls.Options.model_fields:
         given["density"] = 0.5
     if cls.takes_source == "required":
-        given["source"] = "origin"
+        given["source"] = f"{name}_origin" if name in ORIGINS else "origin"
     return given
 
 
 def suite_of(folder: Path, names: list[str]) -> Path:
+    origins = {f"{name}_origin": origin for name, origin in ORIGINS.items() if name in names}
     described = {
         "architectures": {"mlp": {"hidden": [16, 16]}},
         "benchmarks": ["clouds"],
         "seeds": [3],
         "training": {"steps": 30, "batch_size": 16, "micro_batches": 2, "lr": 0.01, "weight_decay": 0.1},
         "evaluation": {"checks": 3, "select": "final"},
-        "methods": {"origin": {"use": "random", "density": 0.25}} | {name: options(name) for name in names},
+        "methods": {"origin": {"use": "random", "density": 0.25}} | origins | {name: options(name) for name in names},
     }
     path = folder / "suite.yaml"
     path.write_text(yaml.safe_dump(described, sort_keys=False))
@@ -108,10 +112,14 @@ def planned(folder: Path, registry: Registry, names: list[str]) -> Graph:
 @pytest.mark.parametrize("name", METHODS)
 def test_the_contract_is_kept(name: str) -> None:
     architecture: Any = None
+    source = None
+    if name == "genome_cut":
+        source = Source("toy", Masks({}), {"genome": Genome(n_bands=4).state_dict()}, {})
     if name == "small_dense":  # the toy network has no width to scale
         mlp = REGISTRY.get("architecture", "mlp")
         architecture = mlp(mlp.Options(hidden=[16, 16]), DataSpec("classification", (8,), 4, examples=32))
-    check_method(REGISTRY.get("method", name), architecture=architecture)
+    density = 0.5 if name in ("n_m", "sr_ste") else 0.25  # the former is what their pattern, 2:4, makes it
+    check_method(REGISTRY.get("method", name), architecture=architecture, source=source, density=density)
 
 
 @pytest.mark.parametrize("name", TRAINABLE)

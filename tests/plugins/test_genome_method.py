@@ -407,4 +407,6 @@ def test_options_out_of_range(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("options", [{}, {"hard": True}, {"temperature_end": 10.0}])
 def test_contract(options: dict[str, Any]) -> None:
     donor = Genome(8, 8, 4, torch.Generator().manual_seed(3))
-    check_method(GenomeMethod, options, source=Source("other", Masks({}), {"genome": donor.state_dict()}, {}))
+    check_method(
+        GenomeMethod, options, source=Source("other", Masks({}), {"genome": donor.state_dict()}, {}), density=None
+    )

@@ -14,7 +14,17 @@ from harness.suites.question import Question
 
 _TEXTS = ("suite", "experiment", "architecture", "benchmark", "trained_on", "protocol", "versions", "revision")
 _NUMBERS = ("density_total", "stderr", "steps", "examples", "tokens", "flops", "flops_sparse", "inference_flops")
-_MORE = ("inference_flops_sparse", "seconds", "peak_memory", "published", "effective", "mask_mean", "parameters")
+_MORE = (
+    "inference_flops_sparse",
+    "seconds",
+    "peak_memory",
+    "published",
+    "effective",
+    "mask_mean",
+    "parameters",
+    "dead_units",
+    "units",
+)
 
 
 def result(method: str, seed: int, value: float, density: float | None = None, **changes: Any) -> ResultRow:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from harness.analysis.comparison_row import ComparisonRow
-from harness.formatting import listed
+from harness.formatting import listed, unit_text
 from harness.report.answers import broken
 from harness.report.figures.plot import Plot
 from harness.report.figures.scale import Scale, fit, short, wide
@@ -48,7 +48,7 @@ def metric_scale(table: Sequence[ComparisonRow], direction: str, others: Iterabl
 
 def metric_label(row: ComparisonRow) -> str:
     """``accuracy (fraction), higher is better``."""
-    unit = f" ({brief(row.unit)})" if row.unit else ""
+    unit = f" ({brief(unit_text(row.unit))})" if row.unit else ""
     return f"{brief(row.metric)}{unit}, {BETTER.get(row.direction, '')}".rstrip(", ")
 
 

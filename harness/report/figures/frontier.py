@@ -51,7 +51,7 @@ def frontier(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefi
     if best.any():
         note.append("Dashed: no row is both cheaper and better.")
     if mixed := sorted(row.method for row in table if row.mixed):
-        note.append(f"Not shown, for their densities differ between seeds and they have no mean: {listed(mixed)}.")
+        note.append(f"Not shown, for densities or sizes differ between seeds and there is no mean: {listed(mixed)}.")
     scale = fit(costs, log=wide(costs, 4.0), pad=0.08)
     plot = Plot(
         prefix,
@@ -82,8 +82,7 @@ def frontier(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefi
 def _cost(row: ComparisonRow, flops: bool) -> float | None:
     if flops:
         return row.inference_flops_sparse
-    share, all_of_them = row.density_total, row.parameters
-    return share * all_of_them if drawable(share) and drawable(all_of_them) else None
+    return row.left if drawable(row.left) else None
 
 
 def _steps(spots: Sequence[Point], right: float) -> list[Point]:

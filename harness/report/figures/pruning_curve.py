@@ -48,7 +48,8 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
     rows = with_mean(table)
     unmasked = [row for row in rows if row.method == row.baseline and row.density_mask >= 1]
     points = [_Point(label(row), place(row, table), row) for row in rows if row not in unmasked]
-    mixed = [row for row in table if row.mixed and seed_scores(row)]
+    mixed = [row for row in table if row.mixed and not row.small and seed_scores(row)]
+    sizes = [row.method for row in table if row.mixed and row.small]
     if not mixed and not any(point.row.density_mask < 1 for point in points):
         return None
     shown = [seed for row in mixed for seed in seed_scores(row)]
@@ -58,6 +59,7 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
         *notes([point.row for point in points], unmasked[:1]),
         *([_SEEDS] if mixed else []),
         *([_SOFT] if any(point.row.mask_mean is not None for point in points) else []),
+        *([f"Not shown, for their sizes differ between seeds: {listed(sizes)}."] if sizes else []),
         *([_RINGED] if any(point.row.small for point in points) else []),
     ]
     plot = Plot(

@@ -12,10 +12,10 @@ import pandas as pd
 from harness.analysis.comparison import rows
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.frame import TABLE
-from harness.formatting import duration, size
+from harness.formatting import duration, size, unit_text
 from harness.report.answers import density
 from harness.report.boards import boards, identity
-from harness.report.score_table import budget, minus_baseline, minus_control, precision, ranks, score, tested
+from harness.report.cell_texts import budget, dead_units, minus_baseline, minus_control, precision, ranks, score, tested
 from harness.report.tables import NONE, count, decimals, fraction
 from harness.results.store import LeftOut
 
@@ -126,7 +126,7 @@ def _columns(table: Sequence[ComparisonRow]) -> Iterator[BoardColumn]:
     several = len({(row.method, row.match) for row in table}) < len(table)  # then a row's density says which it is
     if several:
         yield dense
-    unit = f" ({first.unit})" if first.unit else ""
+    unit = f" ({unit_text(first.unit)})" if first.unit else ""
     what = "mean over seeds, with its 95 % interval; where densities differ, from the lowest score to the highest"
     yield column("mean", first.metric + unit, what, lambda row: score(row, places))
     against = {contrast.control for row in table for contrast in row.contrasts[:1]}
@@ -153,6 +153,8 @@ def _columns(table: Sequence[ComparisonRow]) -> Iterator[BoardColumn]:
     zeros = "fraction of the weights in scope that are not zero in the end"
     yield column("density_nonzero", "non-zero", zeros, lambda row: fraction(row.density_nonzero), True)
     written = {"metric": lambda value: f"{value:.{places}f}", **_WRITTEN}
+    if any(row.dead_high for row in table):
+        yield BoardColumn("dead units", "hidden units that carry nothing", dead_units, lambda row: row.dead_high)
     for key, form, name, text in _MORE:
         if any(getattr(row, key) is not None for row in table):
             yield column(key, name, text, partial(_optional, key, written[form]), True)
@@ -176,9 +178,8 @@ def _metrics(
             other = measured.get(row.id)
             return None if other is None else other.mean
 
-        yield BoardColumn(
-            name + (f" ({first.unit})" if first.unit else ""), "mean ± half of the 95 % interval", text, value
-        )
+        unit = f" ({unit_text(first.unit)})" if first.unit else ""
+        yield BoardColumn(name + unit, "mean ± half of the 95 % interval", text, value)
 
 
 def _asked(row: ComparisonRow) -> str:

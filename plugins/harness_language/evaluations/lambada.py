@@ -45,7 +45,7 @@ class Lambada(JsonLinesEvaluation[LambadaOptions]):
         "4aa8d02cd17c719165fc8a7887fddd641f43fcafa4b1c806ca8abc31fabdb226",
     )
     unit: ClassVar = "passages"
-    metrics = (Metric("perplexity", "per word", "min"), Metric("accuracy", "fraction", "max"))
+    metrics = (Metric("perplexity", "perplexity/word", "min"), Metric("accuracy", "fraction", "max"))
     per: ClassVar[str] = "per last word, exp(-mean log-probability of the word), as lm-evaluation-harness"
 
     def describe(self) -> str:
@@ -83,7 +83,7 @@ class LambadaNdna(Lambada):
     """
 
     name: ClassVar = "lambada_ndna"
-    metrics = (Metric("perplexity", "per token", "min"), Metric("accuracy", "fraction", "max"))
+    metrics = (Metric("perplexity", "perplexity/token", "min"), Metric("accuracy", "fraction", "max"))
     per: ClassVar[str] = "per BPE token of the last words (not per word), as Neural DNA"
 
     def loss(self, found: list[Scored]) -> Measurement:

@@ -51,8 +51,8 @@ class SlidingPerplexity(FileEvaluation[OptionsT], Generic[OptionsT]):
     """
 
     metrics = (
-        Metric("perplexity", "per token", "min"),
-        Metric("word_perplexity", "per word", "min"),
+        Metric("perplexity", "perplexity/token", "min"),
+        Metric("word_perplexity", "perplexity/word", "min"),
         Metric("bits_per_byte", "bits/byte", "min"),
     )
 

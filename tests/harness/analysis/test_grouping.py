@@ -248,12 +248,60 @@ def test_a_smaller_network_is_no_control_of_other_sizes() -> None:
     assert baseline["random 0.02"].difference is None and baseline["dense"].difference is None
 
 
+def small_and_mixed(sizes: list[float]) -> list[ResultRow]:
+    """A row of mixed densities of 1,000 weights, all of them maskable, and networks of as many parameters."""
+    return [
+        *over_seeds("dense", FIVE, parameters=1000.0, density_total=1.0),
+        *over_seeds("genome", lower(0.1), mask=VARIED, parameters=1000.0, density_total=VARIED),
+        *over_seeds(
+            "small_dense", lower(0.3), 0.1, match="genome, hard", mask=1.0, parameters=sizes, density_total=1.0
+        ),
+    ]
+
+
+def test_smaller_networks_of_several_sizes_have_no_mean_either() -> None:
+    sizes = [4.0, 45.0, 9.0, 26.0, 45.0]
+    found = table(small_and_mixed(sizes), ["genome against small_dense", "small_dense against dense"])
+    rows = named(found)
+    small = rows["small_dense"]
+    told = small.told()
+    assert small.small and small.mixed and not small.rival
+    for key in ("mean", "std", "ci_low", "ci_high", "rank", "difference"):
+        assert told[key] is None, key
+    assert [(c.control, c.n) for c in rows["genome"].contrasts] == [("small_dense", 5)], "seed by seed"
+    assert not small.contrasts, "with a whole network there is nothing in common"
+    shown = score_table(found)
+    headings = [column.name for column in shown.columns]
+    (line,) = (line for line in shown.rows if line[headings.index("method")] == "small_dense")
+    cells = dict(zip(headings, line, strict=True))
+    assert (cells["density"], cells["parameters left / all"]) == ("1.0000", "4\N{EN DASH}45")
+    assert cells["score"] == "0.600 to 0.627"
+    assert shown.detail is not None and ["parameters", "4", "45", "9", "26", "45"] in shown.detail.rows
+    assert shown.answer[0].startswith("At the densities of genome (0.004\N{EN DASH}0.0450), genome beats small_dense")
+
+
+def test_a_smaller_network_is_as_large_seed_by_seed() -> None:
+    apart = [4.0, 45.0, 9.0, 26.0, 42.0]  # one seed by more than 5 %
+    rows = named(table(small_and_mixed(apart), ["genome against small_dense"]))
+    assert not rows["genome"].contrasts
+    assert not named(table(small_and_mixed([24.0, 25.0, 24.0, 25.0, 24.0])))["small_dense"].mixed
+
+
 # --- other things that must be equal ------------------------------------------------------------
 
 
 def test_another_scope_is_another_density() -> None:
     results = over_seeds("a", lower(0.1), 0.1) + over_seeds("b", lower(0.2), 0.1, density_scope="maskable[skip]")
     assert not any(row.contrasts for row in table(results, ["a against b"]))
+
+
+@pytest.mark.parametrize(("density", "expected"), [(0.095, True), (0.0949, False), (0.108, False)])
+def test_a_masked_baseline_is_as_near_as_a_control_of_a_question(density: float, expected: bool) -> None:
+    results = over_seeds("a", lower(0.1), 0.1) + over_seeds("b", lower(0.2), density)
+    row = named(table(results, chosen=Selection(baseline="b")))["a"]
+    assert (row.difference is not None, row.baseline is not None, bool(row.contrasts)) == (expected,) * 3
+    asked = named(table(results, ["a against b"]))["a"]
+    assert bool(asked.contrasts) == expected
 
 
 def test_a_control_of_the_same_budget_goes_before_one_of_another() -> None:

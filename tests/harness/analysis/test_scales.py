@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from harness.analysis.scales import FISHER, IDENTITY, LOG, LOG_PERPLEXITY, LOGIT, ScoreScale, scale_of
+from harness.analysis.scales import FISHER, IDENTITY, LOG, LOG_PERPLEXITY, LOGIT, ScoreScale, scale_of, unit_of
 
 ALL = [LOGIT, FISHER, LOG, LOG_PERPLEXITY, IDENTITY]
 
@@ -66,8 +66,8 @@ def test_a_difference_there_and_back():
         ("nats/token", "min", LOG),
         ("bits/byte", "min", LOG),
         ("nats/word", "max", IDENTITY),  # a gain
-        ("per token", "min", LOG_PERPLEXITY),
-        ("per word", "min", LOG_PERPLEXITY),
+        ("perplexity/token", "min", LOG_PERPLEXITY),
+        ("per token", "min", IDENTITY),  # of what is not said: seconds, errors
         ("perplexity", "min", LOG_PERPLEXITY),
         ("perplexity/target", "min", LOG_PERPLEXITY),
         ("fraction of ceiling", "max", IDENTITY),
@@ -77,3 +77,17 @@ def test_a_difference_there_and_back():
 )
 def test_which_metric_has_which_scale(unit: str, direction: str, scale: ScoreScale):
     assert scale_of(unit, direction) is scale
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit", "found"),
+    [
+        ("perplexity", "per token", "perplexity/token"),
+        ("word_perplexity", "per word", "perplexity/word"),
+        ("perplexity", "perplexity/token", "perplexity/token"),
+        ("seconds", "per token", "per token"),
+        ("perplexity", "nats", "nats"),
+    ],
+)
+def test_records_that_only_say_per_what_a_perplexity_is(metric: str, unit: str, found: str):
+    assert unit_of(metric, unit) == found

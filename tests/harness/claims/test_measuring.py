@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from result_files import write_plan, write_record, write_series
 
+from harness.claims.counting import counted
 from harness.claims.findings import find, judge
 from harness.claims.loading import load_papers
 from harness.claims.measuring import Measuring
@@ -342,6 +343,7 @@ def test_numbers_that_follow_from_the_networks(found):
     assert built["gpt2_parameters"] == 124_430_946
     assert built["gpt2_connections"] == 35_389_440
     assert built["biogpt_parameters"] == 294_532_636
+    assert built["biogpt_branches"] == 4 * (8 + 8) + 4 * (8 + 6 + 4) + 4 * (4 + 4)
     assert built["wiring_density"] == pytest.approx(0.8**6)
     assert built["mnist_genome_size"] == 8 * 8 + 8 * 8 + 2 + 2 * 6 * 8
     assert built["genome_4_types"] == 74
@@ -382,3 +384,13 @@ def test_tolerances_follow_the_stated_rule(papers):
     for name in ("mnist", "cifar10_mlp", "cifar10_cnn", "imdb"):
         half = abs(claims[f"{name}_genome"].value - claims[f"{name}_random"].value) / 2
         assert sections[f"{name}_genome"].tolerance.value == pytest.approx(min(half, 0.01))
+
+
+def test_units_of_a_kind_that_there_is_not_are_refused() -> None:
+    network = {"architecture": {"use": "mlp", "hidden": [5, 3]}, "data": {"kind": "classification", "outputs": 10}}
+    network["data"]["inputs"] = [1, 8, 8]
+    registry = load([])
+    assert counted(Count.model_validate({"count": "units", **network}), registry) == 8
+    assert counted(Count.model_validate({"count": "units", "kind": "neuron", **network}), registry) == 8
+    with pytest.raises(UserError, match="architecture 'mlp' has no units of the kind 'branch', only: neuron"):
+        counted(Count.model_validate({"count": "units", "kind": "branch", **network}), registry)

@@ -10,8 +10,10 @@ import sys
 from importlib import import_module
 
 import pytest
+from pydantic import BaseModel
 
 from harness.cli import COMMANDS, _guarded, main
+from harness.cli.describe import describe_options
 from harness.errors import StorageError
 
 PLUGIN = '''
@@ -231,6 +233,32 @@ def test_plugins_fit_into_the_terminal(harness, plugin, monkeypatch):
         assert max(map(len, out.splitlines())) <= 60, name
     _, out, _ = harness("plugins", "thing", "--plugin", plugin)
     assert "  rate: float, > 0, <= 1, default 0.5\n      how fast, in steps." in out
+
+
+def test_inherited_options_have_their_texts():
+    class Shared(BaseModel):
+        """Of both.
+
+        Attributes:
+            steps: how many.
+            rate: how fast.
+        """
+
+        steps: int = 1
+        rate: float = 1.0
+
+    class Own(Shared):
+        """Of one.
+
+        Attributes:
+            rate: how fast here.
+            last: which one ends it.
+        """
+
+        last: int = 2
+
+    texts = {option["name"]: option["description"] for option in describe_options(Own)}
+    assert texts == {"steps": "how many.", "rate": "how fast here.", "last": "which one ends it."}
 
 
 def test_plugins_as_json_and_with_a_failure(harness, plugin, tmp_path, monkeypatch):

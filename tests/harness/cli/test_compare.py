@@ -124,7 +124,8 @@ def test_many_methods_keep_their_sums(results, monkeypatch):
     (genome,) = (line.split() for line in lines if "genome" in line)
     assert genome[1:4] == ["genome", "0/13/0", "+0"]  # two seeds, 91 pairs: nothing is told apart
     whole = invoke(compare.command, "--results", results, "--benchmark", "digits", "--wins", "--wide").stdout
-    assert len(whole.splitlines()[1].split()) == 3 + 14  # method, all, net and each method's number
+    assert lines[1] == "No method wins: none of 91 comparisons tells two apart."
+    assert len(whole.splitlines()[3].split()) == 3 + 14  # method, all, net and each method's number
 
 
 def test_notes_go_to_stderr(results):
@@ -202,11 +203,15 @@ def test_wins_and_profiles(results, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     out = invoke(compare.command, "--results", results, "--wins").stdout
     # Two seeds whose difference has no spread but for 1 %: p = 0.03 in each of two problems.
-    assert [line.split() for line in out.splitlines() if "genome" in line or "random" in line] == [
+    _, answer, _, *lines = out.splitlines()
+    assert answer.startswith("genome is furthest ahead: ")
+    assert answer.endswith("2 of 2 comparisons tell two methods apart.")
+    assert [line.split() for line in lines if "genome" in line or "random" in line] == [
         ["1", "genome", "2/0/0", "+2", "2/0/0"],
         ["2", "random", "0/0/2", "-2", "0/0/2"],
     ]
     out = invoke(compare.command, "--results", results, "--profile").stdout
+    assert "genome has the best mean most often, on 2 of 2 problems; no test is made." in out
     random = next(line.split() for line in out.splitlines() if line.startswith("random"))
     assert random == ["random", "0.00", "0.00", "0.00", "0.00", "1.00", "1.00", "1.00"]  # 0.8 / 0.7 = 1.143
     result = invoke(compare.command, "--results", results, "--methods", "genome", "--wins", code=2)

@@ -40,6 +40,7 @@ methods:
   magnitude: {density: [0.5, 0.25], recovery_steps: 10, training: {steps: 30}}
   matched: {use: random, density: {match: magnitude, by: per_layer}}
   goes_on: {use: continued, source: magnitude}
+  turned: {use: random, density: 0.5, inverted: true}
 """
 
 

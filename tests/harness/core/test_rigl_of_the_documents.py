@@ -136,7 +136,7 @@ def test_it_computes_what_a_naive_loop_does(rigl: Any) -> None:
 
 def test_a_cell_keeps_its_density_and_survives_being_stopped(lab: Any, tmp_path: Path) -> None:
     here = lab(CODE)
-    (planned,) = here.cells("{rigl: {density: 0.3, interval: 4}}").values()
+    (planned,) = here.cells("{my_rigl: {density: 0.3, interval: 4}}").values()
     record = here.record(planned)
     assert record["status"] == "done"
     assert record["density"]["kept"] == round(0.3 * record["density"]["size"])
@@ -167,4 +167,4 @@ def test_a_cell_keeps_its_density_and_survives_being_stopped(lab: Any, tmp_path:
 
 def test_its_options_are_checked(lab: Any) -> None:
     with pytest.raises(UserError, match="intervall"):
-        lab(CODE).cells("{rigl: {density: 0.3, intervall: 4}}")
+        lab(CODE).cells("{my_rigl: {density: 0.3, intervall: 4}}")

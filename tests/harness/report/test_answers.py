@@ -14,7 +14,8 @@ from synthetic import over_seeds, table
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.result_row import ResultRow
 from harness.report.answers import answers, broken, winner
-from harness.report.score_table import seed_table
+from harness.report.score_table import score_table
+from harness.report.seed_table import seed_table
 
 GOOD = [0.90, 0.91, 0.92, 0.93, 0.905]
 FAIR = [0.80, 0.81, 0.83, 0.82, 0.80]
@@ -115,6 +116,33 @@ def test_a_row_ahead_with_more_broken_seeds_does_not_beat() -> None:
     )
 
 
+def test_dead_hidden_units_are_said_where_no_seed_has_another() -> None:
+    units = {"units": 192.0}
+    results = over_seeds("a", FAIR, 0.1, dead_units=192.0, **units) + over_seeds(
+        "b", FAIR, 0.1, dead_units=192.0, **units
+    )
+    results += over_seeds("most", ALIKE, 0.1, dead_units=[192.0, 192.0, 191.0, 192.0, 192.0], **units)
+    results += over_seeds("unknown", ALIKE, 0.1, dead_units=[192.0] * 4 + [np.nan], **units)
+    results += over_seeds("cut", CUT, 0.1, dead_units=192.0, broken="cut", **units)
+    results += over_seeds("narrow", GOOD, 0.1, dead_units=8.0, units=8.0)
+    rows = table(results, ["a against b"])
+    assert [sentence for sentence in answers(rows) if "hidden" in sentence] == [
+        f"All {units} hidden units are dead in every seed of {names}: only direct connections, past these units, carry "
+        "anything."
+        for units, names in ((8, "narrow at 0.1000"), (192, "a at 0.1000 and b at 0.1000"))
+    ]
+    shown = score_table(rows)
+    at = [column.name for column in shown.columns].index("dead units")
+    cells = {line[1]: line[at] for line in shown.rows}
+    assert cells["a"] == "192 of 192" and cells["most"] == "191\N{EN DASH}192 of 192"
+    assert cells["unknown"] == "\N{EN DASH}" and shown.columns[at].folded
+
+
+def test_without_dead_units_there_is_no_column() -> None:
+    shown = score_table(table(over_seeds("a", GOOD, 0.1, dead_units=0.0, units=192.0)))
+    assert "dead units" not in [column.name for column in shown.columns]
+
+
 def test_why_something_is_not_tested_is_said_of_each() -> None:
     points = {"unit": "points", "direction": "max"}
     results = over_seeds("a", [1.0, 2.0, 3.0], 0.1, **points) + over_seeds("b", [2.0, 3.0, 4.0], 0.1, **points)
@@ -134,6 +162,39 @@ def test_one_seed_each_is_said_once_and_broken_networks_still_are() -> None:
     first, second = said(results, "a against b", "a against c")
     assert first.startswith("Nothing is tested: one seed tells nothing of others.")
     assert "cut 1/1" in second
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "told"),
+    [
+        ({"examples": 100.0}, {"examples": 100.9}, ""),
+        ({"examples": 100.0}, {"examples": 75.0}, "trained on 0.75 times as many examples"),
+        ({"examples": 100.0}, {}, "trained on other numbers of examples"),
+        ({"tokens": 100.0}, {"tokens": 150.0}, "trained on 1.5 times as many tokens"),
+        ({"flops": 2e9}, {"flops": 5e9}, "trained with 2.5 times the FLOPs"),
+        ({"flops": 2e9}, {}, "trained with other FLOPs"),
+    ],
+)
+def test_a_claim_across_budgets_says_so(mine: dict[str, Any], others: dict[str, Any], told: str) -> None:
+    results = over_seeds("a", GOOD, 0.1, **mine) + over_seeds("c", FAIR, 0.1, **others)
+    results += over_seeds("b", ALIKE, 0.1, **mine)
+    found = " ".join(said(results, "a against b", "a against c", "b against c"))
+    more = f", {told}" if told else ""
+    assert "At 0.1000, a (0.914) beats b (0.811) and c (0.812" + more + ")." in found
+    assert (f"b from c ({told});" if told else "b from c;") in found
+
+
+def test_the_largest_of_single_seeds_says_its_budget_too() -> None:
+    results = over_seeds("a", [0.9], 0.1, examples=100.0) + over_seeds("b", [0.1], 0.1, examples=50.0)
+    (found,) = said(results, "a against b")
+    assert found.endswith("a at 0.1000 minus b (trained on 0.5 times as many examples): +0.8000.")
+
+
+def test_the_operations_of_a_smaller_network_are_its_own() -> None:
+    large: dict[str, Any] = {"parameters": 1000.0, "density_total": 0.1, "flops": 9e9, "examples": 10.0}
+    small: dict[str, Any] = {"mask": 1.0, "parameters": 100.0, "density_total": 1.0, "flops": 1e9, "examples": 10.0}
+    results = over_seeds("random", GOOD, 0.1, **large) + over_seeds("small", FAIR, 0.1, **small)
+    assert said(results, "small against random") == ["At 0.1000, random (0.914) beats small (0.812)."]
 
 
 def test_nothing_in_common_is_said() -> None:
@@ -174,7 +235,7 @@ BEATS = re.compile(r"^(?:At|With|Unmasked).*?, (.*) beats? (.*)\.$")
 def tables(draw: st.DrawFn) -> list[ComparisonRow]:
     """Random rows: densities, matched and mixed ones, broken seeds, missing seeds, ties, directions and questions."""
     direction = draw(st.sampled_from(["max", "min", "none"]))
-    how = {"unit": draw(st.sampled_from(["fraction", "points"])), "direction": direction}
+    how: dict[str, Any] = {"unit": draw(st.sampled_from(["fraction", "points"])), "direction": direction}
     names = ["dense", *"abcdef"[: draw(st.integers(1, 5))]]
     seeds = draw(st.integers(1, 5))
     results: list[ResultRow] = []
@@ -185,6 +246,7 @@ def tables(draw: st.DrawFn) -> list[ComparisonRow]:
         reasons = draw(st.lists(st.sampled_from(["", "", "cut", "constant"]), min_size=seeds, max_size=seeds))
         reasons = ["cut"] * seeds if draw(st.booleans()) and draw(st.booleans()) else reasons
         kind = draw(st.sampled_from(["fixed", "mixed", "soft"]))
+        how["examples"] = draw(st.sampled_from([100.0, 200.0]))
         if name == "dense":
             results += over_seeds(name, values, **how)
         elif kind == "fixed":
@@ -224,6 +286,7 @@ def test_the_answer_never_says_more_than_the_statistics(rows: list[ComparisonRow
                 better, worse = by_name[first], by_name[second]
                 contrast = asked[frozenset((better.id, worse.id))]
                 assert better.direction in ("max", "min")
+                assert better.examples == worse.examples or "times as many examples" in found[2]
                 if lost(worse):
                     assert not lost(better)
                     continue

@@ -37,7 +37,7 @@ def told(table: list[ComparisonRow], cost: str = "density") -> tuple[dict[str, b
 def test_rows_without_a_mean_are_left_out_by_name() -> None:
     table = [row(0, "dense", 1.0, 0.9), row(1, "random", 0.1, 0.8), row(2, "genome", 0.05, 0.99, mixed=True)]
     assert told(table)[0] == {"random": True, "dense": True}
-    assert "they have no mean: genome." in told(table)[1]
+    assert "there is no mean: genome." in told(table)[1]
     with pytest.raises(UserError, match="no mean to set against a cost"):
         list(pareto([table[2:]], "density"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -507,6 +508,11 @@ def test_the_suites_of_the_repository_load_before_their_data_is_here(path, regis
         text = path.read_text().replace("tokenizer: 20B_tokenizer.json", "tokenizer: gpt2")
         path = tmp_path / path.name
         path.write_text(text)
+    if path.stem == "llm_pruning":  # its networks and tokenizers are files that nothing is known without
+        config = "config: {model_type: opt, num_hidden_layers: 1, max_position_embeddings: 4096}"
+        text = re.sub(r"\bmodel: [^,}]+", config, path.read_text())
+        path = tmp_path / path.name
+        path.write_text(re.sub(r"tokenizers/\w+\.json", "gpt2", text))
     suite = load_suite(path, registry, dry=True)
     cells = {(cell.experiment, cell.method) for cell in suite.cells}
     wanted = {(name, method) for name, e in suite.experiments.items() for method in e.methods}

@@ -281,6 +281,43 @@ def test_gradients_of_masked_entries_do_no_harm_and_do_not_count(poison: float) 
             assert torch.allclose(moved, torch.where(keep, before[name] - 0.05 * 0.01, 0.0), rtol=1e-14)
 
 
+class Dense(SparsityMethod[NoOptions]):
+    dense_updates = True
+
+
+def test_dense_updates_reach_every_weight_and_masks_clear_them_afterwards() -> None:
+    """Ten steps of plain Adam, each followed by zeros; the state of masked entries is that of any other."""
+    masks, net, reference = some_masks(), Net(), Net()
+    weights = Weights(net, CONNECTIONS, masks, Dense(NoOptions()))
+    assert len(weights.owned(lasting=True)) == len(list(net.parameters()))  # none of them compact
+    optimizers = Optimizers(weights.owned(False), (), training("adam", clip_norm=None, schedule="constant"), Train(12))
+    keep = whole(masks, reference)
+    naive = torch.optim.Adam([p for p in reference.parameters() if p.requires_grad], lr=0.05)
+    with torch.no_grad():
+        for name, parameter in reference.named_parameters():
+            parameter.mul_(keep[name])
+    for number in range(10):
+        step(weights, optimizers, number)
+        weights.clear()
+        naive.zero_grad()
+        reference(*batch()).backward()
+        naive.step()
+        with torch.no_grad():
+            for name, parameter in reference.named_parameters():
+                parameter.mul_(keep[name])
+    for (name, parameter), expected in zip(net.named_parameters(), reference.parameters(), strict=True):
+        assert close(parameter, expected), name
+        for key in ("exp_avg", "exp_avg_sq") if parameter.requires_grad else ():
+            assert close(optimizers.all[0].state[parameter][key], naive.state[expected][key]), (name, key)
+    step(weights, optimizers, 10)
+    moved = net.a.weight.detach().clone()
+    assert bool(moved[~masks["a"]].any())
+    state = optimizers.all[0].state[net.a.weight]["exp_avg"].clone()
+    weights.hold(Masks({**masks, "a": ~masks["a"]}), optimizers.reset)
+    assert torch.equal(net.a.weight, moved * ~masks["a"])  # what opens stays where the step has put it
+    assert torch.equal(optimizers.all[0].state[net.a.weight]["exp_avg"], state)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_holding_clears_inf_and_nan_weights_in_every_type(dtype: torch.dtype) -> None:
     layer = nn.Linear(4, 3).to(dtype)

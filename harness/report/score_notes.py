@@ -1,0 +1,82 @@
+"""The notes below a score table: what is the same in every row, and what to beware of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from harness.analysis.comparison_row import ComparisonRow
+from harness.formatting import listed
+from harness.report.cell_texts import examples, meaning, steps, tokens
+from harness.report.tables import count, fraction
+
+COMMON: tuple[tuple[str, bool, Callable[[ComparisonRow], str]], ...] = (
+    ("seeds", True, lambda row: str(row.n)),
+    ("steps", True, steps),
+    ("examples", True, examples),
+    ("tokens", True, tokens),
+    ("scope", False, lambda row: row.density_scope),
+)
+"""Columns that are a note where they are the same in every row: name, aligned right, text."""
+
+
+def varying(rows: Sequence[ComparisonRow]) -> set[str]:
+    """The names of those of ``COMMON`` that are not."""
+    return {name for name, _, text in COMMON if len({text(row) for row in rows}) > 1}
+
+
+def notes(rows: Sequence[ComparisonRow], baseline: str | None) -> list[str]:
+    """Caption first, then warnings and the like."""
+    return [*_caption(rows), *_warnings(rows, baseline)]
+
+
+def _caption(rows: Sequence[ComparisonRow]) -> list[str]:
+    first, differing = rows[0], varying(rows)
+    trained = "" if first.trained_on == first.benchmark else f" Trained on {first.trained_on}."
+    same = [
+        text(first)
+        for name, text in (("steps", steps), ("examples", examples), ("tokens", tokens))
+        if name not in differing
+    ]
+    if "seeds" not in differing:
+        same.append(f"{first.n} seed{'' if first.n == 1 else 's'}")
+    same = list(filter(None, same))
+    scope = "" if "scope" in differing else f" Density is of the scope {first.density_scope}."
+    every = f" Every row: {', '.join(same)}." if same else ""
+    over = sorted({row.over for row in rows if row.ci_low is not None})
+    scale = "" if first.scale.name == "identity" else f", on the {first.scale.name} scale"
+    how = f" \N{PLUS-MINUS SIGN}: 95 % over {' or '.join(over)}{scale}." if over else ""
+    return [f"{meaning(first)} Protocol: {first.protocol or 'not stated'}.{trained}", f"{every}{scope}{how}".strip()]
+
+
+def _warnings(rows: Sequence[ComparisonRow], baseline: str | None) -> Iterator[str]:
+    if any(row.mask_mean is not None for row in rows):
+        yield (
+            "Rows with a mean mask were tested with soft masks: all of their weights take part, so their density is 1 "
+            "and they have no rank among sparse ones."
+        )
+    if any(len(row.contrasts) > 1 for row in rows):
+        yield "Differences to a control, and p, are of the first question about a row; the answer has all of them."
+    if small := sorted({row.method for row in rows if row.rival and row.density_mask == 1}):
+        yield f"Ranked with rows that have as many parameters left, at fewer FLOPs: {listed(small)}."
+    if len({row.examples for row in rows}) > 1:
+        examples = [row.examples for row in rows if row.examples is not None]
+        if examples and max(examples) > 1.01 * min(examples):
+            span = f"{count(min(examples))} to {count(max(examples))}"
+            yield f"WARNING: training budgets differ, from {span} examples: rows are ranked within equal ones only."
+    yield from mixed(rows)
+    if baseline is None:
+        yield "No finished baseline of this protocol: there are no differences to one."
+    for row in rows:
+        if row.failed:
+            seeds = ", ".join(f"seed {seed} ({reason})" for seed, reason in sorted(row.failed.items()))
+            yield f"WARNING: {row.method} at density {fraction(row.density_mask, 4)} has no rank: {seeds}."
+    if any(row.n == 1 for row in rows):
+        yield "Rows with one seed have no interval over seeds, no test, no rank."
+
+
+def mixed(rows: Sequence[ComparisonRow]) -> Iterator[str]:
+    """A warning where versions or devices differ within a table."""
+    if len(made := {text for row in rows for text in row.made_with}) > 1:
+        methods = {text: sorted({row.method for row in rows if text in row.made_with}) for text in sorted(made)}
+        parts = "; ".join(f"{text or 'not recorded'}: {', '.join(names)}" for text, names in methods.items())
+        yield f"WARNING: the networks were not all made with the same versions and devices. {parts}."
