@@ -11,7 +11,7 @@ import numpy as np
 from harness.analysis.statistics import summarise
 from harness.claims.measuring import Measured, Measuring
 from harness.claims.schema import Cells, Claim, Needs, Paper, Section, Tolerance
-from harness.claims.verdicts import Judgement, judge_count, judge_order, judge_value
+from harness.claims.verdicts import Judgement, here, judge_count, judge_order, judge_value
 from harness.results.store import ResultStore
 
 KEYS = (
@@ -43,8 +43,9 @@ class Finding:
     """One claim, what was measured of it, and the verdict.
 
     Attributes:
-        measured: at the claim's own size.
+        measured: at the claim's own size, or, of a general order, at ``size``.
         elsewhere: at another size, which is ``size``; only where nothing was measured at its own.
+        size: in what the size is another one than the claim's; empty where it is not.
     """
 
     paper: str
@@ -67,8 +68,8 @@ class Finding:
 
     @property
     def decided(self) -> bool:
-        """Whether the claim holds or does not."""
-        return self.judgement.verdict in ("reproduced", "not reproduced")
+        """Whether the claim holds or does not, be it only here."""
+        return self.judgement.verdict in ("reproduced", "not reproduced", "holds here", "does not hold here")
 
     @property
     def unit(self) -> str:
@@ -76,7 +77,7 @@ class Finding:
         return self.claim.unit or (self.measured.unit if self.measured else "")
 
     def interval(self) -> tuple[float, float | None, float | None] | None:
-        """Of what was measured at the claim's size, a count without its interval; None if nothing was."""
+        """Of what was measured, a count without its interval; None if nothing was that may stand beside the claim."""
         if self.measured is None:
             return None
         found = mean_interval(self.measured)
@@ -133,8 +134,11 @@ def _finding(paper: str, section: Section, claim: Claim, measuring: Measuring) -
         return Finding(paper, section, claim, None, unmeasured)
     cells, measured = other
     assert isinstance(cells, Cells) and cells.size is not None and section.size is not None
+    size = cells.size.instead_of(section.size)
+    if section.general is not None:
+        return Finding(paper, section, claim, measured, judge(claim, section, measured, size), size=size)
     elsewhere = Judgement("not run at that size", unmeasured.reason)
-    return Finding(paper, section, claim, None, elsewhere, measured, cells.size.instead_of(section.size))
+    return Finding(paper, section, claim, None, elsewhere, measured, size)
 
 
 def mean_interval(measured: Measured) -> tuple[float, float | None, float | None]:
@@ -145,12 +149,21 @@ def mean_interval(measured: Measured) -> tuple[float, float | None, float | None
     return float(summary.mean[0]), low if known else None, high if known else None
 
 
-def judge(claim: Claim, section: Section, measured: Measured | None) -> Judgement:
-    """The rules of :mod:`harness.claims.verdicts`, in their order."""
+def judge(claim: Claim, section: Section, measured: Measured | None, size: str = "") -> Judgement:
+    """The rules of :mod:`harness.claims.verdicts`, in their order.
+
+    Args:
+        size: in what the size is another one than the claim's; given only for general orders.
+    """
     if measured is None:
         return Judgement("not run", f"needs {needs_text(claim.needs or section.needs)}")
-    if measured.differs:
-        return Judgement("differs in protocol")
+    if section.general is not None and (size or measured.differs):
+        return here(_compared(claim, section, measured))
+    return Judgement("differs in protocol") if measured.differs else _compared(claim, section, measured)
+
+
+def _compared(claim: Claim, section: Section, measured: Measured) -> Judgement:
+    """By the numbers alone."""
     if measured.missing:
         return Judgement("inconclusive", "; ".join(measured.missing))
     values = list(measured.values.values())

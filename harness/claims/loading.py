@@ -131,12 +131,26 @@ def _check_names(source: YamlSource, where: Loc, cells: Cells, suites: Suites) -
                 raise source.error(
                     (*inner, key), unknown_name(f"{key} of experiment '{selected.experiment}'", label, labels)
                 )
-        asked = experiment.methods[selected.method].density
-        if selected.density is None and isinstance(asked, list):
+        asked = _asked(experiments, selected.experiment, selected.method)
+        if selected.density is None and len(asked) > 1:
             raise source.error((*inner, "method"), f"'{selected.method}' has the densities {asked}: give density")
-        if selected.density is not None and selected.density not in (asked if isinstance(asked, list) else [asked]):
-            text = f"'{selected.method}' is not asked for density {selected.density:g} but for {asked}"
+        if selected.density is not None and selected.density not in asked:
+            text = f"'{selected.method}' is not asked for density {selected.density:g} but for {asked or 'none'}"
             raise source.error((*inner, "density"), text)
+
+
+def _asked(experiments: Mapping[str, Experiment], experiment: str, method: str) -> list[float]:
+    """The densities that a suite asks of a method: its own, or those of the method whose masks or weights it takes."""
+    seen: set[tuple[str, str]] = set()
+    while (experiment, method) not in seen and method in getattr(experiments.get(experiment), "methods", ()):
+        seen.add((experiment, method))
+        entry = experiments[experiment].methods[method]
+        if isinstance(entry.density, list | float):
+            return list(entry.density) if isinstance(entry.density, list) else [entry.density]
+        if entry.source is None:
+            break
+        experiment, method = entry.source.experiment or experiment, entry.source.method
+    return []
 
 
 def _known(loc: Loc) -> Sequence[str]:

@@ -88,7 +88,7 @@ class Size(Schema):
 
 
 class Against(Schema):
-    """The cells that an order compares with; what is not named is the same."""
+    """The cells that an order compares with; what is not named is the same, and ``density: null`` is none."""
 
     experiment: Label | None = None
     architecture: Label | None = None
@@ -140,7 +140,7 @@ class Cells(Schema):
     def other(self) -> Cells:
         """The cells that these are compared with."""
         assert self.against is not None
-        return self.model_copy(update=self.against.model_dump(exclude_none=True))
+        return self.model_copy(update=self.against.model_dump(exclude_unset=True))
 
 
 class DataShape(Schema):
@@ -248,6 +248,11 @@ class Section(Schema):
     where: str = Field(description="where in the paper")
     protocol: str = Field(description="how the authors measured, in words")
     size: Size | None = Field(None, description="at which the numbers were made; needed where cells name another")
+    general: str | None = Field(
+        None,
+        description="where the paper states its orders of methods as such, and not of one network: they are then "
+        "judged on what is run here, and the verdict says so",
+    )
     traps: list[str] = Field([], description="what their released code does otherwise, and what else misleads")
     tolerance: Tolerance | None = None
     needs: Needs
@@ -260,6 +265,8 @@ class Section(Schema):
                 raise ValueError(f"claim '{claim.id}' needs a tolerance, here or in its section")
             if self.size is None and any(isinstance(m, Cells) and m.size for m in claim.measure):
                 raise ValueError(f"claim '{claim.id}' is measured at a size: say in its section at which it was made")
+            if self.general is not None and claim.order is None:
+                raise ValueError(f"claim '{claim.id}': general sections hold orders only, a number is of one network")
             if claim.order == "better" and claim.tolerance is not None:
                 raise ValueError(f"claim '{claim.id}': 'better' has no tolerance, only 'not_worse' has")
         return self

@@ -46,17 +46,21 @@ is needed for that (intersection-union test, Berger 1982).
 
 ``count``: a number that no seed changes: reproduced if every measurement is within T + rounding / 2, T mostly 0.
 
+An order that a paper states of methods as such, and not of one network (``general``), is judged by the same interval on
+whatever network and protocol it was tried. What was tried otherwise than published reproduces nothing, so that its
+verdicts have names of their own: ``holds here``, ``does not hold here``, ``undecided here``.
+
 Before all of that: without a measurement the verdict is ``not run``; if all that was run is of another size than the
 claim's (network, data, steps), it is ``not run at that size``, and no number stands beside the claim; if the
-measurement names differences to the paper's protocol it is ``differs in protocol``, whatever the numbers are; and while
-a planned seed has failed, diverged or not finished it is ``inconclusive``, because those that are left may be a
-selection.
+measurement names differences to the paper's protocol it is ``differs in protocol``, whatever the numbers are (neither
+of general orders); and while a planned seed has failed, diverged or not finished it is ``inconclusive``, because those
+that are left may be a selection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Literal, get_args
 
@@ -66,9 +70,23 @@ from scipy.special import ndtri, stdtrit
 from harness.analysis.statistics import CONFIDENCE
 
 Verdict = Literal[
-    "reproduced", "not reproduced", "inconclusive", "differs in protocol", "not run at that size", "not run"
+    "reproduced",
+    "not reproduced",
+    "inconclusive",
+    "holds here",
+    "does not hold here",
+    "undecided here",
+    "differs in protocol",
+    "not run at that size",
+    "not run",
 ]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+HERE: Mapping[Verdict, Verdict] = {
+    "reproduced": "holds here",
+    "not reproduced": "does not hold here",
+    "inconclusive": "undecided here",
+}
+"""What a verdict is called where a general order was tried otherwise than published."""
 Bound = Literal["at_least", "at_most"]
 
 
@@ -147,6 +165,11 @@ def judge_order(differences: Sequence[float], tolerance: float = 0.0) -> Judgeme
     half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * spread / sqrt(n)
     low, high = mean - half, mean + half
     return Judgement(_side(low, high, tolerance), "", low, high)
+
+
+def here(judgement: Judgement) -> Judgement:
+    """The same of an order that was tried on another network, or by another protocol, than the paper's."""
+    return replace(judgement, verdict=HERE[judgement.verdict])
 
 
 def judge_count(

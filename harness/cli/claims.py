@@ -22,6 +22,9 @@ VERDICTS = {
     "reproduced": "reproduced",
     "not-reproduced": "not reproduced",
     "inconclusive": "inconclusive",
+    "holds": "holds here",
+    "fails": "does not hold here",
+    "undecided": "undecided here",
     "differs": "differs in protocol",
     "other-size": "not run at that size",
     "not-run": "not run",
@@ -51,6 +54,8 @@ def command(
     papers: Sequence[str], verdicts: Sequence[str], form: str, folder: Path, suites: Path, results: Path, wide: bool
 ) -> None:
     """Judge every published number: reproduced or not, inconclusive, differs in protocol, not run (at that size).
+
+    Directions that a paper states in general are judged on what is run here: holds here or not, undecided here.
 
     The claims are the files in --claims, one a paper; names in them are checked against --suites. Without PAPER all
     are judged and CLAIMS.md is written into the results folder. The rules are in docs/claims.md.
@@ -109,7 +114,7 @@ def _print(
         table(paper.title, [f for f in shown if f.paper == name], answer(of[name]) if len(papers) > 1 else ())
         for name, paper in papers.items()
     ]
-    tables = [*(one for one in made if one.rows), summary(papers, found)]
+    tables = [*(one for one in made if one.rows), summary(papers, found, short=True)]
     if form == "markdown":
         click.echo("\n".join(f"{escape(one.title)}\n\n{markdown(one)}" for one in tables))
     else:

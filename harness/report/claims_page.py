@@ -11,13 +11,25 @@ from urllib.parse import quote
 from harness.claims.findings import Finding, mean_interval, needs_text
 from harness.claims.measuring import Measured
 from harness.claims.schema import Claim, Needs, Paper
-from harness.claims.verdicts import VERDICTS
+from harness.claims.verdicts import HERE, VERDICTS, Verdict
 from harness.report.cell_names import cell_names
 from harness.report.tables import NONE, Column, Table, decimals, escape, interval, markdown
 
 _BY = {"runs": "runs", "building": "building the network", "arithmetic": "the paper's own numbers"}
 _N = {"building": "built", "arithmetic": "own table"}
 _PLACES = 4  # decimals of what was measured, at most
+_SHORT: Mapping[Verdict, str] = {
+    "reproduced": "yes",
+    "not reproduced": "no",
+    "inconclusive": "open",
+    "holds here": "holds",
+    "does not hold here": "fails",
+    "undecided here": "unsure",
+    "differs in protocol": "differs",
+    "not run at that size": "size",
+    "not run": "none",
+}
+"""Headings for a terminal."""
 
 READING = """## How to read the tables
 
@@ -30,6 +42,9 @@ both sides, the paper's too (mostly one run, taken to vary as ours do), and the 
 neither, or one seed only, or a planned seed is missing; where the published run's own noise is wider than the \
 tolerance, it says that no number of seeds would do. Of an order: the interval of the difference lies on the \
 claimed side, on the other side, or on both. Numbers that no seed changes (counts) must agree up to rounding.
+- **holds here**, **does not hold here**, **undecided here**: the same of an order that a paper states of methods as \
+such, and not of one network. It was tried here on another network, or by another protocol, than the paper's, and \
+beside it stands in what: that reproduces nothing, and says how far the statement carries.
 - No seed changes n = **built** (the network is built and counted, nothing is trained) and **own table** (computed \
 from other numbers that the same paper prints).
 - **differs in protocol**: what was measured is not what the paper measured; it is shown and never judged. \
@@ -41,6 +56,13 @@ twenty gets a wrong verdict.
 """
 
 
+DIRECTIONS = """\
+Which of two methods is better, as papers state it of the methods and not of one network. Measured is the difference \
+on what was run here, paired by seed and positive where the side that is claimed is the better one, with its 95 % t \
+interval. What was run, and in what it is not the paper's, stands in the tables of the papers below.
+"""
+
+
 def claims_page(papers: Mapping[str, Paper], found: Sequence[Finding]) -> str:
     """CLAIMS.md; links are relative to the results folder."""
     parts = ["# Claims\n", "What the papers report, and what was measured here.\n"]
@@ -48,6 +70,8 @@ def claims_page(papers: Mapping[str, Paper], found: Sequence[Finding]) -> str:
     parts.append(markdown(summary(papers, found)))
     if refuted := [finding for finding in found if finding.judgement.verdict == "not reproduced"]:
         parts += ["## Not reproduced\n", markdown(_refuted(refuted))]
+    if stated := [finding for finding in found if finding.section.general is not None]:
+        parts += ["## Published directions\n", DIRECTIONS, markdown(_directions(papers, stated))]
     for name, paper in papers.items():
         parts.append(f"## {escape(paper.title)}\n\n{escape(paper.reference)}\n")
         own = [finding for finding in found if finding.paper == name]
@@ -65,6 +89,8 @@ def answer(found: Sequence[Finding]) -> list[str]:
     lines = [f"Of {len(found)} claims {_are(of['reproduced'])} reproduced{_how(of['reproduced'], ('runs',))}."]
     if wrong := of["not reproduced"]:
         lines.append(f"{_are(wrong)} not reproduced{_how(wrong, tuple(_BY))}.")
+    if any(of[verdict] for verdict in HERE.values()):
+        lines.append(_tried_here(*(of[verdict] for verdict in HERE.values())))
     if open_ := of["inconclusive"]:
         hopeless = [finding for finding in open_ if finding.judgement.undecidable]
         more = f"; no number of seeds would decide {_ids(hopeless)}" if hopeless else ""
@@ -72,12 +98,22 @@ def answer(found: Sequence[Finding]) -> list[str]:
     if differing := of["differs in protocol"]:
         lines.append(f"{_are(differing)} measured by another protocol, and not judged: {_ids(differing)}.")
     if smaller := of["not run at that size"]:
-        lines.append(f"{_are(smaller)} not run at that size, only at a smaller one, which says nothing about them.")
+        lines.append(f"{_are(smaller)} not run at that size, only at another one, which says nothing about them.")
     if missing := of["not run"]:
         hours = {finding.needs.estimate: finding.needs.gpu_hours or 0.0 for finding in [*missing, *smaller]}
         cost = f" What was not run takes at most {sum(hours.values()):,.0f} GPU-hours." if any(hours.values()) else ""
         lines.append(f"{_are(missing)} not run at all.{cost}")
     return lines
+
+
+def _tried_here(holds: Sequence[Finding], fails: Sequence[Finding], undecided: Sequence[Finding]) -> str:
+    kinds = [f"{len(holds) or 'none'} hold{'s' * (len(holds) < 2)}"]
+    if fails:
+        kinds.append(f"{len(fails)} do{'es' * (len(fails) == 1)} not{_in_brackets(fails)}")
+    if undecided:
+        kinds.append(f"{_are(undecided)} undecided")
+    count = len(holds) + len(fails) + len(undecided)
+    return f"Of {count} directions that papers state in general, as tried here, {', '.join(kinds)}."
 
 
 def _are(found: Sequence[Finding]) -> str:
@@ -88,13 +124,16 @@ def _ids(found: Sequence[Finding]) -> str:
     return ", ".join(finding.claim.id for finding in found)
 
 
+def _in_brackets(found: Sequence[Finding]) -> str:
+    return f" ({_ids(found)})"
+
+
 def _how(found: Sequence[Finding], named: Sequence[str]) -> str:
     """``: 2 by runs (a, b), 16 by building the network``; ids for the ways in ``named``."""
     parts = []
     for by, text in _BY.items():
         own = [finding for finding in found if finding.measured and finding.measured.by == by]
-        ids = f" ({_ids(own)})" if by in named else ""
-        parts += [f"{len(own)} by {text}{ids}"] if own else []
+        parts += [f"{len(own)} by {text}{_in_brackets(own) if by in named else ''}"] if own else []
     return ": " * bool(parts) + ", ".join(parts)
 
 
@@ -109,16 +148,41 @@ def _refuted(found: Sequence[Finding]) -> Table:
     return Table("Not reproduced", [column for column, _ in made], _transposed([cells for _, cells in made]))
 
 
-def summary(papers: Mapping[str, Paper], found: Sequence[Finding]) -> Table:
-    """How many claims of each paper got which verdict."""
+def _directions(papers: Mapping[str, Paper], found: Sequence[Finding]) -> Table:
+    made: list[tuple[Column, list[str]]] = [
+        (Column("claim"), [finding.claim.id for finding in found]),
+        (Column("direction"), [finding.claim.quantity for finding in found]),
+        (Column("paper"), [papers[finding.paper].title for finding in found]),
+        (Column("measured"), [measured(finding) for finding in found]),
+        (Column("n", 0, True), [_seeds(finding) for finding in found]),
+        (Column("may be worse by", 0, True), [_tolerance(finding) for finding in found]),
+        (Column("verdict", strong=True), [finding.judgement.verdict for finding in found]),
+    ]
+    bold = {i for i, finding in enumerate(found) if finding.decided}
+    return Table(
+        "Published directions", [column for column, _ in made], _transposed([cells for _, cells in made]), [], bold
+    )
+
+
+def summary(papers: Mapping[str, Paper], found: Sequence[Finding], short: bool = False) -> Table:
+    """How many claims of each paper got which verdict; verdicts that none has are left out.
+
+    Args:
+        short: headings of a word for a terminal, explained below.
+    """
     counts = Counter((finding.paper, finding.judgement.verdict) for finding in found)
-    columns = [Column("verdict"), *(Column(name, right=True) for name in papers), Column("all", right=True)]
-    rows: list[list[str]] = []
-    for verdict in VERDICTS:
-        numbers = [counts[name, verdict] for name in papers]
-        rows.append([verdict, *map(str, numbers), str(sum(numbers))])
-    totals = [sum(counts[name, verdict] for verdict in VERDICTS) for name in papers]
-    return Table("Claims by verdict", columns, [*rows, ["all", *map(str, totals), str(sum(totals))]])
+    total = Counter(finding.judgement.verdict for finding in found)
+    given = [verdict for verdict in VERDICTS if total[verdict]]
+    headings = [_SHORT[verdict] if short else verdict for verdict in given]
+    numbers = {name: [counts[name, verdict] for verdict in given] for name in papers}
+    numbers["all"] = [total[verdict] for verdict in given]
+    notes = [", ".join(f"{_SHORT[verdict]}: {verdict}" for verdict in given) + "."] if short and given else []
+    return Table(
+        "Claims by verdict",
+        [Column("paper"), *(Column(heading, right=True) for heading in [*headings, "all"])],
+        [[name, *map(str, row), str(sum(row))] for name, row in numbers.items()],
+        notes,
+    )
 
 
 def table(title: str, found: Sequence[Finding], said: Sequence[str] = ()) -> Table:
@@ -206,9 +270,15 @@ def _elsewhere(found: Sequence[Finding]) -> Iterator[str]:
 
 def _notes(found: Sequence[Finding]) -> Iterator[str]:
     """What a reader must know, each said once with the claims that it is about."""
-    yield from found[0].section.traps
+    section = found[0].section
+    if section.general is not None:
+        yield f"Stated in general: {section.general}"
+    yield from section.traps
     for text, names in _together((f.claim.note or "", f.claim.id) for f in found):
         yield f"{names}: {text}"
+    sizes = ((f.size, f.claim.id) for f in found if f.measured)
+    for text, names in _together(sizes):
+        yield f"Of another size ({names}): {text}."
     differences = (("; ".join(f.measured.differs), f.claim.id) for f in found if f.measured)
     for text, names in _together(differences):
         yield f"Differs in protocol ({names}): {text}."
@@ -218,7 +288,9 @@ def _notes(found: Sequence[Finding]) -> Iterator[str]:
         yield f"Tolerance{' of ' * bool(names)}{names}: {text}."
     for text, names in _together((_cells(f.measured), f.claim.id) for f in found if f.measured):
         yield f"Cells of {names}: {text}."
-    unmeasured = (f for f in found if not f.decided and f.judgement.verdict != "inconclusive")
+    unmeasured = (
+        f for f in found if not f.decided and not f.judgement.verdict.startswith(("inconclusive", "undecided"))
+    )
     for text, names in _together((_needs(f), f.claim.id if f.claim.needs else "") for f in unmeasured):
         yield f"Needed{' for ' * bool(names)}{names}: {text}."
 

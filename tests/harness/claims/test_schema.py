@@ -23,7 +23,7 @@ SUITE = """\
 architectures: {mlp: {hidden: [8]}}
 benchmarks: digits
 training: {steps: 10}
-methods: {dense: , random: {density: [0.5, 0.1]}}
+methods: {dense: , random: {density: [0.5, 0.1]}, shuffle: {source: random}, again: {use: reinit, source: shuffle}}
 """
 
 
@@ -64,6 +64,15 @@ def test_reads_a_claim(load):
         (
             claim("value: 0.9", CELLS.replace("dense", "random, density: 0.3")),
             "'random' is not asked for density 0.3 but for [0.5, 0.1]",
+        ),
+        (claim("value: 0.9", CELLS.replace("dense", "again")), "'again' has the densities [0.5, 0.1]: give density"),
+        (
+            claim("value: 0.9", CELLS.replace("dense", "again, density: 0.3")),
+            "'again' is not asked for density 0.3 but for [0.5, 0.1]",
+        ),
+        (
+            claim("value: 0.9", CELLS.replace("dense", "dense, density: 0.5")),
+            "'dense' is not asked for density 0.5 but for none",
         ),
         (claim("value: 0.9", CELLS.replace("metric: accuracy", "record: soft")), "paper.yaml:10:"),
         (claim("value: 0.9", CELLS.replace("}", ", record: hard_density}")), "give either metric or record"),
@@ -126,6 +135,24 @@ def test_a_measurement_is_of_the_claims_size_unless_it_says_another(load):
     assert [section.at_its_size(m) for m in measured] == [True, True, False]
     assert measured[2].size.instead_of(section.size) == "narrow instead of wide"
     assert measured[1].size.instead_of(section.size) == ""
+
+
+def test_a_side_without_a_density_says_so(load):
+    """What ``against`` does not name is the same; a dense network has no density that could be."""
+    own = CELLS.replace("dense", "again, density: 0.5")
+    paper = load(claim("order: better", own.replace("}", ", against: {method: dense, density: null}}")))["paper"]
+    measure = next(paper.claims()).measure[0]
+    assert (measure.density, measure.other().method, measure.other().density) == (0.5, "dense", None)
+    with pytest.raises(UserError, match="'dense' is not asked for density"):
+        load(claim("order: better", own.replace("}", ", against: {method: dense}}")))
+
+
+def test_what_holds_in_general_is_an_order(load):
+    general = HEAD.replace("    protocol", "    general: abstract\n    protocol")
+    order = CELLS.replace("}", ", against: {benchmark: digits}}")
+    assert load(claim("order: better", order), general)["paper"].sections[0].general == "abstract"
+    with pytest.raises(UserError, match="claim 'one': general sections hold orders only"):
+        load(claim(), general)
 
 
 def test_published_numbers_are_those_of_values_and_counts(load):

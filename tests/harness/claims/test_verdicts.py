@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.claims.verdicts import judge_count, judge_order, judge_value, remaining
+from harness.claims.verdicts import VERDICTS, here, judge_count, judge_order, judge_value, remaining
 
 VALUES = [1.0, 2.0, 3.0]  # mean 2, s = 1; t(0.975, 2) = 4.302653
 
@@ -178,3 +178,16 @@ def test_bounds_without_spread_and_of_counts():
     assert judge_count([354], 500, bound="at_most").verdict == "reproduced"
     assert judge_count([354], 500, bound="at_least").verdict == "not reproduced"
     assert judge_count([500.4], 500, rounding=1, bound="at_most").verdict == "reproduced"
+
+
+def test_here_names_the_verdict_and_keeps_what_it_rests_on():
+    for differences, verdict in (
+        ([1.0, 2.0, 3.0, 2.0], "holds here"),
+        ([-1.0, -2.0, -3.0, -2.0], "does not hold here"),
+        ([-1.0, 1.0], "undecided here"),
+        ([1.0], "undecided here"),
+    ):
+        judged = judge_order(differences)
+        found = here(judged)
+        assert found.verdict == verdict in VERDICTS
+        assert (found.low, found.high, found.reason) == (judged.low, judged.high, judged.reason)

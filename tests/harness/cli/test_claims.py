@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
-from harness.claims.findings import KEYS
+from harness.claims.findings import KEYS, Finding
+from harness.claims.schema import Paper, Section
+from harness.claims.verdicts import VERDICTS, Judgement
 from harness.cli import claims
 from harness.errors import UserError
+from harness.report.claims_page import summary
+from harness.report.tables import print_tables
 
 ROOT = Path(__file__).resolve().parents[3]
 PAPER = """\
@@ -88,11 +93,11 @@ def test_the_answer_comes_first_and_is_what_the_table_counts(folders):
         "Of 6 claims 2 are reproduced: 1 by runs (made), 1 by the paper's own numbers. "
         "1 is not reproduced: 1 by the paper's own numbers (half). "
         "1 is inconclusive. "
-        "1 is not run at that size, only at a smaller one, which says nothing about them. "
+        "1 is not run at that size, only at another one, which says nothing about them. "
         "1 is not run at all. What was not run takes at most 2 GPU-hours."
     )
     page = (folders / "results/CLAIMS.md").read_text()
-    first, table = page.index("Of 6 claims"), page.index("| verdict")
+    first, table = page.index("Of 6 claims"), page.index("| paper ")
     assert first < table < page.index("## Not reproduced") < page.index("## A ")
 
 
@@ -106,6 +111,63 @@ def test_what_is_of_another_size_stands_apart(folders):
     assert "[small](small/leaderboard.md)" in page and "narrow instead of wide" in page
     assert page.index(beside) < page.index("Run at another size only") < page.index(apart)
     assert "Differs besides (toy): half the rate." in page
+
+
+GENERAL = """\
+  - title: Which is better
+    where: abstract
+    protocol: All of them.
+    size: {network: wide, data: much, steps: many}
+    general: '"of methods" <b>as such</b>'
+    needs: {other: an hour}
+    claims:
+      - id: held
+        quantity: grown is better than random
+        order: better
+        measure:
+          - &order {suite: small, experiment: main, architecture: mlp, benchmark: digits, method: grown,
+                    metric: accuracy, against: {method: random}, size: {network: narrow, data: much, steps: many},
+                    differs: [half the rate]}
+      - {id: failed, quantity: and the other way round, order: better,
+         measure: [{<<: *order, method: random, against: {method: grown}}]}
+      - {id: undecided, quantity: grown is better than lone, order: better,
+         measure: [{<<: *order, against: {method: lone}}]}
+      - {id: untried, quantity: grown is better than nothing, order: better,
+         measure: [{<<: *order, against: {method: nothing}}]}
+"""
+
+
+def test_directions_stand_in_one_list(folders):
+    cells = folders / "results/small/cells"
+    for seed in range(3):
+        text = (cells / f"main.mlp.digits.grown.s{seed}.abc.json").read_text().replace("grown", "random")
+        value = f'"value": {0.8 + seed / 100}'
+        assert value in text
+        (cells / f"main.mlp.digits.random.s{seed}.abc.json").write_text(
+            text.replace(value, f'"value": {0.6 + seed / 50}')
+        )
+    (folders / "claims/paper.yaml").write_text(PAPER + GENERAL)
+    stdout = " ".join(invoke(folders).stdout.split())
+    said = "Of 3 directions that papers state in general, as tried here, 1 holds, 1 does not (failed), 1 is undecided."
+    assert said in stdout
+    page = (folders / "results/CLAIMS.md").read_text()
+    table = page.partition("## Published directions")[2].partition("\n## ")[0]
+    rows = {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| ")}
+    assert list(rows) == ["claim", "held", "failed", "undecided", "untried"]
+    assert "+0.1900" in rows["held"] and "**holds here**" in rows["held"]  # 0.20, 0.19 and 0.18 better
+    assert "-0.1900" in rows["failed"] and "**does not hold here**" in rows["failed"]
+    assert " undecided here" in rows["undecided"] and "**" not in rows["undecided"]
+    assert "not run" in rows["untried"]
+    own = page.partition("### Which is better")[2]
+    assert "- Stated in general: " in own and "<b>" not in own.replace("\\<b>", "")
+    assert "Of another size (held, failed, undecided): narrow instead of wide." in own
+    assert "Differs in protocol (held, failed, undecided): half the rate." in own
+    assert "At another size" not in own and "Run at another size only" not in own
+    rows = json.loads(invoke(folders, "--verdict", "holds", "--verdict", "fails", "--format", "json").stdout)
+    assert [(row["claim"], row["other_size"]) for row in rows] == [
+        ("held", "narrow instead of wide"),
+        ("failed", "narrow instead of wide"),
+    ]
 
 
 def test_page_is_escaped_and_its_links_lead_somewhere(folders):
@@ -179,8 +241,29 @@ assert "torch" not in sys.modules and "pandas" not in sys.modules
 
 def test_the_projects_own_table_fits_80_columns(tmp_path):
     arguments = ["--claims", ROOT / "claims", "--results", ROOT / "results", "--suites", ROOT / "suites"]
-    for paper in ("neural_dna", "model_connectomes", "biogpt"):
-        result = CliRunner().invoke(claims.command, [paper, *map(str, arguments)], env={"COLUMNS": "80"})
-        assert result.exit_code == 0
-        table = result.stdout.partition("Claims by verdict")[0]
-        assert "\u2026" not in table and all(len(line) <= 80 for line in table.splitlines())
+    papers = [path.stem for path in (ROOT / "claims").glob("*.yaml")]
+    result = CliRunner().invoke(claims.command, [*papers, *map(str, arguments)], env={"COLUMNS": "80"})
+    assert result.exit_code == 0
+    tables, title, summary = result.stdout.partition("Claims by verdict")
+    assert title and "\u2026" not in tables and all(len(line) <= 80 for line in tables.splitlines())
+    assert "\u2026" not in summary and all(len(line) <= 80 for line in summary.splitlines())
+
+
+def test_the_summary_fits_80_columns_whatever_the_verdicts():
+    """One of each, for papers with the longest name that there is."""
+    section = Section.model_validate(
+        {"title": "a", "where": "b", "protocol": "c", "needs": {"other": "d"}}
+        | {"claims": [{"id": "e", "quantity": "f", "count": 1}]}
+    )
+    claim, name = section.claims[0], "model_connectomes"
+    found = [Finding(name, section, claim, None, Judgement(verdict)) for verdict in VERDICTS for _ in range(12)]
+    paper = Paper(title="t", reference="r", sections=[section])
+    console = Console(file=io.StringIO(), width=80)
+    print_tables([summary({name: paper, "b": paper}, found, short=True)], console, 80)
+    lines = console.file.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines) and not any("\u2026" in line for line in lines)
+    row = next(line for line in lines if line.startswith(name))
+    assert row.split()[1:] == ["12"] * 9 + ["108"]
+    page = summary({name: paper, "b": paper}, found[:13])
+    assert [column.name for column in page.columns] == ["paper", "reproduced", "not reproduced", "all"]
+    assert page.rows == [[name, "12", "1", "13"], ["b", "0", "0", "0"], ["all", "12", "1", "13"]] and not page.notes
