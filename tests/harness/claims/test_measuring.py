@@ -15,8 +15,10 @@ from harness.errors import UserError
 from harness.registry.plugins import load
 from harness.results.store import ResultStore
 from harness.suites.suite import Suite
+from harness.suites.yaml_source import YamlSource
 
 ROOT = Path(__file__).resolve().parents[3]
+SMALLEST = ("methods_mnist", "sanity")  # suites that give directions their tolerance
 CELLS = {
     "suite": "small",
     "experiment": "main",
@@ -277,6 +279,48 @@ def test_what_is_of_another_size_is_no_measurement(store):
     assert nothing.judgement.verdict == "not run"
 
 
+def general(measure, order="better", **section):
+    given = {
+        "title": "a",
+        "where": "b",
+        "protocol": "c",
+        "size": SIZE,
+        "general": "of methods",
+        "needs": {"other": "d"},
+    }
+    given |= {"tolerance": {"value": 0.05, "because": "e"}, **section}
+    given["claims"] = [{"id": "a", "quantity": "b", "order": order, "measure": measure}]
+    paper = Paper.model_validate({"title": "t", "reference": "r", "sections": [given]})
+    return {"paper": paper}
+
+
+def test_a_general_order_is_judged_where_it_was_tried(store):
+    """0.8, 0.81, 0.82 against 0.70, 0.72, 0.74: 0.09 +- 0.025 better."""
+    pair = CELLS | {"against": {"method": "random"}}
+    small = {"size": SIZE | {"network": "narrow"}}
+    (own,) = find(general([pair]), store)
+    assert own.judgement.verdict == "reproduced"
+    for changes, size, differs in (
+        (small, "narrow instead of wide", ()),
+        ({"differs": ["half the rate"]}, "", ("half the rate",)),
+        (small | {"differs": ["half the rate"]}, "narrow instead of wide", ("half the rate",)),
+    ):
+        (found,) = find(general([pair | changes]), store)
+        assert (found.judgement.verdict, found.size, found.measured.differs) == ("holds here", size, differs)
+        assert found.elsewhere is None and found.interval()[0] == pytest.approx(0.09) and found.decided
+        assert (found.judgement.low, found.judgement.high) == (own.judgement.low, own.judgement.high)
+        (plain,) = find(general([pair | changes], general=None), store)
+        assert plain.judgement.verdict == ("not run at that size" if size else "differs in protocol")
+    turned = CELLS | small | {"method": "random", "against": {"method": "grown"}}
+    (found,) = find(general([turned]), store)
+    assert found.judgement.verdict == "does not hold here"
+    (found,) = find(general([turned], "not_worse", tolerance={"value": 0.1, "because": "e"}), store)
+    assert found.judgement.verdict == "undecided here"  # 0.09 +- 0.025 worse, 0.1 allowed
+    write_record(store, record("grown", 1, 0.8, status="failed", metrics={}))
+    (found,) = find(general([pair | small]), store)
+    assert found.judgement.verdict == "undecided here" and "seed 1 failed" in found.judgement.reason
+
+
 # --- the project's own claims ---------------------------------------------------------------
 
 
@@ -320,7 +364,10 @@ def test_verdicts_respect_protocols_and_seeds(found):
     for finding in found:
         if finding.measured is None:
             continue
-        if finding.measured.differs:
+        if finding.section.general is not None:
+            otherwise = bool(finding.size or finding.measured.differs)
+            assert finding.judgement.verdict.endswith(" here") == otherwise
+        elif finding.measured.differs:
             assert finding.judgement.verdict == "differs in protocol"
         elif finding.claim.count is None and len(finding.measured.values) == 1:
             assert finding.judgement.verdict == "inconclusive"
@@ -335,7 +382,7 @@ def test_toy_suites_measure_no_claim(found):
                 assert not finding.section.at_its_size(measurement), finding.claim.id
                 assert measurement.differs, finding.claim.id
         if finding.elsewhere:
-            assert {suite for suite, _, _ in finding.elsewhere.cells} <= small
+            assert {suite for suite, _, _ in finding.elsewhere.cells} <= small | {"methods_mnist", "llm_pruning"}
 
 
 def test_numbers_that_follow_from_the_networks(found):
@@ -384,6 +431,21 @@ def test_tolerances_follow_the_stated_rule(papers):
     for name in ("mnist", "cifar10_mlp", "cifar10_cnn", "imdb"):
         half = abs(claims[f"{name}_genome"].value - claims[f"{name}_random"].value) / 2
         assert sections[f"{name}_genome"].tolerance.value == pytest.approx(min(half, 0.01))
+
+
+def test_directions_allow_no_more_than_the_rule(papers):
+    """Half of the distance between two published rows, or the difference that counts in the suite, and no more."""
+    sections = [section for paper in papers.values() for section in paper.sections if section.general is not None]
+    loose = {c.id: s.tolerance_of(c) for s in sections for c in s.claims if c.order == "not_worse"}
+    assert loose.pop("wanda_sparsegpt_llama").value == 0.15  # perplexity
+    marginal = loose.pop("snip_as_good_02")
+    numbers = papers["snip"].published()
+    lost = numbers["snip_lenet_dense"] - numbers["snip_lenet_02"]
+    assert marginal.value == pytest.approx(min(1.5 * lost, 0.01)) and "half of it" in marginal.because
+    assert loose["snip_as_good_05"].value == pytest.approx(lost / 2)
+    suites = {f"suites/{name}.yaml": YamlSource(ROOT / f"suites/{name}.yaml").content for name in SMALLEST}
+    assert {name: content["smallest_difference"] for name, content in suites.items()} == dict.fromkeys(suites, 0.005)
+    assert len(loose) > 15 and all(tolerance.value <= 0.005 for tolerance in loose.values())
 
 
 def test_units_of_a_kind_that_there_is_not_are_refused() -> None:
