@@ -231,12 +231,31 @@ class TrainingRun:
                 f"evaluation.select is '{evaluation.select}', but benchmark '{self.cell.training_part.label}' has no "
                 f"{split} score to choose by: give it a validation split, or select: final"
             )
-        value = values[primary.name] * (1 if primary.direction == "max" else -1)
-        if self.best is None or value > self.best["value"]:
+        value, exact = values[primary.name] * (1 if primary.direction == "max" else -1), self._exact()
+        if self.best is None or (exact, value) > (self.best.get("exact", True), self.best["value"]):
             state = {name: tensor.clone() for name, tensor in self.weights.state().items()}
             masks = self.weights.masks.packed() if self.weights.masks is not None else None
             method = _cloned(self.network.method_state())
-            self.best = {"value": value, "step": step, "weights": state, "masks": masks, "method": method}
+            self.best = {
+                "value": value,
+                "exact": exact,
+                "step": step,
+                "weights": state,
+                "masks": masks,
+                "method": method,
+            }
+
+    def _exact(self) -> bool:
+        """Whether the masks keep the count that was asked for, as methods that prune while they train do at last.
+
+        A checkpoint that does is chosen before any that does not, however good that is.
+        """
+        network = self.network
+        budget = network.context.budget if self.phase.hooks else None
+        if budget is None:
+            return True
+        kept = network.final_masks().kept
+        return sum(kept[c.name] for c in weights_among(network.connections)) == budget.keep
 
     def _record_densities(self, step: int) -> None:
         """Hard and soft density per connection with weights, for methods that change them while training."""

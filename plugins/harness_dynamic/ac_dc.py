@@ -43,8 +43,7 @@ class AcDc(SparsityMethod[AcDcOptions]):
     """Alternates between all weights and the largest ones, within one schedule; ends with the largest.
 
     Weights that a compression removes start again from zero at the next decompression. Their momentum is forgotten;
-    the paper's code forgets all momentum then. A checkpoint chosen from a dense part keeps too many weights: suites
-    should say ``select: final``. (Alternating compressed / decompressed training: Peste et al. 2021,
+    the paper's code forgets all momentum then. (Alternating compressed / decompressed training: Peste et al. 2021,
     arXiv 2106.12379.)
     """
 

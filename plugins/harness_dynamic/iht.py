@@ -43,8 +43,7 @@ class Iht(SparsityMethod[IhtOptions]):
     Which matrices are sparse is the suite's ``scope``.
 
     A choice costs a ``kthvalue`` and a few passes over each connection, a fifth of a step of GPT-2 12x768 on 512 tokens
-    (benchmarks/step_overhead.py, one core). A checkpoint chosen from before the end of annealing keeps too many
-    weights: suites should say ``select: final``.
+    (benchmarks/step_overhead.py, one core).
     """
 
     Options = IhtOptions

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from stage_runs import after, assert_same, finish, outcome, runner_of
+from stage_runs import CPU, after, assert_same, finish, outcome, runner_of
 from two_processes import two_and_one
 
 from harness import DataSpec, Masks, Source
 from harness.registry.plugins import Registry, load
+from harness.results.record import evaluated
 from harness.stages.graph import Graph, compile_graph
 from harness.stages.training_run import Interrupted
 from harness.storage import checkpoint
@@ -97,7 +98,7 @@ def suite_of(folder: Path, names: list[str]) -> Path:
         "benchmarks": ["clouds"],
         "seeds": [3],
         "training": {"steps": 30, "batch_size": 16, "micro_batches": 2, "lr": 0.01, "weight_decay": 0.1},
-        "evaluation": {"checks": 3, "select": "final"},
+        "evaluation": {"checks": 3, "select": "validation"},
         "methods": {"origin": {"use": "random", "density": 0.25}} | origins | {name: options(name) for name in names},
     }
     path = folder / "suite.yaml"
@@ -145,6 +146,10 @@ def test_a_stopped_run_goes_on_to_the_bit(
                 stops += 1
     assert stops >= 3
     assert_same(outcome(tmp_path / "whole", cell), outcome(tmp_path / "stopped", cell))
+    # Whichever checkpoint validation data chose, it keeps as many weights as were asked for, or says why not.
+    record = evaluated(cell, runner_of(tmp_path / "stopped", registry), registry, CPU).record
+    density = record.density
+    assert density.requested is None or density.other_count or density.kept == round(density.requested * density.size)
 
 
 def test_two_processes_choose_as_one(tmp_path: Path, plugin: Path, registry: Registry) -> None:

@@ -117,10 +117,10 @@ def batches_of(lab, net: Network, planned: PlannedCell) -> Batches:
 
 
 def test_the_example_keeps_what_a_computation_by_hand_keeps(lab, float64: None, example) -> None:
-    lab_ = lab(example("Snip", "snip"))
-    cells = lab_.cells("{snip: {density: 0.3}}")
-    net = lab_.network(cells["snip"])
-    data = lab_.runner.training_data(cells["snip"].cell.training_part)
+    lab_ = lab(example("Snip", "sensitivity"))
+    cells = lab_.cells("{sensitivity: {density: 0.3}}")
+    net = lab_.network(cells["sensitivity"])
+    data = lab_.runner.training_data(cells["sensitivity"].cell.training_part)
     module = initial_module(net.architecture, 3).eval()
     gradients: dict[str, Tensor] = {}
     for index in expected(2):
@@ -152,20 +152,20 @@ def test_the_example_keeps_what_a_computation_by_hand_keeps(lab, float64: None, 
 
 def test_the_example_keeps_its_contract(example) -> None:
     found: dict[str, Any] = {}
-    exec(example("Snip", "snip"), found)
+    exec(example("Snip", "sensitivity"), found)
     check_method(found["Snip"])
 
 
 def test_what_is_looked_at_is_counted_apart(lab, example) -> None:
-    lab_ = lab(example("Snip", "snip"))
-    records = lab_.records("{snip: {density: 0.3}, random: {density: 0.3}}")
-    snip, control = records["snip"]["spent"], records["random"]["spent"]
+    lab_ = lab(example("Snip", "sensitivity"))
+    records = lab_.records("{sensitivity: {density: 0.3}, random: {density: 0.3}}")
+    snip, control = records["sensitivity"]["spent"], records["random"]["spent"]
     assert snip["calibration"] == {"batches": 2, "examples": 32}
     assert control["calibration"] == {"batches": 0, "examples": 0}
     for name in ("steps", "examples", "tokens"):
         assert snip[name] == control[name]
     assert snip["flops"]["training"] == control["flops"]["training"]
-    assert records["snip"]["density"]["kept"] == round(0.3 * 194)
+    assert records["sensitivity"]["density"]["kept"] == round(0.3 * 194)
 
 
 def test_which_batches(lab) -> None:
@@ -342,7 +342,7 @@ class SynFlow(SparsityMethod[NoOptions]):
 
 @hookimpl
 def harness_register_methods():
-    return [Entry("synflow", SynFlow)]
+    return [Entry("flow", SynFlow)]
 """
 
 
@@ -350,7 +350,7 @@ def test_the_shape_of_the_inputs_is_enough_for_some(lab) -> None:
     """Flow through each weight (Tanaka et al. 2020), by products of matrices; dropout is off while pruning."""
     lab_ = lab(SYNFLOW)
     net = "{net: {norm: false, dropout: 0.5}}"
-    (planned,) = lab_.cells("{synflow: {density: 0.3}}", architectures=net).values()
+    (planned,) = lab_.cells("{flow: {density: 0.3}}", architectures=net).values()
     network = lab_.network(planned)
     module = network.initial()
     first, second, out = (module.get_parameter(f"{n}.weight").detach().abs() for n in ("first", "second", "out"))
