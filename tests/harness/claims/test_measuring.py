@@ -437,7 +437,7 @@ def test_directions_allow_no_more_than_the_rule(papers):
     """Half of the distance between two published rows, or the difference that counts in the suite, and no more."""
     sections = [section for paper in papers.values() for section in paper.sections if section.general is not None]
     loose = {c.id: s.tolerance_of(c) for s in sections for c in s.claims if c.order == "not_worse"}
-    assert loose.pop("wanda_sparsegpt_llama").value == 0.15  # perplexity
+    assert loose.pop("wanda_sparsegpt_llama").value == 0.13  # perplexity, 2 % of 6.51
     marginal = loose.pop("snip_as_good_02")
     numbers = papers["snip"].published()
     lost = numbers["snip_lenet_dense"] - numbers["snip_lenet_02"]
