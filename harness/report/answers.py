@@ -11,6 +11,7 @@ from harness.analysis.density_equivalent import DensityEquivalent
 from harness.analysis.grouping import budget_ratio
 from harness.analysis.statistics import CONFIDENCE
 from harness.formatting import listed
+from harness.report.curve_answers import pairs, sentence
 from harness.report.tables import BETTER, NONE, count, decimals, fraction
 
 _ONE_SEED = "one seed tells nothing of others"
@@ -22,9 +23,9 @@ MOST = 8
 def answers(table: Sequence[ComparisonRow]) -> list[str]:
     """Sentences about the rows of one table; at least one.
 
-    Density by density from the highest: what is better than what, what cannot be told apart and what so many seeds
-    could have shown. Then networks that do not work, or work without their hidden units, and how many weights controls
-    would need.
+    Density by density from the highest, or pair by pair where that is shorter: what is better than what, what cannot be
+    told apart and what so many seeds could have shown. Then networks that do not work, or work without their hidden
+    units, and how many weights controls would need.
     """
     rows = {row.id: row for row in table}
     contrasts = sorted(
@@ -35,13 +36,35 @@ def answers(table: Sequence[ComparisonRow]) -> list[str]:
     if contrasts and all(contrast.n == 1 for contrast in contrasts):
         found.append(f"Nothing is tested: {_ONE_SEED}. {_differences(contrasts, rows)}")
         contrasts = []
-    for (_, where), group in groupby(contrasts, key=lambda contrast: _place(contrast, rows)):
-        found += _of_density(where, list(group), rows)
+    found += _told(contrasts, rows)
     found += unanswered
     found += _broken(table)
     found += _bypassed(table)
     found += _factors(table)
     return found or ["Nothing is compared here: no row has a control of the same density and seeds."]
+
+
+def _told(contrasts: Sequence[Contrast], rows: Rows) -> list[str]:
+    """What was asked; pairs of methods that are compared at several densities as a whole, where fewer sentences do."""
+
+    def by_density(of: Sequence[Contrast]) -> list[str]:
+        places = groupby(of, key=lambda contrast: _place(contrast, rows))
+        return [sentence for (_, where), group in places for sentence in _of_density(where, list(group), rows)]
+
+    curves = [pair for pair in pairs(contrasts, rows) if all(_budgets_equal(c, rows) for c in pair)]
+    told: list[str] = []
+    for pair in curves:
+        winners = [winner(contrast, rows) for contrast in pair]
+        apart = [c for c, row in zip(pair, winners, strict=True) if row is None]
+        told.append(sentence(pair, winners, rows, _power(apart)))
+    whole = {id(contrast) for pair in curves for contrast in pair}
+    told += by_density([contrast for contrast in contrasts if id(contrast) not in whole])
+    every = by_density(contrasts)
+    return told if len(told) < len(every) else every
+
+
+def _budgets_equal(contrast: Contrast, rows: Rows) -> bool:
+    return not trained(rows[contrast.row], rows[contrast.other])
 
 
 def _differences(contrasts: Sequence[Contrast], rows: Rows) -> str:
@@ -216,13 +239,13 @@ def _bypassed(table: Sequence[ComparisonRow]) -> Iterator[str]:
 
 def _factors(table: Sequence[ComparisonRow]) -> Iterator[str]:
     for row in table:
-        for control, found in row.factors.items():
-            yield f"{control} needs {_times(found)} the weights of {row.method} to reach its score."
+        if row.factors:
+            needs = "; ".join(f"{control} {_times(found)}" for control, found in row.factors.items())
+            yield f"Weights that others need for the score of {row.method}, as multiples of its own: {needs}."
 
 
 def _times(found: DensityEquivalent) -> str:
     if found.mean is None:
-        bounds = ", ".join(str(factor) for factor in sorted(found.factors, key=lambda factor: factor.value))
-        return f"(seed by seed) {bounds} times"
-    between = f" ({found.low:.2g} to {found.high:.2g})" if found.low is not None else ""
-    return f"{found.mean:.2g}{between} times"
+        first, *others = sorted(found.factors, key=lambda factor: factor.value)
+        return f"{first} to {others[-1]}, by seed" if others else str(first)
+    return f"{found.mean:.2g}" + (f" ({found.low:.2g} to {found.high:.2g})" if found.low is not None else "")
