@@ -8,6 +8,7 @@ from itertools import groupby
 
 from harness.analysis.tuning import TrialRow, TuningRow, tuning_rows
 from harness.formatting import listed
+from harness.report.answers import few
 from harness.report.tables import BETTER, NONE, Column, Table, count, decimals, fraction
 from harness.results.store import ResultStore
 
@@ -53,7 +54,30 @@ def _table(rows: Sequence[TuningRow]) -> Table:
         "replacement. Steps and FLOPs are of all trials together, and in no row's training.",
     ]
     title = f"Tuning of {rows[0].experiment}: {rows[0].architecture} on {rows[0].trained_on}"
-    return Table(title, columns, cells, notes, detail=_trials(rows, places))
+    return Table(title, columns, cells, notes, answer=_answer(rows, places), detail=_trials(rows, places))
+
+
+def _answer(rows: Sequence[TuningRow], places: int) -> list[str]:
+    """What was gained over the defaults, on the seeds of tuning; without a test."""
+    chosen = [(row, row.chosen) for row in rows if row.chosen is not None]
+    if not chosen:
+        return ["Nothing is chosen yet: trials are not finished."]
+    gains = {row.method: best.mean - row.trials[0].mean for row, best in chosen if best.number > 1}
+    found: list[str] = []
+    if told := sorted((name for name in gains if math.isfinite(gains[name])), key=lambda name: -abs(gains[name])):
+        changes = [f"{name} by {gains[name]:+.{places}f}" for name in told]
+        found.append(f"Tuning changed the validation {_metric(rows)} of {few(changes)}, on the seeds of tuning.")
+    if lost := [name for name in gains if name not in told]:
+        found.append(f"The default of {few(lost)} has no score.")
+    if kept := [row.method for row, best in chosen if best.number == 1]:
+        found.append(f"No trial was better than the default of {few(kept)}.")
+    if waiting := [row.method for row in rows if row.chosen is None]:
+        found.append(f"Not chosen yet: {few(waiting)}.")
+    return found
+
+
+def _metric(rows: Sequence[TuningRow]) -> str:
+    return next((row.name for row in rows if row.metric is not None), "score")
 
 
 def _trials(rows: Sequence[TuningRow], places: int) -> Table:

@@ -211,6 +211,10 @@ def test_what_tuning_found_and_took(told) -> None:
 def test_its_table(told) -> None:
     (table,) = tuning_tables(told, "s")
     assert table.title == "Tuning of main: mlp on digits"
+    assert table.answer == [
+        "Tuning changed the validation accuracy of dense by +0.2500, on the seeds of tuning.",
+        "Not chosen yet: random, magnitude and control.",
+    ]
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["dense"][:3] == ["lr 0.01", "2 of 4", "0.8000"]
     assert rows["dense"][-2:] == ["> 70", "> 7.00e+02"] and rows["control"][-1] == "\N{EN DASH}"
