@@ -41,7 +41,7 @@ def report(tmp_path_factory):
     masked = results / "masked"
     for folder in ("cells", "masks"):
         (masked / folder).mkdir(parents=True)
-    for cell in (name for name in STORE.names("quickstart") if name.startswith("digits.") and ".random.s" in name):
+    for cell in [name for name in STORE.names("quickstart") if ".random.d0.1.s" in name][:3]:
         record = json.loads(STORE.file("quickstart", "cells", cell).read()) | {"suite": "masked"}
         (masked / "cells" / f"{cell}.json").write_text(json.dumps(record))
         bits = np.random.RandomState(record["seed"]).rand(48 * 64) < 0.25
@@ -156,12 +156,12 @@ def test_filters_work_together_and_are_cleared(browser, report):
     browser.open(report)
     total = browser.one("#found").text
     choose(browser, "suite", "quickstart")
-    assert browser.one("#found").text == "17 rows in 3 tables"
+    assert browser.one("#found").text == "38 rows in 3 tables"
     choose(browser, "method", "magnitude")
-    assert browser.one("#found").text == "9 rows in 3 tables"
+    assert browser.one("#found").text == "13 rows in 3 tables"
     browser.one("#filter-low").send_keys("0.3")
     browser.one("#filter-high").send_keys("0.6")
-    assert browser.one("#found").text == "4 rows in 2 tables"
+    assert browser.one("#found").text == "5 rows in 3 tables"
     browser.one("#filter-text").send_keys("BIOGPT 0.3000")
     assert browser.one("#found").text == "1 row in 1 table"
     browser.one("#filter-text").send_keys(" nowhere")
@@ -179,8 +179,8 @@ def test_the_slider_moves_by_key_by_pointer_and_by_itself(browser, report):
     browser.open(report)
     run = Select(browser.one("#training-run"))
     run.select_by_visible_text("quickstart: digits, skip_mlp on digits, genome")
-    browser.until("document.querySelectorAll('#training-body .panel').length === 3")
-    series = json.loads(STORE.file("quickstart", "series", named("genome.s0")).read())["densities"]
+    browser.until("document.querySelectorAll('#training-body .panel').length === 5")
+    series = json.loads(STORE.file("quickstart", "series", named(".genome.s0.")).read())["densities"]
     slider = browser.one("#time")
     last = len(series) - 1
     assert slider.get_attribute("max") == slider.get_attribute("value") == str(last)
@@ -233,7 +233,7 @@ def test_masks_have_pictures_with_texts_and_overlap_beside_chance(browser, repor
     bits = [np.random.RandomState(seed).rand(48 * 64) < 0.25 for seed in range(3)]
     overlaps = [(a & b).sum() / (a | b).sum() for a, b in ((bits[0], bits[1]), (bits[0], bits[2]), (bits[1], bits[2]))]
     assert row[2:6] == ["3", f"{np.mean(overlaps):.3f}", f"{min(overlaps):.3f}", f"{max(overlaps):.3f}"]
-    assert "harness run suites/ndna_mnist.yaml" in browser.one("#masks-body").text
+    assert "harness run suites/gpt2_wiki_cpu.yaml" in browser.one("#masks-body").text
 
 
 def test_texts_stand_side_by_side_for_each_prompt(browser, report):
@@ -250,7 +250,7 @@ def test_texts_stand_side_by_side_for_each_prompt(browser, report):
 
 
 def test_a_record_opens_from_its_address_and_closes_by_key(browser, report):
-    cell = named(".magnitude.s1.")
+    cell = named(".magnitude.d0.1.s1.")
     browser.open(report, fragment=f"#cell={quote(f'quickstart/{cell}')}")
     browser.until("document.getElementById('record-text').textContent.length > 100")
     assert (
@@ -340,13 +340,10 @@ def test_rows_without_a_mean_are_shown_seed_by_seed(browser, report):
     choose(browser, "suite", "quickstart")
     choose(browser, "architecture", "skip_mlp")
     detail = next(one for one in browser.all(".detail") if one.is_displayed())
-    assert [head.text for head in detail.find_elements("css selector", "thead th")][1:] == [
-        "seed 0",
-        "seed 1",
-        "seed 2",
-    ]
+    seeds = [head.text for head in detail.find_elements("css selector", "thead th")][1:]
+    assert seeds == [f"seed {seed}" for seed in range(5)]
     rows = [row.text.split() for row in detail.find_elements("css selector", "tbody tr")]
-    assert [len(row) for row in rows] == [4] * len(rows)
+    assert [len(row) for row in rows] == [6] * len(rows)
     assert rows[0][0] == "density" and "genome" in [row[0] for row in rows]
 
 

@@ -76,7 +76,7 @@ def test_one_file_is_written_and_named(tmp_path):
     output = tmp_path / "new" / "page.html"
     result = CliRunner().invoke(command, ["quickstart", "--results", str(RESULTS), "-o", str(output)])
     assert result.exit_code == 0, result.output
-    assert result.output.startswith(f"{output} (0.")
+    assert result.output.startswith(f"{output} (1.")
     assert output.read_text(encoding="utf8").startswith("<!doctype html>")
     assert [path.name for path in output.parent.iterdir()] == ["page.html"]
 

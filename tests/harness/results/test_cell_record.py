@@ -159,10 +159,15 @@ def test_the_present_schema_needs_no_upgrade() -> None:
     assert upgrade(found) is found
 
 
-def test_every_committed_record_of_schema_1_is_one() -> None:
-    assert len(COMMITTED) > 300
+def _texts() -> Iterator[tuple[str, str, bytes]]:
     for suite, cell in COMMITTED:
-        text = STORE.file(suite, "cells", cell).read()
+        yield suite, cell, STORE.file(suite, "cells", cell).read()
+
+
+def test_every_committed_record_of_schema_1_is_one() -> None:
+    first = [(suite, cell, text) for suite, cell, text in _texts() if json.loads(text)["schema"] == 1]
+    assert len(first) > 100
+    for _, cell, text in first:
         old, record = json.loads(text), parse_record(text, cell)
         assert record.density.nonzero == 1 - old["density"]["true_zeros"]
         assert not record.density.model_extra and not record.model_extra
