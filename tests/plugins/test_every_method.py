@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from stage_runs import CPU, after, assert_same, finish, outcome, runner_of
+from stage_runs import CPU, assert_same, finish, outcome, runner_of, stopped_and_resumed
 from two_processes import two_and_one
 
 from harness import DataSpec, Masks, Source
 from harness.registry.plugins import Registry, load
 from harness.results.record import evaluated
 from harness.stages.graph import Graph, compile_graph
-from harness.stages.training_run import Interrupted
 from harness.storage import checkpoint
 from harness.suites.suite import load_suite
 from harness.testing import check_method
@@ -134,17 +133,9 @@ def test_a_stopped_run_goes_on_to_the_bit(
         finish(tmp_path / "whole", registry, earlier)
     monkeypatch.setattr("harness.training.trainer.PATIENCE", -1.0)  # each step is looked at
     torch.manual_seed(2)
-    stops = 0
     for earlier in graph.cells[:-1]:
         finish(tmp_path / "stopped", registry, earlier)
-    for stage in cell.stages:
-        while True:
-            try:
-                runner_of(tmp_path / "stopped", registry, stopping=after(7)).run(stage)
-                break
-            except Interrupted:
-                stops += 1
-    assert stops >= 3
+    assert stopped_and_resumed(tmp_path / "stopped", registry, cell, 7) >= 3
     assert_same(outcome(tmp_path / "whole", cell), outcome(tmp_path / "stopped", cell))
     # Whichever checkpoint validation data chose, it keeps as many weights as were asked for, or says why not.
     record = evaluated(cell, runner_of(tmp_path / "stopped", registry), registry, CPU).record

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 import torch
 from learned import cell_on_digits
-from stage_runs import after, assert_same, finish, outcome, runner_of
+from stage_runs import assert_same, finish, outcome, runner_of, stopped_and_resumed
 
 from harness import Bake, Prune, Train, TrainingBudget
 from harness.registry.plugins import load
 from harness.results.record import evaluated
 from harness.stages.network import NetworkBuilder
-from harness.stages.training_run import Interrupted
 from harness_learned.exact_density import then_exact
 
 REGISTRY = load()
@@ -102,15 +101,7 @@ def test_a_stop_in_any_part_changes_nothing(name: str, tmp_path: Path, monkeypat
     finish(tmp_path / "whole", REGISTRY, planned)
     monkeypatch.setattr("harness.training.trainer.PATIENCE", -1.0)  # each step is looked at
     torch.manual_seed(2)
-    stops = 0
-    for stage in planned.stages:
-        while True:
-            try:
-                runner_of(tmp_path / "stopped", REGISTRY, stopping=after(7)).run(stage)
-                break
-            except Interrupted:
-                stops += 1
-    assert stops >= 3
+    assert stopped_and_resumed(tmp_path / "stopped", REGISTRY, planned, 7) >= 3
     assert_same(outcome(tmp_path / "whole", planned), outcome(tmp_path / "stopped", planned))
 
 

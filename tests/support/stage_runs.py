@@ -13,6 +13,7 @@ from harness.registry.plugins import Registry
 from harness.stages.graph import PlannedCell
 from harness.stages.runner import StageRunner
 from harness.stages.store import StageStore
+from harness.stages.training_run import Interrupted
 from harness.training.distributed import Substrate
 
 CPU = torch.device("cpu")
@@ -38,6 +39,19 @@ def after(windows: int) -> Callable[[], bool]:
         return left[0] == 0
 
     return stopping
+
+
+def stopped_and_resumed(folder: Path, registry: Registry, cell: PlannedCell, windows: int) -> int:
+    """Train a cell, stopped at every look number ``windows``; how often that was."""
+    stops = 0
+    for stage in cell.stages:
+        while True:
+            try:
+                runner_of(folder, registry, stopping=after(windows)).run(stage)
+                break
+            except Interrupted:
+                stops += 1
+    return stops
 
 
 def outcome(folder: Path, cell: PlannedCell) -> list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:

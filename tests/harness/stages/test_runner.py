@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from stage_runs import CPU, after, assert_same, finish, outcome, runner_of
+from stage_runs import CPU, after, assert_same, finish, outcome, runner_of, stopped_and_resumed
 
 from harness.errors import CorruptFile, Diverged, HarnessError
 from harness.registry.plugins import Registry, load
@@ -91,14 +91,7 @@ def test_interrupted_and_resumed_is_bit_identical(
         monkeypatch.setattr("harness.training.trainer.PATIENCE", patience)
         torch.manual_seed(2)
         torch.rand(7)
-        stops = 0
-        for stage in cell.stages:
-            while True:
-                try:
-                    runner_of(tmp_path / name, registry, stopping=after(windows)).run(stage)
-                    break
-                except Interrupted:
-                    stops += 1
+        stops = stopped_and_resumed(tmp_path / name, registry, cell, windows)
         assert stops >= (5 if windows == 1 else 2)
         assert_same(whole, outcome(tmp_path / name, cell))
         assert not list((tmp_path / name).rglob("checkpoint-*"))
