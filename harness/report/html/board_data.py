@@ -16,7 +16,7 @@ from harness.formatting import duration, size, unit_text
 from harness.report.answers import density
 from harness.report.boards import boards, identity
 from harness.report.cell_texts import budget, dead_units, minus_baseline, minus_control, precision, ranks, score, tested
-from harness.report.tables import NONE, count, decimals, fraction
+from harness.report.tables import NONE, Table, count, decimals, fraction
 from harness.results.store import LeftOut
 
 _MORE = (
@@ -56,7 +56,7 @@ def page_boards(
 
     {"suite", ..., "title", "answer", "notes", "groups": titles, "columns": [{"name", "help", "more"}], "rows": [
     {"method", "density", "group", "best", "cells": [[text, value or null]], "seeds": [[seed, record or null]]}],
-    "detail": {"title", "columns": names, "rows": texts} or null}. Answers, ranks, notes, details and order are the
+    "detail": as :func:`plain_table` has it, or null}. Answers, ranks, notes, details and order are the
     markdown leaderboard's. Values are numbers, or texts where there is no number to sort by.
     """
     others: dict[tuple[Any, ...], dict[str, ComparisonRow]] = {}
@@ -86,14 +86,23 @@ def page_boards(
                 }
                 for at, row in enumerate(table)
             ],
-            "detail": detail
-            and {
-                "title": detail.title,
-                "columns": [column.name for column in detail.columns],
-                "rows": detail.rows,
-            },
+            "detail": plain_table(detail) if detail else None,
         }
         yield shown, table
+
+
+def plain_table(table: Table) -> dict[str, Any]:
+    """A table that is shown as it is: {"title", "answer", "columns": [[name, right]], "rows": texts, "notes",
+    "detail": another such table or null}.
+    """
+    return {
+        "title": table.title,
+        "answer": table.answer,
+        "columns": [[column.name, column.right] for column in table.columns],
+        "rows": table.rows,
+        "notes": table.notes,
+        "detail": plain_table(table.detail) if table.detail else None,
+    }
 
 
 def _groups(table: Sequence[ComparisonRow]) -> dict[int, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.frame import load, missing
-from harness.report.html.board_data import page_boards
+from harness.report.html.board_data import page_boards, plain_table
 from harness.report.html.cells import CountedCell, cells, evaluations, networks
 from harness.report.html.figures import Figures
 from harness.report.html.masks import masks
@@ -21,6 +21,7 @@ from harness.report.html.section import RunSection, fill
 from harness.report.html.training import LIMIT as TRAINING_LIMIT
 from harness.report.html.training import densities
 from harness.report.leaderboard import reproduce
+from harness.report.tuning import tuning_tables
 from harness.results.archive import FileKind
 from harness.results.result_file import ResultFile
 from harness.results.store import OBSOLETE, LeftOut, ResultStore
@@ -124,4 +125,5 @@ def _suite(
         "missing": missing(store, suite, own, records_left),
         "obsolete": len(files) - len(current),
         "masks": store.has_any(suite, "masks"),
+        "tuning": [plain_table(table) for table in tuning_tables(store, suite)],
     }

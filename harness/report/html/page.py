@@ -13,7 +13,19 @@ from harness.report.html.data import page_data
 from harness.report.leaderboard import READING
 from harness.results.store import ResultStore
 
-SCRIPTS = ("tools", "theme", "suites", "records", "leaderboard", "chooser", "training", "masks", "samples", "start")
+SCRIPTS = (
+    "tools",
+    "theme",
+    "suites",
+    "records",
+    "leaderboard",
+    "tuning",
+    "chooser",
+    "training",
+    "masks",
+    "samples",
+    "start",
+)
 """The page's program, in the order in which its parts stand in one script element."""
 _BOLD = re.compile(r"\*\*(.+?)\*\*")
 _MARK = re.compile(r"\{\{(\w+)\}\}")

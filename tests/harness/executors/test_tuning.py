@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from harness.analysis.tuning import tuning_rows
 from harness.errors import UserError
 from harness.executors.tuning import settle, with_trials
 from harness.registry.plugins import load
+from harness.report.html.data import page_data
 from harness.report.tuning import tuning_tables
 from harness.results.cell_record import CellRecord
 from harness.results.store import ResultStore
@@ -225,3 +227,12 @@ def test_its_table(told) -> None:
         ["3", trials[2][2], "\N{EN DASH}", "0.4000, \N{EN DASH}"],
     ]
     assert [row[-1] for row in trials] == ["", "chosen", "no score in 1 of 2 seeds", ""]
+
+
+def test_its_table_stands_in_the_page(told) -> None:
+    (table,) = tuning_tables(told, "s")
+    index = json.loads(page_data(told, ["s"]).scripts["data-index"])
+    ((shown,),) = [suite["tuning"] for suite in index["suites"]]
+    assert (shown["title"], shown["answer"], shown["rows"]) == (table.title, table.answer, table.rows)
+    assert shown["columns"][0] == ["method", False] and ["steps", True] in shown["columns"]
+    assert shown["detail"]["rows"] == table.detail.rows

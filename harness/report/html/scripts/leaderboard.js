@@ -23,9 +23,6 @@ const isNumeric = (board, column) => board.rows.some((row) => typeof row.cells[c
 const alignment = (board, column) =>
   isNumeric(board, column) && board.rows.every((row) => !row.cells[column][0].includes(" ")) ? "number" : null;
 
-// A name that may break after each underscore.
-const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, make("wbr")]).slice(0, -1);
-
 // One table; `state` remembers its order and how many rows are shown.
 const drawTable = (board, state, rows, more) => {
   const shown = board.columns.map((column, at) => at).filter((at) => more || !board.columns[at].more);
@@ -74,15 +71,6 @@ const drawTable = (board, state, rows, more) => {
   return table;
 };
 
-// Density and score of each seed, for the rows that have no mean.
-const detailTable = ({ title, columns, rows }) => {
-  const head = make("tr", {}, columns.map((name, at) => make("th", { scope: "col", class: at ? "number" : null }, name)));
-  const lines = rows.map(([name, ...texts]) =>
-    make("tr", {}, make("th", { scope: "row" }, swatch(name), breakable(name)), texts.map((text) => make("td", { class: "number" }, text))));
-  return make("div", { class: "detail" }, make("h4", {}, title),
-    scrolling(title, make("table", {}, make("thead", {}, head), make("tbody", {}, lines))));
-};
-
 const boardPanel = (board) => {
   const state = { order: plainOrder, limit: FIRST_ROWS, rows: board.rows, more: false, drawn: false, body: null, draw: null };
   const aside = make("span", { class: "aside" });
@@ -97,7 +85,9 @@ const boardPanel = (board) => {
     if (!state.drawn) {
       state.drawn = true;
       body.append(make("ul", { class: "answer" }, board.answer.map((sentence) => make("li", {}, sentence))));
-      body.append(scroll, rest, ...(board.detail ? [detailTable(board.detail)] : []), make("ul", { class: "notes" }, board.notes.map((note) =>
+      body.append(scroll, rest);
+      if (board.detail) body.append(make("div", { class: "detail" }, make("h4", {}, board.detail.title), plainTable(board.detail)));
+      body.append(make("ul", { class: "notes" }, board.notes.map((note) =>
         make("li", { class: note.startsWith("WARNING") ? "note-warning" : null }, note))));
       if (board.figures.length) {
         body.append(make("div", { class: "figures" }, board.figures.map(({ number, caption }) => figure(number, caption))));

@@ -3,6 +3,7 @@
 const start = async () => {
   showSuites();
   await showLeaderboard();
+  showTuning();
   showCurves();
   showTraining();
   showMasks();

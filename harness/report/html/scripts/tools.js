@@ -57,6 +57,18 @@ const swatch = (method) => {
   return svg;
 };
 
+// A name that may break after each underscore.
+const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, make("wbr")]).slice(0, -1);
+
+// A table whose rows are shown as they are; the first column has methods.
+const plainTable = ({ title, columns, rows }) => {
+  const kinds = columns.map(([, right]) => (right ? "number" : null));
+  const head = make("tr", {}, columns.map(([name], at) => make("th", { scope: "col", class: kinds[at] }, name)));
+  const lines = rows.map(([name, ...texts]) => make("tr", {}, make("th", { scope: "row" }, swatch(name), breakable(name)),
+    texts.map((text, at) => make("td", { class: kinds[at + 1] }, text))));
+  return scrolling(title, make("table", {}, make("thead", {}, head), make("tbody", {}, lines)));
+};
+
 // A drawn figure, copied from the template that holds it.
 const figure = (number, caption) =>
   make("figure", {}, byId(`figure-${number}`).content.cloneNode(true), caption && make("figcaption", {}, caption));

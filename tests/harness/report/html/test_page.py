@@ -166,7 +166,7 @@ def test_rows_of_mixed_densities_are_told_seed_by_seed(quickstart):
     boards = {board["title"]: board for board in Elements(quickstart).data("boards")}
     assert [title for title, board in boards.items() if board["detail"]] == ["digits: skip_mlp on digits"]
     board = boards["digits: skip_mlp on digits"]
-    assert board["detail"]["columns"] == ["", *(f"seed {seed}" for seed in range(5))]
+    assert board["detail"]["columns"] == [["", False], *([f"seed {seed}", True] for seed in range(5))]
     told = {name: texts for name, *texts in board["detail"]["rows"]}
     densities = sorted(map(float, told.pop("density")))
     assert set(told) == {"genome", "random_as_genome"}
