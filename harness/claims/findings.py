@@ -142,10 +142,10 @@ def _finding(paper: str, section: Section, claim: Claim, measuring: Measuring) -
 
 
 def mean_interval(measured: Measured) -> tuple[float, float | None, float | None]:
-    """Mean over seeds with its 95 % t interval; None from one number."""
+    """Mean over seeds with its 95 % t interval, cut where no such number can be; None from one number."""
     summary = summarise(np.array([list(measured.values.values())]))
     known = len(measured.values) > 1
-    low, high = float(summary.low[0]), float(summary.high[0])
+    low, high = max(float(summary.low[0]), measured.lowest), min(float(summary.high[0]), measured.highest)
     return float(summary.mean[0]), low if known else None, high if known else None
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from harness.analysis.scales import scale_of, unit_of
 from harness.claims.formulas import evaluate
 from harness.claims.schema import Arithmetic, Cells, Count, Measure
 from harness.errors import CorruptFile, UserError, unknown_name
@@ -39,6 +40,7 @@ class Measured:
         unit: of the metric; empty for other numbers.
         differs: in what this is not the paper's protocol.
         by: what gave the numbers: trained networks, a network that was built, or other published numbers.
+        lowest, highest: what such a number can be; of differences nothing is said.
     """
 
     values: Mapping[int, float]
@@ -47,6 +49,8 @@ class Measured:
     unit: str = ""
     differs: tuple[str, ...] = ()
     by: Literal["runs", "building", "arithmetic"] = "runs"
+    lowest: float = -math.inf
+    highest: float = math.inf
 
 
 @dataclass(slots=True)
@@ -56,6 +60,8 @@ class _Side:
     missing: list[str] = field(default_factory=list)
     unit: str = ""
     direction: str = "none"
+    lowest: float = -math.inf
+    highest: float = math.inf
 
 
 class Measuring:
@@ -114,7 +120,8 @@ class Measuring:
             named = tuple((cells.suite, seed, cell) for seed, cell in sorted(first.cells.items()))
             if not first.values:
                 return None
-            return Measured(first.values, named, tuple(first.missing), first.unit, tuple(cells.differs))
+            missing, differs = tuple(first.missing), tuple(cells.differs)
+            return Measured(first.values, named, missing, first.unit, differs, "runs", first.lowest, first.highest)
         other = self._side(cells.other())
         if not first.values or not other.values:
             return None
@@ -187,7 +194,11 @@ class Measuring:
             metric = record.metrics[cells.metric]
             side.unit = "" if cells.exponential else unit_text(metric.unit)
             side.direction = metric.direction
+            scale = scale_of(unit_of(cells.metric, metric.unit), metric.direction)
+            side.lowest, side.highest = (1.0, math.inf) if cells.exponential else (scale.low, scale.high)
             return math.exp(metric.value) if cells.exponential else metric.value
+        if cells.record in ("hard_density", "soft_density"):
+            side.lowest, side.highest = 0.0, 1.0
         return _recorded(record, cells) if cells.step is None else self._at_step(record, cells)
 
     def _at_step(self, record: CellRecord, cells: Cells) -> float | None:

@@ -1,13 +1,14 @@
 """From selectors to numbers: small results folders, counts, and the project's own claims and results."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 from result_files import write_plan, write_record, write_series
 
 from harness.claims.counting import counted
-from harness.claims.findings import find, judge
+from harness.claims.findings import find, judge, mean_interval
 from harness.claims.loading import load_papers
 from harness.claims.measuring import Measuring
 from harness.claims.schema import Arithmetic, Cells, Claim, Count, Paper, Section
@@ -383,6 +384,21 @@ def test_toy_suites_measure_no_claim(found):
                 assert measurement.differs, finding.claim.id
         if finding.elsewhere:
             assert {suite for suite, _, _ in finding.elsewhere.cells} <= small | {"methods_mnist", "llm_pruning"}
+
+
+def test_no_interval_leaves_what_a_number_can_be(found):
+    """Densities of 0.25, 0.89 and 1 by seed have a t interval from -0.29 to 1.72."""
+    cut = set()
+    for finding in found:
+        measured = finding.measured or finding.elsewhere
+        if measured is None or finding.claim.order is not None or measured.by != "runs":
+            continue
+        mean, low, high = mean_interval(measured)
+        assert low is None or measured.lowest <= low <= mean <= high <= measured.highest
+        cut.add((measured.lowest, measured.highest))
+    assert {(0, 1), (1, math.inf)} <= cut
+    density = next(f.elsewhere for f in found if f.claim.id == "gpt2_density_overall")
+    assert mean_interval(density)[2] == 1
 
 
 def test_numbers_that_follow_from_the_networks(found):
