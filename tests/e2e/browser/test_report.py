@@ -32,18 +32,15 @@ def report(tmp_path_factory):
     root = tmp_path_factory.mktemp("report")
     results = root / "results"
     results.mkdir()
-    for suite in ("quickstart", "gpt2_wiki_cpu"):
+    for suite in ("quickstart", "gpt2_wiki_cpu", "ndna_mnist"):
         (results / suite).symlink_to(RESULTS / suite)
-    (results / "ndna_mnist").mkdir()
-    for path in (RESULTS / "ndna_mnist").iterdir():
-        if path.name != "masks":  # as of a suite that was run before masks were kept
-            (results / "ndna_mnist" / path.name).symlink_to(path)
-    masked = results / "masked"
-    for folder in ("cells", "masks"):
-        (masked / folder).mkdir(parents=True)
+    masked, unmasked = results / "masked", results / "before_masks_were_kept"
+    for folder in (masked / "cells", masked / "masks", unmasked / "cells"):
+        folder.mkdir(parents=True)
     for cell in [name for name in STORE.names("quickstart") if ".random.d0.1.s" in name][:3]:
-        record = json.loads(STORE.file("quickstart", "cells", cell).read()) | {"suite": "masked"}
-        (masked / "cells" / f"{cell}.json").write_text(json.dumps(record))
+        record = json.loads(STORE.file("quickstart", "cells", cell).read())
+        for suite in (masked, unmasked):
+            (suite / "cells" / f"{cell}.json").write_text(json.dumps(record | {"suite": suite.name}))
         bits = np.random.RandomState(record["seed"]).rand(48 * 64) < 0.25
         same = {"shape": [48, 64], "kept": int(bits.sum())}
         about = {
@@ -219,7 +216,8 @@ def test_the_slider_moves_by_key_by_pointer_and_by_itself(browser, report):
 
 def test_masks_have_pictures_with_texts_and_overlap_beside_chance(browser, report):
     browser.open(report)
-    Select(browser.one("#masks-run")).select_by_index(0)
+    runs = Select(browser.one("#masks-run"))
+    runs.select_by_visible_text(next(one.text for one in runs.options if one.text.startswith("masked")))
     browser.until("document.querySelectorAll('.pictures img').length === 3")
     heads = [head.text for head in browser.all("#masks-body h4")]
     assert heads == ["Connections: temporal attention", "Connections: attention", "Connections: weights"]
@@ -229,11 +227,12 @@ def test_masks_have_pictures_with_texts_and_overlap_beside_chance(browser, repor
     browser.until("document.querySelector('.pictures img').complete")
     assert browser.get("[arguments[0].naturalWidth, arguments[0].naturalHeight]", image) == [64, 48]
     assert browser.get("getComputedStyle(arguments[0]).imageRendering", image) == "pixelated"
-    row = [cell.text for cell in browser.all("#masks-body tbody tr")[0].find_elements("css selector", "th, td")]
+    rows = [line.find_elements("css selector", "th, td") for line in browser.all("#masks-body tbody tr")]
+    row = next([cell.text for cell in cells] for cells in rows if cells[0].text.startswith("masked"))
     bits = [np.random.RandomState(seed).rand(48 * 64) < 0.25 for seed in range(3)]
     overlaps = [(a & b).sum() / (a | b).sum() for a, b in ((bits[0], bits[1]), (bits[0], bits[2]), (bits[1], bits[2]))]
     assert row[2:6] == ["3", f"{np.mean(overlaps):.3f}", f"{min(overlaps):.3f}", f"{max(overlaps):.3f}"]
-    assert "harness run suites/gpt2_wiki_cpu.yaml" in browser.one("#masks-body").text
+    assert "harness run suites/before_masks_were_kept.yaml" in browser.one("#masks-body").text
 
 
 def test_texts_stand_side_by_side_for_each_prompt(browser, report):
