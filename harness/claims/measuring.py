@@ -120,8 +120,8 @@ class Measuring:
             named = tuple((cells.suite, seed, cell) for seed, cell in sorted(first.cells.items()))
             if not first.values:
                 return None
-            missing, differs = tuple(first.missing), tuple(cells.differs)
-            return Measured(first.values, named, missing, first.unit, differs, "runs", first.lowest, first.highest)
+            lacking, differs = tuple(first.missing), tuple(cells.differs)
+            return Measured(first.values, named, lacking, first.unit, differs, "runs", first.lowest, first.highest)
         other = self._side(cells.other())
         if not first.values or not other.values:
             return None
