@@ -225,10 +225,11 @@ def _show_dry(
 
 def _waiting(suite: Suite) -> str:
     """``12 cells wait for the trials of dense and random, which choose their settings``."""
-    from harness.formatting import count, listed
+    from harness.formatting import count
+    from harness.report.answers import few
 
     methods = sorted({cell.method for cell in suite.pending if cell.tuned not in suite.choices})
-    whose = listed(methods) if methods else "methods that they refer to"
+    whose = few(methods) if methods else "methods that they refer to"
     return f"{count(len(suite.pending), 'cell')} wait for the trials of {whose}, which choose their settings"
 
 
