@@ -135,14 +135,16 @@ def main(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
         require_as_planned(planned.cell, registry, scored=True)
         suite, last = planned.cell.suite, planned.stages[-1].hash
         record, samples, masks, connections, examples = evaluated(planned, runner, registry, substrate.device)
-        files = {
-            "samples": results.write_samples(suite, planned.id, samples),
-            "examples": results.write_examples(suite, planned.id, examples),
-        }
-        record = record.model_copy(update=files)
+        told = planned.cell.trial is None  # of a trial nothing is asked but its validation score
+        if told:
+            files = {
+                "samples": results.write_samples(suite, planned.id, samples),
+                "examples": results.write_examples(suite, planned.id, examples),
+            }
+            record = record.model_copy(update=files)
         series = {"cell": planned.id, **store.series(last)}
         results.write_series(suite, planned.id, Series.model_validate(series, strict=False))
-        if masks is not None:
+        if masks is not None and told:
             mask_pictures.write(results.file(suite, "masks", last).path, masks, connections)
         results.write(record)
         log.evaluated(planned, record)

@@ -86,7 +86,9 @@ def questions_answer(table: Sequence[ComparisonRow]) -> str:
 
 def noise_answer(table: Sequence[ComparisonRow]) -> str:
     """Where seeds scatter most, and whether test examples do more."""
-    text = "One seed each: how seeds scatter is not known."
+    one = all(row.n == 1 for row in table)
+    text = "One seed each" if one else "No row has seeds of one density"
+    text += ": how seeds scatter is not known."
     if known := [row for row in table if row.std is not None]:
         most = max(known, key=lambda row: row.std or 0.0)
         text = f"Seeds scatter most in {_at(most)}: {most.std:.2g}."

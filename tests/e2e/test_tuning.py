@@ -86,6 +86,10 @@ def test_one_run_tunes_and_reports(calm: Path, capsys: pytest.CaptureFixture[str
             record = json.loads(path.read_text())
             assert record["training"]["lr"] == settings.get("lr", 1e-4)
             assert record["method"]["options"].get("recovery_steps") == settings.get("recovery_steps") or not settings
+    kept = {path.name.split(".")[0] for path in (calm / "calm/s/examples").iterdir()}
+    assert kept == {"main"}, "results by example are kept of what is reported alone"
+    last = {json.loads(path.read_text())["stages"][-1] for path in (calm / "calm/s/cells").glob("main.*")}
+    assert {path.stem for path in (calm / "calm/s/masks").iterdir()} < last
     assert any(method["chosen"] > 1 for method in found["tuning"]), "nothing was learnt from tuning"
     assert main(["status", "s", "--results", str(calm / "calm")]) == 0
     assert f"{TRIALS + REPORTED} done" in capsys.readouterr().out

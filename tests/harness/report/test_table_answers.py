@@ -132,6 +132,10 @@ def test_which_noise_is_larger() -> None:
         "Seeds scatter most in a at 0.1000: 0.4. Evaluation noise is larger than seed noise in 1 of 2 rows."
     )
     assert noise_answer(table(over_seeds("a", [0.1], 0.1, stderr=0.05))).startswith("One seed each")
+    mixed = table(over_seeds("a", [0.1, 0.5], 0.1))
+    for row in mixed:
+        row.std = None  # as where the seeds' densities differ
+    assert noise_answer(mixed) == "No row has seeds of one density: how seeds scatter is not known."
 
 
 def test_best_means_of_networks_say_nothing_of_two() -> None:
