@@ -44,7 +44,7 @@ row of such seeds alone loses to every other one and has no order among its like
 """
 _HEADLINE = 5  # the overview keeps columns up to this ``drop``
 _ALT = {
-    "pruning": "the metric against density, a line for each method",
+    "pruning": "the metric by density and method",
     "frontier": "the metric against its cost, the efficient rows joined",
     "training": "training loss against step, a line for each method",
 }

@@ -111,8 +111,13 @@ def draw(plot: Plot, style: Style, row: ComparisonRow, x: float, name: str) -> f
                 bar += line([(x - 3, plot.y(bound)), (x + 3, plot.y(bound))])
         plot.add("band", style, element("path", d=bar, class_="e"))
     tooltip = element("title", escape(point_text(row, name)))
-    plot.add("point", style, _spot(style, x, y, tooltip, lost(row), "p" if row.n != 1 else "h"))
+    plot.add("point", style, spot(style, row, x, y, tooltip))
     return y
+
+
+def spot(style: Style, row: ComparisonRow, x: float, y: float, tooltip: str) -> str:
+    """The mark of a row's mean: its method's shape, hollow for one seed, a cross where no network works."""
+    return _spot(style, x, y, tooltip, lost(row), "p" if row.n != 1 else "h")
 
 
 def seed_scores(row: ComparisonRow) -> list[tuple[int, float, float]]:
@@ -135,11 +140,16 @@ def draw_seed(plot: Plot, style: Style, row: ComparisonRow, seed: tuple[int, flo
     return y
 
 
+def order(named: Sequence[tuple[str, ComparisonRow]]) -> list[tuple[str, ComparisonRow]]:
+    """The best mean first; what does not work is last."""
+    worse = -1.0 if named[0][1].direction != "min" else 1.0
+    return sorted(named, key=lambda one: (lost(one[1]), worse * one[1].mean, one[0]))
+
+
 def ranking(named: Sequence[tuple[str, ComparisonRow]]) -> str:
     """``best mean a 0.9620 (n = 3), then b 0.9500 (n = 3), last c 0.9100 (n = 3)``; what does not work is last."""
     direction = named[0][1].direction
-    worse = -1.0 if direction != "min" else 1.0
-    ordered = sorted(named, key=lambda one: (lost(one[1]), worse * one[1].mean, one[0]))
+    ordered = order(named)
     first = "highest" if direction == "none" else "best"
     texts = [f"{brief(name)} {value_text(row)}" for name, row in ordered]
     if len(texts) == 1:

@@ -23,6 +23,7 @@ from harness.report.figures.estimate import (
     where,
     with_mean,
 )
+from harness.report.figures.method_rows import method_rows
 from harness.report.figures.plot import Plot, sentence
 from harness.report.figures.scale import short
 from harness.report.figures.spread import side_by_side
@@ -31,6 +32,7 @@ from harness.report.places import label, place
 from harness.report.svg import band, brief, element, escape, line
 
 _APART, _ALONE = 8.0, 32.0  # pixels between points of one density; where no other density is drawn
+_LINES, _PANELS = 10, 4  # more methods than that at no more densities are drawn as rows
 _SEEDS = "Small, thin line: single seeds, where densities differ between seeds; there is no mean."
 _SOFT = "Soft masks stand at density 1: every weight takes part."
 _RINGED = "Ringed: a smaller network without mask, where a mask leaves the whole one as many parameters."
@@ -42,7 +44,8 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
     The baseline without mask is a horizontal line with its interval as a band. Points of different methods
     at one density stand side by side, so that their intervals can be read; the tick is where they belong.
     Rows whose densities differ between seeds have no mean: a small point a seed, at its own density. Smaller networks
-    and soft masks stand where :func:`~harness.report.places.place` says.
+    and soft masks stand where :func:`~harness.report.places.place` says. Many methods at few densities, whose lines
+    would cover each other, are rows of a panel for each density instead (:mod:`harness.report.figures.method_rows`).
     ``table``: the rows of one table. None if none of them is masked.
     """
     rows = with_mean(table)
@@ -56,12 +59,18 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
     axis = DensityAxis([*(point.density for point in points), *(density for _, density, _ in shown)])
     first = (mixed or [point.row for point in points])[0]
     said = [
-        *notes([point.row for point in points], unmasked[:1]),
         *([_SEEDS] if mixed else []),
         *([_SOFT] if any(point.row.mask_mean is not None for point in points) else []),
         *([f"Not shown, for their sizes differ between seeds: {listed(sizes)}."] if sizes else []),
         *([_RINGED] if any(point.row.small for point in points) else []),
     ]
+    title = f"{brief(first.metric)} against mask density: {where(first)}"
+    described = _description(first, points, unmasked, mixed)
+    levels = _levels(points)
+    if not mixed and len({point.name for point in points}) > _LINES and len(levels) <= _PANELS:
+        named = [(level[0].density, [(point.name, point.row) for point in level]) for level in levels]
+        return method_rows(prefix, named, unmasked[:1], palette, title, described, said)
+    said = [*notes([point.row for point in points], unmasked[:1]), *said]
     plot = Plot(
         prefix,
         axis.scale,
@@ -82,9 +91,7 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
     _means(plot, palette, axis, points, table)
     for row in mixed:
         _seeds(plot, palette[row.method], axis, row)
-    return plot.render(
-        f"{brief(first.metric)} against mask density: {where(first)}", _description(first, points, unmasked, mixed)
-    )
+    return plot.render(title, described)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,17 @@ def _seeds(plot: Plot, style: Style, axis: DensityAxis, row: ComparisonRow) -> N
     plot.name(row.method, style, *spots[-1])
 
 
+def _levels(points: Sequence[_Point]) -> list[list[_Point]]:
+    """The points of each density, from the highest on."""
+    levels: list[list[_Point]] = []
+    for point in sorted(points, key=lambda point: -point.density):
+        if levels and point.density >= (1 - SAME) * levels[-1][0].density:
+            levels[-1].append(point)
+        else:
+            levels.append([point])
+    return levels
+
+
 def _description(
     first: ComparisonRow,
     points: Sequence[_Point],
@@ -155,12 +173,7 @@ def _description(
     methods = len({point.row.method for point in points} | {row.method for row in mixed})
     parts = [f"{metric_label(first)}, for {methods} method{'' if methods == 1 else 's'} on {brief(first.benchmark)}"]
     parts += [f"without mask {brief(row.method)} has {value_text(row)}" for row in unmasked[:1]]
-    levels: list[list[_Point]] = []
-    for point in sorted(points, key=lambda point: -point.density):
-        if levels and point.density >= (1 - SAME) * levels[-1][0].density:
-            levels[-1].append(point)
-        else:
-            levels.append([point])
+    levels = _levels(points)
     for level in levels[:8]:
         told = ranking([(point.name, point.row) for point in level])
         parts.append(f"at density {level[0].density:.3g}: {told}")

@@ -11,23 +11,39 @@ from harness.report.svg import drawable
 
 _UNITS = {0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+_LEAST = 1e-4  # shares nearer to 0 or 1 are drawn there on a logit scale
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Maps [low, high] onto pixels from ``start`` to ``end``; numbers outside are drawn at the nearest end."""
+    """Maps [low, high] onto pixels from ``start`` to ``end``; numbers outside are drawn at the nearest end.
+
+    Evenly in the number, in its logarithm, or (shares in (0, 1)) in its logit.
+    """
 
     low: float
     high: float
     log: bool = False
     start: float = 0.0
     end: float = 1.0
+    logit: bool = False
 
     def __call__(self, value: float) -> float:
         """The pixel of a value."""
         inside = min(max(value, self.low), self.high)
-        low, high, at = (math.log(v) if self.log else v for v in (self.low, self.high, inside))
+        low, high, at = map(self._bent, (self.low, self.high, inside))
         return self.start + (self.end - self.start) * ((at - low) / (high - low))
+
+    def holds(self, value: float) -> bool:
+        """Whether a number is on the scale, and not drawn at its end for being outside."""
+        value = min(max(value, _LEAST), 1 - _LEAST) if self.logit else value
+        return self.low <= value <= self.high
+
+    def _bent(self, value: float) -> float:
+        if self.logit:
+            return math.log(value / (1 - value))
+        return math.log(value) if self.log else value
 
     def over(self, start: float, end: float) -> Scale:
         """The same numbers on other pixels."""
@@ -36,6 +52,10 @@ class Scale:
     def ticks(self, count: int = 5, base: int = 10) -> list[float]:
         """About ``count`` round numbers of the scale, rising: powers of ``base`` if it is logarithmic."""
         found = _log_ticks(self.low, self.high, count, base) if self.log else []
+        if self.logit:
+            shares = [*_SHARES, 0.5, *(1 - share for share in reversed(_SHARES))]
+            found = [share for share in shares if self.low <= share <= self.high]
+            found = found if len(found) > 2 else []
         return found if len(found) > 1 else _linear_ticks(self.low, self.high, count)
 
 
@@ -57,6 +77,14 @@ def fit(values: Iterable[object], log: bool = False, pad: float = 0.06) -> Scale
     room = pad * (high - low) if high - low > 1e-9 * size and high - low > 1e-290 else 0.05 * size
     room = room if room > 1e-290 else 1.0  # nothing but zeros
     return Scale(low - room, high + room)
+
+
+def fit_shares(values: Iterable[object], pad: float = 0.06) -> Scale:
+    """A logit scale that holds every share, with ``pad`` of its length free at both ends."""
+    shown = [min(max(float(v), _LEAST), 1 - _LEAST) for v in values if drawable(v)]
+    inner = fit([math.log(share / (1 - share)) for share in shown], pad=pad)
+    low, high = (1 / (1 + math.exp(-end)) for end in (inner.low, inner.high))
+    return Scale(low, high, logit=True)
 
 
 def wide(values: Iterable[object], ratio: float = 20.0) -> bool:

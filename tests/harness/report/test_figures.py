@@ -204,6 +204,60 @@ def test_points_of_one_density_stand_side_by_side() -> None:
     assert all(b - a >= 7.9 for a, b in pairwise(places))
 
 
+def many(unit: str = "fraction", direction: str = "max") -> list[ComparisonRow]:
+    """Twelve methods at two densities; m11 is far worse than all others at the lower one, m10 is cut there."""
+    table = [row("dense", 1.0, 0.98, 0.002, unit=unit, direction=direction)]
+    for i in range(12):
+        table.append(row(f"m{i}", 0.05, 0.97 - 0.002 * i, 0.001, unit=unit, direction=direction))
+        low = {10: 0.1, 11: 0.3}.get(i, 0.93 - 0.002 * (9 - i))
+        cut = {10: {0: "cut", 1: "cut", 2: "cut"}}.get(i, {})
+        table.append(row(f"m{i}", 0.02, low, 0.001, broken=cut, unit=unit, direction=direction))
+    return table
+
+
+def test_many_methods_at_few_densities_are_rows_the_best_of_the_lowest_density_on_top() -> None:
+    table = many()
+    root = parse(pruning_curve(table, looks(table)))
+    names = {text: y for text, y in _named(root).items() if text == "dense" or text.startswith("m")}
+    assert sorted(names, key=names.__getitem__) == ["dense", *(f"m{i}" for i in range(9, -1, -1)), "m11", "m10"]
+    points = {tuple(text.split(":")[0].split(", density ")): spot for text, spot in drawn(root).items()}
+    for method in ("m0", "m9"):
+        assert points[method, "0.05"][1] == points[method, "0.02"][1] == pytest.approx(names[method] - 4)
+    # By hand, on logits of the panel's own scale: 0.97, 0.96 and 0.95 are at 3.4761, 3.1781 and 2.9444.
+    x = {method: points[method, "0.05"][0] for method in ("m0", "m5", "m10")}
+    assert (x["m0"] - x["m5"]) / (x["m5"] - x["m10"]) == pytest.approx((3.4761 - 3.1781) / (3.1781 - 2.9444), rel=0.02)
+    assert x["m0"] > x["m5"] > x["m10"]
+    said = texts(root)
+    assert "density 0.05" in said and "density 0.02" in said
+    assert "0.3" in said.split() and "0.1 cut 3/3" in said
+    assert ("m10", "0.02") not in points and ("m11", "0.02") not in points
+    assert "Each density has a scale of its own, of logits. Arrows: off the scale." in said and "Crossed" not in said
+
+
+def _named(root: ET.Element) -> dict[str, float]:
+    return {e.text or "": float(e.attrib["y"]) for e in root.iter(SVG + "text")}
+
+
+def test_rows_of_what_is_no_share_and_is_to_be_lowered() -> None:
+    table = [replace(one, mean=-math.log(one.mean), ci_low=None, ci_high=None) for one in many("nats", "min")]
+    root = parse(pruning_curve(table, looks(table)))
+    points = {text.split(":")[0]: x for text, (x, _) in drawn(root).items()}
+    assert points["m0, density 0.05"] < points["m5, density 0.05"] < points["m10, density 0.05"]
+    assert "of logits" not in texts(root)
+
+
+@pytest.mark.parametrize("means", [[0.0], [1.0], [0.0, 1.0], [0.5]])
+def test_rows_of_extreme_shares_are_drawn(means: list[float]) -> None:
+    table = [row(f"m{i}", density, means[i % len(means)], None) for i in range(12) for density in (0.5, 0.1)]
+    assert pruning_curve(table, looks(table)) == pruning_curve(table[::-1], looks(table[::-1]))
+    parse(pruning_curve(table, looks(table)))
+
+
+def test_rows_with_hostile_names_stay_text() -> None:
+    table = [row(name, 0.1, 0.9, metric=name, unit=name) for name in EVIL] + many()[1:]
+    assert all("script" not in e.tag for e in parse(pruning_curve(table, looks(table))).iter())
+
+
 def test_density_zero_has_a_place_of_its_own() -> None:
     table = [row("random", density, 0.9) for density in (0.5, 0.1, 0.02, 0.0)]
     root = parse(pruning_curve(table, looks(table)))
