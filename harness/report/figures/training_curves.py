@@ -14,6 +14,7 @@ from harness.report.svg import band, brief, drawable, element, escape, line
 
 POINTS, RUNS = 120, 40  # of a line and of a band, at most
 _STARTS = 24  # at most so many hairlines
+_BANDS = 12  # lines; the ranges of more of them would hide each other
 
 Step = tuple[float, float, float, float]  # step, mean, minimum, maximum
 
@@ -25,7 +26,7 @@ def training_curves(
     what: str = LOSS,
     unit: str = "",
 ) -> str | None:
-    """The mean over seeds at each step, and the range from the lowest to the highest seed as a band.
+    """The mean over seeds at each step, and of few lines the range from the lowest to the highest seed as a band.
 
     Keys of ``series`` are the names of the lines. Vertical hairlines show where phases begin, in the colour
     of the method that has them if it is the only one; lines are broken there. Lines are thinned, the
@@ -34,7 +35,8 @@ def training_curves(
     lines = {name: steps for name, one in series.items() if (steps := averaged(one.seeds))}
     if not lines:
         return None
-    values = [value for steps in lines.values() for step in steps for value in step[1:]]
+    ranges = len(lines) <= _BANDS
+    values = [value for steps in lines.values() for step in steps for value in (step[1:] if ranges else step[1:2])]
     x = Scale(0.0, max(steps[-1][0] for steps in lines.values()) or 1.0)
     several = any(len(series[name].seeds) > 1 for name in lines)
     plot = Plot(
@@ -44,11 +46,11 @@ def training_curves(
         "optimiser step, counted over all phases",
         what + (f" ({unit})" if unit else ""),
         list(lines),
-        "Lines: mean over seeds. " * several + "Shaded: lowest to highest seed." * several,
+        "Lines: mean over seeds. " * several + "Shaded: lowest to highest seed." * (several and ranges),
     )
     _hairlines(plot, {name: series[name] for name in lines}, palette)
     for name, steps in lines.items():
-        _line(plot, palette[series[name].method], name, steps, series[name].starts)
+        _line(plot, palette[series[name].method], name, steps, series[name].starts, ranges)
     return plot.render(f"{what} over training", _description(what, lines))
 
 
@@ -101,8 +103,8 @@ def _hairlines(plot: Plot, series: Mapping[str, RowCurves], palette: Mapping[str
         plot.add("back", alone, element("path", element("title", text), d=path, class_="t" if alone else "d"))
 
 
-def _line(plot: Plot, style: Style, name: str, steps: Sequence[Step], starts: Sequence[float]) -> None:
-    for _, group in groupby(steps, key=lambda step: bisect_left(starts, step[0])):
+def _line(plot: Plot, style: Style, name: str, steps: Sequence[Step], starts: Sequence[float], ranges: bool) -> None:
+    for _, group in groupby(steps if ranges else [], key=lambda step: bisect_left(starts, step[0])):
         outline = envelope(list(group))
         upper = [(plot.x(step), plot.y(high)) for step, _, high in outline]
         lower = [(plot.x(step), plot.y(low)) for step, low, _ in outline]

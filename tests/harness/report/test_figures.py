@@ -580,6 +580,14 @@ def test_training_curves_break_where_phases_begin() -> None:
     assert sum(e.attrib.get("class") == "b" for e in root.iter(SVG + "path")) == 2
 
 
+@pytest.mark.parametrize(("count", "shaded"), [(12, 12), (13, 0)])
+def test_many_training_curves_have_no_bands(count: int, shaded: int) -> None:
+    series = {f"m{i}": RowCurves(f"m{i}", [[(1, 2.0), (9, 1.0)], [(1, 3.0), (9, 1.5)]]) for i in range(count)}
+    root = parse(training_curves(series, palette(list(series), None)))
+    assert sum(e.attrib.get("class") == "b" for e in root.iter()) == shaded
+    assert ("Shaded" in texts(root)) == bool(shaded)
+
+
 def test_series_files_become_curves(tmp_path: Path) -> None:
     store = ResultStore(tmp_path)
     good = {
