@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import SuiteError
 from harness.registry.plugins import load
 from harness.stages.graph import compile_graph
 from harness.suites.cell import Cell, Key
-from harness.suites.suite import Suite, load_suite
+from harness.suites.suite import load_suite
 
 PLUGIN = '''
 from pydantic import BaseModel, ConfigDict
@@ -75,26 +74,6 @@ def registry(tmp_path_factory):
     path = tmp_path_factory.mktemp("plugin") / "greedy.py"
     path.write_text(PLUGIN)
     return load([path])
-
-
-@pytest.fixture
-def suite(tmp_path: Path, registry):
-    def make(text: str, *overrides: str) -> Suite:
-        path = tmp_path / "s.yaml"
-        path.write_text(text, encoding="utf8")
-        return load_suite(path, registry, overrides)
-
-    return make
-
-
-@pytest.fixture
-def refusal(suite):
-    def call(text: str, *overrides: str) -> str:
-        with pytest.raises(SuiteError) as caught:
-            suite(text, *overrides)
-        return str(caught.value)
-
-    return call
 
 
 HEAD = "architectures: mlp\nbenchmarks: digits\ntraining: {steps: 10, batch_size: 32}\n"

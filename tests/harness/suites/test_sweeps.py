@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from harness.errors import SuiteError
-from harness.registry.plugins import load
 from harness.stages.graph import compile_graph
 from harness.suites.cell import Cell
-from harness.suites.suite import Suite, load_suite
 
 HEAD = """
 architectures: {mlp: {hidden: [8]}}
 benchmarks: digits
 training: {steps: 40, batch_size: 32}
 """
-
-
-@pytest.fixture(scope="module")
-def registry():
-    return load([])
-
-
-@pytest.fixture
-def suite(tmp_path: Path, registry):
-    def make(text: str, *overrides: str) -> Suite:
-        path = tmp_path / "s.yaml"
-        path.write_text(text, encoding="utf8")
-        return load_suite(path, registry, overrides)
-
-    return make
-
-
-@pytest.fixture
-def refusal(suite):
-    def call(text: str, *overrides: str) -> str:
-        with pytest.raises(SuiteError) as caught:
-            suite(text, *overrides)
-        return str(caught.value)
-
-    return call
 
 
 def shared(values: str) -> str:

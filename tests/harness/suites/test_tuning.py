@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from harness.errors import SuiteError
 from harness.registry.plugins import load
 from harness.stages.graph import compile_graph
 from harness.suites.cell import Cell, Tuned
-from harness.suites.suite import Suite, load_suite
+from harness.suites.suite import Suite
 from harness.suites.trials import common_draws, method_draws
 
 PLUGIN = '''
@@ -90,26 +88,6 @@ def registry(tmp_path_factory):
     path = tmp_path_factory.mktemp("plugin") / "sized.py"
     path.write_text(PLUGIN)
     return load([path])
-
-
-@pytest.fixture
-def suite(tmp_path: Path, registry):
-    def make(text: str, *overrides: str) -> Suite:
-        path = tmp_path / "s.yaml"
-        path.write_text(text, encoding="utf8")
-        return load_suite(path, registry, overrides)
-
-    return make
-
-
-@pytest.fixture
-def refusal(suite):
-    def call(text: str, *overrides: str) -> str:
-        with pytest.raises(SuiteError) as caught:
-            suite(text, *overrides)
-        return str(caught.value)
-
-    return call
 
 
 def of(cells: list[Cell], **wanted: object) -> list[Cell]:
