@@ -22,7 +22,8 @@ from harness.claims.schema import (
     Tolerance,
 )
 from harness.errors import UserError, unknown_name
-from harness.suites.schema import RENAMES, Experiment, SuiteFile
+from harness.suites.schema import RENAMES, Experiment, SuiteFile, over_shared
+from harness.suites.sweeps import SweepError, swept
 from harness.suites.yaml_source import Loc, YamlSource
 
 Suites = Mapping[str, Mapping[str, Experiment]]
@@ -94,18 +95,20 @@ def choose(papers: Mapping[str, Paper], names: Sequence[str]) -> dict[str, Paper
 
 
 def _suites(folder: Path) -> Suites:
-    """Suite -> experiment -> its labels; read without the plugins, which would take seconds."""
+    """Suite -> experiment -> its labels; only plugins whose options are swept are imported, which takes seconds."""
+    from harness.registry.plugins import load
+
+    registry = load()
     found: dict[str, dict[str, Experiment]] = {}
     for path in sorted(folder.glob("*.yaml")):
         content = YamlSource(path, renames=RENAMES).content
         try:
             top = SuiteFile.model_validate(content)
-            shared = {key: value for key, value in content.items() if key in Experiment.model_fields}
             experiments = {
-                label: Experiment.model_validate({**shared, **own})
+                label: Experiment.model_validate(swept(over_shared(content, own), registry)[0])
                 for label, own in (top.experiments or {"main": {}}).items()
             }
-        except ValidationError as error:
+        except (ValidationError, SweepError) as error:
             raise UserError(f"{path} is no valid suite: `harness run {path} --dry-run` says what is wrong") from error
         found[top.name or path.stem] = experiments
     return found

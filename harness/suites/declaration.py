@@ -23,6 +23,7 @@ from harness.suites.schema import (
     SuiteFile,
     Training,
     layered,
+    over_shared,
 )
 from harness.suites.slurm_options import SlurmOptions, known_keys
 from harness.suites.sweeps import SweepError, Variant, swept
@@ -237,11 +238,7 @@ class Declaration:
     def _experiment(self, label: str) -> Experiment:
         """The experiment's own keys over the shared ones; a ``--set`` of a shared key goes over both."""
         own = self._own[label]
-        shared = {key: value for key, value in self._yaml.content.items() if key in Experiment.model_fields}
-        merged = {**shared, **own}
-        for key in ("training", "evaluation"):
-            if isinstance(shared.get(key), dict) and isinstance(own.get(key), dict):
-                merged[key] = layered(shared[key], own[key])
+        merged = over_shared(self._yaml.content, own)
         for path, value in self._yaml.overridden().items():
             key = str(path[0])
             if key in own and key in ("architectures", "methods", "benchmarks"):

@@ -306,6 +306,16 @@ def layered(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]
     return {**base, **layer}
 
 
+def over_shared(content: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """An experiment as YAML has it, over what stands at the top of the suite; training and evaluation key by key."""
+    shared = {key: value for key, value in content.items() if key in Experiment.model_fields}
+    merged = {**shared, **own}
+    for key in ("training", "evaluation"):
+        if isinstance(shared.get(key), dict) and isinstance(own.get(key), dict):
+            merged[key] = layered(shared[key], own[key])
+    return merged
+
+
 class Experiment(Schema):
     """One comparison matrix: architecture x method x density x benchmark x seed."""
 

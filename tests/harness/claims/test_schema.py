@@ -117,6 +117,14 @@ def test_suites_with_old_names_of_keys_are_read(tmp_path, load):
     assert load(claim())
 
 
+def test_rows_of_a_sweep_are_methods_of_their_suite(tmp_path, load):
+    sweep = SUITE.replace("steps: 10", "steps: 10, lr: [1e-3, 3e-3]") + "experiments: {main: {training: {steps: 20}}}\n"
+    (tmp_path / "suites/small.yaml").write_text(sweep)
+    assert load(claim(measure=CELLS.replace("dense", "dense-lr-3e-3")))
+    with pytest.raises(UserError, match="unknown method of experiment 'main' 'dense'"):
+        load(claim())
+
+
 def test_folder_and_paper_names(tmp_path, load):
     with pytest.raises(UserError, match="no claims in"):
         load_papers(tmp_path / "suites" / "none")
