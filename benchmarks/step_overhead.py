@@ -3,7 +3,8 @@
 Printed are medians over rounds of the step time, and of the ratio to the dense step of the same round. Every registered
 method that takes part in training is timed in the middle of one, with its default options, right after its masks have
 changed: steps are those between changes, and a change has a time of its own (that of the hooks, and of the harness for
-holding new masks). Only where a method changes masks at every step is it in the step's time as well.
+holding new masks). Only where a method changes masks at every step is it in the step's time as well. All variants are
+in memory at once, of gpt2 some 3 GB each: name a few with --only.
 
     python benchmarks/step_overhead.py                      # skip MLP 784-48x4-10, batch 128
     python benchmarks/step_overhead.py --network gpt2       # GPT-2 12x768, 4 micro-batches of 1 x 256 tokens
