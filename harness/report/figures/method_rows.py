@@ -14,7 +14,6 @@ from harness.report.palette import Style
 from harness.report.svg import MARKERS, brief, drawable, element, escape, line, marker, shorten, text_width, wrapped
 
 _ROW, _TOP, _NAME, _GAP = 17.0, 58.0, 190.0, 18.0  # pixels: a row, what is above them, widest name, between panels
-
 _FAR = 2.0  # times as far from the best as half of the rows are
 _ARROWS = "Arrows: off the scale."
 
@@ -24,12 +23,11 @@ Level = tuple[float, Sequence[tuple[str, ComparisonRow]]]
 
 @dataclass(frozen=True, slots=True)
 class _Panel:
-    """One density: where it is, its scale in pixels, and its rows by name."""
+    """One density: where it is, and its scale in pixels."""
 
     left: float
     right: float
     scale: Scale
-    rows: Mapping[str, ComparisonRow]
 
 
 def method_rows(
@@ -59,9 +57,9 @@ def method_rows(
     for i, (density, rows) in enumerate(levels):
         start = left + i * (width + _GAP)
         scale = _scale([*(row for _, row in rows), *unmasked], first.unit, first.direction).over(start, start + width)
-        panel = _Panel(start, start + width, scale, dict(rows))
+        panel = _Panel(start, start + width, scale)
         content += _frame(panel, density, bottom, [*top.values(), *places.values()])
-        near += [row for row in (*unmasked, *panel.rows.values()) if scale.holds(row.mean)]
+        near += [row for row in (*unmasked, *(row for _, row in rows)) if scale.holds(row.mean)]
         for row in unmasked:
             x = panel.scale(row.mean)
             marks.setdefault(palette[row.method], []).append(
