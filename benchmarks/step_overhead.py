@@ -7,6 +7,7 @@ holding new masks). Only where a method changes masks at every step is it in the
 in memory at once, of gpt2 some 3 GB each: name a few with --only.
 
     python benchmarks/step_overhead.py                      # skip MLP 784-48x4-10, batch 128
+    python benchmarks/step_overhead.py --network mlp        # LeNet-300-100, batch 128
     python benchmarks/step_overhead.py --network gpt2       # GPT-2 12x768, 4 micro-batches of 1 x 256 tokens
     python benchmarks/step_overhead.py --network gpt2 --micro-batches 1 --only genome
     python benchmarks/step_overhead.py --network gpt2 --micro-batches 1 --sequences 8 --context 1024 --device cuda \\
@@ -43,6 +44,7 @@ MIDDLE = STEPS // 2
 """Step at which or before which masks change: a multiple of every interval."""
 BETWEEN = 97
 """Steps that can be timed at once before the next change."""
+HIDDEN = {"skip_mlp": [48, 48, 48, 48], "mlp": [300, 100]}
 VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "genome, T 1 to 10": ("genome", {"temperature_start": 2.0, "temperature_end": 10.0}),
     "genome, hard": ("genome", {"hard": True}),
@@ -112,7 +114,7 @@ def trainer(name: str, options: dict[str, Any], arguments: argparse.Namespace) -
         roles = ("attn_out", "ffn_up")
     else:
         spec = DataSpec("classification", (1, 28, 28), 10, 60000)
-        kind, settings = "skip_mlp", {"hidden": [48, 48, 48, 48]}
+        kind, settings = arguments.network, {"hidden": HIDDEN[arguments.network]}
         training = Training(batch_size=128, optimizer="adam", **common)
         roles = ()
     cls = plugins.get("architecture", kind)
@@ -194,10 +196,10 @@ def change(one: Trainer, clock: Callable[[], float]) -> float:
 def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; what depends on the network is filled in."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", choices=["skip_mlp", "gpt2"], default="skip_mlp")
-    parser.add_argument("--rounds", type=int, default=None, help="default: 40 for skip_mlp, 7 for gpt2")
+    parser.add_argument("--network", choices=[*HIDDEN, "gpt2"], default="skip_mlp")
+    parser.add_argument("--rounds", type=int, default=None, help="default: 7 for gpt2, else 40")
     parser.add_argument(
-        "--steps", type=int, default=None, help=f"timed at once, at most {BETWEEN}; default: 25, 1 for gpt2"
+        "--steps", type=int, default=None, help=f"timed at once, at most {BETWEEN}; default: 1 for gpt2, else 25"
     )
     parser.add_argument("--seconds", type=float, default=math.inf, help="no further round after so long")
     parser.add_argument("--threads", type=int, default=1)
@@ -213,7 +215,7 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     known = list(variants())
     parser.add_argument("--only", nargs="+", metavar="VARIANT", choices=known, help="beside dense; fewer disturb less")
     arguments = parser.parse_args(argv)
-    small = arguments.network == "skip_mlp"
+    small = arguments.network != "gpt2"
     arguments.rounds = arguments.rounds or (40 if small else 7)
     arguments.steps = arguments.steps or (25 if small else 1)
     arguments.only = arguments.only or (known if small else [HELD, "genome"])  # each gpt2 holds 2 GB

@@ -61,6 +61,9 @@ _PUBLIC = {
     "head_loss": "core.head_loss",
     "hookimpl": "registry.hookspecs",
     "in_units": "core.units",
+    "mask_as_bits": "core.mask_arithmetic",
+    "mask_as_numbers": "core.mask_arithmetic",
+    "masked": "core.mask_arithmetic",
     "out_units": "core.units",
     "select": "core.densities",
     "top_k": "core.densities",
@@ -103,6 +106,9 @@ if TYPE_CHECKING:
     from harness.core.examples import Examples as Examples
     from harness.core.head_loss import head_loss as head_loss
     from harness.core.language_network import LanguageNetwork as LanguageNetwork
+    from harness.core.mask_arithmetic import mask_as_bits as mask_as_bits
+    from harness.core.mask_arithmetic import mask_as_numbers as mask_as_numbers
+    from harness.core.mask_arithmetic import masked as masked
     from harness.core.masks import Masks as Masks
     from harness.core.method import ParameterGroup as ParameterGroup
     from harness.core.method import SparsityMethod as SparsityMethod

@@ -90,6 +90,10 @@ class Connection:
             view = view.movedim((self.out_axis, self.in_axis), (0, 1))
         return view
 
+    def fills(self, parameter: Tensor) -> bool:
+        """Whether the region is the whole parameter as it is stored."""
+        return self.shape == tuple(parameter.shape) and (self.out_axis, self.in_axis) == (0, 1)
+
 
 def weights_among(connections: Iterable[Connection]) -> tuple[Connection, ...]:
     """Those whose masks are on weights: all but attention masks."""

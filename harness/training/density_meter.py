@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.core.connections import Connection
+from harness.core.mask_arithmetic import count
 from harness.core.masks import Masks
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ class DensityMeter:
     def change(self, masks: Masks | None, step: int) -> None:
         """From step ``step`` on, counted from 0, these masks hold; None keeps everything."""
         self.advance(step)
-        self._kept = self._whole if masks is None else self._stacked([masks[c.name].sum() for c in self._connections])
+        self._kept = self._whole if masks is None else self._stacked([count(masks[c.name]) for c in self._connections])
 
     def composed(self, effective: Mapping[str, Tensor], step: int) -> None:
         """Step ``step`` ran with these effective weights, by parameter: what is not zero was kept."""
-        self._kept = self._stacked([torch.count_nonzero(c.region(effective[c.parameter])) for c in self._connections])
+        self._kept = self._stacked([count(c.region(effective[c.parameter])) for c in self._connections])
         self.advance(step + 1)
 
     def advance(self, step: int) -> None:

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from harness.core.connections import CLOSED, Connection, weights_among
 from harness.core.current_masks import CurrentMasks
+from harness.core.mask_arithmetic import mask_, mask_as_bits
 from harness.core.masks import Masks
 from harness.core.method import SparsityMethod
 from harness.training.compact_parameters import Kept, fits
-
-_INTEGER = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
 
 
 class Weights:
@@ -136,9 +135,9 @@ class Weights:
         if self.method is None:
             if regularizer is not None and regularizer.requires_grad:
                 regularizer.backward()  # type: ignore[no-untyped-call]
-            for parameter, bits in self._keep_bits:
+            for parameter, kept in self._keep_bits:
                 if parameter.grad is not None and not self.dense_updates:
-                    parameter.grad.view(bits.dtype).bitwise_and_(bits)
+                    mask_(parameter.grad, kept)
             if self._kept is not None:
                 self._kept.collect()
             return
@@ -165,8 +164,8 @@ class Weights:
 
     def clear(self) -> None:
         """After a step at which the masks stay: what they close becomes zero, where it has moved."""
-        for parameter, bits in self._keep_bits if self.dense_updates else ():
-            parameter.detach().view(bits.dtype).bitwise_and_(bits)
+        for parameter, kept in self._keep_bits if self.dense_updates else ():
+            mask_(parameter, kept)
 
     @torch.no_grad()
     def put_back(self) -> None:
@@ -186,10 +185,10 @@ class Weights:
         """
         assert self.method is None, "composed methods own their masks"
         assert reset is None or self._kept is None, "these masks were said to last"
-        before = {id(parameter): bits for parameter, bits in self._keep_bits}
+        before = {id(parameter): kept for parameter, kept in self._keep_bits}
         self.current.hard, self._kept = masks, None
         self._keep_bits = []
-        bits_of: dict[str, Tensor] = {}
+        bits_of: dict[str, Tensor] = {}  # of whole parameters
         for bias in self.biases.values():
             bias.zero_()
         for connection in self.connections:
@@ -197,20 +196,22 @@ class Weights:
                 connection.region(self.biases[connection.parameter]).masked_fill_(~masks[connection.name], CLOSED)
                 continue
             parameter = self.parameters[connection.parameter]
+            kept = mask_as_bits(masks[connection.name], parameter.dtype)
+            if connection.fills(parameter):
+                bits_of[connection.parameter] = kept
+                continue
             if connection.parameter not in bits_of:
-                kind = _INTEGER[parameter.element_size()]
-                bits_of[connection.parameter] = torch.full_like(parameter, -1, dtype=kind)
-            region = connection.region(bits_of[connection.parameter])
-            region.copy_(masks[connection.name].to(region.dtype).neg_())
-        for name, bits in bits_of.items():
+                bits_of[connection.parameter] = torch.full_like(parameter, -1, dtype=kept.dtype)
+            connection.region(bits_of[connection.parameter]).copy_(kept)
+        for name, kept in bits_of.items():
             parameter = self.parameters[name]
             if reset is not None and not self.dense_updates:
                 old = before.get(id(parameter))
-                changed = bits != old if old is not None else bits == 0
+                changed = kept != old if old is not None else kept == 0
                 reset(parameter, changed)
-            parameter.detach().view(bits.dtype).bitwise_and_(bits)
-            if not bool(bits.all()):
-                self._keep_bits.append((parameter, bits))
+            mask_(parameter, kept)
+            if kept.amax() == 0:  # something is masked
+                self._keep_bits.append((parameter, kept))
 
     # --- evaluation and state ----------------------------------------------------------------
 

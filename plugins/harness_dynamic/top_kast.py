@@ -9,7 +9,19 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from harness import Connection, Masks, MethodContext, Phase, SparsityMethod, Train, TrainingBudget, select, top_k
+from harness import (
+    Connection,
+    Masks,
+    MethodContext,
+    Phase,
+    SparsityMethod,
+    Train,
+    TrainingBudget,
+    mask_as_bits,
+    masked,
+    select,
+    top_k,
+)
 
 
 class TopKastOptions(BaseModel):
@@ -108,7 +120,8 @@ class TopKast(SparsityMethod[TopKastOptions]):
                 c.region(a).copy_(self._a[c.name])
                 c.region(b).copy_(self._b[c.name])
                 c.region(decay).copy_(self._b[c.name]).div_(self._density).masked_fill_(self._a[c.name], 1.0)
-        return a, b, decay.mul_(self.options.regularization) if self.options.regularization else None
+        pull = decay.mul_(self.options.regularization) if self.options.regularization else None
+        return mask_as_bits(a, decay.dtype), mask_as_bits(b, decay.dtype), pull
 
 
 class _Exchange(torch.autograd.Function):
@@ -117,10 +130,10 @@ class _Exchange(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, raw: Tensor, a: Tensor, b: Tensor, decay: Tensor | None) -> Tensor:
         ctx.save_for_backward(raw, b, decay)
-        return torch.where(a, raw, 0.0)
+        return masked(raw, a)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         raw, b, decay = ctx.saved_tensors
-        kept = torch.where(b, gradient, 0.0)
+        kept = masked(gradient, b)
         return kept if decay is None else kept.addcmul_(raw, decay), None, None, None

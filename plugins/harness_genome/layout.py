@@ -28,11 +28,6 @@ class GenomeBlock:
     target: int
     sources: tuple[int, int]
 
-    def fills(self, parameter: Tensor) -> bool:
-        """Whether the region is the whole parameter as it is stored."""
-        region = self.region
-        return region.shape == tuple(parameter.shape) and (region.out_axis, region.in_axis) == (0, 1)
-
     def split(self, mask: Tensor) -> dict[str, Tensor]:
         """A mask (out, in) of the block, cut into its connections: name -> (out, in)."""
         widths = [connection.shape[1] for connection in self.connections]

@@ -23,6 +23,7 @@ from harness import (
     Train,
     TrainingBudget,
     UserError,
+    mask_as_numbers,
 )
 from harness_genome.genome import Genome
 from harness_genome.layout import Layout, bands_of, unmaskable
@@ -160,7 +161,7 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         whole: dict[str, Tensor] = {}
         for block, mask in zip(self._layout.blocks, masks, strict=True):
             name, region = block.region.parameter, block.region.region
-            if block.fills(raw[name]):
+            if block.region.fills(raw[name]):
                 whole[name] = _masked(raw[name], mask)
             else:
                 if name not in whole:
@@ -273,7 +274,7 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         cuts = thresholds(self._layout, logits, kept, shared)
         hard = block_masks(self._layout, kept)
         return [
-            _straight_through(torch.sigmoid(block - cut), mask.to(block.dtype))
+            _straight_through(torch.sigmoid(block - cut), mask_as_numbers(mask, block.dtype))
             for block, cut, mask in zip(logits, cuts, hard, strict=True)
         ]
 

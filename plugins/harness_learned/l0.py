@@ -7,6 +7,7 @@ from math import log, prod
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -163,4 +164,4 @@ class L0(SparsityMethod[L0Options]):
 
 def _stretched(logit: Tensor) -> Tensor:
     """The sigmoid, stretched to (gamma, zeta) and cut at 0 and 1."""
-    return (logit.sigmoid() * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
+    return F.hardtanh(logit.sigmoid() * (ZETA - GAMMA) + GAMMA, 0.0, 1.0)

@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from harness import Connection, Masks, MethodContext, ParameterGroup, SparsityMethod, UpdateSchedule
+from harness import Connection, Masks, MethodContext, ParameterGroup, SparsityMethod, UpdateSchedule, mask_as_numbers
 
 
 class ScoreOptions(BaseModel):
@@ -104,11 +104,12 @@ class _Masked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
         """All of equal shape."""
-        ctx.save_for_backward(weight, mask)
-        return weight * mask
+        kept = mask_as_numbers(mask, weight.dtype)
+        ctx.save_for_backward(weight, kept)
+        return weight * kept
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         """For weight, scores and mask."""
-        weight, mask = ctx.saved_tensors
-        return gradient * mask, gradient * weight, None
+        weight, kept = ctx.saved_tensors
+        return gradient * kept, gradient * weight, None

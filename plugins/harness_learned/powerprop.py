@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -66,13 +67,28 @@ class Powerprop(SparsityMethod[PowerpropOptions]):
 
     def compose(self, connection: Connection, raw: Tensor) -> Tensor:
         """W."""
-        alpha, size = self.options.alpha, raw.abs()
-        if alpha < 2:  # the gradient of |theta|^(alpha - 1) is infinite at 0, and 0 times it NaN
-            return raw.sign() * size**alpha
-        return raw * size ** (alpha - 1)
+        power: Tensor = _Power.apply(raw, self.options.alpha)
+        return power
 
     final = compose
 
     def scores(self, context: MethodContext) -> Mapping[str, Tensor]:
         """Absolute values of W, which :class:`harness.Bake` has made the weights."""
         return {c.name: context.weight(c).abs() for c in context.connections}
+
+
+class _Power(torch.autograd.Function):
+    """theta |theta|^(alpha - 1), whose gradient is 0 at 0 for every alpha above 1."""
+
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor, alpha: float) -> Tensor:
+        """Of any shape."""
+        size = theta.abs() ** (alpha - 1)
+        ctx.save_for_backward(size)
+        ctx.alpha = alpha
+        return theta * size
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """The factor alpha |theta|^(alpha - 1)."""
+        return (gradient * ctx.saved_tensors[0]).mul_(ctx.alpha), None
