@@ -12,7 +12,7 @@ from harness.analysis.grouping import budget_ratio
 from harness.analysis.statistics import CONFIDENCE
 from harness.formatting import listed
 from harness.report.curve_answers import pairs, sentence
-from harness.report.tables import BETTER, NONE, count, decimals, fraction
+from harness.report.tables import BETTER, NONE, count, decimals, fraction, rough
 
 _ONE_SEED = "one seed tells nothing of others"
 Rows = Mapping[int, ComparisonRow]
@@ -183,7 +183,7 @@ def _power(contrasts: Sequence[Contrast]) -> str:
         return ""
     seeds = sorted({c.n for c in contrasts})
     some = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return f"; {some} seeds could have shown {max(shown):.2g}"
+    return f"; {some} seeds could have shown {rough(max(shown))}"
 
 
 def _where(row: ComparisonRow, other: ComparisonRow) -> str:
@@ -248,4 +248,4 @@ def _times(found: DensityEquivalent) -> str:
     if found.mean is None:
         first, *others = sorted(found.factors, key=lambda factor: factor.value)
         return f"{first} to {others[-1]}, by seed" if others else str(first)
-    return f"{found.mean:.2g}" + (f" ({found.low:.2g} to {found.high:.2g})" if found.low is not None else "")
+    return rough(found.mean) + (f" ({rough(found.low)} to {rough(found.high)})" if found.low is not None else "")

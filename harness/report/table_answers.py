@@ -8,7 +8,7 @@ from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.problems import Tally
 from harness.report.answers import density, few, winner
 from harness.report.places import label, lost
-from harness.report.tables import BETTER
+from harness.report.tables import BETTER, rough
 
 BY_MEANS = "by their means alone, which are not tested"
 _UNEQUAL = 1.01
@@ -91,7 +91,7 @@ def noise_answer(table: Sequence[ComparisonRow]) -> str:
     text += ": how seeds scatter is not known."
     if known := [row for row in table if row.std is not None]:
         most = max(known, key=lambda row: row.std or 0.0)
-        text = f"Seeds scatter most in {_at(most)}: {most.std:.2g}."
+        text = f"Seeds scatter most in {_at(most)}: {rough(most.std or 0.0)}."
     both = [row for row in known if row.stderr is not None]
     if both:
         more = sum((row.stderr or 0.0) > (row.std or 0.0) for row in both)

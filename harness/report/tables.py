@@ -272,6 +272,11 @@ def fraction(value: float | None, places: int = 4) -> str:
     return f"{value:.{places}f}" if value >= 0.01 or value == 0 else f"{value:.3g}"
 
 
+def rough(value: float) -> str:
+    """Two significant digits, never with an exponent where the number is large: 0.034, 5.5, 1,300."""
+    return f"{float(f'{value:.2g}'):,.0f}" if abs(value) >= 99.5 else f"{value:.2g}"
+
+
 def probability(p: float | None) -> str:
     """A p-value with three decimals."""
     if p is None:
