@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +138,9 @@ class Cost:
 
 
 def estimate(plan: Plan, suite: Suite, store: StageStore) -> Cost:
-    """A first guess; seconds per step come from finished stages of the same network where there are any."""
+    """A first guess; seconds per step are the median of finished stages of the same network and method,
+    or of the network with any method, where there are any.
+    """
     import torch
 
     from harness.results.flops import forward_flops
@@ -165,8 +168,9 @@ def estimate(plan: Plan, suite: Suite, store: StageStore) -> Cost:
         work = 3.0 * forward * examples
         flops += work
         disk += 4.0 * size
-        if key in measured:
-            seconds[stage.hash] = measured[key] * stage.steps
+        known = measured.get((key, stage.cell.method_part.plugin)) or measured.get((key, None))
+        if known:
+            seconds[stage.hash] = median(known) * stage.steps
         else:
             speed = speed or _matrix_speed()
             seconds[stage.hash] = work / (speed * EFFICIENCY)
@@ -179,14 +183,14 @@ def _network_key(stage: Stage) -> tuple[int, int, int]:
     return (id(cell.architecture_part), id(cell.training_part), cell.training.batch_size)
 
 
-def _measured(stages: Iterable[Stage], store: StageStore) -> dict[Any, float]:
-    """Seconds per step of finished stages, per network; the slowest where several are known."""
-    found: dict[Any, float] = {}
+def _measured(stages: Iterable[Stage], store: StageStore) -> dict[Any, list[float]]:
+    """Seconds per step of finished stages, by network and method, and by network for every method (None)."""
+    found: dict[Any, list[float]] = {}
     for stage in stages:
         manifest = store.manifest(stage.hash)
         if manifest and manifest.get("seconds_per_step"):
-            key = _network_key(stage)
-            found[key] = max(found.get(key, 0.0), manifest["seconds_per_step"])
+            for method in (stage.cell.method_part.plugin, None):
+                found.setdefault((_network_key(stage), method), []).append(manifest["seconds_per_step"])
     return found
 
 

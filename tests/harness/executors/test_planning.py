@@ -167,6 +167,20 @@ def test_the_estimate_counts_operations_and_learns_from_finished_stages(graph, s
     assert cost.basis == "finished stages" and cost.seconds == pytest.approx(0.5 * later.steps)
 
 
+def test_the_estimate_takes_a_methods_own_time_and_one_slow_stage_changes_nothing(graph, suite, results):
+    store = StageStore(results.work)
+    random = [stage for stage in graph.stages.values() if stage.cell.method == "random"]
+    for stage, rate in zip(random, (2.0, 2.0, 99.0), strict=False):
+        store.finish(stage.hash, {}, {}, {"stage": stage.hash, "seconds_per_step": rate})
+    dense = next(stage for stage in graph.stages.values() if stage.cell.method == "dense")
+    store.finish(dense.hash, {}, {}, {"stage": dense.hash, "seconds_per_step": 0.5})
+    left = make_plan(graph, results).stages
+    seconds = estimate(make_plan(graph, results), suite, store).stage_seconds
+    rates = {stage.cell.method: seconds[stage.hash] / stage.steps for stage in left}
+    # magnitude, of which nothing has run, as the median of the four known
+    assert rates == pytest.approx({"dense": 0.5, "random": 2.0, "magnitude": 2.0})
+
+
 def test_records_of_other_suites_do_not_count(graph, results):
     for cell in graph.cells:
         finish(results, cell)
