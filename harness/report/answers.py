@@ -248,4 +248,6 @@ def _times(found: DensityEquivalent) -> str:
     if found.mean is None:
         first, *others = sorted(found.factors, key=lambda factor: factor.value)
         return f"{first} to {others[-1]}, by seed" if others else str(first)
-    return rough(found.mean) + (f" ({rough(found.low)} to {rough(found.high)})" if found.low is not None else "")
+    if found.low is None or found.high is None:
+        return rough(found.mean)
+    return f"{rough(found.mean)} ({rough(found.low)} to {rough(found.high)})"

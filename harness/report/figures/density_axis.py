@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from harness.report.figures.plot import Tick
 from harness.report.figures.scale import Scale, fit, labels, short
 
 SAME = 0.05
 """Densities this near, relatively, are one."""
+_LABEL = 0.09  # of the axis: what the label of a tick takes
 _OCTAVES = 0.3  # densities reach below this: a scale of halvings
 
 
 class DensityAxis:
     """Densities as numbers that rise while density falls: the exponent of 1/2, or linearly; one place if all are one.
 
-    Where halvings are drawn, density 0 gets a place of its own beyond a ``gap``.
+    Where halvings are drawn, density 0 gets a place of its own beyond a ``gap``. Labelled are the densities at which
+    most methods stand, where they are few and far apart, else halvings or round numbers.
+
+    Args:
+        densities: all that are drawn.
+        asked: those of them that methods were given, and did not choose; empty: all.
     """
 
-    def __init__(self, densities: Sequence[float]) -> None:
+    def __init__(self, densities: Sequence[float], asked: Sequence[float] = ()) -> None:
         lowest, highest = min(densities), max(densities)
         self.gap: float | None = None
         self.alone = highest - lowest <= SAME * highest
@@ -37,14 +44,16 @@ class DensityAxis:
             values = Scale(lowest, highest).ticks()
             self.scale = fit([-highest, -lowest], pad=0.08)
             self.ticks = [(-v, text) for v, text in zip(values, labels(values), strict=True)]
+            self.ticks = self._few(asked or densities) or self.ticks
             return
         stride = math.ceil((deepest - first) / 8)
-        self.ticks = [(float(k), short(0.5**k)) for k in range(first, last + 1, stride)]
+        ticks = [(float(k), short(0.5**k)) for k in range(first, last + 1, stride)]
         self.zero = deepest + 0.16 * (deepest - first)
         if lowest <= 0:
             self.gap = deepest + 0.08 * (deepest - first)
-            self.ticks.append((self.zero, "0"))
+            ticks.append((self.zero, "0"))
         self.scale = fit([float(first), deepest if self.gap is None else self.zero])
+        self.ticks = self._few(asked or densities) or ticks
 
     def __call__(self, density: float) -> float:
         """Where a density stands on ``scale``."""
@@ -53,3 +62,15 @@ class DensityAxis:
         if not self.halvings:
             return -density
         return -math.log2(density) if density > 0 else self.zero
+
+    def _few(self, densities: Sequence[float]) -> list[Tick]:
+        """A tick at every density that most methods have; none where their labels would touch, or there is one."""
+        sharing: dict[float, int] = {}
+        for density in sorted(densities, reverse=True):
+            near = next(reversed(sharing), None)
+            place = near if near is not None and density >= near * (1 - SAME) else density
+            sharing[place] = sharing.get(place, 0) + 1
+        places = [density for density, sharers in sharing.items() if 2 * sharers >= max(sharing.values())]
+        at = [self.scale(self(density)) for density in places]
+        apart = all(right - left >= _LABEL for left, right in pairwise(at))
+        return [(self(density), short(density)) for density in places] if apart and len(places) > 1 else []

@@ -56,7 +56,8 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
     if not mixed and not any(point.row.density_mask < 1 for point in points):
         return None
     shown = [seed for row in mixed for seed in seed_scores(row)]
-    axis = DensityAxis([*(point.density for point in points), *(density for _, density, _ in shown)])
+    asked = [point.density for point in points]
+    axis = DensityAxis([*asked, *(density for _, density, _ in shown)], asked)
     first = (mixed or [point.row for point in points])[0]
     said = [
         *([_SEEDS] if mixed else []),

@@ -387,11 +387,17 @@ def test_the_note_says_what_intervals_are_over() -> None:
     assert "Bars and band: 95 % interval over seeds" in texts(parse(pruning_curve(table, looks(table))))
 
 
-def test_the_axis_begins_where_the_densities_do() -> None:
-    table = [row("random", density, 0.9) for density in (0.07, 0.03, 0.01)]
-    assert [value for _, value in sorted(axis(parse(pruning_curve(table, looks(table))), "middle"))] == [
-        *(0.125, 0.0625, 0.0312, 0.0156)
-    ]
+def test_the_axis_begins_where_the_densities_do_and_names_them() -> None:
+    def ticks(*densities: float) -> list[float]:
+        table = [row("random", density, 0.9) for density in densities]
+        return [value for _, value in sorted(axis(parse(pruning_curve(table, looks(table))), "middle"))]
+
+    assert ticks(0.07, 0.03, 0.01) == [0.07, 0.03, 0.01]
+    halvings = [0.125, 0.0625, 0.0312, 0.0156]
+    assert ticks(0.07, 0.03, 0.028, 0.01) == halvings  # labels of two would touch
+    most = [density for density in (0.07, 0.03, 0.01) for _ in range(3)]
+    assert ticks(*most, 0.028) == [0.07, 0.03, 0.01]
+    assert ticks(*[0.07] * 5, 0.03, 0.01) == halvings  # one tick would be no axis
 
 
 def test_an_interval_that_is_not_even_keeps_both_ends() -> None:
