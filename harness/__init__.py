@@ -13,6 +13,7 @@ from harness.version import __version__ as __version__
 _PUBLIC = {
     "Architecture": "core.architecture",
     "Band": "core.connections",
+    "AugmentedData": "core.data",
     "Average": "core.phases",
     "Bake": "core.phases",
     "Benchmark": "core.benchmark",
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     from harness.core.connections import Band as Band
     from harness.core.connections import Connection as Connection
     from harness.core.current_masks import CurrentMasks as CurrentMasks
+    from harness.core.data import AugmentedData as AugmentedData
     from harness.core.data import DataSpec as DataSpec
     from harness.core.data import Split as Split
     from harness.core.data import TrainingData as TrainingData

@@ -33,7 +33,7 @@ class DataSpec:
 
 
 class TrainingData(Protocol):
-    """Indexable training examples on one device."""
+    """Indexable training examples on one device; :class:`AugmentedData` where training sees them altered."""
 
     def __len__(self) -> int:
         """Number of training examples."""
@@ -42,4 +42,24 @@ class TrainingData(Protocol):
         """(inputs, targets) of the examples ``indices``, an int64 tensor (batch,) on the CPU.
 
         One gather: no Python loop per example.
+        """
+
+
+class AugmentedData(TrainingData, Protocol):
+    """Training examples that training sees altered at random: flipped, cut out.
+
+    What an example becomes depends on nothing but itself and the numbers that belong to its position in the stream of
+    training examples, which the harness draws from the seed: it is the same for every method, batch size and number of
+    processes, and after a resumption.
+
+    Attributes:
+        draws: how many numbers an example takes, at least 1.
+    """
+
+    draws: int
+
+    def augmented(self, indices: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`batch`, altered.
+
+        ``numbers`` are uniform in [0, 1): float32 (batch, draws) on the CPU. One pass: no Python loop per example.
         """

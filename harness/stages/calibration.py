@@ -52,7 +52,7 @@ class Batches:
             self._network.module.train(training)
             spent.calibration_batches += 1
             spent.calibration_examples += size
-            yield data.batch(sampler.indices(index * size, size))
+            yield sampler.batch(data, index * size, size)
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """See :meth:`harness.core.method.MethodContext.loss`."""

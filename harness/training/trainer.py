@@ -195,8 +195,8 @@ class Trainer:
         size = self._training.batch_size // count
         total = torch.zeros((), device=self._substrate.device)
         for micro in range(count):
-            indices = self._substrate.share(self._sampler.indices(position + micro * size, size))
-            inputs, targets = self._data.batch(indices)
+            start = position + micro * size
+            inputs, targets = self._sampler.batch(self._data, start, size, self._substrate.share)
             with self._substrate.accumulating(self._module, last=micro == count - 1):
                 # Entered per forward: autocast caches weight casts, which go stale when weights change.
                 with torch.autocast(

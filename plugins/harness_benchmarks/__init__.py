@@ -1,4 +1,4 @@
-"""Benchmarks that need no account and little or no download: digits, MNIST, Fashion-MNIST."""
+"""Classification of small images."""
 
 from __future__ import annotations
 
@@ -14,4 +14,6 @@ def harness_register_benchmarks() -> Sequence[Entry]:
         Entry("digits", "harness_benchmarks.digits:Digits", "scikit-learn's 8x8 handwritten digits, no download"),
         Entry("mnist", "harness_benchmarks.mnist:Mnist", "28x28 handwritten digits"),
         Entry("fashion_mnist", "harness_benchmarks.mnist:FashionMnist", "28x28 pictures of clothes"),
+        Entry("cifar10", "harness_benchmarks.cifar:Cifar10", "32x32 photographs in colour, 10 classes"),
+        Entry("cifar100", "harness_benchmarks.cifar:Cifar100", "32x32 photographs in colour, 100 classes"),
     ]

@@ -42,8 +42,8 @@ class Digits(ImageBenchmark):
     inputs: ClassVar = (1, 8, 8)
     sizes: ClassVar = (1437, 360)
     levels: ClassVar = 16
-    mean: ClassVar = 0.3057
-    std: ClassVar = 0.3764
+    mean: ClassVar = (0.3057,)
+    std: ClassVar = (0.3764,)
 
     def read(self) -> tuple[Bytes, Bytes, Bytes, Bytes]:
         """All images in the fixed order, divided."""
@@ -52,7 +52,7 @@ class Digits(ImageBenchmark):
         images, labels = _load()
         order = stratified_order(labels)
         test, training = order[: self.sizes[1]], order[self.sizes[1] :]
-        return images[training], labels[training], images[test], labels[test]
+        return images[training, None], labels[training], images[test, None], labels[test]
 
     def data_source(self) -> Mapping[str, Any]:
         """The package that brings them."""

@@ -1,11 +1,11 @@
-"""What the sets of small grey images share: normalisation, validation split, evaluation."""
+"""What the sets of small images share: normalisation, validation split, evaluation."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -26,49 +26,57 @@ class ImageOptions(BaseModel):
 
     normalize: Literal["unit", "standard"] = "standard"
     """``unit`` scales pixels to [0, 1]; ``standard`` then also subtracts the mean and divides by the standard
-    deviation of all pixels of the training images (validation included)."""
+    deviation of all pixels of the training images (validation included), of each colour its own."""
     validation_size: int = Field(ge=0)
     """Training images held out for validation; 0 trains on all and has no validation metrics."""
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Images as bytes on one device; ``batch`` gathers and normalises: pixel * scale + shift, as float32."""
+    """Images as bytes (n, channels, height, width) on one device, with labels (n,) int64.
+
+    ``batch`` gathers and normalises: pixel * scale + shift, as float32, both (channels, 1, 1).
+    """
 
     pixels: Tensor
     labels: Tensor
-    scale: float
-    shift: float
+    scale: Tensor
+    shift: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, 1, height, width) float32 images and (batch,) int64 labels."""
+        """(batch, channels, height, width) float32 images and (batch,) int64 labels."""
         indices = indices.to(self.labels.device)
-        pixels = self.pixels.index_select(0, indices).to(torch.float32)
-        return pixels.mul_(self.scale).add_(self.shift), self.labels.index_select(0, indices)
+        return self.normalised(self.pixels.index_select(0, indices)), self.labels.index_select(0, indices)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Bytes (batch, channels, height, width) as float32."""
+        return pixels.to(torch.float32).mul_(self.scale).add_(self.shift)
 
 
 class ImageBenchmark(Benchmark[ImageOptions]):
-    """Classification of small grey images, scored one by one; n is the number of images.
+    """Classification of small images, scored one by one; n is the number of images.
 
     Standard errors are over images: sqrt(p (1 - p) / (n - 1)) for an accuracy of p.
 
     Attributes:
-        inputs: shape of one image, (1, height, width).
+        inputs: shape of one image, (channels, height, width).
+        classes: how many there are.
         sizes: number of training images (validation included) and of test images.
         levels: the largest value a pixel can have.
-        mean, std: of all pixels of the training images (validation included), scaled to [0, 1].
+        mean, std: of all pixels of the training images (validation included), scaled to [0, 1], a number a channel.
         eval_batch_size: fixed, so that scores do not depend on the machine.
     """
 
     metrics = (Metric("accuracy", "fraction", "max"), Metric("loss", "nats", "min"))
     inputs: ClassVar[tuple[int, int, int]]
+    classes: ClassVar[int] = 10
     sizes: ClassVar[tuple[int, int]]
     levels: ClassVar[int]
-    mean: ClassVar[float]
-    std: ClassVar[float]
+    mean: ClassVar[tuple[float, ...]]
+    std: ClassVar[tuple[float, ...]]
     eval_batch_size: ClassVar[int] = 1000
 
     def __init__(self, options: ImageOptions) -> None:
@@ -76,8 +84,8 @@ class ImageBenchmark(Benchmark[ImageOptions]):
         self._splits: dict[torch.device, dict[str, Images]] = {}
 
     @abstractmethod
-    def read(self) -> tuple[Bytes, Bytes, Bytes, Bytes]:
-        """Training images (n, height, width) and labels (n,), then those for testing.
+    def read(self) -> tuple[Bytes, NDArray[Any], Bytes, NDArray[Any]]:
+        """Training images (n, channels, height, width) and labels (n,), then those for testing.
 
         Validation is the first ``validation_size`` of the training images, so their order is a fixed,
         well-mixed one.
@@ -85,7 +93,7 @@ class ImageBenchmark(Benchmark[ImageOptions]):
 
     def spec(self) -> DataSpec:
         """Known without the data."""
-        return DataSpec("classification", self.inputs, 10, self.sizes[0] - self.options.validation_size)
+        return DataSpec("classification", self.inputs, self.classes, self.sizes[0] - self.options.validation_size)
 
     def examples(self, split: Split) -> int:
         """Known without the data."""
@@ -126,11 +134,12 @@ class ImageBenchmark(Benchmark[ImageOptions]):
             }
         return self._splits[device][split]
 
-    def _images(self, images: Bytes, labels: Bytes, device: torch.device) -> Images:
-        center, spread = (self.mean, self.std) if self.options.normalize == "standard" else (0.0, 1.0)
+    def _images(self, images: Bytes, labels: NDArray[Any], device: torch.device) -> Images:
+        unit = (0.0,) * len(self.mean), (1.0,) * len(self.mean)
+        center, spread = (self.mean, self.std) if self.options.normalize == "standard" else unit
+        scale, shift = [1 / (self.levels * s) for s in spread], [-c / s for c, s in zip(center, spread, strict=True)]
         return Images(
-            torch.from_numpy(np.ascontiguousarray(images)).unsqueeze(1).to(device),
+            torch.from_numpy(np.ascontiguousarray(images)).to(device),
             torch.from_numpy(labels.astype(np.int64)).to(device),
-            scale=1 / (self.levels * spread),
-            shift=-center / spread,
+            *(torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1) for values in (scale, shift)),
         )

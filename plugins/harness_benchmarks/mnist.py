@@ -46,8 +46,8 @@ class Mnist(ImageBenchmark):
     inputs: ClassVar = (1, 28, 28)
     sizes: ClassVar = (60_000, 10_000)
     levels: ClassVar = 255
-    mean: ClassVar = 0.1307
-    std: ClassVar = 0.3081
+    mean: ClassVar = (0.1307,)
+    std: ClassVar = (0.3081,)
     name: ClassVar[str] = "mnist"
     folder: ClassVar[str] = "MNIST"
     sha256: ClassVar[dict[str, str]] = {
@@ -67,7 +67,7 @@ class Mnist(ImageBenchmark):
         if problems := self.verify():
             raise CorruptFile(problems[0])
         order = stratified_order(labels)
-        return images[order], labels[order], test_images, test_labels
+        return images[order, None], labels[order], test_images[:, None], test_labels
 
     def files(self) -> Sequence[Path]:
         """Training images and labels, test images and labels."""
@@ -128,8 +128,8 @@ class FashionMnist(Mnist):
     Learning Algorithms", arXiv:1708.07747 (Zalando). Licence: MIT.
     """
 
-    mean: ClassVar = 0.2860
-    std: ClassVar = 0.3530
+    mean: ClassVar = (0.2860,)
+    std: ClassVar = (0.3530,)
     name: ClassVar[str] = "fashion_mnist"
     folder: ClassVar[str] = "FashionMNIST"
     sha256: ClassVar[dict[str, str]] = {

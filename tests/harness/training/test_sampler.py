@@ -57,3 +57,38 @@ def test_the_caller_cannot_spoil_the_order() -> None:
 def test_no_examples_is_an_error() -> None:
     with pytest.raises(ValueError, match="no training examples"):
         Sampler(0, 0)
+
+
+@given(st.integers(1, 13), st.lists(st.integers(1, 30), min_size=1, max_size=12), st.integers(0, 40))
+@settings(max_examples=50, deadline=None)
+def test_numbers_belong_to_positions(examples: int, chunks: list[int], start: int) -> None:
+    whole = Sampler(examples, 7).numbers(0, start + sum(chunks), 2)
+    assert whole.dtype == torch.float32 and float(whole.min()) >= 0 and float(whole.max()) < 1
+    going, position = Sampler(examples, 7), start
+    for count in chunks:
+        assert torch.equal(going.numbers(position, count, 2), whole[position : position + count])
+        position += count
+    assert not torch.equal(Sampler(examples, 8).numbers(0, 5, 2), whole[:5]) or len(whole) < 5
+
+
+class Plain:
+    def __len__(self) -> int:
+        return 6
+
+    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return indices * 10, indices
+
+
+class Altered(Plain):
+    draws = 2
+
+    def augmented(self, indices: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return numbers, indices
+
+
+def test_a_batch_is_altered_where_the_data_say_how_many_numbers_they_take() -> None:
+    sampler = Sampler(6, 1)
+    inputs, targets = sampler.batch(Plain(), 4, 5)
+    assert torch.equal(targets, sampler.indices(4, 5)) and torch.equal(inputs, targets * 10)
+    numbers, same = sampler.batch(Altered(), 4, 5, lambda one: one[1:3])
+    assert torch.equal(numbers, sampler.numbers(4, 5, 2)[1:3]) and torch.equal(same, targets[1:3])
