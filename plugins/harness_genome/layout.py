@@ -80,6 +80,24 @@ def bands_of(connections: Sequence[Connection]) -> int:
     return 1 + max(band.depth for c in connections for band in (c.source, c.target))
 
 
+def every_pair(connections: Sequence[Connection]) -> list[Connection]:
+    """A connection between any two bands, by target, then by source, whether or not a weight is there.
+
+    Where bands share a depth (a wider layer between two of a stream), the one that others read is it.
+    """
+    read = {c.source.depth: c.source for c in connections}
+    bands = {c.target.depth: c.target for c in connections} | read
+    found: list[Connection] = []
+    for target in (bands[depth] for depth in sorted(bands)):
+        start = 0
+        for source in (bands[depth] for depth in sorted(bands) if depth < target.depth):
+            name, columns = f"{target.name}.from_{source.name}", (start, start + source.size)
+            shape = (target.size, source.size)
+            found.append(Connection(name, target.name, "any", source, target, shape, columns=columns))
+            start += source.size
+    return found
+
+
 def unmaskable(connections: Sequence[Connection], n_bands: int | None) -> str | None:
     """Why a genome of ``n_bands`` (None: as many as needed) has no masks for these connections, or None if it has."""
     if not connections:

@@ -26,7 +26,7 @@ from harness import (
     mask_as_numbers,
 )
 from harness_genome.genome import Genome
-from harness_genome.layout import Layout, bands_of, unmaskable
+from harness_genome.layout import Layout, bands_of, every_pair, unmaskable
 from harness_genome.published import load_genome, source_genome
 from harness_genome.wiring import Distribution, block_masks, largest, pairwise, thresholds, whole_kernels
 
@@ -47,6 +47,8 @@ class GenomeOptions(BaseModel):
         frozen: take the genome from the source cell or ``initial`` and do not train it (transfer).
         initial: a genome to start from: ``.safetensors`` or ``.pt``, relative to the working folder, or the name
             of an imported one. Its content is hashed.
+        cost_pairs: which pairs of units the cost is the mean over: None are those that a weight joins, ``published``
+            all between any two bands, also where no weight is, and once where several weights share them.
         distribution: with a density only: which logits are ranked together, ``global`` (None is the same) or those of
             each connection, with counts that are ``uniform`` or ``erk``.
     """
@@ -65,6 +67,7 @@ class GenomeOptions(BaseModel):
     hard: bool = False
     frozen: bool = False
     initial: Path | None = None
+    cost_pairs: Literal["published"] | None = Field(default=None, json_schema_extra={"hashed": "unless_none"})
     distribution: Distribution | None = Field(default=None, json_schema_extra={"hashed": "unless_none"})
 
 
@@ -80,7 +83,8 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         - Soft and hard densities differ (MNIST: 0.116 soft, 0.022 hard; GPT-2's second layer at
           temperature 10: 0.49 soft, 0.45 hard). Hard evaluation of a softly trained network changes its
           function, and a random control must be matched to the hard density, not to the soft one.
-        - Its CNN density and cost also count pairs of bands that no weight joins; here only connections do.
+        - Its CNN density and cost also count pairs of bands that no weight joins; here only connections do, in the cost
+          unless ``cost_pairs`` says otherwise.
 
     With a density the masks are hard and keep exactly that many weights in every step: those of the largest logits,
     that is where sigmoid(logits - t) >= 0.5, with t the smallest logit that is kept (one for all, or one a connection).
@@ -122,8 +126,9 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
     def influences(self, phase: Phase) -> Mapping[str, Any]:
         """All options, with a digest of the ``initial`` genome in place of its path."""
         options = self.options.model_dump(mode="json")
-        if self.options.distribution is None:  # it came later than results that are still valid
-            del options["distribution"]
+        for late in ("distribution", "cost_pairs"):  # they came later than results that are still valid
+            if options[late] is None:
+                del options[late]
         if self.options.initial is not None:
             digest = hashlib.sha256()
             for name, value in sorted(load_genome(self.options.initial).items()):
@@ -148,6 +153,8 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         self.temperature, self._context, self._cost = options.temperature_start, context, None
         self._budget = context.budget
         self._layout = Layout(self.genome, context.connections)
+        charged = every_pair(context.connections) if options.cost_pairs else None
+        self._charged = Layout(self.genome, charged) if charged else self._layout
 
     def effective(self, raw: Mapping[str, Tensor], connections: Sequence[Connection]) -> Mapping[str, Tensor]:
         """Raw weights times masks, for the connections given to :meth:`attach`.
@@ -192,7 +199,7 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
             return {}
         cost, self._cost = self._cost, None
         if cost is None:
-            cost = self._mean([torch.sigmoid(block) for block in self._layout.logits(self.genome)])
+            cost = self._mean()
         return {"metabolic_cost": self.options.cost_weight * cost}
 
     @torch.no_grad()
@@ -259,10 +266,11 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         if training:
             self.temperature = self._scheduled()
         temperature = 1.0 if self.options.hard else self.temperature
-        soft = [torch.sigmoid(block) for block in logits] if training or temperature == 1.0 else []
+        charged = training and self._charged is self._layout
+        soft = [torch.sigmoid(block) for block in logits] if charged or temperature == 1.0 else []
         masks = soft if temperature == 1.0 else [torch.sigmoid(block * temperature) for block in logits]
         if training:
-            self._cost = self._mean(soft)
+            self._cost = self._mean(soft if charged else None)
         # round() is the rule "> 0.5": a half rounds to even.
         return [_straight_through(mask, torch.round(mask.detach())) for mask in masks] if self.options.hard else masks
 
@@ -278,8 +286,11 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
             for block, cut, mask in zip(logits, cuts, hard, strict=True)
         ]
 
-    def _mean(self, soft: Iterable[Tensor]) -> Tensor:
-        return torch.stack([mask.sum() for mask in soft]).sum() / self._layout.pairs
+    def _mean(self, soft: Iterable[Tensor] | None = None) -> Tensor:
+        """The cost; ``soft`` are the masks of all that is charged, where they are known."""
+        if soft is None:
+            soft = [torch.sigmoid(block) for block in self._charged.logits(self.genome)]
+        return torch.stack([mask.sum() for mask in soft]).sum() / self._charged.pairs
 
 
 def _masked(weight: Tensor, mask: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ def load_genome(path: Path) -> dict[str, Tensor]:
     found: Any
     if path.is_dir() or not (path.suffix or path.is_file()):
         tensors = read(path).method_tensors()
-        return check_genome({n.removeprefix("genome."): t for n, t in tensors.items() if n.startswith("genome.")}, path)
+        genome = {n.removeprefix("genome."): t for n, t in tensors.items() if n.startswith("genome.")}
+        return check_genome(genome, f"genome file {path}")
     try:
         if path.suffix == ".safetensors":
             found = load_file(path)
@@ -45,7 +46,7 @@ def load_genome(path: Path) -> dict[str, Tensor]:
         ) from error
     if isinstance(found, dict) and "genome_state" in found:
         found = found["genome_state"]
-    return check_genome(found, path)
+    return check_genome(found, f"genome file {path}")
 
 
 def source_genome(source: Source) -> Mapping[str, Tensor]:
@@ -60,8 +61,8 @@ def source_genome(source: Source) -> Mapping[str, Tensor]:
     return tensors
 
 
-def check_genome(found: Any, path: Path) -> dict[str, Tensor]:
-    """The same, where it holds exactly a genome's six tensors; ``path`` is for the message.
+def check_genome(found: Any, where: str) -> dict[str, Tensor]:
+    """The same, where it holds exactly a genome's six tensors; ``where`` it was found begins the message.
 
     Raises:
         UserError: if it does not.
@@ -70,5 +71,5 @@ def check_genome(found: Any, path: Path) -> dict[str, Tensor]:
     names = sorted(found) if isinstance(found, Mapping) else []
     if names != expected or not all(isinstance(value, Tensor) for value in found.values()):
         given = ", ".join(map(str, names[:12])) or f"a {type(found).__name__}"
-        raise UserError(f"genome file {path} holds {given}; a genome is exactly these tensors: {', '.join(expected)}")
+        raise UserError(f"{where} holds {given}; a genome is exactly these tensors: {', '.join(expected)}")
     return dict(found)

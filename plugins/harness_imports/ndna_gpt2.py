@@ -60,7 +60,7 @@ class NdnaGpt2(Importer[NdnaGpt2Options]):
         state = part(checkpoint, ("model_state", "model"), source)
         inner = {name.removeprefix("genome."): state[name] for name in state if name.startswith("genome.")}
         outer = {"genome_state", "genome"} & checkpoint.keys()
-        genome = check_genome(part(checkpoint, sorted(outer), source) if outer else inner, source)
+        genome = check_genome(part(checkpoint, sorted(outer), source) if outer else inner, f"genome file {source}")
         if inner and any(not torch.equal(inner.get(name, torch.empty(0)), genome[name]) for name in genome):
             raise UserError(f"{source} holds two genomes that differ: one in the model's state, one beside it")
         config = checkpoint.get("config")

@@ -242,7 +242,11 @@ def test_without_a_density_nothing_is_hashed_otherwise_than_before() -> None:
     }
     assert GenomeMethod(GenomeOptions()).influences(Train(3)) == before
     assert GenomeMethod(GenomeOptions(distribution="erk")).influences(Train(3)) == before | {"distribution": "erk"}
-    assert GenomeOptions.model_fields["distribution"].json_schema_extra == {"hashed": "unless_none"}
+    assert GenomeMethod(GenomeOptions(cost_pairs="published")).influences(Train(3)) == before | {
+        "cost_pairs": "published"
+    }
+    for late in ("distribution", "cost_pairs"):
+        assert GenomeOptions.model_fields[late].json_schema_extra == {"hashed": "unless_none"}
 
 
 def test_a_distribution_needs_a_density() -> None:

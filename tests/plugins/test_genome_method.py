@@ -116,11 +116,13 @@ def test_effective_weights_are_those_of_each_connection_alone(temperature: float
     assert torch.equal(left_alone, now.raw["part"])
 
 
+@pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_loss_and_gradients_against_loops(temperature: float) -> None:
+def test_loss_and_gradients_against_loops(temperature: float, published: bool) -> None:
     """One backward pass through the shared graph against autograd of the formula, entry by entry."""
     now = context(steps=5)
-    method = attached(now, temperature_start=temperature, temperature_end=temperature, cost_weight=0.7)
+    pairs = {"cost_pairs": "published"} if published else {}
+    method = attached(now, temperature_start=temperature, temperature_end=temperature, cost_weight=0.7, **pairs)
     incoming = {n: torch.randn(s, dtype=torch.float64) for n, s in SHAPES.items()}
     effective = method.effective(now.raw, now.connections)
     terms = method.regularizers(now)
@@ -152,10 +154,20 @@ def test_loss_and_gradients_against_loops(temperature: float) -> None:
                 distance = abs(c.target.depth - c.source.depth) / 4
                 logit = logit - torch.log1p(naive.depth_penalty.exp()) * distance
                 loss = loss + (region[t, s] * arriving[t, s]).sum() / (1 + (-temperature * logit).exp())
-                cost = cost + 1 / (1 + (-logit).exp())
+                if not published:
+                    cost = cost + 1 / (1 + (-logit).exp())
     for name, mask in touched.items():
         loss = loss + (raw[name] * incoming[name])[~mask].sum()
-    cost = 0.7 * cost / PAIRS
+    charged = PAIRS
+    if published:  # every pair of bands once
+        bands = (IN, A, B, OUT)
+        charged = sum(s.size * t.size for t in bands for s in bands[: t.depth])
+        for source, target in ((s, t) for t in bands for s in bands[: t.depth]):
+            logits = torch.stack([types(target, t) for t in range(target.size)]) @ rule
+            logits = logits @ torch.stack([types(source, s) for s in range(source.size)]).T
+            distance = (target.depth - source.depth) / 4
+            cost = cost + torch.sigmoid(logits - torch.log1p(naive.depth_penalty.exp()) * distance).sum()
+    cost = 0.7 * cost / charged
     (loss + cost).backward()
 
     assert abs(terms["metabolic_cost"].item() / cost.item() - 1) < 1e-10
