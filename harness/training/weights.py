@@ -197,7 +197,7 @@ class Weights:
                 continue
             parameter = self.parameters[connection.parameter]
             kept = mask_as_bits(masks[connection.name], parameter.dtype)
-            if connection.fills(parameter):
+            if connection.fills(parameter) and kept.stride() == parameter.stride():
                 bits_of[connection.parameter] = kept
                 continue
             if connection.parameter not in bits_of:

@@ -117,3 +117,23 @@ def test_masks_that_were_said_to_last_cannot_change_under_the_optimizer() -> Non
     assert weights.masks is not None
     with pytest.raises(AssertionError, match="said to last"):
         weights.hold(weights.masks, reset=lambda parameter, changed: None)
+
+
+def test_masks_of_any_strides_are_held_alike() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.rand(A, generator=generator) < 0.1
+    turned = mask.T.contiguous().T  # as a method may make it
+    assert turned.stride() != mask.stride()
+    found = []
+    for one in (mask, turned):
+        layer = nn.Linear(24, 16)
+        nn.init.ones_(layer.weight)
+        connection = Connection("0", "weight", "dense", Band("i", 24, 0), Band("o", 16, 1), A)
+        weights = Weights(layer, [connection], Masks({"0": one}))
+        kept = weights.owned(lasting=True)[-1]
+        layer.weight.grad = torch.arange(16.0 * 24).view(A)
+        weights.pull_back()
+        assert kept.grad is not None
+        found.append((layer.weight.detach().clone(), kept.grad.clone()))
+    assert torch.equal(found[0][0], mask.float())
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
