@@ -79,7 +79,7 @@ class DensityMatch(RecordPart):
     """The cell whose density this one takes."""
 
     cell: str = Field(description="its name")
-    by: str = Field("", description="hard, soft or per_layer")
+    by: str = Field("", description="hard, soft, soft_pairs or per_layer")
 
 
 class ConnectionCounts(RecordPart):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from harness.stages.graph import Stage
     from harness.stages.store import StageStore
     from harness.suites.cell import Cell
+    from harness.suites.schema import MatchBy
 
 
 @dataclass(slots=True)
@@ -219,18 +221,7 @@ class NetworkBuilder:
         if manifest is None:
             raise HarnessError(f"the stage that gives the density, {stage.density_from}, is not finished")
         theirs = {name: row for name, row in _table(manifest).items() if row.kind == "weight"}
-        kept = sum(row.kept for row in theirs.values())
-        size = sum(row.size for row in theirs.values())
-        own = sum(c.size for c in connections)
-        if cell.match_by == "soft":
-            soft = sum(row.mean * row.size for row in theirs.values()) / size
-            return DensityBudget(round(soft * own), soft)
-        if cell.match_by == "per_layer":
-            if {c.name: c.size for c in connections} != {name: row.size for name, row in theirs.items()}:
-                raise HarnessError("densities per layer can only be taken from a cell with the same connections")
-            counts = {name: row.kept for name, row in theirs.items()}
-            return DensityBudget(kept, kept / size, counts)
-        return DensityBudget(kept if own == size else round(kept / size * own), kept / size)
+        return matched(cell.match_by, theirs, connections)
 
     def _source(self, stage: Stage, connections: tuple[Connection, ...]) -> Source | None:
         if stage.source_from is None:
@@ -294,3 +285,29 @@ def _load_imported(module: nn.Module, name: str) -> None:
         )
     for n in own.keys() & given.keys():
         own[n].copy_(given[n])
+
+
+def matched(by: MatchBy, theirs: Mapping[str, ConnectionDensity], connections: Sequence[Connection]) -> DensityBudget:
+    """What a cell keeps whose density is another cell's.
+
+    Args:
+        by: ``hard``: as many weights, or the same share of another number; ``per_layer``: as many of each connection;
+            ``soft``: the mean of the other's soft masks over its weights; ``soft_pairs``: over its (out, in) pairs,
+            each kernel counted once.
+        theirs: the other cell's densities, of weights.
+        connections: its own, of weights.
+
+    Raises:
+        HarnessError: for counts of each connection, where the connections are not the same.
+    """
+    kept, size = sum(row.kept for row in theirs.values()), sum(row.size for row in theirs.values())
+    own = sum(c.size for c in connections)
+    if by in ("soft", "soft_pairs"):
+        counted = {name: prod(row.shape[:2]) if by == "soft_pairs" else row.size for name, row in theirs.items()}
+        soft = sum(row.mean * counted[name] for name, row in theirs.items()) / sum(counted.values())
+        return DensityBudget(round(soft * own), soft)
+    if by == "per_layer":
+        if {c.name: c.size for c in connections} != {name: row.size for name, row in theirs.items()}:
+            raise HarnessError("densities per layer can only be taken from a cell with the same connections")
+        return DensityBudget(kept, kept / size, {name: row.kept for name, row in theirs.items()})
+    return DensityBudget(kept if own == size else round(kept / size * own), kept / size)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from harness.core.method import SparsityMethod
 from harness.core.phases import inverted
 from harness.errors import UserError
-from harness.suites.schema import Evaluation, Training
+from harness.suites.schema import Evaluation, MatchBy, Training
 from harness.suites.trials import Trial
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Cell:
     training: Training
     evaluation: Evaluation
     match: Key | None
-    match_by: Literal["hard", "soft", "per_layer"]
+    match_by: MatchBy
     source: Key | None
     published: float | None
     note: str | None

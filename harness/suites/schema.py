@@ -114,11 +114,17 @@ def _as_ref(value: Any) -> Any:
 Ref = Annotated[CellRef, BeforeValidator(_as_ref)]
 
 
+MatchBy = Literal["hard", "soft", "soft_pairs", "per_layer"]
+
+
 class Match(Schema):
-    """A density taken from another cell: its ``hard`` count, its ``soft`` density, or its counts ``per_layer``."""
+    """A density taken from another cell.
+
+    Its ``hard`` count, its ``soft`` density over weights or over pairs (``soft_pairs``), or its counts ``per_layer``.
+    """
 
     match: Ref
-    by: Literal["hard", "soft", "per_layer"] = "hard"
+    by: MatchBy = "hard"
 
 
 class BudgetMatch(Schema):

@@ -223,8 +223,10 @@ def test_cells_wait_for_the_cells_they_refer_to(planned):
 
 def test_each_way_of_matching_is_another_stage(planned):
     text = BASE + "methods: {genome: , random: {density: {match: genome, by: %s}}}"
-    found = {by_method(planned(text % by))["random"].stages[0].hash for by in ("hard", "soft", "per_layer")}
-    assert len(found) == 3
+    found = {
+        by_method(planned(text % by))["random"].stages[0].hash for by in ("hard", "soft", "soft_pairs", "per_layer")
+    }
+    assert len(found) == 4
 
 
 def test_what_a_match_refers_to_changes_those_that_refer(planned):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from harness import Band, Connection, DensityBudget
+from harness.core.connection_density import ConnectionDensity
 from harness.errors import HarnessError
-from harness.stages.network import initial_module
+from harness.stages.network import initial_module, matched
 
 GENERATOR = "wide: {use: soft, program: train}"
 
@@ -35,6 +37,18 @@ def test_a_soft_match_has_the_soft_density(lab) -> None:
     source, own = wide.context.masks, other.context.masks
     assert sum(own.kept.values()) == round(194 * mean) != sum(source.kept.values())
     assert record["density"]["requested"] == pytest.approx(mean)
+
+
+def test_a_soft_match_counts_weights_or_pairs() -> None:
+    theirs = {  # kernels of nine weights, half open, and a fifth of as many pairs without kernels
+        "conv": ConnectionDensity((4, 5, 3, 3), 0, 0.5),
+        "dense": ConnectionDensity((2, 2), 0, 0.2),
+    }
+    own = [Connection("c", "c", "dense", Band("a", 10, 0), Band("b", 10, 1), (10, 10))]
+    over_weights = (0.5 * 180 + 0.2 * 4) / 184
+    assert matched("soft", theirs, own) == DensityBudget(round(100 * over_weights), over_weights)
+    over_pairs = (0.5 * 20 + 0.2 * 4) / 24
+    assert matched("soft_pairs", theirs, own) == DensityBudget(45, pytest.approx(over_pairs))
 
 
 def test_a_match_by_layer_has_every_count(lab) -> None:

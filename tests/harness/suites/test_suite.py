@@ -260,7 +260,7 @@ methods:
 # --- references ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("by", ["hard", "soft", "per_layer"])
+@pytest.mark.parametrize("by", ["hard", "soft", "soft_pairs", "per_layer"])
 def test_a_match_refers_to_the_cell_of_the_same_seed(suite, by):
     cells = suite(
         HEAD
