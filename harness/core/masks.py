@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.core.mask_arithmetic import count
 from harness.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Masks(Mapping[str, Tensor]):
     @property
     def kept(self) -> dict[str, int]:
         """Number of weights kept, per connection."""
-        return {name: int(mask.sum()) for name, mask in self.items()}
+        return {name: int(count(mask)) for name, mask in self.items()}
 
     @property
     def sizes(self) -> dict[str, int]:

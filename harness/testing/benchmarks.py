@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from harness.core.benchmark import Benchmark, Model
-from harness.core.data import DataSpec, Split
+from harness.core.data import AugmentedData, DataSpec, Split
 from harness.errors import Unsupported
 from harness.testing.checks import CPU, Options, maker, require, require_json
 
@@ -66,6 +66,14 @@ def _check_training_data(benchmark: Benchmark[Any], again: Benchmark[Any]) -> No
         torch.equal(inputs, repeated[0]) and torch.equal(targets, repeated[1]),
         f"{name}: training data differs between two instances",
     )
+    if hasattr(data, "draws"):
+        numbers = torch.rand(3, data.draws, generator=torch.Generator().manual_seed(0))
+        numbers[2] = numbers[0]
+        altered, twice = (cast("AugmentedData", one).augmented(indices, numbers)[0] for one in (data, same))
+        right = altered.shape == inputs.shape and altered.dtype == inputs.dtype
+        require(right, f"{name}: augmented() gives {altered.dtype} {tuple(altered.shape)}, unlike batch()")
+        alike = torch.equal(altered, twice) and torch.equal(altered[0], altered[2])
+        require(alike, f"{name}: augmented() depends on more than an example and its numbers")
 
 
 def _check_evaluation(benchmark: Benchmark[Any], given: Model | None) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -13,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from harness import CorruptFile, DataMissing, DataSpec, data_directory
-from harness.storage.digests import described
+from harness import CorruptFile, DataSpec, data_directory
 from harness_benchmarks.augmentation import ShiftedImages
 from harness_benchmarks.cifar_files import example_digests, read_batches
-from harness_benchmarks.images import Bytes, ImageBenchmark, ImageOptions, Images
+from harness_benchmarks.images import Bytes, ImageOptions, Images
 from harness_benchmarks.splits import stratified_order
+from harness_benchmarks.torchvision_files import TorchvisionImages
 
 
 class CifarOptions(ImageOptions):
@@ -43,19 +41,16 @@ class CifarOptions(ImageOptions):
         return self
 
 
-class Cifar10(ImageBenchmark):
+class Cifar10(TorchvisionImages):
     """50,000 training and 10,000 test images of things and animals in 10 classes, 32x32 pixels in colour.
 
     The official test split is the test split. Validation is the first ``validation_size`` training images in a fixed
     permutation, stratified by class, and training the next ``train_size``. The permutation is one of the images and
-    not of their places in the files, of which copies are about. Files: as torchvision lays them out, below the data
-    directory. They are read here and not by torchvision, whose import takes seconds.
+    not of their places in the files, of which copies are about.
 
     Source: Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images". Licence: none stated.
 
     Attributes:
-        name: as registered, for messages.
-        folder: of the files.
         batches: the files, for training and for testing, with the official MD5.
         labels: the key of the labels.
         content: SHA-256 of the sorted digests of the examples, for training and for testing.
@@ -68,6 +63,7 @@ class Cifar10(ImageBenchmark):
     mean: ClassVar = (0.4914, 0.4822, 0.4465)
     std: ClassVar = (0.2470, 0.2435, 0.2616)
     name: ClassVar[str] = "cifar10"
+    torchvision: ClassVar[str] = "CIFAR10"
     folder: ClassVar[str] = "cifar-10-batches-py"
     labels: ClassVar[str] = "labels"
     batches: ClassVar[tuple[Mapping[str, str], Mapping[str, str]]] = (
@@ -85,17 +81,17 @@ class Cifar10(ImageBenchmark):
         "a0d98194a41413e774c6790d5222e1693102fef01ca7f5c34df406bf5d4d6f84",
     )
 
-    @property
-    def inputs(self) -> tuple[int, int, int]:  # type: ignore[override]
-        """(3, size, size)."""
-        return (3, self.options.size, self.options.size)
+    def __init__(self, options: CifarOptions) -> None:
+        super().__init__(options)
+        side = options.size
+        self.inputs = (3, side, side)
+        smaller = f", {side}x{side} by means of blocks" if side < 32 else ""
+        self.protocol = f"accuracy on the 10,000 official test images{smaller}"
 
     @property
-    def protocol(self) -> str:  # type: ignore[override]
-        """With what is not the whole data set as it is."""
-        options = self.options
-        smaller = f", {options.size}x{options.size} by means of blocks" if options.size < 32 else ""
-        return f"accuracy on the 10,000 official test images{smaller}"
+    def file_names(self) -> Sequence[str]:
+        """Training batches, test batch."""
+        return [name for part in self.batches for name in part]
 
     def spec(self) -> DataSpec:
         """Known without the data."""
@@ -108,36 +104,6 @@ class Cifar10(ImageBenchmark):
         (images, labels, order), (test_images, test_labels, _) = (self._official(i) for i in (0, 1))
         order = order[stratified_order(labels[order])][: self.options.validation_size + self.spec().examples]
         return self._sized(images[order]), labels[order], self._sized(test_images), test_labels
-
-    def files(self) -> Sequence[Path]:
-        """Training batches, test batch."""
-        return [data_directory() / self.folder / name for part in self.batches for name in part]
-
-    def data_source(self) -> Mapping[str, Any]:
-        """The files."""
-        return described(data_directory() / self.folder, self.files())
-
-    def prepare(self, download: bool = True) -> None:
-        """Download what is missing with torchvision, which checks the archive's MD5.
-
-        Downloads into a folder of its own and renames: other processes see whole files or none.
-        """
-        missing = [path for path in self.files() if not path.is_file()]
-        if not missing:
-            return
-        if not download:
-            raise DataMissing(self._missing(missing))
-        from torchvision import datasets
-
-        try:
-            data_directory().mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f".{self.name}.", dir=data_directory()) as root:
-                getattr(datasets, self.name.upper())(root, download=True)
-                for path in missing:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    (Path(root) / self.folder / path.name).replace(path)
-        except (OSError, RuntimeError) as error:
-            raise DataMissing(f"{self._missing(missing)} The download failed: {error}") from error
 
     def verify(self) -> Sequence[str]:
         """One line per file that is missing, and per part, training or testing, that has other images or labels."""
@@ -188,13 +154,6 @@ class Cifar10(ImageBenchmark):
             return found
         return ShiftedImages(found.pixels, found.labels, found.scale, found.shift, padding=self.options.size // 8)
 
-    def _missing(self, missing: Sequence[Path]) -> str:
-        return (
-            f"{self.name}: {', '.join(path.name for path in missing)} not found in {missing[0].parent}. Run "
-            f"`harness data prepare {self.name}` on a machine with internet, or set HARNESS_DATA (now the data "
-            f"directory is {data_directory()}) to a folder that has {self.folder}."
-        )
-
 
 class Cifar100(Cifar10):
     """50,000 training and 10,000 test images in 100 classes, 32x32 pixels in colour.
@@ -208,6 +167,7 @@ class Cifar100(Cifar10):
     mean: ClassVar = (0.5071, 0.4867, 0.4408)
     std: ClassVar = (0.2675, 0.2565, 0.2761)
     name: ClassVar[str] = "cifar100"
+    torchvision: ClassVar[str] = "CIFAR100"
     folder: ClassVar[str] = "cifar-100-python"
     labels: ClassVar[str] = "fine_labels"
     batches: ClassVar = (

@@ -48,7 +48,7 @@ def read_batches(paths: Sequence[Path], labels: str) -> tuple[Bytes, NDArray[np.
 
 
 def example_digests(images: Bytes, labels: NDArray[np.int64]) -> NDArray[np.bytes_]:
-    """16 bytes (n,) that name each image with its label, whatever its place in the files."""
+    """32 hexadecimal digits (n,) that name each image with its label, whatever its place in the files."""
     rows = np.concatenate([labels.astype(np.uint8)[:, None], images.reshape(len(images), -1)], 1)
     return np.array([hashlib.blake2b(row, digest_size=16).hexdigest() for row in rows], "S32")
 

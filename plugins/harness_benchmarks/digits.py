@@ -39,7 +39,7 @@ class Digits(ImageBenchmark):
 
     Options: ClassVar = DigitsOptions
     protocol = "accuracy on 360 of the 1,797 images, a fixed stratified split of the harness's own"
-    inputs: ClassVar = (1, 8, 8)
+    inputs = (1, 8, 8)
     sizes: ClassVar = (1437, 360)
     levels: ClassVar = 16
     mean: ClassVar = (0.3057,)

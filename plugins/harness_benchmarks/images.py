@@ -71,7 +71,7 @@ class ImageBenchmark(Benchmark[ImageOptions]):
     """
 
     metrics = (Metric("accuracy", "fraction", "max"), Metric("loss", "nats", "min"))
-    inputs: ClassVar[tuple[int, int, int]]
+    inputs: tuple[int, int, int]
     classes: ClassVar[int] = 10
     sizes: ClassVar[tuple[int, int]]
     levels: ClassVar[int]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
-from harness import CorruptFile, DataMissing, data_directory
-from harness.storage.digests import described
+from harness import CorruptFile
 from harness_benchmarks.idx import read_idx
-from harness_benchmarks.images import Bytes, ImageBenchmark, ImageOptions
+from harness_benchmarks.images import Bytes, ImageOptions
 from harness_benchmarks.splits import stratified_order
+from harness_benchmarks.torchvision_files import TorchvisionImages
 
 
 class MnistOptions(ImageOptions):
@@ -25,37 +23,40 @@ class MnistOptions(ImageOptions):
     no validation metrics."""
 
 
-class Mnist(ImageBenchmark):
+class Mnist(TorchvisionImages):
     """60,000 training and 10,000 test images of handwritten digits, 28x28 grey pixels.
 
     The official test split is the test split. Validation is the first ``validation_size`` training images in
-    a fixed permutation, stratified by class. Files: ``MNIST/raw/`` below the data directory, uncompressed,
-    as torchvision lays them out. They are read here and not by torchvision, whose import takes seconds.
+    a fixed permutation, stratified by class. Files: ``MNIST/raw/`` below the data directory, uncompressed.
 
     Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits", made from NIST Special
     Databases 1 and 3. Licence: the authors state none; often given as CC BY-SA 3.0.
 
     Attributes:
-        name: as registered, for messages.
-        folder: torchvision's name of the data set, for its class and its folder.
         sha256: of the uncompressed files.
     """
 
     Options: ClassVar = MnistOptions
     protocol = "accuracy on the 10,000 official test images"
-    inputs: ClassVar = (1, 28, 28)
+    inputs = (1, 28, 28)
     sizes: ClassVar = (60_000, 10_000)
     levels: ClassVar = 255
     mean: ClassVar = (0.1307,)
     std: ClassVar = (0.3081,)
     name: ClassVar[str] = "mnist"
-    folder: ClassVar[str] = "MNIST"
+    torchvision: ClassVar[str] = "MNIST"
+    folder: ClassVar[str] = "MNIST/raw"
     sha256: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
         "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
         "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     }
+
+    @property
+    def file_names(self) -> Sequence[str]:
+        """Training images and labels, test images and labels."""
+        return tuple(self.sha256)
 
     def read(self) -> tuple[Bytes, Bytes, Bytes, Bytes]:
         """The four files, which must be the official ones; training examples in the fixed order."""
@@ -69,36 +70,6 @@ class Mnist(ImageBenchmark):
         order = stratified_order(labels)
         return images[order, None], labels[order], test_images[:, None], test_labels
 
-    def files(self) -> Sequence[Path]:
-        """Training images and labels, test images and labels."""
-        return [data_directory() / self.folder / "raw" / name for name in self.sha256]
-
-    def data_source(self) -> Mapping[str, Any]:
-        """The files."""
-        return described(data_directory() / self.folder / "raw", self.files())
-
-    def prepare(self, download: bool = True) -> None:
-        """Download what is missing with torchvision, which checks the archives' MD5.
-
-        Downloads into a folder of its own and renames: other processes see whole files or none.
-        """
-        missing = [path for path in self.files() if not path.is_file()]
-        if not missing:
-            return
-        if not download:
-            raise DataMissing(self._missing(missing))
-        from torchvision import datasets
-
-        try:
-            data_directory().mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f".{self.name}.", dir=data_directory()) as root:
-                getattr(datasets, self.folder)(root, download=True)
-                for path in missing:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    (Path(root) / self.folder / "raw" / path.name).replace(path)
-        except (OSError, RuntimeError) as error:
-            raise DataMissing(f"{self._missing(missing)} The download failed: {error}") from error
-
     def verify(self) -> Sequence[str]:
         """One line per file that is missing or has another SHA-256 than the official one."""
         problems = []
@@ -110,13 +81,6 @@ class Mnist(ImageBenchmark):
                     f"{path} is damaged or of another data set: delete it and run `harness data prepare {self.name}`"
                 )
         return problems
-
-    def _missing(self, missing: Sequence[Path]) -> str:
-        return (
-            f"{self.name}: {', '.join(path.name for path in missing)} not found in {missing[0].parent}. Run "
-            f"`harness data prepare {self.name}` on a machine with internet, or set HARNESS_DATA (now the data "
-            f"directory is {data_directory()}) to a folder that has {self.folder}/raw."
-        )
 
 
 class FashionMnist(Mnist):
@@ -131,7 +95,8 @@ class FashionMnist(Mnist):
     mean: ClassVar = (0.2860,)
     std: ClassVar = (0.3530,)
     name: ClassVar[str] = "fashion_mnist"
-    folder: ClassVar[str] = "FashionMNIST"
+    torchvision: ClassVar[str] = "FashionMNIST"
+    folder: ClassVar[str] = "FashionMNIST/raw"
     sha256: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
         "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",

@@ -57,6 +57,8 @@ def load_published(
     if kind not in _KINDS:
         raise UserError(unknown_name("kind", kind, _KINDS))
     tensors = dict(state_dict)
+    if other := [str(name) for name, value in tensors.items() if not isinstance(value, Tensor)]:
+        raise UserError(f"the state dict is not of a published '{kind}': no tensors are {', '.join(other[:5])}")
     genes = {name.removeprefix(GENOME): tensor for name, tensor in tensors.items() if name.startswith(GENOME)}
     genome = Genome.of(check_genome(genes, f"the state dict, under '{GENOME}',"))
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(GENOME)}

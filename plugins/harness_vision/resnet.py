@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,10 +30,20 @@ class ResNetOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    depth: int = Field(default=20, ge=8, le=1202, multiple_of=2)
+    depth: int = Field(default=20, ge=8, le=1202)
     width: int = Field(default=16, ge=1)
     shortcut: Literal["projection", "padding"] = "projection"
     initialisation: Initialisation = "he"
+
+    @field_validator("depth")
+    @classmethod
+    def _of_whole_blocks(cls, depth: int) -> int:
+        if (depth - 2) % 6:
+            below = (depth - 2) // 6 * 6 + 2
+            raise ValueError(
+                f"a residual network has 6 n + 2 layers: {depth} is none of these, {below} and {below + 6} are"
+            )
+        return depth
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +110,10 @@ class ResNet(Architecture[ResNetOptions]):
     kinds = ("classification",)
 
     def unsupported(self) -> str | None:
-        """Also another depth than 6 n + 2, and what is no square picture that can be halved twice."""
-        shape, depth = self.data.inputs, self.options.depth
+        """Also what is no square picture that can be halved twice."""
+        shape = self.data.inputs
         if reason := super().unsupported():
             return reason
-        if (depth - 2) % 6:
-            below = (depth - 2) // 6 * 6 + 2
-            return f"has 6 n + 2 layers: depth {depth} is none of these, {below} and {below + 6} are"
         if len(shape) != 3 or shape[1] != shape[2] or shape[1] % 4:
             return f"takes pictures (channels, side, side) of a side that 4 divides, not {shape}"
         return None
@@ -141,7 +148,7 @@ class ResNet(Architecture[ResNetOptions]):
     def units(self) -> Sequence[UnitGroup]:
         """The channels within each block, and those of each group's stream, which all of its blocks read and write."""
         blocks, groups = self._blocks(), []
-        stream, count, name = written("stem"), self.options.width, "group1"
+        stream, group = written("stem"), 1
         for block in blocks:
             place = f"blocks.block{block.k}"
             hidden = [*written(f"{place}.first"), UnitMember(f"{place}.second.conv.weight", 1, "out")]
@@ -151,12 +158,12 @@ class ResNet(Architecture[ResNetOptions]):
                 coupled = None if block.projects else "the next group's stream, which these channels are a part of"
                 if block.projects:
                     stream.append(UnitMember(f"{place}.shortcut.conv.weight", 1, "out"))
-                groups.append(UnitGroup(name, "channel", count, tuple(stream), coupled))
+                groups.append(UnitGroup(f"group{group}", "channel", block.inputs, tuple(stream), coupled))
                 stream = written(f"{place}.shortcut") if block.projects else []
-                count, name = block.outputs, f"group{int(name[-1]) + 1}"
+                group += 1
             stream += written(f"{place}.second")
         stream.append(UnitMember("classifier.weight", 1, "out"))
-        return [*groups, UnitGroup(name, "channel", count, tuple(stream))]
+        return [*groups, UnitGroup(f"group{group}", "channel", blocks[-1].outputs, tuple(stream))]
 
     def scaled(self, parameters: int) -> ResNet:
         """The same depth with fewer channels."""

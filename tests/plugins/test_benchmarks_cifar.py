@@ -79,6 +79,13 @@ def test_contract(folder: Path) -> None:
     check_benchmark(Tiny)
 
 
+def test_the_contract_finds_an_augmentation_of_its_own_chance(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    altered = ShiftedImages.augmented
+    monkeypatch.setattr(ShiftedImages, "augmented", lambda self, i, n: altered(self, i, torch.rand(n.shape)))
+    with pytest.raises(AssertionError, match="depends on more than an example and its numbers"):
+        check_benchmark(Tiny)
+
+
 def test_splits_are_disjoint_whole_and_stratified(folder: Path) -> None:
     benchmark = tiny(normalize="unit")
     parts = {name: benchmark._split(name, CPU) for name in ("train", "validation", "test")}

@@ -51,10 +51,13 @@ def state(classes: int, types: int = 8) -> dict[str, torch.Tensor]:
     return found
 
 
+def softplus(x: torch.Tensor) -> float:
+    return math.log1p(math.exp(float(x)))
+
+
 def logits(tensors: dict[str, torch.Tensor], source: int, target: int, n_source: int, n_target: int) -> torch.Tensor:
     """Pair by pair, from the description."""
     a, c = tensors["genome.affinity"], tensors["genome.compatibility"]
-    softplus = lambda x: math.log1p(math.exp(float(x)))  # noqa: E731
     rule = (a @ a.T / math.sqrt(a.shape[1]) + c) * softplus(tensors["genome.connection_scale"])
 
     def types(band: int, size: int) -> torch.Tensor:
@@ -123,6 +126,8 @@ def test_what_is_not_published_is_refused() -> None:
     ):
         with pytest.raises(UserError, match=said):
             harness_ndna.load_published("cnn", {n: t for n, t in tensors.items() if n != name})
+    with pytest.raises(UserError, match=r"no tensors are fc\.bias"):
+        harness_ndna.load_published("cnn", {**tensors, "fc.bias": [0.0]})
     with pytest.raises(UserError, match="it also has more"):
         harness_ndna.load_published("cnn", {**tensors, "more": torch.zeros(1)})
     with pytest.raises(UserError, match="not of a published 'cnn'"):

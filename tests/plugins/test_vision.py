@@ -89,7 +89,7 @@ def test_what_a_resnet_computes(shortcut: str) -> None:
             past = torch.cat([wanted[:, :, ::2, ::2], torch.zeros_like(inner[:, wanted.shape[1] :])], 1)
         wanted = (inner + past).relu()
     wanted = wanted.mean((2, 3)) @ state["classifier.weight"].T + state["classifier.bias"]
-    assert torch.allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(network(x), wanted, rtol=1e-10, atol=1e-10)
 
 
 def test_what_a_vgg_computes() -> None:
@@ -101,7 +101,7 @@ def test_what_a_vgg_computes() -> None:
         if pooled:
             wanted = wanted.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).amax((3, 5))
     wanted = wanted.flatten(1) @ state["classifier.weight"].T + state["classifier.bias"]
-    assert torch.allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(network(x), wanted, rtol=1e-10, atol=1e-10)
 
 
 def test_what_a_lenet_computes() -> None:
@@ -113,7 +113,7 @@ def test_what_a_lenet_computes() -> None:
         wanted = wanted.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).amax((3, 5))
     wanted = (wanted.flatten(1) @ state["hidden.weight"].T + state["hidden.bias"]).relu()
     wanted = wanted @ state["classifier.weight"].T + state["classifier.bias"]
-    assert torch.allclose(network(x), wanted, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(network(x), wanted, rtol=1e-10, atol=1e-10)
 
 
 def test_initial_weights() -> None:
@@ -196,7 +196,6 @@ def test_what_does_not_fit_is_refused() -> None:
     wrong = DataSpec("classification", (3, 30, 30), 10, 1)
     flat = DataSpec("classification", (784,), 10, 1)
     for architecture, said in (
-        (make(ResNet, CIFAR, depth=18), "6 n + 2 layers: depth 18 is none of these, 14 and 20 are"),
         (make(ResNet, wrong), "of a side that 4 divides"),
         (make(Vgg, wrong), "of a side that 32 divides"),
         (make(LeNet, DataSpec("classification", (1, 8, 8), 10, 1)), "at least 16 pixels"),
@@ -206,3 +205,5 @@ def test_what_does_not_fit_is_refused() -> None:
     assert make(LeNet, MNIST).unsupported() is None
     with pytest.raises(ValidationError):
         make(Vgg, CIFAR, depth=12)
+    with pytest.raises(ValidationError, match=r"6 n \+ 2 layers: 18 is none of these, 14 and 20 are"):
+        make(ResNet, CIFAR, depth=18)
