@@ -33,7 +33,7 @@ _AVERAGED = (
     *SPENT,
     "published",
 )
-_CONSTANT = ("unit", "direction", "trained_on", "primary", "program", "settings", "comparisons")
+_CONSTANT = ("unit", "direction", "trained_on", "primary", "program", "settings", "comparisons", "norms_estimated")
 _KEPT = {*ROW, *_CONSTANT, "baseline"} - {"asked"}
 
 

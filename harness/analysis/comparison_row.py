@@ -85,6 +85,7 @@ class ComparisonRow:
         dead_low, dead_high: extremes over seeds of how many of the network's ``units``, such as neurons, carry nothing.
         broken: seeds whose output tells nothing of their input, with the reason.
         program: how optimizer steps are spread over trainings: ``5,372 + 5,371``.
+        norms_estimated: training batches over which batch norms were estimated anew for scoring, 0 if they were not.
         settings: those that tuning has chosen, in words: ``lr 0.003 (trial 4 of 6)``; "" where nothing is tuned.
         contrasts: the questions of the table in which it is the method asked about.
         factors: by control, how many times this row's weights that one needs for its score.
@@ -146,6 +147,7 @@ class ComparisonRow:
     broken: dict[int, str] = field(default_factory=dict)
     program: str = ""
     settings: str = ""
+    norms_estimated: float = 0.0
     made_with: set[str] = field(default_factory=set)
     parameters: float | None = None
     steps: float | None = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.results.cell_record import CellRecord
     from harness.stages.graph import PlannedCell
     from harness.stages.network import Network
+    from harness.stages.runner import StageRunner
 
 EXAMPLES = """\b
 Examples:
@@ -84,7 +85,7 @@ def command(
         )
     runner = StageRunner(registry, store, Substrate(0, 1, torch.device("cpu")))
     network = runner.restored(planned.stages[-1], planned.cell)
-    bundle = _bundle(planned, network)
+    bundle = _bundle(planned, network, runner)
     state = store.folder(planned.stages[-1].hash) / "state.safetensors"
     _write(folder, form, planned, network, bundle, state, registry)
     size = sum(tensor.numel() for tensor in bundle.weights.values())
@@ -130,7 +131,7 @@ def _selector(planned: PlannedCell) -> str:
     return ",".join(f"{name}={value}" for name, value in named.items())
 
 
-def _bundle(planned: PlannedCell, network: Network) -> Bundle:
+def _bundle(planned: PlannedCell, network: Network, runner: StageRunner) -> Bundle:
     """What the cell's evaluation computes with."""
     from harness.errors import Unsupported
     from harness.interchange.bundle import Bundle, Data, Plug, own_state
@@ -139,7 +140,7 @@ def _bundle(planned: PlannedCell, network: Network) -> Bundle:
     form = cell.evaluation.masks
     weights = network.begin_phase(hooks=network.soft)
     hard = network.hard_masks() if form == "hard" or not network.soft else None
-    with weights.evaluating(form, hard if form == "hard" else None) as module:
+    with runner.evaluating(network, weights, form) as module:
         effective = {name: tensor.detach().clone() for name, tensor in own_state(module).items()}
         if any(bool(bias.any()) for bias in weights.biases.values()):
             raise Unsupported(f"cell {planned.id} has attention masks, which no format holds: it cannot be exported")

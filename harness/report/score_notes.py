@@ -54,6 +54,12 @@ def _warnings(rows: Sequence[ComparisonRow], baseline: str | None) -> Iterator[s
             "Rows with a mean mask were tested with soft masks: all of their weights take part, so their density is 1 "
             "and they have no rank among sparse ones."
         )
+    if fresh := sorted({row.method for row in rows if row.norms_estimated}):
+        batches = max(row.norms_estimated for row in rows)
+        yield (
+            f"No training followed the last change of the weights of {listed(fresh)}: running statistics of batch "
+            f"norms were estimated anew over {count(batches)} training batches before the test."
+        )
     if any(len(row.contrasts) > 1 for row in rows):
         yield "Differences to a control, and p, are of the first question about a row; the answer has all of them."
     if small := sorted({row.method for row in rows if row.rival and row.density_mask == 1}):

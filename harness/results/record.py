@@ -30,6 +30,7 @@ from harness.results.record_parts import (
     TrainingCost,
 )
 from harness.results.training_flops import program_flops
+from harness.stages.running_statistics import BATCHES, needed
 from harness.stages.scoring import Checked
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
         registry,
         parameters=total,
         final_differs=differs,
+        norms_estimated=BATCHES if any(needed(member, masks) for member in scored.networks) else 0,
         trained_only=scored.own_parameters(in_network=False),
         members=len(members),
         status="done",
@@ -155,6 +157,7 @@ def _record(
     registry: Registry,
     parameters: int | None = None,
     final_differs: str | None = None,
+    norms_estimated: int = 0,
     trained_only: Mapping[str, int] | None = None,
     members: int = 1,
     **found: Any,
@@ -171,6 +174,7 @@ def _record(
             **cell.method_part.record(),
             "note": cell.note,
             "final_differs": final_differs,
+            "norms_estimated": norms_estimated,
             "trained_only": trained_only or {},
             "members": members,
         },

@@ -49,6 +49,11 @@ class MethodPart(PluginPart):
         None,
         description="why the network that was tested hard is another function than the trained one; null if it is not",
     )
+    norms_estimated: WholeNumber = Field(
+        0,
+        description="training batches over which running statistics of batch norms were estimated anew for scoring; 0 "
+        "where they are as training left them, or there are none",
+    )
     trained_only: dict[str, WholeNumber] = Field(
         default_factory=dict,
         description="parameters that the method trained and the final network does without, by name",

@@ -14,7 +14,7 @@ from harness.core.masks import Masks
 from harness.core.phases import Average, Prune, Reinitialize
 from harness.errors import HarnessError, Unsupported, unknown_name
 from harness.seeds import derived_seed
-from harness.stages.calibration import Batches
+from harness.stages.calibration_batches import Batches
 from harness.stages.network import Network
 
 

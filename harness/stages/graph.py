@@ -64,6 +64,10 @@ class Stage:
         parent = (self.parent.hash,) if self.parent else ()
         return (*parent, *(h for h in (self.density_from, self.source_from) if h))
 
+    def chain(self) -> list[Stage]:
+        """Those of the whole program up to here, in order."""
+        return [*(self.parent.chain() if self.parent else ()), self]
+
     def ancestor(self, phase: int) -> Stage:
         """The stage that ends with program phase ``phase``.
 
@@ -202,7 +206,7 @@ class _Compiler:
                 del training["cooldown_steps"]
             evaluation: dict[str, Any] = {"select": cell.evaluation.select, "checks": cell.evaluation.checks}
             if cell.evaluation.select != "final":
-                evaluation["masks"] = cell.evaluation.masks
+                evaluation |= cell.evaluation.model_dump(mode="json", include={"masks", "batch_norms"})
             self._roots[memo] = _canonical(
                 {
                     "format": FORMAT,

@@ -53,7 +53,8 @@ class Network:
     held. ``soft`` says that the last training was composed: the network then computes with the method's
     effective weights, not with the raw ones. ``attached`` says that the method takes part in this stage;
     where it does not, its state is only ``carried`` on. ``trained`` is what this stage's training phase computed,
-    for its FLOPs, and ``trained_by`` the environments in which the weights came about, in order.
+    for its FLOPs, and ``trained_by`` the environments in which the weights came about, in order. ``changed`` says that
+    the weights have changed since the last training.
     """
 
     cell: Cell
@@ -69,6 +70,7 @@ class Network:
     spent: Spent = field(default_factory=Spent)
     trained: dict[str, Any] | None = None
     trained_by: list[dict[str, Any]] = field(default_factory=list)
+    changed: bool = False
 
     @property
     def current(self) -> CurrentMasks:

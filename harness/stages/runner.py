@@ -17,9 +17,11 @@ from harness.core.data import Split, TrainingData
 from harness.core.phases import Average, Bake, Calibrate, Ensemble, Inherit, Phase, Prune, Reinitialize, Rewind, Train
 from harness.errors import BadScore, HarnessError
 from harness.seeds import derived_seed
-from harness.stages.calibration import Batches, calibrate
+from harness.stages.calibration import calibrate
+from harness.stages.calibration_batches import Batches
 from harness.stages.discrete_phases import average, bake, inherit, prune, reinitialise, set_back
 from harness.stages.network import Network, NetworkBuilder
+from harness.stages.running_statistics import changed_since_training, estimated, needed
 from harness.stages.scored import Scored, mean_prediction
 from harness.stages.scoring import Checked, checked
 from harness.stages.store import StageStore
@@ -167,6 +169,8 @@ class StageRunner:
         torch.set_num_threads(stage.cell.training.threads)
         network = self._builder.build(stage, self._benchmark_of(stage.cell.training_part).spec())
         network.load(self.store.state(stage.hash))
+        phases = [phase for each in stage.chain() for phase in each.phases]
+        network.changed = changed_since_training(phases, network.method.final_differs() is not None)
         return network
 
     def scored(self, planned: PlannedCell) -> Scored:
@@ -187,10 +191,15 @@ class StageRunner:
     def evaluating(self, network: Network, weights: Weights, masks: str) -> Iterator[nn.Module]:
         """The module as it is scored; random state and weights are afterwards as they were."""
         hard = network.hard_masks() if masks == "hard" else None
-        device = self.substrate.device
+        device, cell = self.substrate.device, network.cell
         forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
         with forked, weights.evaluating("hard" if masks == "hard" else "soft", hard) as model:
-            yield model
+            if not needed(network, masks):
+                yield model
+                return
+            batches = Batches(network, lambda: self.training_data(cell.training_part), cell.training, cell.seed, False)
+            with estimated(model, batches):
+                yield model
 
     def score(self, model: nn.Module, cell: Cell, benchmark: Benchmark[Any], split: Split) -> Checked:
         """Scores of a module within :meth:`evaluating`.

@@ -13,8 +13,10 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    SerializerFunctionWrapHandler,
     Tag,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -89,13 +91,28 @@ class Evaluation(Schema):
     )
     checks: int = Field(10, ge=1, description="evaluations during each training phase, evenly spaced, last included")
     name: str | None = Field(None, description="a name for this protocol, shown with it")
+    batch_norms: Literal["estimated", "trained"] = Field(
+        "estimated",
+        description="running statistics of batch norms where the scored weights are not those that were last trained "
+        "(pruned at the end, or hard masks of a soft training): estimated anew over 20 training batches, or as "
+        "training left them",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what came later than results that are still valid, while it is not set."""
+        found: dict[str, Any] = serialize(self)
+        if self.batch_norms == "estimated":
+            found.pop("batch_norms", None)
+        return found
 
     @property
     def protocol(self) -> str:
         """One line for the protocol column."""
         which = {"final": "final checkpoint", "validation": "checkpoint chosen on validation data"}
         select = which.get(self.select, f"best of {self.checks} TEST evaluations")
-        return f"{self.name + ': ' if self.name else ''}{self.masks} masks, {select}"
+        norms = ", batch norms as training left them" if self.batch_norms == "trained" else ""
+        return f"{self.name + ': ' if self.name else ''}{self.masks} masks, {select}{norms}"
 
 
 class CellRef(Schema):

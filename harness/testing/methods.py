@@ -21,7 +21,8 @@ from harness.core.method_context import MethodContext, Source
 from harness.core.phases import Bake, Calibrate, Ensemble, Inherit, Phase, Prune, Train, earlier_ends
 from harness.errors import UserError
 from harness.seeds import derived_seed
-from harness.stages.calibration import Batches, calibrate
+from harness.stages.calibration import calibrate
+from harness.stages.calibration_batches import Batches
 from harness.stages.discrete_phases import bake, inherit, prune
 from harness.stages.network import Network, initial_module
 from harness.suites.cell import in_scope

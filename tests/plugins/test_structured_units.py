@@ -25,7 +25,7 @@ from harness import (
     Unsupported,
     unit_masks,
 )
-from harness.stages.calibration import Batches
+from harness.stages.calibration_batches import Batches
 from harness.stages.discrete_phases import prune
 from harness.stages.network import Network
 from harness.testing import check_method

@@ -25,7 +25,7 @@ from harness import (
     unit_scores,
 )
 from harness.core.densities import DensityBudget
-from harness.stages.calibration import Batches
+from harness.stages.calibration_batches import Batches
 from harness.stages.discrete_phases import prune
 from harness.testing import check_architecture, check_method
 from harness.testing.methods import TRAINING, _network

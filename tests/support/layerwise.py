@@ -20,7 +20,7 @@ from harness import (
     SparsityMethod,
     TrainingBudget,
 )
-from harness.stages.calibration import Batches
+from harness.stages.calibration_batches import Batches
 from harness.stages.discrete_phases import prune
 from harness.stages.network import Network
 from harness.testing.methods import TRAINING, _network

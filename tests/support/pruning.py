@@ -21,7 +21,7 @@ from harness import (
 )
 from harness.core.connections import weights_among
 from harness.core.phases import inverted
-from harness.stages.calibration import Batches
+from harness.stages.calibration_batches import Batches
 from harness.stages.discrete_phases import prune
 from harness.stages.network import Network, initial_module
 from harness.suites.schema import Training

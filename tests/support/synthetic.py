@@ -38,6 +38,7 @@ def result(method: str, seed: int, value: float, density: float | None = None, *
         **{"primary": True, "n_examples": 100.0, "program": "", "broken": "", "device": "cpu", "made_with": "torch"},
         "cell": f"{method}-{density}-{changes.get('match', '')}-s{seed}",
         "baseline": "dense",
+        "norms_estimated": 0.0,
         **changes,
     }
     return ResultRow(method=method, seed=seed, value=value, **found)

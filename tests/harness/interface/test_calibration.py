@@ -12,7 +12,8 @@ from harness.core.data import DataSpec
 from harness.core.densities import top_k
 from harness.core.phases import Calibrate
 from harness.seeds import derived_seed
-from harness.stages.calibration import Batches, calibrate
+from harness.stages.calibration import calibrate
+from harness.stages.calibration_batches import Batches
 from harness.stages.graph import PlannedCell
 from harness.stages.network import Network, initial_module
 from harness.testing import check_method

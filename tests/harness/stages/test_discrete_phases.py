@@ -10,7 +10,7 @@ from harness.core.method_context import Source
 from harness.core.phases import Prune, Reinitialize
 from harness.registry.plugins import load
 from harness.stages import discrete_phases
-from harness.stages.calibration import Batches
+from harness.stages.calibration_batches import Batches
 from harness.stages.discrete_phases import _budget, inherit, reinitialise, set_back
 from harness.stages.graph import compile_graph
 from harness.stages.network import Network, NetworkBuilder, Spent, initial_module
