@@ -7,10 +7,10 @@ from math import prod
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from harness import Connection, MethodContext, Phase, Prune, SparsityMethod, Train, TrainingBudget
+from harness import Connection, Masks, MethodContext, Phase, Prune, SparsityMethod, Train, TrainingBudget
 
 
 class RandomOptions(BaseModel):
@@ -20,12 +20,15 @@ class RandomOptions(BaseModel):
         distribution: how the density is spread over connections; another cell's counts per connection,
             where the suite matches them, go before it.
         granularity: ``kernel`` draws whole (out, in) pairs, exact to one kernel per connection.
+        weight_scale: what the initial weights in scope are multiplied by, for networks whose own are too large or too
+            small for what is left of them; None leaves them.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     distribution: Literal["uniform", "erk"] = "uniform"
     granularity: Literal["weight", "kernel"] = "weight"
+    weight_scale: float | None = Field(default=None, gt=0, json_schema_extra={"hashed": "unless_none"})
 
 
 class Random(SparsityMethod[RandomOptions]):
@@ -44,8 +47,16 @@ class Random(SparsityMethod[RandomOptions]):
         return [prune, Train(budget.steps, hooks=False)]
 
     def influences(self, phase: Phase) -> Mapping[str, Any]:
-        """Nothing: the phases carry both options."""
-        return {}
+        """The scale, where it is set; the phases carry the other options."""
+        scale = self.options.weight_scale
+        return {} if scale is None or not isinstance(phase, Prune) else {"weight_scale": scale}
+
+    def refine(self, masks: Masks, context: MethodContext) -> Masks | tuple[Masks, Mapping[str, Tensor]]:
+        """The masks as they are, and the scaled weights."""
+        scale = self.options.weight_scale
+        if scale is None:
+            return masks
+        return masks, {c.name: context.weight(c) * scale for c in context.connections if c.kind == "weight"}
 
     def other_count(self, asked: int, kept: int, connections: Sequence[Connection]) -> str | None:
         """Whole kernels: exact to one of each connection."""

@@ -72,6 +72,21 @@ def test_another_cells_counts_win_over_the_distribution() -> None:
     assert select(scores, budget, LAYERS, "erk").kept == counts
 
 
+def test_weights_can_be_scaled() -> None:
+    here = context(LAYERS)
+    for c in LAYERS:
+        here.raw[c.parameter].normal_(generator=torch.Generator().manual_seed(3))
+    whole, (prune, train) = Masks.full(LAYERS), Random(RandomOptions()).program(TrainingBudget(9, 4, 0.1))
+    assert Random(RandomOptions()).refine(whole, here) is whole
+    scaled = Random(RandomOptions(weight_scale=0.5))
+    kept, weights = scaled.refine(whole, here)
+    assert kept is whole
+    assert all(torch.equal(weights[c.name], here.raw[c.parameter] / 2) for c in LAYERS)
+    assert scaled.influences(prune) == {"weight_scale": 0.5} and scaled.influences(train) == {}
+    with pytest.raises(ValidationError, match="greater than 0"):
+        RandomOptions(weight_scale=0.0)
+
+
 def test_kernels_are_whole_and_exact_to_one() -> None:
     mask = masks(LAYERS, 0.4, granularity="kernel")["c"].flatten(2)
     assert torch.equal(mask.all(2), mask.any(2))
