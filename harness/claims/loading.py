@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,6 +26,9 @@ from harness.errors import UserError, unknown_name
 from harness.suites.schema import RENAMES, Experiment, SuiteFile, over_shared
 from harness.suites.sweeps import SweepError, swept
 from harness.suites.yaml_source import Loc, YamlSource
+
+if TYPE_CHECKING:
+    from harness.registry.plugins import Registry
 
 Suites = Mapping[str, Mapping[str, Experiment]]
 _NESTED: Mapping[str, Sequence[type[BaseModel]]] = {
@@ -95,23 +99,34 @@ def choose(papers: Mapping[str, Paper], names: Sequence[str]) -> dict[str, Paper
 
 
 def _suites(folder: Path) -> Suites:
-    """Suite -> experiment -> its labels; only plugins whose options are swept are imported, which takes seconds."""
+    """Suite -> experiment -> its labels, of every profile; only plugins whose options are swept are imported."""
     from harness.registry.plugins import load
 
     registry = load()
-    found: dict[str, dict[str, Experiment]] = {}
+    found: dict[str, Mapping[str, Experiment]] = {}
     for path in sorted(folder.glob("*.yaml")):
-        content = YamlSource(path, renames=RENAMES).content
+        source = YamlSource(path, renames=RENAMES)
         try:
-            top = SuiteFile.model_validate(content)
-            experiments = {
-                label: Experiment.model_validate(swept(over_shared(content, own), registry)[0])
-                for label, own in (top.experiments or {"main": {}}).items()
-            }
+            top = SuiteFile.model_validate(source.content)
+            name = top.name or path.stem
+            if top.profile is None:
+                found[name] = _experiments(source.content, registry)
+            for profile, settings in top.profiles.items():
+                source = YamlSource(path, renames=RENAMES)
+                for key, value in settings.items():
+                    source.replace(key, value, f"{path}: profiles.{profile}.{key}")
+                found[f"{name}-{profile}"] = _experiments(source.content, registry)
         except (ValidationError, SweepError) as error:
             raise UserError(f"{path} is no valid suite: `harness run {path} --dry-run` says what is wrong") from error
-        found[top.name or path.stem] = experiments
     return found
+
+
+def _experiments(content: Mapping[str, Any], registry: Registry) -> dict[str, Experiment]:
+    top = SuiteFile.model_validate(content)
+    return {
+        label: Experiment.model_validate(swept(over_shared(content, own), registry)[0])
+        for label, own in (top.experiments or {"main": {}}).items()
+    }
 
 
 def _check_names(source: YamlSource, where: Loc, cells: Cells, suites: Suites) -> None:

@@ -197,7 +197,7 @@ class Measuring:
             scale = scale_of(unit_of(cells.metric, metric.unit), metric.direction)
             side.lowest, side.highest = (1.0, math.inf) if cells.exponential else (scale.low, scale.high)
             return math.exp(metric.value) if cells.exponential else metric.value
-        if cells.record in ("hard_density", "soft_density"):
+        if cells.record is not None and cells.record.endswith("density"):
             side.lowest, side.highest = 0.0, 1.0
         return _recorded(record, cells) if cells.step is None else self._at_step(record, cells)
 
@@ -252,6 +252,12 @@ def _recorded(record: CellRecord, cells: Cells) -> float:
             return total * _known(record.architecture.parameters, "architecture.parameters")
         case "connections":
             return _known(density.size, "density.size")
+        case "hard_pair_density" | "soft_pair_density":
+            if density.pairs is None:
+                raise ValueError("the record counts no pairs")
+            if cells.record == "soft_pair_density":
+                return _known(density.pairs.soft, "density.pairs.soft")
+            return density.pairs.kept / density.pairs.size
         case "tokens_per_second":
             return _known(spent.tokens, "spent.tokens") / _known(spent.seconds, "spent.seconds")
     of = density.connections

@@ -15,6 +15,8 @@ from harness.suites.schema import Fraction, Label, Named, Schema, Scope
 RecordQuantity = Literal[
     "hard_density",
     "soft_density",
+    "hard_pair_density",
+    "soft_pair_density",
     "parameters",
     "parameters_left",
     "connections",

@@ -261,8 +261,10 @@ def _fraction(mean: float | None) -> float | None:
 def _pairs(table: Mapping[str, ConnectionDensity], members: int) -> PairCounts:
     """Kept, and the size of one member, where connections count in units of their own: pairs (out, in), or weights."""
     kept = sum(row.kept if row.pairs is None else row.pairs for row in table.values())
-    size = sum(row.size if row.pairs is None else prod(row.shape[:2]) for row in table.values())
-    return PairCounts(kept=kept, size=size // members)
+    sizes = [row.size if row.pairs is None else prod(row.shape[:2]) for row in table.values()]
+    soft = sum(row.mean * size for row, size in zip(table.values(), sizes, strict=True)) / sum(sizes)
+    known = any(row.soft is not None for row in table.values())
+    return PairCounts(kept=kept, size=sum(sizes) // members, soft=_fraction(soft) if known else None)
 
 
 def _attention(table: Mapping[str, ConnectionDensity]) -> AttentionDensity:

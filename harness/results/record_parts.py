@@ -104,6 +104,7 @@ class PairCounts(RecordPart):
 
     kept: WholeNumber = Field(description="pairs of which the final mask keeps a weight")
     size: WholeNumber = Field(description="pairs that could be masked")
+    soft: Fraction | None = Field(None, description="mean soft mask over pairs; null where masks are hard")
 
 
 class AttentionDensity(RecordPart):

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+import yaml
 from result_files import write_plan, write_record, write_series
 
 from harness.claims.counting import counted
@@ -52,6 +53,7 @@ def record(method, seed, value, **changes):
             "total": 0.76,
             "soft": 0.5,
             "size": 400,
+            "pairs": {"kept": 30, "size": 40, "soft": 0.3},
             "connections": connections,
         },
         "metrics": {"accuracy": metric, "loss": metric | {"value": 2.0, "direction": "min"}},
@@ -123,6 +125,8 @@ def test_an_order_by_a_metric_that_does_not_judge_is_the_papers(store):
         ({"record": "parameters_left"}, 760),
         ({"record": "connections"}, 400),
         ({"record": "tokens_per_second"}, 200),
+        ({"record": "hard_pair_density"}, 0.75),
+        ({"record": "soft_pair_density"}, 0.3),
     ],
 )
 def test_what_else_records_hold(store, changes, expected):
@@ -337,7 +341,12 @@ def found(papers):
 
 def test_every_name_is_one_of_the_suites_as_the_harness_reads_them(papers):
     registry = load([])
-    suites = {path.stem: Suite(path, registry, dry=True) for path in (ROOT / "suites").glob("*.yaml")}
+    suites = {}
+    for path in (ROOT / "suites").glob("*.yaml"):
+        profiles = yaml.safe_load(path.read_text(encoding="utf8")).get("profiles", {})
+        for overrides in [(), *([f"profile={name}"] for name in profiles)]:
+            suite = Suite(path, registry, overrides, dry=True)
+            suites[suite.name] = suite
     selectors = [m for paper in papers.values() for c in paper.claims() for m in c.measure if isinstance(m, Cells)]
     assert len(selectors) > 80
     for cells in [*selectors, *(cells.other() for cells in selectors if cells.against)]:

@@ -166,3 +166,16 @@ def test_what_holds_in_general_is_an_order(load):
 def test_published_numbers_are_those_of_values_and_counts(load):
     paper = load(claim("value: 0.9") + claim("order: better", "").replace("one", "two"))["paper"]
     assert paper.published() == {"one": 0.9}
+
+
+def test_profiles_of_a_suite_are_suites_of_their_own(tmp_path, load):
+    few = SUITE + "profiles: {few: {training.steps: 5, methods.random.density: [0.2]}, all: {}}\n"
+    (tmp_path / "suites/small.yaml").write_text(few)
+    for suite in ("small", "small-all", "small-few"):
+        assert load(claim(measure=CELLS.replace("small", suite)))
+    assert load(claim(measure=CELLS.replace("small", "small-few").replace("dense", "random, density: 0.2")))
+    with pytest.raises(UserError, match=r"'random' is not asked for density 0\.5 but for"):
+        load(claim(measure=CELLS.replace("small", "small-few").replace("dense", "random, density: 0.5")))
+    (tmp_path / "suites/small.yaml").write_text(few + "profile: few\n")  # one is always taken: `small` never runs
+    with pytest.raises(UserError, match="unknown suite 'small'"):
+        load(claim())

@@ -180,8 +180,13 @@ def test_pairs_are_counted_beside_weights(lab, documented) -> None:
     here = lab(documented("Convolutional") + CORNER)
     density = here.records("{m: {use: corner}}", **suite)["m"]["density"]
     assert (density["kept"], density["size"]) == (36 - 9 - 6 + 1440, 36 + 1440)
-    assert density["pairs"] == {"kept": 3 + 1440, "size": 4 + 1440}
-    assert here.records("{m: {use: dense}}", **suite)["m"]["density"]["pairs"] == {"kept": 1444, "size": 1444}
+    assert density["pairs"] == {"kept": 3 + 1440, "size": 4 + 1440, "soft": None}
+    dense = here.records("{m: {use: dense}}", **suite)["m"]["density"]
+    assert dense["pairs"] == {"kept": 1444, "size": 1444, "soft": None}
+    genome = here.records("{m: {use: genome}}", **suite)["m"]["density"]
+    softs = [row["soft"] for row in genome["connections"].values()]
+    assert genome["pairs"]["soft"] == pytest.approx((4 * softs[0] + 1440 * softs[1]) / 1444)
+    assert genome["pairs"]["soft"] != pytest.approx(genome["soft"], rel=1e-6), "that is over weights"
 
 
 def test_what_counts_weights_has_no_pairs(lab) -> None:
