@@ -21,6 +21,7 @@ from harness.suites.cell import in_scope
 GENERIC = {
     "classification": DataSpec("classification", inputs=(1, 8, 8), outputs=10, examples=1000),
     "language": DataSpec("language", inputs=(32,), outputs=256, examples=1000, tokens=32),
+    "text_classification": DataSpec("text_classification", (32,), outputs=2, examples=1000, tokens=32, vocabulary=256),
 }
 """Data of each kind on which a class is tried with its default options."""
 

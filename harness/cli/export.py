@@ -148,7 +148,7 @@ def _bundle(planned: PlannedCell, network: Network, runner: StageRunner) -> Bund
         architecture=Plug(
             plugin=cell.architecture_part.plugin, options=network.architecture.options.model_dump(mode="json")
         ),
-        data=Data(kind=spec.kind, inputs=spec.inputs, outputs=spec.outputs, tokenizer=spec.tokenizer),
+        data=Data.of(spec),
         method=Plug(plugin=cell.method_part.plugin, options=cell.method_part.options.model_dump(mode="json")),
         weights=effective,
         masks=dict(hard or {}),

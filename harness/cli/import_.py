@@ -117,7 +117,6 @@ def _check(bundle: Bundle, registry: Registry) -> None:
     """
     import torch
 
-    from harness.core.data import DataSpec
     from harness.errors import PluginError
     from harness.interchange.bundle import own_state
 
@@ -126,7 +125,7 @@ def _check(bundle: Bundle, registry: Registry) -> None:
     data = bundle.data
     cls = registry.get("architecture", bundle.architecture.plugin)
     options = cls.Options.model_validate(bundle.architecture.options)
-    architecture = cls(options, DataSpec(data.kind, data.inputs, data.outputs, 1, tokenizer=data.tokenizer))
+    architecture = cls(options, data.spec)
     if reason := architecture.unsupported():
         raise PluginError(f"architecture '{bundle.architecture.plugin}' {reason}")
     with torch.device("meta"):

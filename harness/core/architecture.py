@@ -52,13 +52,13 @@ class Architecture(ABC, Generic[OptionsT]):
         """Why this architecture cannot take this data, or None if it can."""
         if self.data.kind not in self.kinds:
             return f"takes {' or '.join(self.kinds)} data, not {self.data.kind}"
-        if self.data.kind == "language" and self.context < self.data.inputs[0]:
+        if self.data.token_ids and self.context < self.data.inputs[0]:
             return f"its context of {self.context} is shorter than the data's {self.data.inputs[0]} tokens"
         return None
 
     @property
     def context(self) -> int:
-        """The longest input in tokens, for language; by default as long as the data's."""
+        """The longest input in tokens, where there are any; by default as long as the data's."""
         return self.data.inputs[0]
 
     @abstractmethod
@@ -67,7 +67,8 @@ class Architecture(ABC, Generic[OptionsT]):
 
         ``module(inputs)`` returns logits; ``module(inputs, targets)`` returns the mean loss as a scalar.
         Inputs are (batch, *data.inputs); targets are (batch,) for classification and (batch, context)
-        for language, whose logits are (batch, context, data.outputs).
+        for language, whose logits are (batch, context, data.outputs). Texts with a class are int64 (batch, longest),
+        with ``data.padding`` behind shorter ones.
         """
 
     @abstractmethod

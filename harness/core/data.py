@@ -16,12 +16,16 @@ class DataSpec:
     """Shape of a benchmark's training data.
 
     Attributes:
-        kind: ``"classification"`` or ``"language"``.
-        inputs: shape of one example without the batch: (1, 8, 8) for images, (context,) for language.
-        outputs: number of classes, or size of the vocabulary.
+        kind: ``"classification"``, ``"language"``, or ``"text_classification"``, whose examples are token ids with one
+            class.
+        inputs: shape of one example without the batch: (1, 8, 8) for images, (context,) for language, (length,) for
+            texts, which are that long at most.
+        outputs: number of classes, or for language size of the vocabulary.
         examples: number of training examples (windows for language).
         tokens: tokens in one example; 1 where an example is no sequence.
         tokenizer: what turned text into these tokens, with its version; empty where there is no text.
+        vocabulary: of texts with a class: how many token ids there are, the one for padding included.
+        padding: the id that fills a batch of such texts up to the longest of them, and stands nowhere else.
     """
 
     kind: str
@@ -30,6 +34,13 @@ class DataSpec:
     examples: int
     tokens: int = 1
     tokenizer: str = ""
+    vocabulary: int = 0
+    padding: int = 0
+
+    @property
+    def token_ids(self) -> int:
+        """How many there are, where inputs are token ids; else 0."""
+        return self.outputs if self.kind == "language" else self.vocabulary
 
 
 class TrainingData(Protocol):
@@ -41,7 +52,7 @@ class TrainingData(Protocol):
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """(inputs, targets) of the examples ``indices``, an int64 tensor (batch,) on the CPU.
 
-        One gather: no Python loop per example.
+        One gather: no Python loop per example. Texts with a class are as long as the longest of the batch.
         """
 
 

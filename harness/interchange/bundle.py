@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from harness.core.data import DataSpec
 from harness.errors import CorruptFile, DataMissing, StorageError, UserError, unknown_name
 from harness.storage.atomic_files import storage_error
 from harness.storage.data_directory import data_directory
@@ -56,6 +57,18 @@ class Data(Described):
     inputs: tuple[int, ...]
     outputs: int
     tokenizer: str = ""
+    vocabulary: int = 0
+    padding: int = 0
+
+    @classmethod
+    def of(cls, spec: DataSpec) -> Data:
+        """What a network for such data reads and writes."""
+        return cls(**{name: getattr(spec, name) for name in cls.model_fields})
+
+    @property
+    def spec(self) -> DataSpec:
+        """For one example of it."""
+        return DataSpec(examples=1, **dict(self))
 
 
 class Origin(Described):

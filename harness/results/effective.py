@@ -136,8 +136,8 @@ def _draw_weights(
 
 def _draw_inputs(spec: DataSpec, positive: bool, generator: torch.Generator) -> Tensor:
     shape = (EXAMPLES, *spec.inputs)
-    if spec.kind == "language":
-        return torch.randint(spec.outputs, shape, generator=generator)
+    if spec.token_ids:
+        return torch.randint(spec.token_ids, shape, generator=generator)
     return _values(shape, positive, generator)
 
 

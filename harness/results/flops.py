@@ -96,7 +96,7 @@ def forward_flops(architecture: Architecture[Any], spec: DataSpec) -> Flops:
     connections = architecture.connections()
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         module = architecture.build().eval()
-        dtype = torch.int64 if spec.kind == "language" else torch.float32
+        dtype = torch.int64 if spec.token_ids else torch.float32
         inputs = torch.zeros((1, *spec.inputs), dtype=dtype)
         factors = Factors(dict(module.named_parameters()), connections)
         with torch.no_grad(), _Counter(factors, inputs) as counter:

@@ -18,6 +18,7 @@ from harness.testing.checks import Options, equal, maker, require
 SMALL = {
     "classification": DataSpec("classification", inputs=(1, 8, 8), outputs=10, examples=32),
     "language": DataSpec("language", inputs=(16,), outputs=32, examples=32, tokens=16),
+    "text_classification": DataSpec("text_classification", (16,), 3, examples=32, tokens=16, vocabulary=32, padding=5),
 }
 
 
@@ -200,4 +201,8 @@ def _examples(spec: DataSpec) -> tuple[Tensor, Tensor]:
     if spec.kind == "language":
         tokens = torch.randint(spec.outputs, (3, spec.inputs[0] + 1), generator=generator)
         return tokens[:, :-1], tokens[:, 1:]
+    if spec.token_ids:
+        texts = torch.randint(spec.token_ids, (3, *spec.inputs), generator=generator)
+        texts[0, texts.shape[1] // 2 :] = spec.padding
+        return texts, torch.randint(spec.outputs, (3,), generator=generator)
     return torch.randn(3, *spec.inputs, generator=generator), torch.randint(spec.outputs, (3,), generator=generator)

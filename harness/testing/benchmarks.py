@@ -51,9 +51,11 @@ def _check_training_data(benchmark: Benchmark[Any], again: Benchmark[Any]) -> No
     require(len(data) == spec.examples, f"{name}: spec() says {spec.examples} examples, there are {len(data)}")
     indices = torch.tensor([0, len(data) - 1, 0])
     inputs, targets = data.batch(indices)
-    require(
-        tuple(inputs.shape) == (3, *spec.inputs), f"{name}: inputs are {tuple(inputs.shape)}, not (3, *{spec.inputs})"
-    )
+    whole = spec.inputs if spec.kind != "text_classification" else (min(inputs.shape[-1], spec.inputs[0]),)
+    require(tuple(inputs.shape) == (3, *whole), f"{name}: inputs are {tuple(inputs.shape)}, not (3, *{spec.inputs})")
+    if spec.token_ids:
+        ids = 0 <= inputs.min().item() <= inputs.max().item() < spec.token_ids
+        require(ids, f"{name}: token ids outside [0, {spec.token_ids})")
     shape = (3, *spec.inputs) if spec.kind == "language" else (3,)
     require(tuple(targets.shape) == shape, f"{name}: targets are {tuple(targets.shape)}, must be {shape}")
     require(targets.dtype == torch.int64, f"{name}: targets are {targets.dtype}, must be torch.int64")
@@ -153,5 +155,8 @@ def _linear_model(spec: DataSpec) -> Model:
         table = torch.randn(spec.outputs, rank, generator=generator)
         head = torch.randn(rank, spec.outputs, generator=generator)
         return lambda inputs: table[inputs] @ head
+    if spec.token_ids:
+        table = torch.randn(spec.token_ids, spec.outputs, generator=generator)
+        return lambda inputs: (table[inputs] * (inputs != spec.padding).unsqueeze(-1)).mean(1)
     weight = torch.randn(torch.Size(spec.inputs).numel(), spec.outputs, generator=generator)
     return lambda inputs: inputs.flatten(1).float() @ weight

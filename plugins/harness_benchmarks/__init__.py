@@ -1,4 +1,4 @@
-"""Classification of small images."""
+"""Classification of small images, and of texts, whose tokenizers are harness_language's."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from harness import Entry, hookimpl
 
 @hookimpl
 def harness_register_benchmarks() -> Sequence[Entry]:
-    """Register the image benchmarks of this package."""
+    """Register the benchmarks of this package."""
     return [
         Entry("digits", "harness_benchmarks.digits:Digits", "scikit-learn's 8x8 handwritten digits, no download"),
         Entry("mnist", "harness_benchmarks.mnist:Mnist", "28x28 handwritten digits"),
         Entry("fashion_mnist", "harness_benchmarks.mnist:FashionMnist", "28x28 pictures of clothes"),
         Entry("cifar10", "harness_benchmarks.cifar:Cifar10", "32x32 photographs in colour, 10 classes"),
         Entry("cifar100", "harness_benchmarks.cifar:Cifar100", "32x32 photographs in colour, 100 classes"),
+        Entry("imdb_sentiment", "harness_benchmarks.imdb:ImdbSentiment", "reviews of films, for or against"),
     ]

@@ -41,7 +41,7 @@ def bundled(
     roles = list(dict.fromkeys(c.role for c in architecture.connections() if c.name in masks))
     return Bundle(
         architecture=Plug(plugin=plugin, options=architecture.options.model_dump(mode="json")),
-        data=Data(kind=data.kind, inputs=data.inputs, outputs=data.outputs, tokenizer=data.tokenizer),
+        data=Data.of(data),
         weights=weights,
         masks=masks,
         suite={

@@ -41,7 +41,7 @@ class Synflow(AtInitialisation[SynflowOptions]):
         """An input of ones is no token."""
         if architecture.data.kind == "classification":
             return None
-        return "the flow of an input of ones is not defined for tokens: use snip or grasp for language"
+        return "the flow of an input of ones is not defined for tokens: use snip or grasp"
 
     def prunings(self) -> Sequence[Phase]:
         """One for each round."""

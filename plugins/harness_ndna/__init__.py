@@ -18,9 +18,14 @@ __all__ = ["load_published"]
 
 @hookimpl
 def harness_register_architectures() -> Sequence[Entry]:
-    """The architecture ``band_cnn``."""
+    """The networks."""
     return [
-        Entry("band_cnn", "harness_ndna.band_cnn:BandCnn", "convolutions in which every band feeds every later one")
+        Entry("band_cnn", "harness_ndna.band_cnn:BandCnn", "convolutions in which every band feeds every later one"),
+        Entry(
+            "band_transformer",
+            "harness_ndna.band_transformer:BandTransformer",
+            "transformer encoder of texts in which every layer feeds every later one",
+        ),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from harness_genome.genome import Genome
 from harness_genome.layout import Layout, every_pair
 from harness_genome.published import check_genome
 from harness_ndna.band_cnn import BandCnn, BandCnnOptions
+from harness_ndna.band_transformer import BandTransformer, BandTransformerOptions
+from harness_ndna.band_transformer_network import BandTransformerNetwork
 
 GENOME = "genome."
 
@@ -30,9 +33,14 @@ class PublishedNetwork(nn.Module):
         self.network = network
         self._cost = cost
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """What the network gives."""
-        output: Tensor = self.network(*inputs)
+    def forward(self, inputs: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """What the network gives; the transformer's ids come with their ``attention_mask``, not 0 where a token is."""
+        output: Tensor
+        if isinstance(self.network, BandTransformerNetwork):
+            real = torch.ones_like(inputs) if attention_mask is None else attention_mask
+            output = self.network.logits(inputs, real != 0)
+        else:
+            output = self.network(inputs)
         return output
 
     def metabolic_cost(self) -> float:
@@ -46,9 +54,9 @@ def load_published(
     """The published network of a state dict, in evaluation mode, in the type of its tensors.
 
     Args:
-        kind: ``cnn``.
+        kind: ``cnn`` or ``transformer``.
         state_dict: of the released class, its genome under ``genome.``; all sizes are read from it.
-        temperature: of the soft masks; the published CNNs are tested at 10.
+        temperature: of the soft masks; the published networks are tested at 10.
         hard: masks of zeros and ones, where the soft one exceeds a half, whatever the temperature.
 
     Raises:
@@ -65,14 +73,16 @@ def load_published(
     architecture, renamed = _KINDS[kind](weights)
     network = architecture.build().to(genome.affinity.dtype)
     try:
-        network.load_state_dict({name: weights[theirs] for name, theirs in renamed.items()})
+        parts = {name: [weights[one] for one in theirs] for name, theirs in renamed.items()}
+        network.load_state_dict({name: torch.cat(found) if found[1:] else found[0] for name, found in parts.items()})
     except (KeyError, RuntimeError) as error:
         raise UserError(f"the state dict is not of a published '{kind}': {error}") from error
-    if unused := sorted(weights.keys() - set(renamed.values())):
+    if unused := sorted(weights.keys() - {one for theirs in renamed.values() for one in theirs}):
         raise UserError(f"the state dict is not of a published '{kind}': it also has {', '.join(unused[:5])}")
+    connections = [c for c in architecture.connections() if c.default]
     with torch.no_grad():
-        _mask(network, genome, architecture.connections(), temperature, hard)
-        charged = Layout(genome, every_pair(architecture.connections()))
+        _mask(network, genome, connections, temperature, hard)
+        charged = Layout(genome, every_pair(connections))
         total = sum(float(torch.sigmoid(block).sum()) for block in charged.logits(genome))
     return PublishedNetwork(network, total / charged.pairs).eval()
 
@@ -89,8 +99,11 @@ def _mask(
         region.mul_(mask.reshape(*mask.shape, *(1,) * (region.ndim - 2)))
 
 
-def _cnn(weights: Mapping[str, Tensor]) -> tuple[Architecture[Any], dict[str, str]]:
-    """The architecture, and the names of its state dict beside the published ones."""
+Found = tuple[Architecture[Any], dict[str, tuple[str, ...]]]
+"""An architecture, and the names of its state dict beside the published ones, joined where they are several."""
+
+
+def _cnn(weights: Mapping[str, Tensor]) -> Found:
     convs = [name for name in weights if name.startswith("primary_convs.")]
     try:
         shapes = [tuple(weights[f"primary_convs.{i}.weight"].shape) for i in range(len(convs))]
@@ -111,7 +124,35 @@ def _cnn(weights: Mapping[str, Tensor]) -> tuple[Architecture[Any], dict[str, st
             ours, theirs = f"{names[target]}_from_{names[source]}", f"{target}_{source}"
             renamed[f"skip_convs.{ours}.weight"] = f"skip_convs.{theirs}.weight"
             renamed |= {f"skip_norms.{ours}.{part}": f"skip_bns.{theirs}.{part}" for part in norm}
+    return architecture, {name: (theirs,) for name, theirs in renamed.items()}
+
+
+def _transformer(weights: Mapping[str, Tensor]) -> Found:
+    layers = sum(re.fullmatch(r"W_os\.\d+\.weight", name) is not None for name in weights)
+    try:
+        vocabulary, hidden = weights["token_emb.weight"].shape
+        length, classes = len(weights["pos_emb.weight"]), len(weights["classifier.weight"])
+        ffn = len(weights["ff1s.0.weight"])
+    except (KeyError, ValueError) as error:
+        raise UserError(f"the state dict is not of a published 'transformer': it lacks {error}") from error
+    data = DataSpec("text_classification", (length,), classes, 1, vocabulary=vocabulary)
+    architecture = BandTransformer(BandTransformerOptions(hidden=hidden, layers=layers, ffn=ffn), data)
+    renamed: dict[str, tuple[str, ...]] = {
+        "tokens.weight": ("token_emb.weight",),
+        "positions.weight": ("pos_emb.weight",),
+        "classifier.weight": ("classifier.weight",),
+        "classifier.bias": ("classifier.bias",),
+    }
+    names = ["embedding", *(f"layer{i}" for i in range(1, layers + 1))]
+    own = {"attn_norm": "ln1s", "ffn_norm": "ln2s", "up": "ff1s", "down": "ff2s"}
+    for i in range(layers):
+        renamed[f"blocks.{i}.out.weight"] = (f"W_os.{i}.weight",)
+        for part in ("weight", "bias"):
+            renamed[f"blocks.{i}.qkv.{part}"] = tuple(f"W_{one}s.{i}.{part}" for one in "qkv")
+            renamed |= {f"blocks.{i}.{ours}.{part}": (f"{theirs}.{i}.{part}",) for ours, theirs in own.items()}
+        for source in range(i):
+            renamed[f"skips.{names[i + 1]}_from_{names[source]}.weight"] = (f"skip_projs.{i + 1}_{source}.weight",)
     return architecture, renamed
 
 
-_KINDS: dict[str, Callable[[Mapping[str, Tensor]], tuple[Architecture[Any], dict[str, str]]]] = {"cnn": _cnn}
+_KINDS: dict[str, Callable[[Mapping[str, Tensor]], Found]] = {"cnn": _cnn, "transformer": _transformer}

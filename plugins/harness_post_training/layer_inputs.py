@@ -135,7 +135,7 @@ def _unseen(architecture: Architecture[Any], connections: Sequence[Connection]) 
 
         for name, connection in layers.items():
             _owner(model, connection).register_forward_hook(watch(name))
-        model(torch.zeros((1, *spec.inputs), dtype=torch.int64 if spec.kind == "language" else torch.float32))
+        model(torch.zeros((1, *spec.inputs), dtype=torch.int64 if spec.token_ids else torch.float32))
     return _told(connections, wrong) if wrong else None
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 
+import band_cnn
+import band_transformer
 import pytest
 import torch
-from band_cnn import reference
 
 import harness_ndna
-from harness import Band, Connection, UserError
+from harness import Band, Connection, CurrentMasks, DataSpec, MethodContext, UserError
 from harness_genome.layout import every_pair
+from harness_genome.method import GenomeMethod, GenomeOptions
+from harness_ndna.band_transformer import BandTransformer, BandTransformerOptions
 
 CHANNELS = [16, 16, 32, 32, 64, 64]
 STRIDES = [1, 1, 2, 1, 2, 1]
@@ -23,16 +27,22 @@ def random(*shape: int, seed: list[int]) -> torch.Tensor:
     return torch.rand(shape, generator=generator, dtype=torch.float64) - 0.5
 
 
-def state(classes: int, types: int = 8) -> dict[str, torch.Tensor]:
-    """Of the names and shapes of the released class."""
-    seed, sizes = [0], [3, *CHANNELS]
-    found = {
+def genome(types: int, seed: list[int], bands: int = 8) -> dict[str, torch.Tensor]:
+    return {
         "genome.affinity": random(types, 8, seed=seed),
         "genome.compatibility": random(types, types, seed=seed),
         "genome.connection_scale": torch.tensor(1.3, dtype=torch.float64),
         "genome.depth_penalty": torch.tensor(0.4, dtype=torch.float64),
-        "genome.band_type_base": random(8, types, seed=seed),
-        "genome.band_type_grad": random(8, types, seed=seed),
+        "genome.band_type_base": random(bands, types, seed=seed),
+        "genome.band_type_grad": random(bands, types, seed=seed),
+    }
+
+
+def state(classes: int, types: int = 8) -> dict[str, torch.Tensor]:
+    """Of the names and shapes of the released class."""
+    seed, sizes = [0], [3, *CHANNELS]
+    found = {
+        **genome(types, seed),
         "fc.weight": random(classes, 64, seed=seed),
         "fc.bias": random(classes, seed=seed),
     }
@@ -51,8 +61,8 @@ def state(classes: int, types: int = 8) -> dict[str, torch.Tensor]:
     return found
 
 
-def softplus(x: torch.Tensor) -> float:
-    return math.log1p(math.exp(float(x)))
+def softplus(x: torch.Tensor) -> torch.Tensor:
+    return (1 + x.exp()).log()
 
 
 def logits(tensors: dict[str, torch.Tensor], source: int, target: int, n_source: int, n_target: int) -> torch.Tensor:
@@ -99,7 +109,7 @@ def described(
             )
             ours[f"{conv}.weight"] = tensors[f"{theirs[0]}.weight"] * mask[:, :, None, None]
             ours |= {f"{norm}.{part}": tensors[f"{theirs[1]}.{part}"] for part in NORM}
-    return reference(ours, x, STRIDES, training=False), total / pairs, pairs
+    return band_cnn.reference(ours, x, STRIDES, training=False), total / pairs, pairs
 
 
 @pytest.mark.parametrize(("temperature", "hard"), [(1.0, False), (10.0, False), (10.0, True)])
@@ -115,6 +125,145 @@ def test_a_published_cnn_gives_what_its_description_says(temperature: float, har
     assert not module.training
 
 
+IMDB = DataSpec("text_classification", (512,), 2, 25_000, vocabulary=30_522)
+HIDDEN, FFN, LENGTH, WORDS, LAYERS = 16, 24, 11, 30, 6
+
+
+def encoder(layers: int = LAYERS) -> dict[str, torch.Tensor]:
+    """Of the names of the released class."""
+    seed = [500]
+    found = {
+        **genome(8, seed, layers + 2),
+        "token_emb.weight": random(WORDS, HIDDEN, seed=seed),
+        "pos_emb.weight": random(LENGTH, HIDDEN, seed=seed),
+        "classifier.weight": random(2, HIDDEN, seed=seed),
+        "classifier.bias": random(2, seed=seed),
+    }
+    for i in range(layers):
+        for one in "qkvo":
+            found[f"W_{one}s.{i}.weight"] = random(HIDDEN, HIDDEN, seed=seed)
+            if one != "o":
+                found[f"W_{one}s.{i}.bias"] = random(HIDDEN, seed=seed)
+        for norm in ("ln1s", "ln2s"):
+            found[f"{norm}.{i}.weight"], found[f"{norm}.{i}.bias"] = (random(HIDDEN, seed=seed) + k for k in (1, 0))
+        for name, shape in (("ff1s", (FFN, HIDDEN)), ("ff2s", (HIDDEN, FFN))):
+            found[f"{name}.{i}.weight"], found[f"{name}.{i}.bias"] = (random(*n, seed=seed) for n in (shape, shape[:1]))
+        for source in range(i):
+            found[f"skip_projs.{i + 1}_{source}.weight"] = random(HIDDEN, HIDDEN, seed=seed)
+    return found
+
+
+def described_encoder(
+    tensors: dict[str, torch.Tensor], texts: list[list[int]], temperature: float, hard: bool, layers: int = LAYERS
+) -> tuple[torch.Tensor, float]:
+    """Logits and cost."""
+
+    def mask(source: int, target: int, n_target: int) -> torch.Tensor:
+        found = logits(tensors, source, target, HIDDEN, n_target)
+        return (found.sigmoid() > 0.5).double() if hard else (temperature * found).sigmoid()
+
+    plain = {"tokens.weight": "token_emb.weight", "positions.weight": "pos_emb.weight"}
+    ours = {name: tensors[theirs] for name, theirs in plain.items()}
+    ours["classifier.weight"] = tensors["classifier.weight"] * mask(layers, layers + 1, 2)
+    ours["classifier.bias"] = tensors["classifier.bias"]
+    names = ["embedding", *(f"layer{i}" for i in range(1, layers + 1))]
+    for i in range(1, layers + 1):
+        block, at = f"blocks.{i - 1}", i - 1
+        for part in ("weight", "bias"):
+            ours[f"{block}.qkv.{part}"] = torch.cat([tensors[f"W_{one}s.{at}.{part}"] for one in "qkv"])
+            for own, theirs in (("attn_norm", "ln1s"), ("ffn_norm", "ln2s"), ("up", "ff1s"), ("down", "ff2s")):
+                ours[f"{block}.{own}.{part}"] = tensors[f"{theirs}.{at}.{part}"]
+        ours[f"{block}.out.weight"] = tensors[f"W_os.{at}.weight"] * mask(i - 1, i, HIDDEN)
+        ours[f"{block}.up.weight"] = ours[f"{block}.up.weight"] * mask(i - 1, i, FFN)
+        for s in range(i - 1):
+            skip = tensors[f"skip_projs.{i}_{s}.weight"] * mask(s, i, HIDDEN)
+            ours[f"skips.layer{i}_from_{names[s]}.weight"] = skip
+    sizes, total, pairs = [*[HIDDEN] * (layers + 1), 2], torch.zeros((), dtype=torch.float64), 0
+    for t in range(1, layers + 2):
+        for s in range(t):
+            found = logits(tensors, s, t, sizes[s], sizes[t])
+            total, pairs = total + found.sigmoid().sum(), pairs + found.numel()
+    return band_transformer.reference(ours, texts, 4, layers, True, False), total / pairs
+
+
+TEXTS = [[1, 5, 29, 0, 3, 3, 8, 20, 11, 2, 4], [7], [0, 0, 12, 4], [9, 9, 9, 1, 25, 6]]
+
+
+def padded() -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids, 0 behind the texts, which have zeros of their own, and the attention mask."""
+    ids, real = torch.zeros(len(TEXTS), LENGTH, dtype=torch.int64), torch.zeros(len(TEXTS), LENGTH)
+    for row, text in enumerate(TEXTS):
+        ids[row, : len(text)], real[row, : len(text)] = torch.tensor(text), 1
+    return ids, real
+
+
+@pytest.mark.parametrize(("temperature", "hard"), [(1.0, False), (10.0, False), (10.0, True)])
+def test_a_published_transformer_gives_what_its_description_says(temperature: float, hard: bool) -> None:
+    tensors = encoder()
+    wanted, cost = described_encoder(tensors, TEXTS, temperature, hard)
+    module = harness_ndna.load_published("transformer", tensors, temperature, hard)
+    ids, real = padded()
+    assert torch.allclose(module(ids, real), wanted, rtol=0, atol=1e-10)
+    assert torch.allclose(module(ids[:1]), wanted[:1], rtol=0, atol=1e-10), "without a mask all are tokens"
+    assert math.isclose(module.metabolic_cost(), float(cost), rel_tol=1e-12)
+    assert not module.training
+
+
+def test_the_cost_of_the_published_encoder_counts_pairs_once_and_some_that_no_weight_joins() -> None:
+    connections = [c for c in BandTransformer(BandTransformerOptions(), IMDB).connections() if c.default]
+    assert sum(c.shape[0] * c.shape[1] for c in every_pair(connections)) == 1_379_840
+
+
+def test_gradients_of_the_encoder_and_its_genome_are_those_of_the_description() -> None:
+    """Of cross-entropy plus cost, through the method as it trains, at temperature 3."""
+    layers, (ids, real), cpu = 3, padded(), torch.device("cpu")
+    tensors = {name: tensor.requires_grad_() for name, tensor in encoder(layers).items()}
+    spec = DataSpec("text_classification", (LENGTH,), 2, 4, vocabulary=WORDS + 1, padding=WORDS)
+    architecture = BandTransformer(BandTransformerOptions(hidden=HIDDEN, ffn=FFN, layers=layers), spec)
+    module = harness_ndna.load_published("transformer", tensors)  # for its names alone
+    network, names = architecture.build().double(), dict(module.network.named_parameters())
+    plain = {name: tensor.detach() for name, tensor in tensors.items()}
+    grown = {n.removeprefix("genome."): tensor for n, tensor in plain.items() if n.startswith("genome.")}
+    theirs = {name: published_names(name) for name in names}
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            whole = torch.cat([plain[one] for one in theirs[name]])
+            parameter[: len(whole)].copy_(whole)
+    connections = tuple(c for c in architecture.connections() if c.default)
+    raw = {c.parameter: network.get_parameter(c.parameter) for c in connections}
+    context = MethodContext(network, connections, raw, CurrentMasks(connections, cpu), None, None, 0, cpu, bands=5)
+    method = GenomeMethod(
+        GenomeOptions(temperature_start=3, temperature_end=3, cost_pairs="published", cost_weight=0.5)
+    )
+    method.attach(context)
+    method.load_state_dict({"genome": grown, "temperature": 3})
+    labels = torch.tensor([0, 1, 1, 0])
+    effective = dict(method.effective(raw, connections))
+    loss = torch.func.functional_call(network, effective, (ids.where(real > 0, WORDS), labels))
+    (loss + method.regularizers(context)["metabolic_cost"]).backward()
+    wanted, cost = described_encoder(tensors, TEXTS, 3.0, False, layers)
+    (torch.nn.functional.cross_entropy(wanted, labels) + 0.5 * cost).backward()
+    for name, gene in method.genome.named_parameters():
+        assert torch.allclose(gene.grad, tensors[f"genome.{name}"].grad, rtol=1e-8, atol=1e-12), name
+        assert gene.grad.abs().max() > 0
+    for name, parameter in network.named_parameters():
+        expected = torch.cat([tensors[one].grad for one in theirs[name]])
+        assert torch.allclose(parameter.grad[: len(expected)], expected, rtol=1e-8, atol=1e-12), name
+
+
+def published_names(name: str) -> list[str]:
+    """Of a parameter of the harness's network."""
+    block = re.fullmatch(r"blocks\.(\d+)\.(\w+)\.(\w+)", name)
+    if block and block[2] == "qkv":
+        return [f"W_{one}s.{block[1]}.{block[3]}" for one in "qkv"]
+    if block:
+        theirs = {"attn_norm": "ln1s", "ffn_norm": "ln2s", "up": "ff1s", "down": "ff2s", "out": "W_os"}[block[2]]
+        return [f"{theirs}.{block[1]}.{block[3]}"]
+    if skip := re.fullmatch(r"skips\.layer(\d+)_from_(embedding|layer(\d+))\.weight", name):
+        return [f"skip_projs.{skip[1]}_{skip[3] or 0}.weight"]
+    return [{"tokens.weight": "token_emb.weight", "positions.weight": "pos_emb.weight"}.get(name, name)]
+
+
 def test_what_is_not_published_is_refused() -> None:
     tensors = state(10)
     with pytest.raises(UserError, match=r"unknown kind 'cn'\. Did you mean 'cnn'"):
@@ -126,6 +275,10 @@ def test_what_is_not_published_is_refused() -> None:
     ):
         with pytest.raises(UserError, match=said):
             harness_ndna.load_published("cnn", {n: t for n, t in tensors.items() if n != name})
+    encoded = encoder(2)
+    for name in ("W_ks.1.bias", "pos_emb.weight", "ff1s.0.weight"):
+        with pytest.raises(UserError, match=rf"not of a published 'transformer': .*{name}"):
+            harness_ndna.load_published("transformer", {n: t for n, t in encoded.items() if n != name})
     with pytest.raises(UserError, match=r"no tensors are fc\.bias"):
         harness_ndna.load_published("cnn", {**tensors, "fc.bias": [0.0]})
     with pytest.raises(UserError, match="it also has more"):

@@ -1,0 +1,258 @@
+"""IMDB: film reviews, for or against."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from harness import Benchmark, CorruptFile, DataMissing, DataSpec, Measurement, Metric, Split, data_directory
+from harness.storage.atomic_files import write_atomic
+from harness.storage.digests import described
+from harness_benchmarks.splits import stratified_order
+from harness_benchmarks.texts import Texts
+from harness_benchmarks.word_pieces import BERT, TextTokenizerName, WordPieces, fetch_vocabulary
+
+Review = tuple[str, int]
+
+
+class ImdbSentimentOptions(BaseModel):
+    """Options of ``imdb_sentiment``."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    length: int = Field(default=512, ge=3)
+    """Tokens of a review at most; the rest is cut off."""
+    tokenizer: TextTokenizerName = BERT
+    """``bert-base-uncased``, ``bytes``, one of tiktoken's encodings, or the path of a tokenizers JSON, relative to the
+    data directory."""
+    validation_size: int = Field(default=2500, ge=0, lt=25_000)
+    """Training reviews held out for validation, the same ones for every seed and method; 0 trains on all and has no
+    validation metrics."""
+    train_size: int | None = Field(default=None, ge=1)
+    """Training reviews to use, as many of either kind; by default all that are not held out."""
+    test_size: int = Field(default=25_000, ge=1, le=25_000)
+    """Test reviews to score, as many of either kind: the same ones whenever there are fewer than all."""
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        left = 25_000 - self.validation_size
+        if self.train_size is not None and self.train_size > left:
+            raise ValueError(f"train_size {self.train_size} is more than the {left} reviews that are not held out")
+        return self
+
+
+class ImdbSentiment(Benchmark[ImdbSentimentOptions]):
+    """25,000 training and 25,000 test reviews of films, half of them for the film and half against it.
+
+    The official test split is the test split. Validation is the first ``validation_size`` training reviews in a fixed
+    permutation, stratified by class, and training the next ``train_size``; it is one of the reviews and not of their
+    places in a file. 97 training reviews repeat another word for word, and 52 texts of the test stand in training too.
+
+    Source: Maas et al. 2011, "Learning Word Vectors for Sentiment Analysis". Licence: none stated.
+
+    Attributes:
+        sizes: number of training reviews (validation included) and of test reviews.
+        content: SHA-256 of the sorted digests of the reviews, for training and for testing.
+        eval_batch_size: fixed, so that scores do not depend on the machine.
+    """
+
+    Options: ClassVar = ImdbSentimentOptions
+    metrics = (Metric("accuracy", "fraction", "max"), Metric("loss", "nats", "min"))
+    sizes: ClassVar[tuple[int, int]] = (25_000, 25_000)
+    content: ClassVar[tuple[str, str]] = (
+        "86b513213895ad62e014769095b9fbc35cd6f9565c51b810c7c78ae55cd1e0dc",
+        "f1ea241dcb7668e3ea1f7760e46eb4e219187ace74f0746f8ff1ccd5017be6bd",
+    )
+    eval_batch_size: ClassVar[int] = 64
+
+    def __init__(self, options: ImdbSentimentOptions) -> None:
+        super().__init__(options)
+        tested = min(options.test_size, self.sizes[1])
+        which = "the 25,000 official test reviews" if tested == 25_000 else f"{tested:,} of the official test reviews"
+        self.protocol = f"accuracy on {which}, of their first {options.length} tokens ({options.tokenizer})"
+        self._splits: dict[torch.device, dict[str, Texts]] = {}
+
+    @property
+    def _pieces(self) -> WordPieces:
+        return WordPieces(self.options.tokenizer, self.options.length)
+
+    def spec(self) -> DataSpec:
+        """Known without the reviews."""
+        pieces, examples = self._pieces, self.options.train_size or self.sizes[0] - self.options.validation_size
+        return DataSpec(
+            "text_classification",
+            (self.options.length,),
+            2,
+            examples,
+            tokenizer=pieces.identity,
+            vocabulary=pieces.vocabulary,
+            padding=pieces.padding,
+        )
+
+    def examples(self, split: Split) -> int:
+        """Known without the reviews."""
+        return min(self.options.test_size, self.sizes[1]) if split == "test" else self.options.validation_size
+
+    def fingerprint(self) -> str:
+        """Also the content of a tokenizer's file."""
+        return f"{self.version}{self._pieces.content}"
+
+    def data_source(self) -> Mapping[str, Any]:
+        """The files."""
+        return described(_folder(), _files())
+
+    def training_data(self, device: torch.device) -> Texts:
+        """The training reviews without those held out for validation."""
+        return self._split("train", device)
+
+    def evaluate(
+        self, model: Callable[[Tensor], Tensor], split: Split, device: torch.device
+    ) -> Mapping[str, Measurement]:
+        """Accuracy of the larger logit, and mean cross-entropy in nats; empty without validation reviews.
+
+        Reviews of like length are scored together.
+        """
+        texts = self._split(split, device)
+        if not len(texts):
+            return {}
+        order = texts.lengths.argsort(stable=True)
+        losses, correct = [], []
+        with torch.no_grad():
+            for indices in torch.split(order, self.eval_batch_size):
+                inputs, labels = texts.batch(indices)
+                logits = model(inputs).float()
+                losses.append(F.cross_entropy(logits, labels, reduction="none"))
+                correct.append(logits.argmax(dim=1) == labels)
+        back = order.argsort()
+        return {
+            "accuracy": Measurement.mean(torch.cat(correct).cpu()[back], each="review"),
+            "loss": Measurement.mean(torch.cat(losses).cpu()[back], each="review"),
+        }
+
+    def files(self) -> Sequence[Path]:
+        """The reviews, and the tokenizer's."""
+        return [*_files(), *self._pieces.files]
+
+    def prepare(self, download: bool = True) -> None:
+        """Get what is missing from the Hugging Face hub; other processes see whole files or none."""
+        if all(path.is_file() for path in self.files()):
+            return
+        if not download:
+            raise DataMissing(self._missing())
+        try:
+            for split, path in zip(("train", "test"), _files(), strict=True):
+                if not path.is_file():
+                    _fetch(split, path)
+            if self.options.tokenizer == BERT:
+                fetch_vocabulary()
+        except (OSError, ValueError, ImportError) as error:  # datasets: ConnectionError, DatasetNotFoundError
+            raise DataMissing(f"{self._missing()} The download failed: {error}") from error
+
+    def verify(self) -> Sequence[str]:
+        """One line per file that is missing, and per part that has other reviews."""
+        if missing := [path for path in self.files() if not path.is_file()]:
+            return [f"{path} is missing: run `harness data prepare imdb_sentiment`" for path in missing]
+        problems = []
+        for part in (0, 1):
+            try:
+                self._official(part)
+            except CorruptFile as error:
+                problems.append(str(error))
+        return problems
+
+    def _split(self, split: str, device: torch.device) -> Texts:
+        if device not in self._splits:
+            self.prepare(download=False)
+            held_out, used = self.options.validation_size, self.spec().examples
+            train, test = self._official(0)[: held_out + used], self._official(1)[: self.examples("test")]
+            parts = {"validation": train[:held_out], "train": train[held_out:], "test": test}
+            self._splits[device] = {name: self._texts(reviews, device) for name, reviews in parts.items()}
+        return self._splits[device][split]
+
+    def _texts(self, reviews: Sequence[Review], device: torch.device) -> Texts:
+        pieces = self._pieces
+        labels = np.array([label for _, label in reviews], np.int64)
+        return Texts.of(pieces.encode([text for text, _ in reviews]), labels, pieces.padding, device)
+
+    def _official(self, part: int) -> list[Review]:
+        """The reviews for training (0) or testing (1), in the fixed order.
+
+        Raises:
+            CorruptFile: if they are not the official ones.
+        """
+        path = _files()[part]
+        reviews = sorted(((digest(review), review) for review in read_reviews(path)), key=lambda pair: pair[0])
+        found = hashlib.sha256("".join(digest for digest, _ in reviews).encode()).hexdigest()
+        if found != self.content[part]:
+            raise CorruptFile(
+                f"{path} does not hold IMDB's {self.sizes[part]:,} reviews: delete it and prepare the data"
+            )
+        labels: NDArray[np.int64] = np.array([label for _, (_, label) in reviews])
+        return [reviews[i][1] for i in stratified_order(labels)]
+
+    def _missing(self) -> str:
+        missing = [path for path in self.files() if not path.is_file()]
+        return (
+            f"imdb_sentiment: {', '.join(path.name for path in missing)} not found in {missing[0].parent}. Run "
+            "`harness data prepare imdb_sentiment` on a machine with internet, or put tables with the columns text "
+            "and label (0 against, 1 for) there. HARNESS_DATA names another data directory (now "
+            f"{data_directory()})."
+        )
+
+
+def read_reviews(path: Path) -> list[Review]:
+    """Texts with their labels, from a gzipped table with the columns ``text`` and ``label`` (0 or 1).
+
+    Raises:
+        CorruptFile: if it is none.
+    """
+    try:
+        with gzip.open(path, "rt", newline="", encoding="utf8") as file:
+            return [(row["text"], ("0", "1").index(row["label"])) for row in csv.DictReader(file, strict=True)]
+    except (OSError, EOFError, KeyError, ValueError, TypeError, csv.Error) as error:
+        raise CorruptFile(f"{path} is no gzipped table of text and label (0 or 1): {error}") from error
+
+
+def write_reviews(path: Path, reviews: Iterable[Review]) -> None:
+    """The inverse of :func:`read_reviews`."""
+
+    def write(part: Path) -> None:
+        with gzip.open(part, "wt", newline="", encoding="utf8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("text", "label"))
+            writer.writerows(reviews)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, write)
+
+
+def digest(review: Review) -> str:
+    """Names a review with its label, whatever its place in a file."""
+    text, label = review
+    return hashlib.blake2b(f"{label}{text}".encode(), digest_size=16).hexdigest()
+
+
+def _folder() -> Path:
+    return data_directory() / "imdb"
+
+
+def _files() -> list[Path]:
+    return [_folder() / f"imdb_{split}.csv.gz" for split in ("train", "test")]
+
+
+def _fetch(split: str, path: Path) -> None:
+    from datasets import load_dataset  # late: slow
+
+    rows = load_dataset("stanfordnlp/imdb", split=split)
+    write_reviews(path, zip(rows["text"], rows["label"], strict=True))

@@ -1,0 +1,128 @@
+"""The network of ``band_transformer``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness import DataSpec
+from harness_architectures.loss import mean_cross_entropy
+
+if TYPE_CHECKING:
+    from harness_ndna.band_transformer import BandTransformerOptions
+
+GROUPS = 4
+"""Groups of texts of like length that attention takes one after the other, each as long as its longest."""
+
+
+class PackedTexts:
+    """The real tokens of a batch of texts, one after the other, so that no layer computes on padding.
+
+    Args:
+        real: (texts, length) bool: which places hold a token.
+    """
+
+    def __init__(self, real: Tensor) -> None:
+        self.shape = real.shape
+        texts, length = real.shape
+        if real.is_meta:  # counts operations: as many as there can be
+            self.places = torch.arange(texts * length, device=real.device)
+            self.groups = [torch.arange(texts, device=real.device)]
+            self.stops = [length]
+            return
+        self.places = real.flatten().nonzero().squeeze(1)
+        ends = torch.where(real.any(1), length - real.flip(1).int().argmax(1), 1)  # one place at least
+        order = ends.argsort(stable=True)
+        self.groups = [group for group in order.tensor_split(GROUPS) if len(group)]
+        self.stops = [int(ends[group[-1]]) for group in self.groups]
+        self.masks = [
+            None if bool(own.all()) else own[:, None, None]
+            for own in (real[group, :stop] for group, stop in zip(self.groups, self.stops, strict=True))
+        ]
+
+    @property
+    def texts(self) -> Tensor:
+        """(tokens,) text of each token."""
+        return self.places // self.shape[1]
+
+    def attention(self, qkv: Tensor, heads: int) -> Tensor:
+        """Softmax attention of each text over its own tokens: (tokens, 3 width) to (tokens, width)."""
+        width = qkv.shape[1] // 3
+        whole = qkv.new_zeros(self.shape[0] * self.shape[1], 3 * width).index_copy(0, self.places, qkv)
+        whole = whole.view(*self.shape, 3, heads, width // heads)
+        parts = []
+        for at, (group, stop) in enumerate(zip(self.groups, self.stops, strict=True)):
+            q, k, v = whole[group, :stop].permute(2, 0, 3, 1, 4)
+            mask = None if qkv.is_meta else self.masks[at]
+            found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+            parts.append(F.pad(found, (0, 0, 0, self.shape[1] - stop)))
+        back = torch.cat(self.groups).argsort()
+        return torch.cat(parts)[back].flatten(0, 1).index_select(0, self.places)
+
+    def means(self, x: Tensor) -> Tensor:
+        """(texts, width) mean over the tokens of each text, of (tokens, width); 0 where it has none."""
+        sums = x.new_zeros(self.shape[0], x.shape[1]).index_add(0, self.texts, x)
+        ones = x.new_zeros(self.shape[0]).index_add(0, self.texts, x.new_ones(len(x)))
+        return sums / ones.clamp(min=1).unsqueeze(1)
+
+
+class EncoderBlock(nn.Module):
+    """x + out(attention(norm(x))), then the same with a feed-forward part."""
+
+    def __init__(self, options: BandTransformerOptions) -> None:
+        super().__init__()
+        width, own = options.hidden, options.attention == "torch"
+        self.heads = options.heads
+        self.attn_norm, self.qkv = nn.LayerNorm(width), nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width, bias=own)
+        self.ffn_norm = nn.LayerNorm(width)
+        self.up, self.down = nn.Linear(width, options.ffn), nn.Linear(options.ffn, width)
+        if own:
+            nn.init.xavier_uniform_(self.qkv.weight)
+            nn.init.zeros_(self.qkv.bias)
+            nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, packed: PackedTexts) -> Tensor:
+        """(tokens, width) to the same."""
+        x = x + self.out(packed.attention(self.qkv(self.attn_norm(x)), self.heads))
+        hidden: Tensor = self.down(self.up(self.ffn_norm(x)).relu())
+        return x + hidden
+
+
+class BandTransformerNetwork(nn.Module):
+    """x_i = block_i(x_{i-1}) + sum over s <= i - 2 of skip_is(x_s); logits are a linear map of the mean of the last."""
+
+    def __init__(self, options: BandTransformerOptions, data: DataSpec) -> None:
+        super().__init__()
+        width = options.hidden
+        self.padding = data.padding
+        self.tokens = nn.Embedding(data.vocabulary, width)
+        self.positions = nn.Embedding(data.inputs[0], width)
+        self.blocks = nn.ModuleList(EncoderBlock(options) for _ in range(options.layers))
+        names = ["embedding", *(f"layer{i}" for i in range(1, options.layers + 1))]
+        pairs = [(i, s) for i in range(2, options.layers + 1) for s in range(i - 1)] if options.skips else []
+        self.skips = nn.ModuleDict({f"layer{i}_from_{names[s]}": nn.Linear(width, width, bias=False) for i, s in pairs})
+        self._sources = {i: [(s, f"layer{i}_from_{names[s]}") for t, s in pairs if t == i] for i, _ in pairs}
+        self.norm = nn.LayerNorm(width) if options.final_norm else nn.Identity()
+        self.classifier = nn.Linear(width, data.outputs)
+
+    def forward(self, inputs: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Logits (texts, classes) of token ids (texts, length), or the mean loss when targets (texts,) are given."""
+        logits = self.logits(inputs, inputs != self.padding)
+        return logits if targets is None else mean_cross_entropy(logits, targets)
+
+    def logits(self, ids: Tensor, real: Tensor) -> Tensor:
+        """(texts, classes) of ids (texts, length), where ``real`` (texts, length) says which are tokens."""
+        packed = PackedTexts(real)
+        x = self.tokens(ids.flatten()[packed.places]) + self.positions(packed.places % ids.shape[1])
+        streams = [x]
+        for i, block in enumerate(self.blocks, 1):
+            x = block(x, packed)
+            for source, name in self._sources.get(i, ()):
+                x = x + self.skips[name](streams[source])
+            streams.append(x)
+        found: Tensor = self.classifier(packed.means(self.norm(x)))
+        return found
