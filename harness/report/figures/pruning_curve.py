@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from statistics import mode
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.formatting import listed
@@ -67,9 +68,13 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
     ]
     title = f"{brief(first.metric)} against mask density: {where(first)}"
     described = _description(first, points, unmasked, mixed)
-    levels = _levels(points)
-    if not mixed and len({point.name for point in points}) > _LINES and len(levels) <= _PANELS:
-        named = [(level[0].density, [(point.name, point.row) for point in level]) for level in levels]
+    shared = [level for level in _levels(points) if len(level) > 1]
+    if not mixed and len({point.name for point in points}) > _LINES and 0 < len(shared) <= _PANELS:
+        alone = [level[0] for level in _levels(points) if level not in shared]
+        if alone:
+            told = listed([f"{point.name} at {point.density:.3g}" for point in alone])
+            said.append(f"Not shown, for no other method has their density: {told}.")
+        named = [(_usual(level), [(point.name, point.row) for point in level]) for level in shared]
         return method_rows(prefix, named, unmasked[:1], palette, title, described, said)
     said = [*notes([point.row for point in points], unmasked[:1]), *said]
     plot = Plot(
@@ -165,6 +170,11 @@ def _levels(points: Sequence[_Point]) -> list[list[_Point]]:
     return levels
 
 
+def _usual(level: Sequence[_Point]) -> float:
+    """The density that most of them have."""
+    return mode(float(f"{point.density:.4g}") for point in level)
+
+
 def _description(
     first: ComparisonRow,
     points: Sequence[_Point],
@@ -177,7 +187,7 @@ def _description(
     levels = _levels(points)
     for level in levels[:8]:
         told = ranking([(point.name, point.row) for point in level])
-        parts.append(f"at density {level[0].density:.3g}: {told}")
+        parts.append(f"at density {_usual(level):.3g}: {told}")
     if len(levels) > 8:
         parts.append(f"and {len(levels) - 8} lower densities")
     if mixed:

@@ -215,6 +215,16 @@ def many(unit: str = "fraction", direction: str = "max") -> list[ComparisonRow]:
     return table
 
 
+def test_panels_are_named_by_the_usual_density_and_one_of_a_single_method_is_told_instead() -> None:
+    table = [row("m0", 0.0506, 0.97, 0.001), *(one for one in many() if (one.method, one.density_mask) != ("m0", 0.05))]
+    table.append(row("m3", 0.0089, 0.5, 0.001))
+    root = parse(pruning_curve(table, looks(table)))
+    said = texts(root)
+    assert "density 0.05 " in f"{said} " and "density 0.0506" not in said and "density 0.0089" not in said
+    assert "Not shown, for no other method has their density: m3 at 0.0089." in said
+    assert "m0, density 0.0506" in {text.split(":")[0] for text in drawn(root)}
+
+
 def test_many_methods_at_few_densities_are_rows_the_best_of_the_lowest_density_on_top() -> None:
     table = many()
     root = parse(pruning_curve(table, looks(table)))
