@@ -33,7 +33,17 @@ _AVERAGED = (
     *SPENT,
     "published",
 )
-_CONSTANT = ("unit", "direction", "trained_on", "primary", "program", "settings", "comparisons", "norms_estimated")
+_CONSTANT = (
+    "unit",
+    "direction",
+    "trained_on",
+    "primary",
+    "program",
+    "settings",
+    "comparisons",
+    "norms_estimated",
+    "references",
+)
 _KEPT = {*ROW, *_CONSTANT, "baseline"} - {"asked"}
 
 

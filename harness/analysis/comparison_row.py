@@ -86,6 +86,7 @@ class ComparisonRow:
         broken: seeds whose output tells nothing of their input, with the reason.
         program: how optimizer steps are spread over trainings: ``5,372 + 5,371``.
         norms_estimated: training batches over which batch norms were estimated anew for scoring, 0 if they were not.
+        references: what can be had without a network, by the primary metric, in words.
         settings: those that tuning has chosen, in words: ``lr 0.003 (trial 4 of 6)``; "" where nothing is tuned.
         contrasts: the questions of the table in which it is the method asked about.
         factors: by control, how many times this row's weights that one needs for its score.
@@ -148,6 +149,7 @@ class ComparisonRow:
     program: str = ""
     settings: str = ""
     norms_estimated: float = 0.0
+    references: str = ""
     made_with: set[str] = field(default_factory=set)
     parameters: float | None = None
     steps: float | None = None

@@ -41,6 +41,7 @@ class ResultRow:
         published: number that a paper reports for the primary metric.
         made_with: versions and devices of training and, where it was elsewhere, of the test.
         settings: those that tuning has chosen, in words; "" where nothing is tuned.
+        references: what can be had without a network, by the primary metric, in words.
         baseline: the method that the suite's plan compares with; ``comparisons`` is what else it compares.
         per_example: where the results of single test examples are, if they were kept.
     """
@@ -91,6 +92,7 @@ class ResultRow:
     made_with: str
     baseline: str
     settings: str = ""
+    references: str = ""
     comparisons: Comparisons | None = None
     per_example: PerExample | None = None
 
@@ -180,6 +182,9 @@ def rows_of(
             made_with=made_with,
             baseline=baseline,
             settings=settings,
+            references=", ".join(f"{name} {value:.6g}" for name, value in benchmark.references.items())
+            if metric.primary
+            else "",
             comparisons=comparisons,
             per_example=PerExample(store, suite, record.cell, name, record.examples)
             if store is not None and record.examples is not None

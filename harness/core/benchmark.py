@@ -201,6 +201,13 @@ class Benchmark(ABC, Generic[OptionsT]):
         """
         raise NotImplementedError(f"{type(self).__name__} offers no evaluation")
 
+    def references(self, device: torch.device) -> Mapping[str, float]:
+        """What can be had without any network: name -> what it scores on the test split by the primary metric.
+
+        Shown beside the table: the last frame repeated, the most frequent class. Asked when a cell has been evaluated.
+        """
+        return {}
+
     def files(self) -> Sequence[Path]:
         """The files it needs, for ``harness data list``; none for data that comes with a package."""
         return ()

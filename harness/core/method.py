@@ -88,7 +88,7 @@ class SparsityMethod(ABC, Generic[OptionsT]):
     mode: ClassVar[Literal["projected", "composed"]] = "projected"
     takes_density: ClassVar[Use] = "required"
     takes_source: ClassVar[Use] = "never"
-    kinds: ClassVar[frozenset[Kind]] = frozenset({"weight"})
+    kinds: frozenset[Kind] = frozenset({"weight"})
     dense_updates: ClassVar[bool] = False
     control: ClassVar[bool] = False
 

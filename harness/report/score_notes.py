@@ -54,6 +54,8 @@ def _warnings(rows: Sequence[ComparisonRow], baseline: str | None) -> Iterator[s
             "Rows with a mean mask were tested with soft masks: all of their weights take part, so their density is 1 "
             "and they have no rank among sparse ones."
         )
+    if found := {row.references for row in rows if row.references}:
+        yield f"Without a network: {'; '.join(sorted(found))}."
     if fresh := sorted({row.method for row in rows if row.norms_estimated}):
         batches = max(row.norms_estimated for row in rows)
         yield (

@@ -162,7 +162,7 @@ def probe(model: nn.Module, data: TrainingData, spec: DataSpec) -> Probed | None
         outputs = model(inputs[:, :tokens] if spec.kind == "language" else inputs)
         together = torch.stack([*extremes, outputs.amin(0), outputs.amax(0)])
         extremes = [together.amin(0), together.amax(0)]
-        if spec.kind != "language":
+        if spec.kind in ("classification", "text_classification"):
             classes.update(outputs.argmax(-1).flatten().tolist())
     lowest, highest = extremes
     scale = torch.maximum(lowest.abs().max(), highest.abs().max())

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic_core import to_jsonable_python
@@ -102,6 +103,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
         registry,
         parameters=total,
         final_differs=differs,
+        references=benchmark.references(device),
         norms_estimated=BATCHES if any(needed(member, masks) for member in scored.networks) else 0,
         trained_only=scored.own_parameters(in_network=False),
         members=len(members),
@@ -158,6 +160,7 @@ def _record(
     parameters: int | None = None,
     final_differs: str | None = None,
     norms_estimated: int = 0,
+    references: Mapping[str, float] = MappingProxyType({}),
     trained_only: Mapping[str, int] | None = None,
     members: int = 1,
     **found: Any,
@@ -181,6 +184,7 @@ def _record(
         "benchmark": {
             **cell.benchmark_part.record(),
             "protocol": f"{benchmark.protocol}; {cell.evaluation.protocol}",
+            "references": dict(references),
             "fingerprint": cell.benchmark_fingerprint,
             "source": _source(registry, cell.benchmark_part),
         },

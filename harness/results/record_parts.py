@@ -78,6 +78,9 @@ class BenchmarkPart(DataPart):
     """A benchmark as evaluation."""
 
     protocol: str = Field("", description="one line: how scores are taken; others never stand in one column with these")
+    references: dict[str, float] = Field(
+        default_factory=dict, description="what can be had without a network: its score on the test split, by name"
+    )
 
 
 class DensityMatch(RecordPart):

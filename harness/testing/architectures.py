@@ -19,6 +19,7 @@ SMALL = {
     "classification": DataSpec("classification", inputs=(1, 8, 8), outputs=10, examples=32),
     "language": DataSpec("language", inputs=(16,), outputs=32, examples=32, tokens=16),
     "text_classification": DataSpec("text_classification", (16,), 3, examples=32, tokens=16, vocabulary=32, padding=5),
+    "video": DataSpec("video", inputs=(4, 16, 16), outputs=256, examples=32),
 }
 
 
@@ -49,16 +50,20 @@ def _check_network(architecture: Architecture[Any]) -> None:
     first.eval()
     with torch.no_grad():
         logits = first(inputs)
-        shape = (*targets.shape, spec.outputs)
+        shape = tuple(targets.shape) if spec.kind == "video" else (*targets.shape, spec.outputs)
         require(tuple(logits.shape) == shape, f"{name}: logits are {tuple(logits.shape)}, must be {shape} for {spec}")
         loss = first(inputs, targets)
         require(
             loss.ndim == 0 and bool(loss.isfinite()), f"{name}: module(inputs, targets) is {loss}, not a finite scalar"
         )
-        expected = functional.cross_entropy(logits.flatten(0, -2).float(), targets.flatten())
+        if spec.kind == "video":
+            expected, what = functional.mse_loss(logits.float(), targets), "squared error of its frames"
+        else:
+            what = "cross-entropy of its logits"
+            expected = functional.cross_entropy(logits.flatten(0, -2).float(), targets.flatten())
         require(
             torch.allclose(loss.float(), expected, rtol=1e-3, atol=1e-4),
-            f"{name}: module(inputs, targets) is {loss:.5f}, the mean cross-entropy of its logits is {expected:.5f}",
+            f"{name}: module(inputs, targets) is {loss:.5f}, the mean {what} is {expected:.5f}",
         )
         if spec.kind == "language":
             changed = inputs.clone()
@@ -205,4 +210,7 @@ def _examples(spec: DataSpec) -> tuple[Tensor, Tensor]:
         texts = torch.randint(spec.token_ids, (3, *spec.inputs), generator=generator)
         texts[0, texts.shape[1] // 2 :] = spec.padding
         return texts, torch.randint(spec.outputs, (3,), generator=generator)
+    if spec.kind == "video":
+        frames = torch.rand(3, spec.inputs[0] + 1, *spec.inputs[1:], generator=generator)
+        return frames[:, :-1], frames[:, -1]
     return torch.randn(3, *spec.inputs, generator=generator), torch.randint(spec.outputs, (3,), generator=generator)

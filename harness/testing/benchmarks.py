@@ -56,12 +56,13 @@ def _check_training_data(benchmark: Benchmark[Any], again: Benchmark[Any]) -> No
     if spec.token_ids:
         ids = 0 <= inputs.min().item() <= inputs.max().item() < spec.token_ids
         require(ids, f"{name}: token ids outside [0, {spec.token_ids})")
-    shape = (3, *spec.inputs) if spec.kind == "language" else (3,)
+    shape, dtype = (3, *spec.targets), torch.float32 if spec.kind == "video" else torch.int64
     require(tuple(targets.shape) == shape, f"{name}: targets are {tuple(targets.shape)}, must be {shape}")
-    require(targets.dtype == torch.int64, f"{name}: targets are {targets.dtype}, must be torch.int64")
+    require(targets.dtype == dtype, f"{name}: targets are {targets.dtype}, must be {dtype}")
     many = data.batch(torch.arange(min(len(data), 1000)))[1]
-    inside = 0 <= many.min().item() <= many.max().item() < spec.outputs
-    require(inside, f"{name}: targets outside [0, {spec.outputs})")
+    last = 1 if spec.kind == "video" else spec.outputs - 1
+    inside = 0 <= many.min().item() <= many.max().item() <= last
+    require(inside, f"{name}: targets outside [0, {last}]")
     require(torch.equal(inputs[0], inputs[2]), f"{name}: one example comes in two versions within a batch")
     repeated = same.batch(indices)
     require(
@@ -159,4 +160,5 @@ def _linear_model(spec: DataSpec) -> Model:
         table = torch.randn(spec.token_ids, spec.outputs, generator=generator)
         return lambda inputs: (table[inputs] * (inputs != spec.padding).unsqueeze(-1)).mean(1)
     weight = torch.randn(torch.Size(spec.inputs).numel(), spec.outputs, generator=generator)
-    return lambda inputs: inputs.flatten(1).float() @ weight
+    shape = spec.targets if spec.kind == "video" else (spec.outputs,)
+    return lambda inputs: (inputs.flatten(1).float() @ weight).view(-1, *shape)

@@ -62,7 +62,7 @@ def check_method(
     """
     make, name = maker("method", cls, options), cls.__name__
     architecture = architecture or ToyArchitecture(NoOptions(), DataSpec("classification", (8,), 4, examples=32))
-    scope = in_scope("default", architecture.connections(), cls.kinds)
+    scope = in_scope("default", architecture.connections(), make().kinds)
     reason = make().unsupported(architecture, scope)
     require(reason is None, f"{name} does not support {type(architecture).__name__} ({reason}): pass architecture=")
     asked = None if cls.takes_density == "never" else density

@@ -1,4 +1,4 @@
-"""Classification of small images, and of texts, whose tokenizers are harness_language's."""
+"""Small images, clips, and texts with a class, whose tokenizers are harness_language's."""
 
 from __future__ import annotations
 
@@ -16,5 +16,6 @@ def harness_register_benchmarks() -> Sequence[Entry]:
         Entry("fashion_mnist", "harness_benchmarks.mnist:FashionMnist", "28x28 pictures of clothes"),
         Entry("cifar10", "harness_benchmarks.cifar:Cifar10", "32x32 photographs in colour, 10 classes"),
         Entry("cifar100", "harness_benchmarks.cifar:Cifar100", "32x32 photographs in colour, 100 classes"),
+        Entry("moving_mnist", "harness_benchmarks.moving_mnist:MovingMnist", "the next frame of two moving digits"),
         Entry("imdb_sentiment", "harness_benchmarks.imdb:ImdbSentiment", "reviews of films, for or against"),
     ]

@@ -25,6 +25,7 @@ from harness import (
     UserError,
     mask_as_numbers,
 )
+from harness_genome.attention import AttentionGenomeOptions, AttentionGenomes
 from harness_genome.genome import Genome
 from harness_genome.layout import Layout, bands_of, every_pair, unmaskable
 from harness_genome.published import load_genome, source_genome
@@ -49,6 +50,8 @@ class GenomeOptions(BaseModel):
             of an imported one. Its content is hashed.
         cost_pairs: which pairs of units the cost is the mean over: None are those that a weight joins, ``published``
             all between any two bands, also where no weight is, and once where several weights share them.
+        attention: genomes of their own for masks on attention, one for each; None leaves attention as it is. They are
+            free of cost, have the temperature of the other, and go with neither a density nor transfer.
         distribution: with a density only: which logits are ranked together, ``global`` (None is the same) or those of
             each connection, with counts that are ``uniform`` or ``erk``.
     """
@@ -68,6 +71,7 @@ class GenomeOptions(BaseModel):
     frozen: bool = False
     initial: Path | None = None
     cost_pairs: Literal["published"] | None = Field(default=None, json_schema_extra={"hashed": "unless_none"})
+    attention: AttentionGenomeOptions | None = Field(default=None, json_schema_extra={"hashed": "unless_none"})
     distribution: Distribution | None = Field(default=None, json_schema_extra={"hashed": "unless_none"})
 
 
@@ -105,13 +109,22 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
     genome: Genome
     temperature: float
     _context: MethodContext
+    _connections: tuple[Connection, ...]
     _layout: Layout
     _cost: Tensor | None
     _budget: DensityBudget | None = None
+    _attention: AttentionGenomes | None = None
+
+    def __init__(self, options: GenomeOptions) -> None:
+        super().__init__(options)
+        if options.attention is not None:
+            self.kinds = frozenset({"weight", "attention"})
 
     def unsupported(self, architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
-        """Attention biases, grouped weights, and bands beyond ``n_bands`` have no mask."""
-        return unmaskable(connections, self.options.n_bands)
+        """Grouped weights, and bands beyond ``n_bands`` have no mask."""
+        if self.options.attention is not None and all(c.kind == "weight" for c in connections):
+            return "it has no masks on attention: leave out the genome's option attention"
+        return unmaskable(_weights_among(connections), self.options.n_bands)
 
     def program(self, budget: TrainingBudget) -> Sequence[Phase]:
         """One training, soft or hard.
@@ -121,12 +134,15 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         """
         if self.options.distribution is not None and budget.density is None and not budget.matched:
             raise UserError("distribution says where a given number of weights goes: give the method a density too")
+        given = budget.density is not None or budget.matched or self.options.frozen or self.options.initial is not None
+        if self.options.attention is not None and given:
+            raise UserError("the genome's option attention goes with no density, source, 'frozen' or 'initial'")
         return [Train(budget.steps)]
 
     def influences(self, phase: Phase) -> Mapping[str, Any]:
         """All options, with a digest of the ``initial`` genome in place of its path."""
         options = self.options.model_dump(mode="json")
-        for late in ("distribution", "cost_pairs"):  # they came later than results that are still valid
+        for late in ("distribution", "cost_pairs", "attention"):  # they came later than results that are still valid
             if options[late] is None:
                 del options[late]
         if self.options.initial is not None:
@@ -139,9 +155,10 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
     def attach(self, context: MethodContext) -> None:
         """Draw the genome, or take it from the source cell or file, and lay out the bands."""
         options = self.options
-        dtypes = {context.raw[c.parameter].dtype for c in context.connections}
+        connections = self._connections = _weights_among(context.connections)
+        dtypes = {context.raw[c.parameter].dtype for c in connections}
         dtype = torch.float32 if torch.float64 not in dtypes else torch.float64
-        n_bands = options.n_bands or max(context.bands, bands_of(context.connections))
+        n_bands = options.n_bands or max(context.bands, bands_of(connections))
         self.genome = Genome(options.n_types, options.type_dim, n_bands, context.generator("genome"))
         self.genome.to(context.device, dtype)
         inherited = self._inherited(context)
@@ -152,9 +169,12 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         self.genome.requires_grad_(not options.frozen)
         self.temperature, self._context, self._cost = options.temperature_start, context, None
         self._budget = context.budget
-        self._layout = Layout(self.genome, context.connections)
-        charged = every_pair(context.connections) if options.cost_pairs else None
+        self._layout = Layout(self.genome, connections)
+        charged = every_pair(connections) if options.cost_pairs else None
         self._charged = Layout(self.genome, charged) if charged else self._layout
+        if options.attention is not None:
+            seen = [c for c in context.connections if c.kind == "attention"]
+            self._attention = AttentionGenomes(options.attention, seen, context, dtype)
 
     def effective(self, raw: Mapping[str, Tensor], connections: Sequence[Connection]) -> Mapping[str, Tensor]:
         """Raw weights times masks, for the connections given to :meth:`attach`.
@@ -174,20 +194,30 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
                 if name not in whole:
                     whole[name] = raw[name].clone()
                 region(whole[name]).copy_(_masked(region(raw[name]), mask))
+        if self._attention is not None:
+            by_name = {c.name: c for c in connections}
+            for name, mask in self._seen(self._attention).items():
+                place = by_name[name].parameter
+                whole[place] = self._attention.bias(mask).to(raw[place].dtype)
         return whole
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """The genome's six tensors, without weight decay; none if it is frozen."""
         if self.options.frozen:
             return ()
+        groups = [(self.genome, self.options.lr, "genome")]
+        if self._attention is not None:
+            rate = self._attention.options.lr
+            groups += [(genome, rate, f"genome of {name}") for name, genome in self._attention.genomes.items()]
         return [
             ParameterGroup(
-                list(self.genome.parameters()),
-                self.options.lr,
+                list(genome.parameters()),
+                rate,
                 schedule=self.options.schedule,
-                name="genome",
+                name=name,
                 in_network=False,  # the final network is its weights under the masks that the genome grew
             )
+            for genome, rate, name in groups
         ]
 
     def regularizers(self, context: MethodContext) -> Mapping[str, Tensor]:
@@ -205,12 +235,14 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
     @torch.no_grad()
     def final_masks(self, context: MethodContext) -> Masks:
         """Where sigmoid(logits) > 0.5, whatever the temperature; at a given density, of the largest logits."""
-        logits, connections = self._layout.logits(self.genome), self._context.connections
+        logits, connections = self._layout.logits(self.genome), self._connections
         if self._budget is not None:
             return largest(self._layout, logits, self._budget, connections, self.options.distribution or "global")
         by_name = {c.name: c for c in connections}
         parts = self._layout.parts(torch.sigmoid(block) > 0.5 for block in logits)
-        return Masks({name: pairwise(part, by_name[name]).contiguous() for name, part in parts})
+        masks = {name: pairwise(part, by_name[name]).contiguous() for name, part in parts}
+        seen = self._attention.logits() if self._attention is not None else {}
+        return Masks(masks | {name: logit.sigmoid() > 0.5 for name, logit in seen.items()})
 
     def other_count(self, asked: int, kept: int, connections: Sequence[Connection]) -> str | None:
         """Whole kernels: exact to one of each connection."""
@@ -227,16 +259,23 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
             return None
         temperature = self.temperature
         parts = self._layout.parts(torch.sigmoid(block * temperature) for block in self._layout.logits(self.genome))
-        return {name: float(part.mean()) for name, part in parts}
+        seen = self._attention.soft(temperature) if self._attention is not None else {}
+        return {name: float(part.mean()) for name, part in [*parts, *seen.items()]}
 
     def state_dict(self) -> dict[str, Any]:
-        """``genome``: its six tensors, named as published; ``temperature``: of the last training step."""
-        return {"genome": dict(self.genome.state_dict()), "temperature": self.temperature}
+        """``genome``: its six tensors, named as published; ``temperature``: of the last training step.
+
+        ``attention``: those of the genomes for attention, by connection, where there are any.
+        """
+        own = {} if self._attention is None else {"attention": self._attention.state_dict()}
+        return {"genome": dict(self.genome.state_dict()), "temperature": self.temperature, **own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state; the next training step sets the temperature anew."""
         self.genome.load_state_dict(state["genome"])
         self.temperature = float(state["temperature"])
+        if self._attention is not None:
+            self._attention.load_state_dict(state["attention"])
 
     def _inherited(self, context: MethodContext) -> tuple[str, Mapping[str, Tensor]] | None:
         """Where the genome comes from, for messages, and its tensors; None if it starts afresh."""
@@ -274,10 +313,17 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         # round() is the rule "> 0.5": a half rounds to even.
         return [_straight_through(mask, torch.round(mask.detach())) for mask in masks] if self.options.hard else masks
 
+    def _seen(self, genomes: AttentionGenomes) -> dict[str, Tensor]:
+        """The masks on attention, soft or hard."""
+        if not self.options.hard:
+            return genomes.soft(self.temperature)
+        soft = {name: logit.sigmoid() for name, logit in genomes.logits().items()}
+        return {name: _straight_through(mask, torch.round(mask.detach())) for name, mask in soft.items()}
+
     def _exact(self, logits: Sequence[Tensor], budget: DensityBudget) -> list[Tensor]:
         """The hard masks of every block that keep the budget."""
         distribution = self.options.distribution or "global"
-        kept = largest(self._layout, logits, budget, self._context.connections, distribution)
+        kept = largest(self._layout, logits, budget, self._connections, distribution)
         shared = distribution == "global" and budget.per_connection is None
         cuts = thresholds(self._layout, logits, kept, shared)
         hard = block_masks(self._layout, kept)
@@ -291,6 +337,10 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         if soft is None:
             soft = [torch.sigmoid(block) for block in self._charged.logits(self.genome)]
         return torch.stack([mask.sum() for mask in soft]).sum() / self._charged.pairs
+
+
+def _weights_among(connections: Iterable[Connection]) -> tuple[Connection, ...]:
+    return tuple(c for c in connections if c.kind == "weight")
 
 
 def _masked(weight: Tensor, mask: Tensor) -> Tensor:

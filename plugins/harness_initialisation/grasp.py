@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
-from harness import MethodContext
+from harness import Architecture, Connection, MethodContext
 from harness_initialisation.calibration import Calibrated, CalibratedOptions
 
 
@@ -35,6 +36,12 @@ class Grasp(Calibrated[GraspOptions]):
     """
 
     Options = GraspOptions
+
+    def unsupported(self, architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
+        """Losses without logits, which it divides by a temperature."""
+        reason = super().unsupported(architecture, connections)
+        frames = "it divides logits by a temperature, and the outputs for video are none: use snip"
+        return frames if reason is None and architecture.data.kind == "video" else reason
 
     def scores(self, context: MethodContext) -> Mapping[str, Tensor]:
         """Products w (Hg) of each weight; two passes over the batches, the second one differentiated twice."""

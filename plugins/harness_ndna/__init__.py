@@ -26,6 +26,11 @@ def harness_register_architectures() -> Sequence[Entry]:
             "harness_ndna.band_transformer:BandTransformer",
             "transformer encoder of texts in which every layer feeds every later one",
         ),
+        Entry(
+            "band_video",
+            "harness_ndna.band_video:BandVideo",
+            "video transformer with divided attention in which every layer feeds every later one",
+        ),
     ]
 
 

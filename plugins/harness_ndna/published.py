@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from math import isqrt
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from harness_genome.published import check_genome
 from harness_ndna.band_cnn import BandCnn, BandCnnOptions
 from harness_ndna.band_transformer import BandTransformer, BandTransformerOptions
 from harness_ndna.band_transformer_network import BandTransformerNetwork
+from harness_ndna.band_video import BandVideo, BandVideoOptions
 
 GENOME = "genome."
 
@@ -54,8 +56,9 @@ def load_published(
     """The published network of a state dict, in evaluation mode, in the type of its tensors.
 
     Args:
-        kind: ``cnn`` or ``transformer``.
-        state_dict: of the released class, its genome under ``genome.``; all sizes are read from it.
+        kind: ``cnn``, ``transformer`` or ``video``.
+        state_dict: of the released class, its genome under ``genome.``; all sizes are read from it, but for the number
+            of heads, which is 4.
         temperature: of the soft masks; the published networks are tested at 10.
         hard: masks of zeros and ones, where the soft one exceeds a half, whatever the temperature.
 
@@ -67,24 +70,36 @@ def load_published(
     tensors = dict(state_dict)
     if other := [str(name) for name, value in tensors.items() if not isinstance(value, Tensor)]:
         raise UserError(f"the state dict is not of a published '{kind}': no tensors are {', '.join(other[:5])}")
-    genes = {name.removeprefix(GENOME): tensor for name, tensor in tensors.items() if name.startswith(GENOME)}
-    genome = Genome.of(check_genome(genes, f"the state dict, under '{GENOME}',"))
+    genome = _genome(tensors, f"{GENOME}depth." if kind == "video" else GENOME)
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(GENOME)}
     architecture, renamed = _KINDS[kind](weights)
     network = architecture.build().to(genome.affinity.dtype)
     try:
         parts = {name: [weights[one] for one in theirs] for name, theirs in renamed.items()}
-        network.load_state_dict({name: torch.cat(found) if found[1:] else found[0] for name, found in parts.items()})
+        shapes = {name: own.shape for name, own in network.state_dict().items()}
+        joined = {name: torch.cat(found) if found[1:] else found[0] for name, found in parts.items()}
+        network.load_state_dict({name: whole.view(shapes.get(name, whole.shape)) for name, whole in joined.items()})
     except (KeyError, RuntimeError) as error:
         raise UserError(f"the state dict is not of a published '{kind}': {error}") from error
     if unused := sorted(weights.keys() - {one for theirs in renamed.values() for one in theirs}):
         raise UserError(f"the state dict is not of a published '{kind}': it also has {', '.join(unused[:5])}")
-    connections = [c for c in architecture.connections() if c.default]
+    connections = [c for c in architecture.connections() if c.default and c.kind == "weight"]
     with torch.no_grad():
         _mask(network, genome, connections, temperature, hard)
+        for c in architecture.connections():
+            if c.kind == "attention":
+                seen = Layout(own := _genome(tensors, f"{GENOME}{c.name}."), [c]).logits(own)[0]
+                soft = (seen * temperature).sigmoid().clamp(0.01, 0.99)
+                mask = (seen.sigmoid() > 0.5).to(seen.dtype) if hard else soft
+                network.get_buffer(c.parameter).copy_(20 * (mask - 0.5))
         charged = Layout(genome, every_pair(connections))
         total = sum(float(torch.sigmoid(block).sum()) for block in charged.logits(genome))
     return PublishedNetwork(network, total / charged.pairs).eval()
+
+
+def _genome(tensors: Mapping[str, Tensor], prefix: str) -> Genome:
+    genes = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return Genome.of(check_genome(genes, f"the state dict, under '{prefix}',"))
 
 
 def _mask(
@@ -155,4 +170,34 @@ def _transformer(weights: Mapping[str, Tensor]) -> Found:
     return architecture, renamed
 
 
-_KINDS: dict[str, Callable[[Mapping[str, Tensor]], Found]] = {"cnn": _cnn, "transformer": _transformer}
+def _video(weights: Mapping[str, Tensor]) -> Found:
+    layers = sum(re.fullmatch(r"s_Wo\.\d+\.weight", name) is not None for name in weights)
+    try:
+        hidden, pixels = weights["patch_embed.proj.weight"].shape
+        frames, places = weights["temporal_pos"].shape[1], weights["spatial_pos"].shape[2]
+        ffn = len(weights["ff1s.0.weight"])
+    except (KeyError, ValueError, IndexError) as error:
+        raise UserError(f"the state dict is not of a published 'video': it lacks {error}") from error
+    patch, rows = isqrt(pixels), isqrt(places)
+    data = DataSpec("video", (frames, rows * patch, rows * patch), (rows * patch) ** 2, 1)
+    architecture = BandVideo(BandVideoOptions(hidden=hidden, layers=layers, ffn=ffn, patch=patch), data)
+    renamed: dict[str, tuple[str, ...]] = {"frames": ("temporal_pos",), "places": ("spatial_pos",)}
+    names = ["embedding", *(f"layer{i}" for i in range(1, layers + 1))]
+    for part in ("weight", "bias"):
+        ends = {"embedding": "patch_embed.proj", "norm": "ln_final", "head": "pred_head"}
+        renamed |= {f"{ours}.{part}": (f"{theirs}.{part}",) for ours, theirs in ends.items()}
+        for i in range(layers):
+            block, own = f"blocks.{i}", {"norm": "ln_f", "up": "ff1s", "down": "ff2s"}
+            for kind in ("spatial", "temporal"):
+                own[f"{kind}.norm"] = f"ln_{kind[0]}"
+                renamed[f"{block}.{kind}.qkv.{part}"] = tuple(f"{kind[0]}_W{one}.{i}.{part}" for one in "qkv")
+                renamed[f"{block}.{kind}.out.weight"] = (f"{kind[0]}_Wo.{i}.weight",)
+            renamed |= {f"{block}.{ours}.{part}": (f"{theirs}.{i}.{part}",) for ours, theirs in own.items()}
+    for target in range(2, layers + 1):
+        for source in range(target - 1):
+            theirs = f"skip_projs.{target}_{source}.weight"
+            renamed[f"skips.{names[target]}_from_{names[source]}.weight"] = (theirs,)
+    return architecture, renamed
+
+
+_KINDS: dict[str, Callable[[Mapping[str, Tensor]], Found]] = {"cnn": _cnn, "transformer": _transformer, "video": _video}

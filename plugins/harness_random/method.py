@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from harness import Connection, Masks, MethodContext, Phase, Prune, SparsityMethod, Train, TrainingBudget
+from harness import Architecture, Connection, Masks, MethodContext, Phase, Prune, SparsityMethod, Train, TrainingBudget
 
 
 class RandomOptions(BaseModel):
@@ -22,6 +22,9 @@ class RandomOptions(BaseModel):
         granularity: ``kernel`` draws whole (out, in) pairs, exact to one kernel per connection.
         weight_scale: what the initial weights in scope are multiplied by, for networks whose own are too large or too
             small for what is left of them; None leaves them.
+        attention: role of masks on attention -> share of the keys that each query sees, the same number for each and at
+            least one; None leaves attention as it is.
+        attention_draw: which draw of those masks, for several with the same weights.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -29,6 +32,10 @@ class RandomOptions(BaseModel):
     distribution: Literal["uniform", "erk"] = "uniform"
     granularity: Literal["weight", "kernel"] = "weight"
     weight_scale: float | None = Field(default=None, gt=0, json_schema_extra={"hashed": "unless_none"})
+    attention: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = Field(
+        default=None, json_schema_extra={"hashed": "unless_none"}
+    )
+    attention_draw: int | None = Field(default=None, ge=0, json_schema_extra={"hashed": "unless_none"})
 
 
 class Random(SparsityMethod[RandomOptions]):
@@ -41,22 +48,39 @@ class Random(SparsityMethod[RandomOptions]):
     Options = RandomOptions
     control = True
 
+    def __init__(self, options: RandomOptions) -> None:
+        super().__init__(options)
+        if options.attention is not None:
+            self.kinds = frozenset({"weight", "attention"})
+
+    def unsupported(self, architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
+        """Roles of masks on attention that are not those of the network."""
+        known = {c.role for c in connections if c.kind == "attention"}
+        given = set(self.options.attention or known)
+        if given != known:
+            has = ", ".join(sorted(known)) or "none"
+            return f"attention is given for {', '.join(sorted(given))}, and the network has {has}"
+        return None
+
     def program(self, budget: TrainingBudget) -> Sequence[Phase]:
         """Prune at initialisation, then train."""
         prune = Prune(distribution=self.options.distribution, granularity=self.options.granularity)
         return [prune, Train(budget.steps, hooks=False)]
 
     def influences(self, phase: Phase) -> Mapping[str, Any]:
-        """The scale, where it is set; the phases carry the other options."""
-        scale = self.options.weight_scale
-        return {} if scale is None or not isinstance(phase, Prune) else {"weight_scale": scale}
+        """What the phases do not carry, where it is set: the scale, and what is drawn for attention."""
+        late = self.options.model_dump(include={"weight_scale", "attention", "attention_draw"}, exclude_none=True)
+        return late if isinstance(phase, Prune) else {}
 
     def refine(self, masks: Masks, context: MethodContext) -> Masks | tuple[Masks, Mapping[str, Tensor]]:
-        """The masks as they are, and the scaled weights."""
-        scale = self.options.weight_scale
-        if scale is None:
+        """The masks as they are but for attention, and the scaled weights."""
+        options = self.options
+        if options.attention is not None:
+            masks = Masks({**masks, **_seen(options.attention, options.attention_draw or 0, context)})
+        if options.weight_scale is None:
             return masks
-        return masks, {c.name: context.weight(c) * scale for c in context.connections if c.kind == "weight"}
+        weights = [c for c in context.connections if c.kind == "weight"]
+        return masks, {c.name: context.weight(c) * options.weight_scale for c in weights}
 
     def other_count(self, asked: int, kept: int, connections: Sequence[Connection]) -> str | None:
         """Whole kernels: exact to one of each connection."""
@@ -67,4 +91,17 @@ class Random(SparsityMethod[RandomOptions]):
     def scores(self, context: MethodContext) -> Mapping[str, Tensor]:
         """Uniform draws in [0, 1), on the CPU so that they are the same for every device."""
         generator = context.generator("mask")
-        return {c.name: torch.rand(c.shape, generator=generator).to(context.device) for c in context.connections}
+        weights = [c for c in context.connections if c.kind == "weight"]
+        return {c.name: torch.rand(c.shape, generator=generator).to(context.device) for c in weights}
+
+
+def _seen(shares: Mapping[str, float], draw: int, context: MethodContext) -> dict[str, Tensor]:
+    """Masks on attention, (queries, keys), each query's keys drawn by themselves."""
+    found = {}
+    for c in context.connections:
+        if c.kind == "attention":
+            drawn = torch.rand(c.shape, generator=context.generator(f"attention.{draw}.{c.name}"))
+            keys = max(1, round(shares[c.role] * c.shape[1]))
+            mask = torch.zeros(c.shape, dtype=torch.bool).scatter_(1, drawn.topk(keys, 1).indices, True)
+            found[c.name] = mask.to(context.device)
+    return found

@@ -403,7 +403,8 @@ def test_unsupported() -> None:
     assert "nothing to grow" in str(reason())
     assert reason(*ALL, n_bands=4) is None
     assert "span 4 bands but n_bands is 3" in str(reason(*ALL, n_bands=3))
-    assert "attention" in str(reason(replace(PART, kind="attention")))
+    assert "nothing to grow" in str(reason(replace(PART, kind="attention")))
+    assert "has no masks on attention" in str(reason(*ALL, attention={}))
     assert "grouped" in str(reason(replace(KERNEL, shape=(4, 1, 3, 2))))
 
 

@@ -7,6 +7,7 @@ import re
 
 import band_cnn
 import band_transformer
+import band_video
 import pytest
 import torch
 
@@ -264,6 +265,74 @@ def published_names(name: str) -> list[str]:
     return [{"tokens.weight": "token_emb.weight", "positions.weight": "pos_emb.weight"}.get(name, name)]
 
 
+def clip_network(layers: int = 3, hidden: int = 16, ffn: int = 20, frames: int = 4) -> dict[str, torch.Tensor]:
+    """Of the names of the released class, for frames of 16x16 in patches of 8."""
+    seed = [900]
+    found = {
+        "temporal_pos": random(1, frames, 1, hidden, seed=seed),
+        "spatial_pos": random(1, 1, 4, hidden, seed=seed),
+        **{n.replace("genome.", "genome.depth."): t for n, t in genome(8, seed, layers + 2).items()},
+        **{n.replace("genome.", "genome.temporal."): t for n, t in genome(4, seed, 5).items()},
+        **{n.replace("genome.", "genome.spatial."): t for n, t in genome(4, seed, 5).items()},
+    }
+    shapes = {"patch_embed.proj": (hidden, 64), "pred_head": (64, hidden)}
+    for i in range(layers):
+        shapes |= {f"{kind}_W{one}.{i}": (hidden, hidden) for kind in "st" for one in "qkv"}
+        shapes |= {f"ff1s.{i}": (ffn, hidden), f"ff2s.{i}": (hidden, ffn)}
+        found |= {f"{kind}_Wo.{i}.weight": random(hidden, hidden, seed=seed) for kind in "st"}
+        found |= {f"skip_projs.{i + 1}_{s}.weight": random(hidden, hidden, seed=seed) for s in range(i)}
+    for name, shape in shapes.items():
+        found[f"{name}.weight"], found[f"{name}.bias"] = random(*shape, seed=seed), random(shape[0], seed=seed)
+    for norm in ("ln_final", *(f"ln_{kind}.{i}" for kind in "stf" for i in range(layers))):
+        found[f"{norm}.weight"], found[f"{norm}.bias"] = random(hidden, seed=seed) + 1, random(hidden, seed=seed)
+    return found
+
+
+@pytest.mark.parametrize(("temperature", "hard"), [(1.0, False), (10.0, False), (10.0, True)])
+def test_a_published_video_network_gives_what_its_description_says(temperature: float, hard: bool) -> None:
+    tensors, layers, hidden, ffn = clip_network(), 3, 16, 20
+    frames = random(2, 4, 16, 16, seed=[77]) + 0.5
+
+    def mask(part: str, source: int, target: int, n_source: int, n_target: int) -> torch.Tensor:
+        genes = {f"genome.{n.removeprefix(f'genome.{part}.')}": t for n, t in tensors.items() if f".{part}." in n}
+        found = logits(genes, source, target, n_source, n_target)
+        return (found.sigmoid() > 0.5).double() if hard else (temperature * found).sigmoid()
+
+    ours = {"frames": tensors["temporal_pos"][0, :, 0], "places": tensors["spatial_pos"][0, 0]}
+    names = ["embedding", *(f"layer{i}" for i in range(1, layers + 1))]
+    for part in ("weight", "bias"):
+        for own, theirs in (("embedding", "patch_embed.proj"), ("norm", "ln_final"), ("head", "pred_head")):
+            ours[f"{own}.{part}"] = tensors[f"{theirs}.{part}"]
+        for i in range(layers):
+            for own, theirs in (("norm", "ln_f"), ("up", "ff1s"), ("down", "ff2s")):
+                ours[f"blocks.{i}.{own}.{part}"] = tensors[f"{theirs}.{i}.{part}"]
+            for kind in ("spatial", "temporal"):
+                ours[f"blocks.{i}.{kind}.norm.{part}"] = tensors[f"ln_{kind[0]}.{i}.{part}"]
+                three = [tensors[f"{kind[0]}_W{one}.{i}.{part}"] for one in "qkv"]
+                ours[f"blocks.{i}.{kind}.qkv.{part}"] = torch.cat(three)
+    for i in range(layers):
+        for kind in ("spatial", "temporal"):
+            out = mask("depth", i, i + 1, hidden, hidden)
+            ours[f"blocks.{i}.{kind}.out.weight"] = tensors[f"{kind[0]}_Wo.{i}.weight"] * out
+        ours[f"blocks.{i}.up.weight"] = ours[f"blocks.{i}.up.weight"] * mask("depth", i, i + 1, hidden, ffn)
+        for s in range(i):
+            skip = tensors[f"skip_projs.{i + 1}_{s}.weight"] * mask("depth", s, i + 1, hidden, hidden)
+            ours[f"skips.layer{i + 1}_from_{names[s]}.weight"] = skip
+    ours["head.weight"] = ours["head.weight"] * mask("depth", layers, layers + 1, hidden, 64)
+    seen = [mask(part, 0, 1, size, size) for part, size in (("temporal", 4), ("spatial", 4))]
+    temporal, spatial = (20 * ((one if hard else one.clamp(0.01, 0.99)) - 0.5) for one in seen)
+    wanted = band_video.reference(ours, frames, 8, 4, True, (temporal, spatial))
+    module = harness_ndna.load_published("video", tensors, temperature, hard)
+    assert torch.allclose(module(frames), wanted, rtol=0, atol=1e-10)
+    temperature, hard, total, pairs = 1.0, False, 0.0, 0  # the cost is of soft masks at 1, of depth alone
+    sizes = [*[hidden] * (layers + 1), 64]
+    for t in range(1, layers + 2):
+        for s in range(t):
+            found = mask("depth", s, t, sizes[s], sizes[t])
+            total, pairs = total + float(found.sum()), pairs + found.numel()
+    assert math.isclose(module.metabolic_cost(), total / pairs, rel_tol=1e-12)
+
+
 def test_what_is_not_published_is_refused() -> None:
     tensors = state(10)
     with pytest.raises(UserError, match=r"unknown kind 'cn'\. Did you mean 'cnn'"):
@@ -279,6 +348,10 @@ def test_what_is_not_published_is_refused() -> None:
     for name in ("W_ks.1.bias", "pos_emb.weight", "ff1s.0.weight"):
         with pytest.raises(UserError, match=rf"not of a published 'transformer': .*{name}"):
             harness_ndna.load_published("transformer", {n: t for n, t in encoded.items() if n != name})
+    clip = clip_network()
+    for name in ("t_Wk.1.bias", "spatial_pos", "genome.spatial.affinity"):
+        with pytest.raises(UserError, match=rf"{name.rpartition('.')[2]}"):
+            harness_ndna.load_published("video", {n: t for n, t in clip.items() if n != name})
     with pytest.raises(UserError, match=r"no tensors are fc\.bias"):
         harness_ndna.load_published("cnn", {**tensors, "fc.bias": [0.0]})
     with pytest.raises(UserError, match="it also has more"):

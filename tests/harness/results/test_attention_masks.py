@@ -217,4 +217,4 @@ def test_what_no_format_holds_is_not_exported(lab, attention_plugin: str) -> Non
     here = lab(attention_plugin)
     planned = here.cells("{m: {use: gates}}", **SUITE)["m"]
     with pytest.raises(Unsupported, match="has attention masks, which no format holds"):
-        _bundle(planned, here.network(planned))
+        _bundle(planned, here.network(planned), here.runner)
