@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from harness import Benchmark, CorruptFile, DataMissing, DataSpec, Measurement, Metric, Split, data_directory
-from harness.storage.atomic_files import write_atomic
 from harness.storage.digests import described
-from harness_benchmarks.splits import stratified_order
+from harness_benchmarks.review_ids import Part, review_ids
+from harness_benchmarks.reviews import LINE_BREAK, Review, content, fetch_reviews, read_reviews
 from harness_benchmarks.texts import Texts
 from harness_benchmarks.word_pieces import BERT, TextTokenizerName, WordPieces, fetch_vocabulary
-
-Review = tuple[str, int]
 
 
 class ImdbSentimentOptions(BaseModel):
@@ -33,6 +26,9 @@ class ImdbSentimentOptions(BaseModel):
 
     length: int = Field(default=512, ge=3)
     """Tokens of a review at most; the rest is cut off."""
+    line_breaks: bool = False
+    """Whether reviews keep their ``<br />``, as published. Copies whose training reviews have lost them cannot be used
+    then."""
     tokenizer: TextTokenizerName = BERT
     """``bert-base-uncased``, ``bytes``, one of tiktoken's encodings, or the path of a tokenizers JSON, relative to the
     data directory."""
@@ -55,24 +51,32 @@ class ImdbSentimentOptions(BaseModel):
 class ImdbSentiment(Benchmark[ImdbSentimentOptions]):
     """25,000 training and 25,000 test reviews of films, half of them for the film and half against it.
 
-    The official test split is the test split. Validation is the first ``validation_size`` training reviews in a fixed
-    permutation, stratified by class, and training the next ``train_size``; it is one of the reviews and not of their
-    places in a file. 97 training reviews repeat another word for word, and 52 texts of the test stand in training too.
+    The official test split is the test split. Within a class the digest of a review without line breaks says where it
+    stands, and classes alternate: validation is the first ``validation_size`` training reviews, training the next
+    ``train_size``, whatever the order in the files. Texts that come more than once in training (188 of the official
+    reviews) stand last and so are not held out; 123 texts of the test stand in training too.
+
+    The official training reviews are taken, and those of a copy that has lost all markup, while its test reviews have
+    theirs. Line breaks are therefore left out of both, unless the official ones are asked for; the copies then differ
+    in 26 reviews, and ``source`` in a record says which it was. Token ids are kept beside the files once they are made.
 
     Source: Maas et al. 2011, "Learning Word Vectors for Sentiment Analysis". Licence: none stated.
 
     Attributes:
         sizes: number of training reviews (validation included) and of test reviews.
-        content: SHA-256 of the sorted digests of the reviews, for training and for testing.
+        content: of the reviews that are taken for training and for testing, the official ones first.
         eval_batch_size: fixed, so that scores do not depend on the machine.
     """
 
     Options: ClassVar = ImdbSentimentOptions
     metrics = (Metric("accuracy", "fraction", "max"), Metric("loss", "nats", "min"))
     sizes: ClassVar[tuple[int, int]] = (25_000, 25_000)
-    content: ClassVar[tuple[str, str]] = (
-        "86b513213895ad62e014769095b9fbc35cd6f9565c51b810c7c78ae55cd1e0dc",
-        "f1ea241dcb7668e3ea1f7760e46eb4e219187ace74f0746f8ff1ccd5017be6bd",
+    content: ClassVar[tuple[Sequence[str], Sequence[str]]] = (
+        (
+            "2c2e19e70d06718bdf6aee0f6b123fe6e78dad2d23576067b7737ae87bce215f",
+            "86b513213895ad62e014769095b9fbc35cd6f9565c51b810c7c78ae55cd1e0dc",
+        ),
+        ("f1ea241dcb7668e3ea1f7760e46eb4e219187ace74f0746f8ff1ccd5017be6bd",),
     )
     eval_batch_size: ClassVar[int] = 64
 
@@ -80,7 +84,10 @@ class ImdbSentiment(Benchmark[ImdbSentimentOptions]):
         super().__init__(options)
         tested = min(options.test_size, self.sizes[1])
         which = "the 25,000 official test reviews" if tested == 25_000 else f"{tested:,} of the official test reviews"
-        self.protocol = f"accuracy on {which}, of their first {options.length} tokens ({options.tokenizer})"
+        marked = "with" if options.line_breaks else "without"
+        self.protocol = (
+            f"accuracy on {which}, {marked} line breaks, of their first {options.length} tokens ({options.tokenizer})"
+        )
         self._splits: dict[torch.device, dict[str, Texts]] = {}
 
     @property
@@ -145,19 +152,21 @@ class ImdbSentiment(Benchmark[ImdbSentimentOptions]):
         return [*_files(), *self._pieces.files]
 
     def prepare(self, download: bool = True) -> None:
-        """Get what is missing from the Hugging Face hub; other processes see whole files or none."""
-        if all(path.is_file() for path in self.files()):
-            return
+        """Get what is missing from the Hugging Face hub and make the ids; other processes see whole files or none."""
+        there = all(path.is_file() for path in self.files())
         if not download:
-            raise DataMissing(self._missing())
+            if not there:
+                raise DataMissing(self._missing())
+            return
         try:
             for split, path in zip(("train", "test"), _files(), strict=True):
                 if not path.is_file():
-                    _fetch(split, path)
+                    fetch_reviews(split, path)
             if self.options.tokenizer == BERT:
                 fetch_vocabulary()
         except (OSError, ValueError, ImportError) as error:  # datasets: ConnectionError, DatasetNotFoundError
             raise DataMissing(f"{self._missing()} The download failed: {error}") from error
+        self._ids()
 
     def verify(self) -> Sequence[str]:
         """One line per file that is missing, and per part that has other reviews."""
@@ -174,32 +183,41 @@ class ImdbSentiment(Benchmark[ImdbSentimentOptions]):
     def _split(self, split: str, device: torch.device) -> Texts:
         if device not in self._splits:
             self.prepare(download=False)
-            held_out, used = self.options.validation_size, self.spec().examples
-            train, test = self._official(0)[: held_out + used], self._official(1)[: self.examples("test")]
-            parts = {"validation": train[:held_out], "train": train[held_out:], "test": test}
-            self._splits[device] = {name: self._texts(reviews, device) for name, reviews in parts.items()}
+            held_out, used = self.options.validation_size, self.options.validation_size + self.spec().examples
+            train, test = self._ids()
+            spans = {
+                "validation": (train, slice(held_out)),
+                "train": (train, slice(held_out, used)),
+                "test": (test, slice(self.examples("test"))),
+            }
+            self._splits[device] = {
+                name: Texts.of(ids[span], labels[span], self._pieces.padding, device)
+                for name, ((ids, labels), span) in spans.items()
+            }
         return self._splits[device][split]
 
-    def _texts(self, reviews: Sequence[Review], device: torch.device) -> Texts:
-        pieces = self._pieces
-        labels = np.array([label for _, label in reviews], np.int64)
-        return Texts.of(pieces.encode([text for text, _ in reviews]), labels, pieces.padding, device)
+    def _ids(self) -> Sequence[Part]:
+        """Ids and labels of all reviews in the fixed order, for training and for testing."""
+        return review_ids(_files(), self._official, self._pieces, self.options.line_breaks)
 
     def _official(self, part: int) -> list[Review]:
-        """The reviews for training (0) or testing (1), in the fixed order.
+        """The reviews for training (0) or testing (1), as they are in the file.
 
         Raises:
-            CorruptFile: if they are not the official ones.
+            CorruptFile: if they are not the official ones, nor those of the known copy where that will do.
         """
-        path = _files()[part]
-        reviews = sorted(((digest(review), review) for review in read_reviews(path)), key=lambda pair: pair[0])
-        found = hashlib.sha256("".join(digest for digest, _ in reviews).encode()).hexdigest()
-        if found != self.content[part]:
+        path, known = _files()[part], self.content[part]
+        reviews = read_reviews(path)
+        if (found := content(reviews)) not in known:
             raise CorruptFile(
                 f"{path} does not hold IMDB's {self.sizes[part]:,} reviews: delete it and prepare the data"
             )
-        labels: NDArray[np.int64] = np.array([label for _, (_, label) in reviews])
-        return [reviews[i][1] for i in stratified_order(labels)]
+        if self.options.line_breaks and found != known[0]:
+            raise CorruptFile(
+                f"the reviews in {path} have lost their {LINE_BREAK}: leave out line_breaks: true, or delete the file "
+                "and prepare the data"
+            )
+        return reviews
 
     def _missing(self) -> str:
         missing = [path for path in self.files() if not path.is_file()]
@@ -211,48 +229,9 @@ class ImdbSentiment(Benchmark[ImdbSentimentOptions]):
         )
 
 
-def read_reviews(path: Path) -> list[Review]:
-    """Texts with their labels, from a gzipped table with the columns ``text`` and ``label`` (0 or 1).
-
-    Raises:
-        CorruptFile: if it is none.
-    """
-    try:
-        with gzip.open(path, "rt", newline="", encoding="utf8") as file:
-            return [(row["text"], ("0", "1").index(row["label"])) for row in csv.DictReader(file, strict=True)]
-    except (OSError, EOFError, KeyError, ValueError, TypeError, csv.Error) as error:
-        raise CorruptFile(f"{path} is no gzipped table of text and label (0 or 1): {error}") from error
-
-
-def write_reviews(path: Path, reviews: Iterable[Review]) -> None:
-    """The inverse of :func:`read_reviews`."""
-
-    def write(part: Path) -> None:
-        with gzip.open(part, "wt", newline="", encoding="utf8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("text", "label"))
-            writer.writerows(reviews)
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, write)
-
-
-def digest(review: Review) -> str:
-    """Names a review with its label, whatever its place in a file."""
-    text, label = review
-    return hashlib.blake2b(f"{label}{text}".encode(), digest_size=16).hexdigest()
-
-
 def _folder() -> Path:
     return data_directory() / "imdb"
 
 
 def _files() -> list[Path]:
     return [_folder() / f"imdb_{split}.csv.gz" for split in ("train", "test")]
-
-
-def _fetch(split: str, path: Path) -> None:
-    from datasets import load_dataset  # late: slow
-
-    rows = load_dataset("stanfordnlp/imdb", split=split)
-    write_reviews(path, zip(rows["text"], rows["label"], strict=True))

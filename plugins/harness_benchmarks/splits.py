@@ -21,8 +21,13 @@ def stratified_order(labels: NDArray[Any]) -> NDArray[np.int64]:
     """
     # RandomState and not Generator: numpy promises to keep only the former's stream (NEP 19).
     shuffled = np.random.RandomState(_SEED).permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    return shuffled[interleaved(labels[shuffled])].astype(np.int64)
+
+
+def interleaved(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """As :func:`stratified_order`, with each class in the order in which it is given."""
+    by_class = np.argsort(labels, kind="stable")
     counts = np.bincount(labels)
     starts = np.repeat(np.cumsum(counts) - counts, counts)
     place = (np.arange(len(labels)) - starts + 0.5) / np.repeat(counts, counts)
-    return by_class[np.argsort(place, kind="stable")].astype(np.int64)
+    return by_class[np.argsort(place, kind="stable")]

@@ -18,6 +18,8 @@ from harness_language.tokenizers import ENCODINGS, content_identity, tokenizer, 
 BERT = "bert-base-uncased"
 _SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 _VOCABULARY = 30_522
+_AT_ONCE = 1000
+"""Texts; what the tokenizer returns for each takes a hundred times the memory of its ids."""
 
 
 def _known(name: str) -> str:
@@ -78,7 +80,11 @@ class WordPieces:
             raise CorruptFile(f"{path} is not the vocabulary of {BERT}: delete it and prepare the data again")
         coder = BertWordPieceTokenizer(str(path), lowercase=True)
         coder.enable_truncation(self.length)
-        return [np.array(found.ids, np.int32) for found in coder.encode_batch(list(texts))]
+        found: list[NDArray[np.int32]] = []
+        for start in range(0, len(texts), _AT_ONCE):
+            coded = coder.encode_batch(list(texts[start : start + _AT_ONCE]))
+            found += [np.array(one.ids, np.int32) for one in coded]
+        return found
 
 
 def vocabulary_file() -> Path:

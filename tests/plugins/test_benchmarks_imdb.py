@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,8 +13,12 @@ import torch
 from pydantic import ValidationError
 
 from harness import CorruptFile, DataMissing
+from harness.errors import StorageError
 from harness.testing import check_benchmark
-from harness_benchmarks.imdb import ImdbSentiment, ImdbSentimentOptions, Review, digest, read_reviews, write_reviews
+from harness_benchmarks import review_ids
+from harness_benchmarks.imdb import ImdbSentiment, ImdbSentimentOptions
+from harness_benchmarks.reviews import LINE_BREAK, Review, content, read_reviews, write_reviews
+from harness_benchmarks.splits import interleaved
 from harness_benchmarks.texts import Texts
 from harness_benchmarks.word_pieces import BERT, WordPieces, vocabulary_file
 
@@ -24,23 +27,26 @@ REAL = Path(os.environ.get("HARNESS_DATA", "~/.cache/harness/data")).expanduser(
 
 
 def reviews(count: int, seed: int) -> list[Review]:
-    """Half of them for the film; of different lengths, with commas, quotes and line ends; two that are the same."""
+    """Half of them for the film; of different lengths, with commas, quotes and line ends; two that come twice."""
     random = np.random.default_rng(seed)
     words = ["good", "bad", 'a "plot"', "film, really", "so\nlong", "<br />", "é"]
     made = [(" ".join(random.choice(words, size=1 + i % 17)) + f" {seed} {i}", i % 2) for i in range(count - 2)]
     return [*made, made[0], made[1]]
 
 
-def content(made: list[Review]) -> str:
-    return hashlib.sha256("".join(sorted(map(digest, made))).encode()).hexdigest()
+def without_breaks(made: list[Review]) -> list[Review]:
+    return [(text.replace(LINE_BREAK, ""), label) for text, label in made]
 
 
 TRAIN, TEST = reviews(200, 1), reviews(60, 2)
+TWICE = {TRAIN[0], TRAIN[1]}
+# A copy that has lost its markup, and has one review otherwise.
+COPY = [("good !" if i == 5 else text, label) for i, (text, label) in enumerate(without_breaks(TRAIN))]
 
 
 class Tiny(ImdbSentiment):
     sizes: ClassVar = (200, 60)
-    content: ClassVar = (content(TRAIN), content(TEST))
+    content: ClassVar = ((content(TRAIN), content(COPY)), (content(TEST),))
 
     class Options(ImdbSentimentOptions):
         length: int = 24
@@ -78,7 +84,7 @@ def test_what_is_written_is_read(folder: Path) -> None:
 def test_splits_are_fixed_disjoint_balanced_and_of_the_reviews_not_of_their_places(folder: Path) -> None:
     parts = {name: words(tiny()._split(name, CPU)) for name in ("train", "validation", "test")}
     assert [len(part) for part in parts.values()] == [160, 40, 60]
-    cut = sorted((text.encode()[:24], label) for text, label in TRAIN)
+    cut = sorted((text.encode()[:24], label) for text, label in without_breaks(TRAIN))
     assert sorted(parts["train"] + parts["validation"]) == cut
     assert [sum(label for _, label in part) for part in parts.values()] == [80, 20, 30]
     write_reviews(folder / "imdb_train.csv.gz", TRAIN[::-1])
@@ -86,7 +92,86 @@ def test_splits_are_fixed_disjoint_balanced_and_of_the_reviews_not_of_their_plac
     few = tiny(train_size=50, test_size=20)
     assert words(few._split("train", CPU)) == parts["train"][:50]
     assert words(few._split("test", CPU)) == parts["test"][:20]
-    assert few.protocol == "accuracy on 20 of the official test reviews, of their first 24 tokens (bytes)"
+    assert (
+        few.protocol
+        == "accuracy on 20 of the official test reviews, without line breaks, of their first 24 tokens (bytes)"
+    )
+
+
+def test_reviews_that_come_twice_are_not_held_out(folder: Path) -> None:
+    whole = tiny(length=999, validation_size=190, train_size=10, line_breaks=True)
+    found = [(text.decode(), label) for text, label in words(whole._split("validation", CPU))]
+    assert not TWICE & set(found) and len(set(found)) == 190
+    assert {(text.decode(), label) for text, label in words(whole._split("train", CPU))} > TWICE
+
+
+def test_line_breaks_stay_only_where_they_are_asked_for(folder: Path) -> None:
+    def held_out(**options: Any) -> list[Review]:
+        data = tiny(length=999, **options)._split("validation", CPU)
+        return [(text.decode(), label) for text, label in words(data)]
+
+    plain, marked = held_out(), held_out(line_breaks=True)
+    assert plain == without_breaks(marked), "the same ones"
+    assert any(LINE_BREAK in text for text, _ in marked) and set(marked) <= set(TRAIN)
+    assert "with line breaks" in tiny(line_breaks=True).protocol
+
+
+def test_a_copy_without_markup_gives_the_same_splits_but_no_markup(folder: Path) -> None:
+    before = {name: words(tiny()._split(name, CPU)) for name in ("train", "validation", "test")}
+    write_reviews(folder / "imdb_train.csv.gz", COPY)
+    assert tiny().verify() == []
+    after = {name: words(tiny()._split(name, CPU)) for name in before}
+    other = {name: set(before[name]) ^ set(after[name]) for name in before}
+    assert len(other["train"]) + len(other["validation"]) <= 4, "the review that differs, and who stood behind it"
+    assert other["test"] == set()
+    with pytest.raises(CorruptFile, match=r"have lost their <br />: leave out line_breaks: true"):
+        tiny(line_breaks=True).training_data(CPU)
+    assert "have lost their <br />" in tiny(line_breaks=True).verify()[0]
+
+
+def test_ids_are_made_once_for_all_that_they_depend_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(reviews: list[Review]) -> list[Review]:
+        made.append(len(reviews))
+        return ordered(reviews)
+
+    ordered = review_ids.ordered
+    monkeypatch.setattr(review_ids, "ordered", counted)
+    found = words(tiny().training_data(CPU))
+    for _ in range(2):
+        assert words(tiny(train_size=100).training_data(CPU)) == found[:100]
+    assert made == [200, 60]
+    tiny(length=12).training_data(CPU)
+    tiny(line_breaks=True).training_data(CPU)
+    pieces = WordPieces("bytes", 24)
+    pieces.identity = "another"
+    review_ids.review_ids(tiny().files(), tiny()._official, pieces, False)
+    write_reviews(folder / "imdb_train.csv.gz", TRAIN[::-1])
+    assert words(tiny().training_data(CPU)) == found
+    assert made == 5 * [200, 60] and len(list(folder.glob("ids_*.npz"))) == 5
+
+
+def test_ids_that_are_damaged_are_made_anew(folder: Path) -> None:
+    found = words(tiny().training_data(CPU))
+    (kept,) = folder.glob("ids_*.npz")
+    whole = kept.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], whole[:-9], whole.replace(b"ids1", b"ids9"), b"no archive"):
+        kept.write_bytes(damaged)
+        assert words(tiny().training_data(CPU)) == found
+        assert kept.stat().st_size == len(whole)
+
+
+def test_a_folder_that_cannot_be_written_is_enough(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise StorageError("read-only")
+
+    monkeypatch.setattr(review_ids, "write_atomic", refuse)
+    assert len(tiny().training_data(CPU)) == 160 and not list(folder.glob("ids_*"))
+
+
+def test_classes_alternate_in_the_order_that_they_have() -> None:
+    assert interleaved(np.array([0, 0, 0, 1, 1, 1])).tolist() == [0, 3, 1, 4, 2, 5]
 
 
 def test_a_batch_is_as_long_as_its_longest(folder: Path) -> None:
