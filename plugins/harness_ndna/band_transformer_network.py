@@ -14,59 +14,48 @@ from harness_architectures.loss import mean_cross_entropy
 if TYPE_CHECKING:
     from harness_ndna.band_transformer import BandTransformerOptions
 
-GROUPS = 4
-"""Groups of texts of like length that attention takes one after the other, each as long as its longest."""
-
 
 class PackedTexts:
     """The real tokens of a batch of texts, one after the other, so that no layer computes on padding.
 
+    Texts are sorted by their number of tokens: those of equal length lie side by side, and attend together.
+
     Args:
         real: (texts, length) bool: which places hold a token.
+
+    Attributes:
+        places: (tokens,) where each token is in the flattened batch.
+        runs: (texts, tokens of each) of every length, in the order of ``places``.
     """
 
     def __init__(self, real: Tensor) -> None:
-        self.shape = real.shape
         texts, length = real.shape
         if real.is_meta:  # counts operations: as many as there can be
-            self.places = torch.arange(texts * length, device=real.device)
-            self.groups = [torch.arange(texts, device=real.device)]
-            self.stops = [length]
+            self.places, self.runs = torch.arange(texts * length, device=real.device), [(texts, length)]
+            self._back = torch.arange(texts, device=real.device)
             return
-        self.places = real.flatten().nonzero().squeeze(1)
-        ends = torch.where(real.any(1), length - real.flip(1).int().argmax(1), 1)  # one place at least
-        order = ends.argsort(stable=True)
-        self.groups = [group for group in order.tensor_split(GROUPS) if len(group)]
-        self.stops = [int(ends[group[-1]]) for group in self.groups]
-        self.masks = [
-            None if bool(own.all()) else own[:, None, None]
-            for own in (real[group, :stop] for group, stop in zip(self.groups, self.stops, strict=True))
-        ]
-
-    @property
-    def texts(self) -> Tensor:
-        """(tokens,) text of each token."""
-        return self.places // self.shape[1]
+        counts, order = real.sum(1).sort(stable=True)
+        self.places = (order.unsqueeze(1) * length + torch.arange(length, device=real.device))[real[order]]
+        lengths, equal = counts.unique_consecutive(return_counts=True)
+        self.runs = list(zip(equal.tolist(), lengths.tolist(), strict=True))
+        self._back = order.argsort()
 
     def attention(self, qkv: Tensor, heads: int) -> Tensor:
         """Softmax attention of each text over its own tokens: (tokens, 3 width) to (tokens, width)."""
-        width = qkv.shape[1] // 3
-        whole = qkv.new_zeros(self.shape[0] * self.shape[1], 3 * width).index_copy(0, self.places, qkv)
-        whole = whole.view(*self.shape, 3, heads, width // heads)
-        parts = []
-        for at, (group, stop) in enumerate(zip(self.groups, self.stops, strict=True)):
-            q, k, v = whole[group, :stop].permute(2, 0, 3, 1, 4)
-            mask = None if qkv.is_meta else self.masks[at]
-            found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
-            parts.append(F.pad(found, (0, 0, 0, self.shape[1] - stop)))
-        back = torch.cat(self.groups).argsort()
-        return torch.cat(parts)[back].flatten(0, 1).index_select(0, self.places)
+        parts, width = [], qkv.shape[1] // 3
+        for part, (texts, tokens) in zip(self._split(qkv), self.runs, strict=True):
+            q, k, v = part.view(texts, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+            parts.append(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(len(part), width))
+        return torch.cat(parts)
 
     def means(self, x: Tensor) -> Tensor:
         """(texts, width) mean over the tokens of each text, of (tokens, width); 0 where it has none."""
-        sums = x.new_zeros(self.shape[0], x.shape[1]).index_add(0, self.texts, x)
-        ones = x.new_zeros(self.shape[0]).index_add(0, self.texts, x.new_ones(len(x)))
-        return sums / ones.clamp(min=1).unsqueeze(1)
+        parts = zip(self._split(x), self.runs, strict=True)
+        sums = [part.view(texts, tokens, x.shape[1]).sum(1) / max(1, tokens) for part, (texts, tokens) in parts]
+        return torch.cat(sums)[self._back]
+
+    def _split(self, x: Tensor) -> tuple[Tensor, ...]:
+        return x.split_with_sizes([texts * tokens for texts, tokens in self.runs])
 
 
 class EncoderBlock(nn.Module):
