@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from harness import Architecture, Connection, DataSpec, UserError
 from harness.errors import unknown_name
 from harness_genome.genome import Genome
-from harness_genome.layout import Layout, every_pair
+from harness_genome.layout import Layout, every_pair, unmaskable
 from harness_genome.published import check_genome
 from harness_ndna.band_cnn import BandCnn, BandCnnOptions
 from harness_ndna.band_transformer import BandTransformer, BandTransformerOptions
@@ -28,11 +28,12 @@ class PublishedNetwork(nn.Module):
 
     Attributes:
         network: the harness's own, with the effective weights.
+        architecture: of it.
     """
 
-    def __init__(self, network: nn.Module, cost: float) -> None:
+    def __init__(self, network: nn.Module, architecture: Architecture[Any], cost: float) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.architecture = network, architecture
         self._cost = cost
 
     def forward(self, inputs: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -84,6 +85,8 @@ def load_published(
     if unused := sorted(weights.keys() - {one for theirs in renamed.values() for one in theirs}):
         raise UserError(f"the state dict is not of a published '{kind}': it also has {', '.join(unused[:5])}")
     connections = [c for c in architecture.connections() if c.default and c.kind == "weight"]
+    if reason := unmaskable(connections, genome.n_bands):
+        raise UserError(f"the state dict is not of a published '{kind}': {reason}")
     with torch.no_grad():
         _mask(network, genome, connections, temperature, hard)
         for c in architecture.connections():
@@ -94,7 +97,7 @@ def load_published(
                 network.get_buffer(c.parameter).copy_(20 * (mask - 0.5))
         charged = Layout(genome, every_pair(connections))
         total = sum(float(torch.sigmoid(block).sum()) for block in charged.logits(genome))
-    return PublishedNetwork(network, total / charged.pairs).eval()
+    return PublishedNetwork(network, architecture, total / charged.pairs).eval()
 
 
 def _genome(tensors: Mapping[str, Tensor], prefix: str) -> Genome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 import band_cnn
 import band_transformer
@@ -13,6 +14,9 @@ import torch
 
 import harness_ndna
 from harness import Band, Connection, CurrentMasks, DataSpec, MethodContext, UserError
+from harness.cli import cli
+from harness.interchange.bundle import read
+from harness.registry.plugins import load
 from harness_genome.layout import every_pair
 from harness_genome.method import GenomeMethod, GenomeOptions
 from harness_ndna.band_transformer import BandTransformer, BandTransformerOptions
@@ -370,3 +374,52 @@ def test_every_pair_of_bands_is_charged_once() -> None:
     assert [(c.target.name, c.source.name, c.shape) for c in every_pair(joined)] == [
         ("b", "a", (3, 2)), ("c", "a", (5, 2)), ("c", "b", (5, 3)),
     ]  # fmt: skip
+
+
+# --- imports ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("masks", ["soft", "hard"])
+@pytest.mark.parametrize(
+    ("importer", "suited"), [("ndna_cnn", "cifar10: {}"), ("ndna_transformer", "line_breaks: true")]
+)
+def test_an_imported_network_is_the_published_one(
+    importer: str,
+    suited: str,
+    masks: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
+    kind = importer.removeprefix("ndna_")
+    tensors = state(10) if kind == "cnn" else encoder()
+    torch.save({"model_state": tensors}, tmp_path / "model.pt")
+    words = ["import", importer, str(tmp_path / "model.pt"), "--name", "it", "--option", f"masks={masks}"]
+    cli.main(words, standalone_mode=False)
+    assert suited in capsys.readouterr().out
+    found = read("it")
+    plug, data = found.manifest.architecture, found.manifest.data
+    assert plug is not None and data is not None
+    cls = load().get("architecture", plug.plugin)
+    network = cls(cls.Options.model_validate(plug.options), data.spec).build().double()
+    network.load_state_dict(found.weights())
+    module = harness_ndna.load_published(kind, tensors, 10.0, masks == "hard")
+    x = random(3, 3, 32, 32, seed=[99]) if kind == "cnn" else torch.tensor([[1, 5, 29, 3, 3], [7, 8, 1, 2, 2]])
+    assert torch.equal(network.eval()(x), module(x))
+    kept = found.masks()
+    assert (kept is None) == (masks == "soft")
+    if kept is not None:
+        assert found.manifest.method is not None and found.manifest.method.plugin == "stored_mask"
+        for connection in module.architecture.connections():
+            if connection.name in kept:
+                weight = connection.region(network.get_parameter(connection.parameter))
+                assert torch.equal(kept[connection.name], weight != 0)
+    genes = {name for name in tensors if name.startswith("genome.")}
+    assert {name for name in found.method_tensors() if name.startswith("genome.")} == genes
+
+
+def test_a_genome_with_too_few_bands_is_refused() -> None:
+    tensors = {**encoder(), "genome.band_type_base": torch.zeros(7, 8), "genome.band_type_grad": torch.zeros(7, 8)}
+    with pytest.raises(UserError, match="the connections span 8 bands but n_bands is 7"):
+        harness_ndna.load_published("transformer", tensors)
