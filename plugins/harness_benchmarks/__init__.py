@@ -1,4 +1,4 @@
-"""Small images, clips, and texts with a class, whose tokenizers are harness_language's."""
+"""Pictures, clips, and texts with a class, whose tokenizers are harness_language's."""
 
 from __future__ import annotations
 
@@ -17,5 +17,6 @@ def harness_register_benchmarks() -> Sequence[Entry]:
         Entry("cifar10", "harness_benchmarks.cifar:Cifar10", "32x32 photographs in colour, 10 classes"),
         Entry("cifar100", "harness_benchmarks.cifar:Cifar100", "32x32 photographs in colour, 100 classes"),
         Entry("moving_mnist", "harness_benchmarks.moving_mnist:MovingMnist", "the next frame of two moving digits"),
+        Entry("imagenet", "harness_benchmarks.imagenet:ImageNet", "photographs of 1,000 classes, from a folder"),
         Entry("imdb_sentiment", "harness_benchmarks.imdb:ImdbSentiment", "reviews of films, for or against"),
     ]

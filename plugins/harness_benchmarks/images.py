@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from harness import Benchmark, DataSpec, Measurement, Metric, Split
+from harness import Benchmark, DataSpec, Measurement, Metric, Split, TrainingData
 
 Bytes = NDArray[np.uint8]
 
@@ -107,21 +107,7 @@ class ImageBenchmark(Benchmark[ImageOptions]):
         self, model: Callable[[Tensor], Tensor], split: Split, device: torch.device
     ) -> Mapping[str, Measurement]:
         """Accuracy of the largest logit, and mean cross-entropy in nats; empty without validation images."""
-        images = self._split(split, device)
-        if not len(images):
-            return {}
-        losses, correct = [], []
-        with torch.no_grad():
-            for start in range(0, len(images), self.eval_batch_size):
-                stop = min(start + self.eval_batch_size, len(images))
-                inputs, labels = images.batch(torch.arange(start, stop))
-                logits = model(inputs).float()
-                losses.append(F.cross_entropy(logits, labels, reduction="none"))
-                correct.append(logits.argmax(dim=1) == labels)
-        return {
-            "accuracy": Measurement.mean(torch.cat(correct).cpu()),
-            "loss": Measurement.mean(torch.cat(losses).cpu()),
-        }
+        return scored(model, self._split(split, device), self.eval_batch_size)
 
     def _split(self, split: str, device: torch.device) -> Images:
         if device not in self._splits:
@@ -135,11 +121,47 @@ class ImageBenchmark(Benchmark[ImageOptions]):
         return self._splits[device][split]
 
     def _images(self, images: Bytes, labels: NDArray[Any], device: torch.device) -> Images:
-        unit = (0.0,) * len(self.mean), (1.0,) * len(self.mean)
-        center, spread = (self.mean, self.std) if self.options.normalize == "standard" else unit
-        scale, shift = [1 / (self.levels * s) for s in spread], [-c / s for c, s in zip(center, spread, strict=True)]
         return Images(
             torch.from_numpy(np.ascontiguousarray(images)).to(device),
             torch.from_numpy(labels.astype(np.int64)).to(device),
-            *(torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1) for values in (scale, shift)),
+            *normalisation(self.options.normalize, self.mean, self.std, self.levels, device),
         )
+
+
+def normalisation(
+    how: Literal["unit", "standard"],
+    mean: Sequence[float],
+    std: Sequence[float],
+    levels: int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """What pixels are multiplied by and what is then added, float32 (channels, 1, 1) each.
+
+    Args:
+        how: see :class:`ImageOptions`.
+        mean, std: of pixels scaled to [0, 1], a number a channel.
+        levels: the largest value a pixel can have.
+    """
+    center, spread = (mean, std) if how == "standard" else ((0.0,) * len(mean), (1.0,) * len(mean))
+    scale, shift = [1 / (levels * s) for s in spread], [-c / s for c, s in zip(center, spread, strict=True)]
+    first, second = (
+        torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1) for values in (scale, shift)
+    )
+    return first, second
+
+
+def scored(model: Callable[[Tensor], Tensor], images: TrainingData, size: int) -> Mapping[str, Measurement]:
+    """Accuracy of the largest logit, and mean cross-entropy in nats, by batches of ``size``; empty without images."""
+    if not len(images):
+        return {}
+    losses, correct = [], []
+    with torch.no_grad():
+        for start in range(0, len(images), size):
+            inputs, labels = images.batch(torch.arange(start, min(start + size, len(images))))
+            logits = model(inputs).float()
+            losses.append(F.cross_entropy(logits, labels, reduction="none"))
+            correct.append(logits.argmax(dim=1) == labels)
+    return {
+        "accuracy": Measurement.mean(torch.cat(correct).cpu()),
+        "loss": Measurement.mean(torch.cat(losses).cpu()),
+    }
