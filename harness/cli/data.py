@@ -46,17 +46,21 @@ names_argument = click.argument("names", nargs=-1, metavar="[NAME]...")
 @plugin_option
 @data_option
 def list_data(names: tuple[str, ...], plugin_files: tuple[Path, ...]) -> None:
-    """Show which data is here: ready, missing, or part of an installed package."""
+    """Show which data is here, with its size: ready, missing, or part of an installed package.
+
+    A size with ~ is about what missing data will take, where that is known. Folders are below the data directory unless
+    they begin with a slash.
+    """
     rows = []
     for label, benchmark in _benchmarks(names, load(plugin_files)):
         try:
             files = benchmark.files()
-            rows.append([label, state_of(files), str(_folder(files))])
+            rows.append([label, state_of(files), _size(benchmark, files), str(_folder(files))])
         except HarnessError as error:
             click.echo(f"{label}: {error}", err=True)
-            rows.append([label, "cannot be used", "-"])
+            rows.append([label, "cannot be used", "-", "-"])
     click.echo(f"data directory: {data_directory()}\n")
-    click.echo(tabulate(rows, headers=["benchmark", "state", "folder"]))
+    click.echo(tabulate(rows, headers=["benchmark", "state", "size", "folder"]))
 
 
 @command.command("prepare", epilog="\b\nExample:\n  harness data prepare suites/quickstart.yaml")
@@ -155,5 +159,29 @@ def state_of(files: Sequence[Path]) -> str:
     return "ready" if all(path.exists() for path in files) else "missing"
 
 
+def _size(benchmark: Benchmark[Any], files: Sequence[Path]) -> str:
+    """What the files take, or are going to take."""
+    from harness.formatting import size
+
+    if state_of(files) == "ready":
+        return size(sum(_stored(path) for path in files))
+    expected = benchmark.disk_bytes() if files else None
+    return "-" if expected is None else f"~{size(expected)}"
+
+
+def _stored(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(
+        entry.stat().st_size for folder, _, _ in os.walk(path) for entry in os.scandir(folder) if entry.is_file()
+    )
+
+
 def _folder(files: Sequence[Path]) -> Path | str:
-    return Path(os.path.commonpath([path.parent for path in files])) if files else "-"
+    """Where those are that lie in the data directory, relative to it; else where all are."""
+    if not files:
+        return "-"
+    data = data_directory().absolute()
+    inside = [path.absolute().relative_to(data) for path in files if path.absolute().is_relative_to(data)]
+    return Path(os.path.commonpath([path.parent for path in inside or files]) or ".")

@@ -212,6 +212,13 @@ class Benchmark(ABC, Generic[OptionsT]):
         """The files it needs, for ``harness data list``; none for data that comes with a package."""
         return ()
 
+    def disk_bytes(self) -> int | None:
+        """About how many bytes :meth:`files` will take, for ``harness data list`` while they are missing.
+
+        None where that is not known.
+        """
+        return None
+
     def prepare(self, download: bool = True) -> None:
         """Fetch or build what :meth:`files` names; does nothing when it is there.
 

@@ -65,6 +65,7 @@ class Cifar10(TorchvisionImages):
     name: ClassVar[str] = "cifar10"
     torchvision: ClassVar[str] = "CIFAR10"
     folder: ClassVar[str] = "cifar-10-batches-py"
+    unpacked: ClassVar[int] = 186_000_000
     labels: ClassVar[str] = "labels"
     batches: ClassVar[tuple[Mapping[str, str], Mapping[str, str]]] = (
         {

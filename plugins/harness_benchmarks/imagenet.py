@@ -59,13 +59,13 @@ class ImageNet(Benchmark[ImageNetOptions]):
     terms of access of image-net.org, for research without commerce.
 
     Attributes:
-        official: classes, training pictures and test pictures of ILSVRC 2012.
+        official: classes and training pictures of ILSVRC 2012.
         eval_batch_size: fixed, so that scores do not depend on the machine.
     """
 
     Options: ClassVar = ImageNetOptions
     metrics = (Metric("accuracy", "fraction", "max"), Metric("loss", "nats", "min"))
-    official: ClassVar[tuple[int, int, int]] = (1000, 1_281_167, 50_000)
+    official: ClassVar[tuple[int, int]] = (1000, 1_281_167)
     eval_batch_size: ClassVar[int] = 100
 
     def __init__(self, options: ImageNetOptions) -> None:
@@ -89,7 +89,7 @@ class ImageNet(Benchmark[ImageNetOptions]):
 
     def expected(self) -> DataSpec:
         """Where there is no folder, what ILSVRC 2012 has."""
-        return self.spec() if self._here() else self._spec(*self.official[:2])
+        return self.spec() if self._here() else self._spec(*self.official)
 
     def examples(self, split: Split) -> int:
         """All of ``val``, or what is held out."""
@@ -121,6 +121,10 @@ class ImageNet(Benchmark[ImageNetOptions]):
     def files(self) -> Sequence[Path]:
         """The two folders."""
         return [self.folder / part for part in ("train", "val")]
+
+    def disk_bytes(self) -> int:
+        """Of ILSVRC 2012."""
+        return 155_000_000_000
 
     def prepare(self, download: bool = True) -> None:
         """Only looks whether it is all there: these pictures must not be passed on."""

@@ -151,6 +151,10 @@ class ImdbSentiment(Benchmark[ImdbSentimentOptions]):
         """The reviews, and the tokenizer's."""
         return [*_files(), *self._pieces.files]
 
+    def disk_bytes(self) -> int:
+        """Of the reviews as they are kept, packed."""
+        return 26_000_000
+
     def prepare(self, download: bool = True) -> None:
         """Get what is missing from the Hugging Face hub and make the ids; other processes see whole files or none."""
         there = all(path.is_file() for path in self.files())

@@ -46,6 +46,7 @@ class Mnist(TorchvisionImages):
     name: ClassVar[str] = "mnist"
     torchvision: ClassVar[str] = "MNIST"
     folder: ClassVar[str] = "MNIST/raw"
+    unpacked: ClassVar[int] = 54_950_048
     sha256: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",

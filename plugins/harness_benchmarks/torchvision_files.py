@@ -22,11 +22,13 @@ class TorchvisionImages(ImageBenchmark):
         name: as registered, for messages.
         torchvision: its class of the data set.
         folder: of the files, below torchvision's root and below the data directory.
+        unpacked: about how many bytes they have.
     """
 
     name: ClassVar[str]
     torchvision: ClassVar[str]
     folder: ClassVar[str]
+    unpacked: ClassVar[int]
 
     @property
     @abstractmethod
@@ -40,6 +42,10 @@ class TorchvisionImages(ImageBenchmark):
     def data_source(self) -> Mapping[str, Any]:
         """The files."""
         return described(data_directory() / self.folder, self.files())
+
+    def disk_bytes(self) -> int:
+        """See ``unpacked``."""
+        return self.unpacked
 
     def prepare(self, download: bool = True) -> None:
         """Download what is missing with torchvision, which checks the archives' MD5.

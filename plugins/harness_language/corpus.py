@@ -154,8 +154,7 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
 
     def expected(self) -> DataSpec:
         """As :meth:`spec` will be, where ``tokens`` or the corpus's known size tell."""
-        options = self.options
-        tokens = options.tokens or (KNOWN[options.dataset].tokens if options.dataset in KNOWN else None)
+        options, tokens = self.options, self._expected_tokens
         if tokens is None:
             return super().expected()
         coder = tokenizer(options.tokenizer)
@@ -232,6 +231,11 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         return f"{stem or 'corpus'}-{digest}"
 
     @property
+    def _expected_tokens(self) -> int | None:
+        options = self.options
+        return options.tokens or (KNOWN[options.dataset].tokens if options.dataset in KNOWN else None)
+
+    @property
     def folder(self) -> Path:
         """Where its manifest is."""
         return data_directory() / "corpora" / self.name
@@ -269,6 +273,12 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         except DataMissing:
             shards = []
         return [self.folder / FILE, *shards, *tokenizer_files(self.options.tokenizer)]
+
+    def disk_bytes(self) -> int | None:
+        """Of the training tokens, where their number is known."""
+        vocabulary, _ = ENCODINGS.get(self.options.tokenizer, (0, 0))
+        width = 4 if vocabulary > 2**16 else 2
+        return width * self._expected_tokens if self._expected_tokens else None
 
     def prepare(self, download: bool = True) -> None:
         """Fetch the tokenizer and the documents, and write the shards; goes on where an earlier try was killed."""

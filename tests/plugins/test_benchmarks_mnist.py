@@ -199,3 +199,9 @@ def test_real_files(benchmark: type[Mnist]) -> None:
     mean = float((counts * levels).sum() / counts.sum())
     assert round(mean, 4) == benchmark.mean
     assert round(math.sqrt((counts * (levels - mean) ** 2).sum() / counts.sum()), 4) == benchmark.std
+
+
+@pytest.mark.parametrize("ours", [Mnist, FashionMnist])
+def test_the_stated_size_is_that_of_the_files(ours: type[Mnist]) -> None:
+    (train, test), pixels = ours.sizes, 28 * 28
+    assert ours(MnistOptions()).disk_bytes() == (train + test) * (pixels + 1) + 2 * (16 + 8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -349,3 +350,13 @@ def test_number_of_scored_tokens(documents: Path) -> None:
     none = corpus(documents, name="d", validation_fraction=0, test_fraction=0.2)
     none.prepare()
     assert none.examples("validation") == 0 and none.evaluate(lambda x: x, "validation", CPU) == {}
+
+
+def test_what_a_corpus_will_take_on_disk() -> None:
+    def expected(**options: Any) -> int | None:
+        return Corpus(CorpusOptions(**options)).disk_bytes()
+
+    assert expected(dataset="openwebtext") == 18_000_000_000
+    assert expected(dataset="openwebtext", tokens=1000) == 2000
+    assert expected(dataset="openwebtext", tokens=1000, tokenizer="cl100k_base") == 4000
+    assert expected(dataset="owner/name") is None

@@ -72,6 +72,9 @@ class Data(Benchmark):
     def files(self):
         return [data_directory() / "mine" / "a.bin"]
 
+    def disk_bytes(self):
+        return 1500
+
     def prepare(self, download=True):
         assert download
         self.files()[0].parent.mkdir(parents=True, exist_ok=True)
@@ -328,11 +331,12 @@ def test_plugins_with_an_unknown_name(harness, plugin):
 def test_data_is_listed_fetched_and_checked(harness, plugin, tmp_path):
     file = tmp_path / "data" / "mine" / "a.bin"
     with_plugin = ("--plugin", plugin)
-    assert re.search(rf"thing +missing +{file.parent}", harness("data", "list", *with_plugin)[1])
+    assert re.search(r"thing +missing +~1\.46 KiB +mine\n", harness("data", "list", *with_plugin)[1])
     assert harness("data", "verify", *with_plugin) == (0, "thing: not here, nothing to check\n", "")
     assert harness("data", "verify", "thing", *with_plugin)[0] == 1
     assert harness("data", "prepare", "thing", *with_plugin) == (0, "thing: ready\n", "")
     assert file.read_text() == "right"
+    assert re.search(r"thing +ready +5 B +mine\n", harness("data", "list", *with_plugin)[1])
     assert harness("data", "verify", *with_plugin) == (0, "thing: ok\n", "")
     file.write_text("wrong")
     assert harness("data", "verify", *with_plugin) == (1, f"thing: {file}: wrong content\n", "")
@@ -377,3 +381,12 @@ def test_doctor_reports_and_finds_what_is_broken(harness, plugin, tmp_path):
     code, out, _ = harness("doctor", "--plugin", plugin, "--results", str(tmp_path / "file" / "results"))
     assert code == 1
     assert re.search(r"BROKEN +results folder .*cannot write", out)
+
+
+def test_the_size_of_a_folder_is_that_of_all_files_in_it(tmp_path):
+    from harness.cli.data import _stored
+
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "one").write_bytes(b"1234")
+    (tmp_path / "a" / "b" / "two").write_bytes(b"123")
+    assert _stored(tmp_path) == 7 and _stored(tmp_path / "a" / "one") == 4
