@@ -27,11 +27,14 @@ class DensityBudget:
         keep: total number over all connections in scope.
         per_connection: fixed counts per connection, or None when only the total is given.
         requested: the density as asked for, in [0, 1], before rounding to whole weights.
+        attention: open entries of attention masks, which are no weights, as the cell has them whose density is taken;
+            None where it has none.
     """
 
     keep: int
     requested: float
     per_connection: Mapping[str, int] | None = None
+    attention: Mapping[str, int] | None = None
 
     @classmethod
     def of(cls, density: float, connections: Sequence[Connection]) -> DensityBudget:

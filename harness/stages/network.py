@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -222,8 +222,15 @@ class NetworkBuilder:
         manifest = self._store.manifest(stage.density_from)
         if manifest is None:
             raise HarnessError(f"the stage that gives the density, {stage.density_from}, is not finished")
-        theirs = {name: row for name, row in _table(manifest).items() if row.kind == "weight"}
-        return matched(cell.match_by, theirs, connections)
+        theirs = _table(manifest)
+        budget = matched(cell.match_by, {n: row for n, row in theirs.items() if row.kind == "weight"}, connections)
+        soft = cell.match_by in ("soft", "soft_pairs")
+        attention = {
+            name: round(row.mean * row.size) if soft else row.kept
+            for name, row in theirs.items()
+            if row.kind == "attention"
+        }
+        return replace(budget, attention=attention) if attention else budget
 
     def _source(self, stage: Stage, connections: tuple[Connection, ...]) -> Source | None:
         if stage.source_from is None:
@@ -236,6 +243,8 @@ class NetworkBuilder:
         shapes = {name: row.shape for name, row in theirs.items()}
         packed = state["masks"]
         masks = Masks.unpacked(packed, shapes) if packed is not None else Masks.full(connections)
+        seen = [c for c in connections if c.kind == "attention"]
+        masks = Masks({**Masks.full(seen), **masks})  # attention that its method does not mask is open there
         return Source(
             cell=".".join(str(part) for part in stage.cell.source or ()),
             masks=masks.to(self._device),
@@ -304,6 +313,8 @@ def matched(by: MatchBy, theirs: Mapping[str, ConnectionDensity], connections: S
     """
     kept, size = sum(row.kept for row in theirs.values()), sum(row.size for row in theirs.values())
     own = sum(c.size for c in connections)
+    if not size:  # it masks attention alone
+        return DensityBudget(own, 1.0)
     if by in ("soft", "soft_pairs"):
         counted = {name: prod(row.shape[:2]) if by == "soft_pairs" else row.size for name, row in theirs.items()}
         soft = sum(row.mean * counted[name] for name, row in theirs.items()) / sum(counted.values())

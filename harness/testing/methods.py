@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from harness.core.architecture import Architecture, NoOptions
 from harness.core.connection_density import connection_densities
@@ -56,7 +55,7 @@ def check_method(
         cls: the method.
         options: as a suite would give them; default: none.
         architecture: another network than the toy, for methods that need special connections. Its data
-            must be classification.
+            must be classification or video.
         source: what a method that starts from another cell finds; default: random masks, no method state.
         density: in [0, 1], for methods that take one; None for those that also work without.
     """
@@ -231,8 +230,7 @@ def _check_gradients(name: str, network: Network) -> None:
     expected = {key: tuple(tensor.shape) for key, tensor in raw.items()}
     require(shapes == expected, f"{name}.effective() returned shapes {shapes}, must be {expected}")
     inputs, targets = ToyData(network.architecture.data).batch(torch.arange(8))
-    logits = cast(Tensor, torch.func.functional_call(network.module, dict(effective), (inputs,)))
-    loss = functional.cross_entropy(logits, targets)
+    loss = cast(Tensor, torch.func.functional_call(network.module, dict(effective), (inputs, targets)))
     terms = [term.sum() for term in method.regularizers(context).values()]
     torch.stack([loss, *terms]).sum().backward()  # type: ignore[no-untyped-call]
     for what, tensors in (("raw weights", [raw[key] for key in sorted(weights)]), ("own parameters", own)):

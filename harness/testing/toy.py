@@ -61,10 +61,14 @@ class ToyArchitecture(Architecture[NoOptions]):
 
 
 class ToyData:
-    """Normal inputs and uniform classes, the same ones every time, of a classification benchmark's shape."""
+    """The same examples every time, of a benchmark's shape: normal inputs and uniform classes, or uniform frames."""
 
     def __init__(self, spec: DataSpec) -> None:
         generator = torch.Generator().manual_seed(0)
+        if spec.kind == "video":
+            frames = torch.rand(spec.examples, spec.inputs[0] + 1, *spec.inputs[1:], generator=generator)
+            self._inputs, self._targets = frames[:, :-1], frames[:, -1]
+            return
         self._inputs = torch.randn(spec.examples, *spec.inputs, generator=generator)
         self._targets = torch.randint(spec.outputs, (spec.examples,), generator=generator)
 

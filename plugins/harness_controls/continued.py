@@ -18,6 +18,7 @@ class Continued(SparsityMethod[BaseModel]):
 
     takes_density = "never"
     takes_source = "required"
+    kinds = frozenset({"weight", "attention"})
 
     def program(self, budget: TrainingBudget) -> Sequence[Phase]:
         """Take over weights and mask, train."""

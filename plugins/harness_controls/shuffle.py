@@ -29,8 +29,8 @@ class ShuffleOptions(BaseModel):
 class Shuffle(FromSource[ShuffleOptions]):
     """Trains from the initial weights with another cell's mask permuted within each connection.
 
-    Counts per connection are the source's exactly. A permuted mask that equals the original is drawn
-    again, so that every connection that is neither full nor empty differs.
+    Counts per connection are the source's exactly, of attention masks those of each query. A permuted mask that equals
+    the original is drawn again, so that every connection that is neither full nor empty differs.
     """
 
     Options = ShuffleOptions
@@ -44,7 +44,13 @@ class Shuffle(FromSource[ShuffleOptions]):
         generator = context.generator("mask")
         permute = _permuted if self.options.granularity == "weight" else _permuted_kernels
         original = super().refine(masks, context).to("cpu")
-        return Masks({c.name: permute(original[c.name], generator) for c in context.connections}).to(context.device)
+        shuffled = {}
+        for c in context.connections:
+            if c.kind == "attention":
+                shuffled[c.name] = torch.stack([_permuted(keys, generator) for keys in original[c.name]])
+            else:
+                shuffled[c.name] = permute(original[c.name], generator)
+        return Masks(shuffled).to(context.device)
 
 
 def _permuted(mask: Tensor, generator: torch.Generator) -> Tensor:

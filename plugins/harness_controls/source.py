@@ -21,6 +21,7 @@ class FromSource(SparsityMethod[OptionsT]):
 
     takes_density = "never"
     takes_source = "required"
+    kinds = frozenset({"weight", "attention"})
     control = True
 
     def scores(self, context: MethodContext) -> Mapping[str, Tensor]:

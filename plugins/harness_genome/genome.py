@@ -73,7 +73,7 @@ class Genome(nn.Module):
         Raises:
             ValueError: for a band outside [0, L).
         """
-        columns = []
+        columns = [torch.zeros(2 * self.n_bands, 0, dtype=self.affinity.dtype)]
         for band, size in bands:
             if not 0 <= band < self.n_bands:
                 raise ValueError(f"band {band} is not one of the genome's {self.n_bands} bands, counted from 0")

@@ -77,7 +77,7 @@ class Layout:
 
 def bands_of(connections: Sequence[Connection]) -> int:
     """How many bands a genome must have for these connections."""
-    return 1 + max(band.depth for c in connections for band in (c.source, c.target))
+    return 1 + max((band.depth for c in connections for band in (c.source, c.target)), default=0)
 
 
 def every_pair(connections: Sequence[Connection]) -> list[Connection]:

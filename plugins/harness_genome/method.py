@@ -51,7 +51,8 @@ class GenomeOptions(BaseModel):
         cost_pairs: which pairs of units the cost is the mean over: None are those that a weight joins, ``published``
             all between any two bands, also where no weight is, and once where several weights share them.
         attention: genomes of their own for masks on attention, one for each; None leaves attention as it is. They are
-            free of cost, have the temperature of the other, and go with neither a density nor transfer.
+            free of cost, have the temperature of the other, and go with neither a density nor transfer. With a scope of
+            attention alone weights stay dense, and nothing costs.
         distribution: with a density only: which logits are ranked together, ``global`` (None is the same) or those of
             each connection, with counts that are ``uniform`` or ``erk``.
     """
@@ -122,9 +123,13 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
 
     def unsupported(self, architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
         """Grouped weights, and bands beyond ``n_bands`` have no mask."""
-        if self.options.attention is not None and all(c.kind == "weight" for c in connections):
-            return "it has no masks on attention: leave out the genome's option attention"
-        return unmaskable(_weights_among(connections), self.options.n_bands)
+        weights = _weights_among(connections)
+        if self.options.attention is not None:
+            if len(weights) == len(connections):
+                return "it has no masks on attention: leave out the genome's option attention"
+            if not weights:
+                return None
+        return unmaskable(weights, self.options.n_bands)
 
     def program(self, budget: TrainingBudget) -> Sequence[Phase]:
         """One training, soft or hard.
@@ -156,7 +161,7 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         """Draw the genome, or take it from the source cell or file, and lay out the bands."""
         options = self.options
         connections = self._connections = _weights_among(context.connections)
-        dtypes = {context.raw[c.parameter].dtype for c in connections}
+        dtypes = {context.raw[c.parameter].dtype for c in context.connections}
         dtype = torch.float32 if torch.float64 not in dtypes else torch.float64
         n_bands = options.n_bands or max(context.bands, bands_of(connections))
         self.genome = Genome(options.n_types, options.type_dim, n_bands, context.generator("genome"))
@@ -205,7 +210,7 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         """The genome's six tensors, without weight decay; none if it is frozen."""
         if self.options.frozen:
             return ()
-        groups = [(self.genome, self.options.lr, "genome")]
+        groups = [(self.genome, self.options.lr, "genome")] if self._connections else []
         if self._attention is not None:
             rate = self._attention.options.lr
             groups += [(genome, rate, f"genome of {name}") for name, genome in self._attention.genomes.items()]
@@ -223,9 +228,9 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
     def regularizers(self, context: MethodContext) -> Mapping[str, Tensor]:
         """``metabolic_cost``: lambda times the cost; a constant without gradient if the genome is frozen.
 
-        None at a given density.
+        None at a given density, nor where only attention is masked.
         """
-        if self._budget is not None:
+        if self._budget is not None or not self._connections:
             return {}
         cost, self._cost = self._cost, None
         if cost is None:
@@ -304,6 +309,8 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         training = torch.is_grad_enabled()
         if training:
             self.temperature = self._scheduled()
+        if not logits:
+            return []
         temperature = 1.0 if self.options.hard else self.temperature
         charged = training and self._charged is self._layout
         soft = [torch.sigmoid(block) for block in logits] if charged or temperature == 1.0 else []

@@ -38,9 +38,11 @@ class Synflow(AtInitialisation[SynflowOptions]):
     Options = SynflowOptions
 
     def unsupported(self, architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
-        """An input of ones is no token."""
+        """An input of ones is no token, and frames in [0, 1] are no logits."""
         if architecture.data.kind == "classification":
             return None
+        if architecture.data.kind == "video":
+            return "flow is conserved up to logits, and what is predicted of a film is frames: use snip"
         return "the flow of an input of ones is not defined for tokens: use snip or grasp"
 
     def prunings(self) -> Sequence[Phase]:

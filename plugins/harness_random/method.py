@@ -10,7 +10,18 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from harness import Architecture, Connection, Masks, MethodContext, Phase, Prune, SparsityMethod, Train, TrainingBudget
+from harness import (
+    Architecture,
+    Connection,
+    Masks,
+    MethodContext,
+    Phase,
+    Prune,
+    SparsityMethod,
+    Train,
+    TrainingBudget,
+    UserError,
+)
 
 
 class RandomOptions(BaseModel):
@@ -23,7 +34,8 @@ class RandomOptions(BaseModel):
         weight_scale: what the initial weights in scope are multiplied by, for networks whose own are too large or too
             small for what is left of them; None leaves them.
         attention: role of masks on attention -> share of the keys that each query sees, the same number for each and at
-            least one; None leaves attention as it is.
+            least one; ``matched`` opens as many entries as the cell does whose density the suite matches, as many for
+            each query as for any other, to one; None leaves attention as it is.
         attention_draw: which draw of those masks, for several with the same weights.
     """
 
@@ -32,7 +44,7 @@ class RandomOptions(BaseModel):
     distribution: Literal["uniform", "erk"] = "uniform"
     granularity: Literal["weight", "kernel"] = "weight"
     weight_scale: float | None = Field(default=None, gt=0, json_schema_extra={"hashed": "unless_none"})
-    attention: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = Field(
+    attention: Literal["matched"] | dict[str, Annotated[float, Field(gt=0, le=1)]] | None = Field(
         default=None, json_schema_extra={"hashed": "unless_none"}
     )
     attention_draw: int | None = Field(default=None, ge=0, json_schema_extra={"hashed": "unless_none"})
@@ -56,6 +68,8 @@ class Random(SparsityMethod[RandomOptions]):
     def unsupported(self, architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
         """Roles of masks on attention that are not those of the network."""
         known = {c.role for c in connections if c.kind == "attention"}
+        if self.options.attention == "matched":
+            return None if known else "it has no masks on attention: leave out random's option attention"
         given = set(self.options.attention or known)
         if given != known:
             has = ", ".join(sorted(known)) or "none"
@@ -63,7 +77,13 @@ class Random(SparsityMethod[RandomOptions]):
         return None
 
     def program(self, budget: TrainingBudget) -> Sequence[Phase]:
-        """Prune at initialisation, then train."""
+        """Prune at initialisation, then train.
+
+        Raises:
+            UserError: for attention like that of another cell, where there is none.
+        """
+        if self.options.attention == "matched" and not budget.matched:
+            raise UserError("attention: matched takes another cell's counts: give density: {match: METHOD, by: ...}")
         prune = Prune(distribution=self.options.distribution, granularity=self.options.granularity)
         return [prune, Train(budget.steps, hooks=False)]
 
@@ -76,7 +96,7 @@ class Random(SparsityMethod[RandomOptions]):
         """The masks as they are but for attention, and the scaled weights."""
         options = self.options
         if options.attention is not None:
-            masks = Masks({**masks, **_seen(options.attention, options.attention_draw or 0, context)})
+            masks = Masks({**masks, **self._seen(options.attention, context)})
         if options.weight_scale is None:
             return masks
         weights = [c for c in context.connections if c.kind == "weight"]
@@ -94,14 +114,22 @@ class Random(SparsityMethod[RandomOptions]):
         weights = [c for c in context.connections if c.kind == "weight"]
         return {c.name: torch.rand(c.shape, generator=generator).to(context.device) for c in weights}
 
-
-def _seen(shares: Mapping[str, float], draw: int, context: MethodContext) -> dict[str, Tensor]:
-    """Masks on attention, (queries, keys), each query's keys drawn by themselves."""
-    found = {}
-    for c in context.connections:
-        if c.kind == "attention":
-            drawn = torch.rand(c.shape, generator=context.generator(f"attention.{draw}.{c.name}"))
-            keys = max(1, round(shares[c.role] * c.shape[1]))
-            mask = torch.zeros(c.shape, dtype=torch.bool).scatter_(1, drawn.topk(keys, 1).indices, True)
+    def _seen(self, asked: Mapping[str, float] | Literal["matched"], context: MethodContext) -> dict[str, Tensor]:
+        """Masks on attention, (queries, keys), each query's keys drawn by themselves."""
+        matched = (context.budget.attention if context.budget is not None else None) or {}
+        found = {}
+        for c in context.connections:
+            if c.kind != "attention":
+                continue
+            generator = context.generator(f"attention.{self.options.attention_draw or 0}.{c.name}")
+            drawn = torch.rand(c.shape, generator=generator)
+            if asked != "matched":
+                keys = torch.full((c.shape[0],), max(1, round(asked[c.role] * c.shape[1])))
+            elif c.name in matched:
+                each, rest = divmod(matched[c.name], c.shape[0])
+                keys = each + (torch.randperm(c.shape[0], generator=generator) < rest).long()
+            else:
+                raise UserError(f"attention: matched finds no mask on '{c.name}' in the cell whose density is taken")
+            mask = drawn.argsort(1, descending=True).argsort(1) < keys[:, None]
             found[c.name] = mask.to(context.device)
-    return found
+        return found
