@@ -90,10 +90,8 @@ def test_without_mnist_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(DataMissing, match="Run `harness data prepare mnist`"):
         benchmark.training_data(CPU)
     assert "train-images-idx3-ubyte is missing" in benchmark.verify()[0]
-    for name in benchmark._mnist.file_names:
-        path = tmp_path / "MNIST/raw" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"no images")
+    (tmp_path / IMAGES).parent.mkdir(parents=True)
+    (tmp_path / IMAGES).write_bytes(b"no images")  # the others are not missed
     with pytest.raises(CorruptFile, match="train-images-idx3-ubyte is damaged"):
         benchmark.training_data(CPU)
 
