@@ -52,7 +52,7 @@ def review_ids(
 
     def save(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
 
     with suppress(StorageError):  # it only spares time: a folder that others own is as good
         write_atomic(path, save)

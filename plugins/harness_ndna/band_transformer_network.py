@@ -36,7 +36,7 @@ class PackedTexts:
             return
         counts, order = real.sum(1).sort(stable=True)
         self.places = (order.unsqueeze(1) * length + torch.arange(length, device=real.device))[real[order]]
-        lengths, equal = counts.unique_consecutive(return_counts=True)
+        lengths, equal = counts.unique_consecutive(return_counts=True)  # type: ignore[no-untyped-call]
         self.runs = list(zip(equal.tolist(), lengths.tolist(), strict=True))
         self._back = order.argsort()
 
