@@ -124,6 +124,10 @@ class MovingMnist(Benchmark[MovingMnistOptions]):
         """MNIST's training images."""
         return self._mnist.files()
 
+    def disk_bytes(self) -> int:
+        """Of MNIST's training images, unpacked."""
+        return 60_000 * 28 * 28 + 16
+
     def prepare(self, download: bool = True) -> None:
         """Get MNIST's training images."""
         self._mnist.prepare(download)

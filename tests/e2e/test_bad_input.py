@@ -67,7 +67,7 @@ CASES = [
         "5:23",
         "unknown key 'bath_size'. Did you mean 'batch_size'? Known: batch_size,",
     ),
-    (SUITE, "seeds: 2", "evaluation: {mask: hard}", "4:14", "unknown key 'mask'. Did you mean 'masks'? Known: checks,"),
+    (SUITE, "seeds: 2", "evaluation: {mask: hard}", "4:14", "unknown key 'mask'. Did you mean 'masks'?"),
     (SUITE, "recovery_steps", "recover_steps", "8:29", "unknown key 'recover_steps'. Did you mean 'recovery_steps'?"),
     (SUITE, "hidden: [8]", "hiden: [8]", "2:9", "unknown key 'hiden'. Did you mean 'hidden'? Known: hidden, init"),
     (SUITE, "benchmarks: digits", "benchmarks: {digits: {size: 3}}", "3:23", "unknown key 'size'."),
