@@ -2,12 +2,15 @@
 
 Printed are medians over rounds of the step time, and of the ratio to the dense step of the same round. Every registered
 method that takes part in training is timed in the middle of one, with its default options, right after its masks have
-changed: steps are those between changes, and a change has a time of its own (that of the hooks, and of the harness for
-holding new masks). Only where a method changes masks at every step is it in the step's time as well. All variants are
-in memory at once, of gpt2 some 3 GB each: name a few with --only.
+changed; one that may choose its density, once so and once at ``--density``. Steps are those between changes, and a
+change has a time of its own (hooks, and the harness holding new masks). Only where a method changes masks at
+every step is it in the step's time as well. All variants are in memory at once, of gpt2 some 3 GB each: name a few with
+--only.
 
     python benchmarks/step_overhead.py                      # skip MLP 784-48x4-10, batch 128
     python benchmarks/step_overhead.py --network mlp        # LeNet-300-100, batch 128
+    python benchmarks/step_overhead.py --network cifar_mlp  # skip MLP 3072-128x4-10, batch 128
+    python benchmarks/step_overhead.py --network band_cnn --steps 1
     python benchmarks/step_overhead.py --network gpt2       # GPT-2 12x768, 4 micro-batches of 1 x 256 tokens
     python benchmarks/step_overhead.py --network gpt2 --micro-batches 1 --only genome
     python benchmarks/step_overhead.py --network gpt2 --micro-batches 1 --sequences 8 --context 1024 --device cuda \\
@@ -44,12 +47,20 @@ MIDDLE = STEPS // 2
 """Step at which or before which masks change: a multiple of every interval."""
 BETWEEN = 97
 """Steps that can be timed at once before the next change."""
-HIDDEN = {"skip_mlp": [48, 48, 48, 48], "mlp": [300, 100]}
+PICTURES: Mapping[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
+    "skip_mlp": ("skip_mlp", {"hidden": [48] * 4}, (1, 28, 28)),
+    "mlp": ("mlp", {"hidden": [300, 100]}, (1, 28, 28)),
+    "cifar_mlp": ("skip_mlp", {"hidden": [128] * 4}, (3, 32, 32)),
+    "band_cnn": ("band_cnn", {}, (3, 32, 32)),
+}
+"""Networks that classify pictures: architecture, its options, and the shape of a picture."""
 VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "genome, T 1 to 10": ("genome", {"temperature_start": 2.0, "temperature_end": 10.0}),
     "genome, hard": ("genome", {"hard": True}),
 }
 """Beside every method with its defaults."""
+GIVEN = ", at a density"
+"""Ends the label of a method that may choose its density where it is given one."""
 HELD = "random"
 """The method that stands for all that hold masks without taking part in training."""
 
@@ -85,7 +96,14 @@ def variants() -> dict[str, tuple[str, dict[str, Any]]]:
         given |= method.takes_source == "required" or method.adapt is not SparsityMethod.adapt  # or another network
         if not given and phase_of(method(method.Options())) is not None:
             found[name] = (name, {})
+            if chooses(method):
+                found[name + GIVEN] = (name, {})
     return found | {label: (name, options) for label, (name, options) in VARIANTS.items() if name in found}
+
+
+def chooses(method: type[SparsityMethod[Any]]) -> bool:
+    """Whether a method may be left to choose its density while it trains."""
+    return method.takes_density == "optional" and method.mode == "composed"
 
 
 def phase_of(method: SparsityMethod[Any]) -> Train | None:
@@ -94,8 +112,11 @@ def phase_of(method: SparsityMethod[Any]) -> Train | None:
     return next((phase for phase in reversed(program) if isinstance(phase, Train) and phase.hooks), None)
 
 
-def trainer(name: str, options: dict[str, Any], arguments: argparse.Namespace) -> Trainer | None:
-    """A trainer of one method, projected ones with random masks of ``arguments.density``; None if it cannot work."""
+def trainer(name: str, options: dict[str, Any], given: bool, arguments: argparse.Namespace) -> Trainer | None:
+    """A trainer of one method, projected ones with random masks of ``arguments.density``; None if it cannot work.
+
+    ``given``: a method that may choose its density gets that one too.
+    """
     plugins, device = registry(), torch.device(arguments.device)
     common = {"steps": 1, "precision": arguments.precision, "compile": arguments.compile}
     torch.manual_seed(0)
@@ -113,8 +134,8 @@ def trainer(name: str, options: dict[str, Any], arguments: argparse.Namespace) -
         )
         roles = ("attn_out", "ffn_up")
     else:
-        spec = DataSpec("classification", (1, 28, 28), 10, 60000)
-        kind, settings = arguments.network, {"hidden": HIDDEN[arguments.network]}
+        kind, settings, shape = PICTURES[arguments.network]
+        spec = DataSpec("classification", shape, 10, 60000 if kind != "band_cnn" else 6000)
         training = Training(batch_size=128, optimizer="adam", **common)
         roles = ()
     cls = plugins.get("architecture", kind)
@@ -126,7 +147,8 @@ def trainer(name: str, options: dict[str, Any], arguments: argparse.Namespace) -
     if method.unsupported(architecture, connections) is not None:
         return None
     phase = phase_of(method)
-    budget = None if method.takes_density == "never" else DensityBudget.of(arguments.density, connections)
+    own = method.takes_density == "never" or (chooses(method_cls) and not given)
+    budget = None if own else DensityBudget.of(arguments.density, connections)
     masks: Masks | None = None
     if budget is not None and method.mode == "projected":
         scores = {c.name: torch.rand(c.shape) for c in connections}
@@ -196,7 +218,7 @@ def change(one: Trainer, clock: Callable[[], float]) -> float:
 def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; what depends on the network is filled in."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", choices=[*HIDDEN, "gpt2"], default="skip_mlp")
+    parser.add_argument("--network", choices=[*PICTURES, "gpt2"], default="skip_mlp")
     parser.add_argument("--rounds", type=int, default=None, help="default: 7 for gpt2, else 40")
     parser.add_argument(
         "--steps", type=int, default=None, help=f"timed at once, at most {BETWEEN}; default: 1 for gpt2, else 25"
@@ -228,7 +250,7 @@ def measure(arguments: argparse.Namespace) -> tuple[dict[str, Compared], dict[st
     keep_freed_memory()  # as every worker does
     known, trainers = variants(), {}
     for label in dict.fromkeys(["dense", *arguments.only]):
-        if (one := trainer(*known[label], arguments)) is not None:
+        if (one := trainer(*known[label], label.endswith(GIVEN), arguments)) is not None:
             trainers[label] = one
     ways = {label: stepping(one, min(BETWEEN, arguments.steps)) for label, one in trainers.items()}
     clock = process_time if arguments.clock == "cpu" else perf_counter
