@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from harness.report.html.page import page
+from harness.report.tuning import tuning_tables
 from harness.results.store import ResultStore
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -53,6 +54,16 @@ def report(tmp_path_factory):
         save_file(tensors, file, metadata={"connections": json.dumps(about)})
     path = root / "report.html"
     path.write_text(page(ResultStore(results)), encoding="utf8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """The one committed suite whose methods were tuned."""
+    root = tmp_path_factory.mktemp("tuned")
+    (root / "methods_mnist").symlink_to(RESULTS / "methods_mnist")
+    path = root / "report.html"
+    path.write_text(page(ResultStore(root)), encoding="utf8")
     return path
 
 
@@ -344,6 +355,32 @@ def test_rows_without_a_mean_are_shown_seed_by_seed(browser, report):
     rows = [row.text.split() for row in detail.find_elements("css selector", "tbody tr")]
     assert [len(row) for row in rows] == [6] * len(rows)
     assert rows[0][0] == "density" and "genome" in [row[0] for row in rows]
+
+
+def test_tuning_has_its_section_only_where_something_was_tuned(browser, report, tuned):
+    browser.open(report)
+    assert not browser.one("#tuning").is_displayed() and not browser.one("#to-tuning").is_displayed()
+    (table,) = tuning_tables(STORE, "methods_mnist")
+    for width in (380, 1280):
+        browser.open(tuned, width=width)
+        assert browser.one("#to-tuning").is_displayed()
+        (board,) = browser.all("#tuning-body > details")
+        assert table.title in board.text
+        board.find_element("css selector", "summary").click()
+        assert [item.text for item in board.find_elements("css selector", ".answer li")] == table.answer
+        assert browser.get("document.documentElement.scrollWidth") <= width
+    chosen, trials = board.find_elements("css selector", "table")
+    shown = [
+        [cell.text for cell in row.find_elements("css selector", "th, td")]
+        for row in chosen.find_elements("css selector", "tbody tr")
+    ]
+    assert shown == table.rows and len(shown) > 20
+    assert not trials.is_displayed()
+    board.find_element("css selector", ".reading summary").click()
+    rows = trials.find_elements("css selector", "tbody tr")
+    assert trials.is_displayed() and len(rows) == len(table.detail.rows) == 6 * len(shown)
+    assert browser.get("[...arguments].filter(e => e.textContent.includes('chosen')).length", *rows) == len(shown)
+    browser.emulate()
 
 
 def test_headings_landmarks_and_names_are_in_order(browser, report):
