@@ -97,6 +97,10 @@ def command(
     With --executor slurm the work goes to a cluster, as job arrays that wait for each other. Ctrl-C then only stops
     watching; the same command watches again, and hands in what is missing.
     """
+    if executor == "local" and not dry_run:
+        from harness.executors.fork_server import workers_context
+
+        workers_context()  # its server imports what workers need while this process imports what it needs
     from rich.console import Console
 
     from harness.cli.execution import execute, prepare_data

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import monotonic
@@ -17,7 +18,9 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.executors.base import Executor, Job, Outcome, View
-from harness.executors.worker import SIGNALS, WorkerSettings, main
+from harness.executors.fork_server import starting, workers_context, workers_environment
+from harness.executors.worker import main
+from harness.executors.worker_settings import WorkerSettings
 
 DEATHS = 2
 """A job whose worker died this many times is given up."""
@@ -36,6 +39,7 @@ class LocalExecutor(Executor):
         checkpoint_seconds: time between checkpoints of a running stage.
         attempts: times that a stage may be begun without getting further; None for any number.
         patient: whether a second signal is ignored, because a cluster may send several.
+        forks: whether workers are forks of a server, which saves seconds and needs memory of its own.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class LocalExecutor(Executor):
         checkpoint_seconds: float = 300,
         attempts: int | None = None,
         patient: bool = False,
+        forks: bool = True,
     ) -> None:
         self._results = results
         self._workers = workers
@@ -55,6 +60,7 @@ class LocalExecutor(Executor):
         self._checkpoint_seconds = checkpoint_seconds
         self._attempts = attempts
         self._patient = patient
+        self._forks = forks
         self._pool: _Pool | None = None
 
     def run(self, jobs: Sequence[Job], view: View, max_failures: int | None = None) -> Outcome:
@@ -80,9 +86,13 @@ class LocalExecutor(Executor):
         if self._pool is not None:
             self._pool.close(seconds)
 
+    def context(self) -> ForkServerContext | SpawnContext:
+        """How workers start."""
+        return workers_context() if self._forks else multiprocessing.get_context("spawn")
+
     def settings(self, index: int) -> WorkerSettings:
         """Settings of worker ``index``."""
-        environment = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        environment = workers_environment()
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = visible_gpu(index % self._gpus)
         return WorkerSettings(self._results, self._plugins, environment, self._checkpoint_seconds, self._attempts)
@@ -120,7 +130,7 @@ class _Pool:
 
     def __init__(self, executor: LocalExecutor) -> None:
         self._executor = executor
-        self._context = multiprocessing.get_context("spawn")
+        self._context = executor.context()
         # Not an Event: a worker that is killed within one keeps its lock for ever.
         self.stop = self._context.RawValue(ctypes.c_bool, False)
         self.pipes: dict[Connection, tuple[int, BaseProcess]] = {}
@@ -134,13 +144,9 @@ class _Pool:
         process = self._context.Process(
             target=main, args=(theirs, self.stop, self._executor.settings(index)), daemon=True, name=f"worker-{index}"
         )
-        # Signals reach the whole process group; a worker that is still importing must not see them.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
+        with starting():
             process.start()
             self.pipes[ours] = (index, process)  # before a signal can end this: close() must know of it
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         return ours
 

@@ -89,6 +89,7 @@ class SlurmJob:
             checkpoint_seconds=self.checkpoint_seconds,
             attempts=self.attempts,
             patient=True,
+            forks=False,  # SLURM adds up what processes share, so that jobs would need more than they ask for
         )
         if todo:
             outcome = self._executor.run(todo, view, max_failures=1 if self.processes > 1 else None)

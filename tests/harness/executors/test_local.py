@@ -16,6 +16,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.executors import local
 from harness.executors.base import Job
+from harness.executors.fork_server import THREADS
 from harness.executors.local import LocalExecutor, visible_gpu
 from harness.executors.planning import make_plan
 from harness.registry.plugins import load
@@ -272,4 +273,4 @@ def test_workers_get_one_of_the_visible_gpus(monkeypatch, tmp_path, listed, name
     assert [visible_gpu(index) for index in range(2)] == names
     workers = LocalExecutor(tmp_path, 3, gpus=2)
     assert [workers.settings(index).environment["CUDA_VISIBLE_DEVICES"] for index in range(3)] == [*names, names[0]]
-    assert "CUDA_VISIBLE_DEVICES" not in LocalExecutor(tmp_path, 1).settings(0).environment
+    assert LocalExecutor(tmp_path, 1).settings(0).environment == os.environ | THREADS
