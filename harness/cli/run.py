@@ -155,11 +155,11 @@ def command(
             outcome = execute(runs, console, plan, store, registry, seconds, max_failures, beats=not options)
             failures |= _failures(plan, outcome.failures)
             interrupted = outcome.interrupted
-            if outcome.detached and not failures:
-                click.echo(f"harness status {loaded.name} --results {results} shows how far it is", err=True)
-                if current.pending:
-                    click.echo(f"{_waiting(current)}: run the same command again then", err=True)
-                return
+            if outcome.detached:
+                _say_how_to_go_on(console, store, loaded, outcome.left, _waiting(current) if current.pending else "")
+                if failures:
+                    _list_failures(console, store, loaded, failures)
+                sys.exit(1 if failures or outcome.left else 0)
         settled, tuned = settle(loaded, store)
         enough = max_failures is not None and len(failures) >= max_failures
         if interrupted or enough or settled.choices == current.choices:
@@ -174,6 +174,19 @@ def command(
     if failures:
         _list_failures(console, store, loaded, failures)
         sys.exit(1)
+
+
+def _say_how_to_go_on(console: Console, store: ResultStore, suite: Suite, left: int, waiting: str) -> None:
+    """After all, or all but so many jobs as are ``left``, have been handed in to a cluster."""
+    from harness.formatting import count
+
+    lines = [f"harness status {suite.name} --results {store.root} shows how far it is"]
+    if left:
+        lines.append(f"not handed in: {count(left, 'job')}; run the same command again later")
+    if waiting:
+        lines.append(f"{waiting}: run the same command again then")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _failures(plan: Plan, found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

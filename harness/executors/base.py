@@ -64,11 +64,15 @@ class View(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """How a run ended: failures by job id, whether it was stopped before its end, or goes on without us."""
+    """How a run ended: failures by job id, whether it was stopped before its end, or goes on without us.
+
+    ``left`` jobs go on without us nowhere: they could not be handed in.
+    """
 
     failures: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     interrupted: bool = False
     detached: bool = False
+    left: int = 0
 
 
 class Executor(ABC):

@@ -10,9 +10,11 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.executors import slurm_queue
+from harness.executors.admission import TRIES, Admission, Verdict
 from harness.executors.base import Job, Outcome, View
 from harness.executors.completion import Completion, recorded_failure
 from harness.executors.job_batches import Batch
+from harness.executors.refusal import Refusal
 from harness.executors.slurm_job import blocked
 from harness.executors.slurm_queue import State
 from harness.executors.submissions import Element, Submissions
@@ -31,8 +33,6 @@ FORGOTTEN = 60.0
 """Seconds after its last word after which a job that SLURM takes for running is ended."""
 ORDINARY = {"", "Priority", "Resources", "Dependency", "JobArrayTaskLimit", "BeginTime", "Prolog", "Cleaning"}
 """Reasons for which jobs wait that need no words."""
-FULL = ("SubmitJob", "submit limit", "temporarily", "Unable to contact", "timed out", "slurm_load", "Rate limit")
-"""Parts of what ``sbatch`` says when it may take the job later."""
 
 
 class Dispatch:
@@ -69,14 +69,26 @@ class Dispatch:
         self._losses: Counter[str] = Counter()
         self._reached: dict[str, str | None] = {}
         self._own_failures = 0
-        self._array_size = slurm_queue.max_array_size()
+        slurm_queue.require()
+        self._array_size = submitter.options.max_array_size or slurm_queue.max_array_size()
+        self._admissions: dict[str, Admission] = {}
         self._ended: dict[str, float] = {}
-        self._refused = ""
         self._told: set[str] = set()
 
     def begin(self) -> None:
-        """Attach to what is queued or runs, hand in the rest."""
+        """Attach to what is queued or runs, hand in the rest.
+
+        Who does not stay to try again later tries a few times now, unless the queue is full.
+        """
         self._hand_over(anew=True)
+        if not self._detach:
+            return
+        for _ in range(TRIES - 1):
+            if waits := [admission.wait for admission in self._admissions.values() if admission.puzzled]:
+                time.sleep(max(waits))
+                self._hand_over(anew=False)
+        self.outcome.detached = True
+        self.outcome.left = len(self._missing())
 
     def follow(self) -> None:
         """Watch until nothing is open."""
@@ -89,7 +101,7 @@ class Dispatch:
                     self._ask()
                 except HarnessError as error:
                     self._view.note(f"{error}; asking again")
-                missing = [job for name, job in self._jobs.items() if name in self._open and name not in self._of]
+                missing = self._missing()
                 if missing and not self._closing():
                     try:
                         self._hand_over(anew=False)
@@ -102,6 +114,10 @@ class Dispatch:
                 time.sleep(LOOK)
 
     # --- handing in --------------------------------------------------------------------------
+
+    def _missing(self) -> list[Job]:
+        """What is open and of which no SLURM job is known."""
+        return [job for name, job in self._jobs.items() if name in self._open and name not in self._of]
 
     def _hand_over(self, anew: bool) -> None:
         """Hand in what is open and neither queued nor running, whoever handed that in; one run at a time does so.
@@ -120,7 +136,7 @@ class Dispatch:
             self._attach_to_others()
             if anew and self._live:
                 self._view.note(f"queued or running already: {count(len(self._live), 'SLURM job')} of this suite")
-            todo = [job for name, job in self._jobs.items() if name in self._open and name not in self._of]
+            todo = self._missing()
             if anew:
                 self._submissions.forget_failures(job.id for job in todo)
                 for job in todo:
@@ -164,43 +180,44 @@ class Dispatch:
         for batch in self._submitter.batches(jobs, outside):
             key = (batch.request.model_dump_json(), tuple(map(id, batch.after)), batch.outside)
             groups.setdefault(key, []).append(batch)
-        size = self._array_size
         names: dict[int, str] = {}
-        number = 0
-        for group in groups.values():
-            for start in range(0, len(group), size):
-                some = group[start : start + size]
+        arrays = number = done = 0
+        for (asked, _, _), group in groups.items():
+            admission = self._admissions.setdefault(
+                asked, Admission(self._array_size, self._submitter.options.poll_seconds)
+            )
+            while group and not admission.wait:
+                some = group[: admission.size]
                 parents = [names.get(id(parent)) for parent in some[0].after]
                 if None in parents:  # refused, or to be handed in later
-                    continue
+                    break
                 after = [*some[0].outside, *(name for name in parents if name)]
                 try:
                     elements = self._submitter.submit(some[0].request, some, after)
                 except HarnessError as error:
-                    self._refuse(some, str(error))
+                    self._refused(admission, group, len(some), str(error))
                     continue
-                number += len(elements)
+                admission.taken()
+                arrays, number = arrays + 1, number + len(elements)
                 for batch, element in zip(some, elements, strict=True):
                     names[id(batch)] = element.slurm
+                    done += len(batch.jobs)
                     self._attach(element, [job.id for job in batch.jobs])
+                del group[: len(some)]
         if number:
-            arrays = sum(-(-len(group) // size) for group in groups.values())
-            what = f"{len(jobs)} stages and evaluations as {count(number, 'job')} in {count(arrays, 'array')}"
+            what = f"{done} stages and evaluations as {count(number, 'job')} in {count(arrays, 'array')}"
             self._view.note(f"handed in to SLURM: {what}")
 
-    def _refuse(self, batches: Sequence[Batch], message: str) -> None:
-        """What SLURM will not take now is tried again later; what it will never take has failed."""
-        if any(part in message for part in FULL):
-            if message != self._refused:
-                self._refused = message
-                when = "run the suite again later" if self._detach else "trying again"
-                self._view.note(f"SLURM takes no more jobs now ({message}); {when}")
-            return
-        if not re.search(r"submission failed|invalid|violates", message, re.IGNORECASE):
-            raise HarnessError(f"sbatch says: {message}")
-        for batch in batches:
-            for job in batch.jobs:
-                self._fail(job.id, {"type": "Refused", "message": f"SLURM refuses the job: {message}"})
+    def _refused(self, admission: Admission, group: list[Batch], size: int, message: str) -> None:
+        """What SLURM will not take now is offered again later; what it will never take has failed."""
+        match admission.refused(Refusal.of(message), size, bool(self._live)):
+            case Verdict.FAIL:
+                for job in (job for batch in group for job in batch.jobs):
+                    self._fail(job.id, {"type": "Refused", "message": f"SLURM refuses the job: {message}"})
+                group.clear()
+            case Verdict.LATER if message not in self._told:
+                self._told.add(message)
+                self._view.note(f"SLURM takes no more jobs now ({message}){'' if self._detach else '; trying again'}")
 
     def _attach(self, element: Element, jobs: Iterable[str]) -> None:
         self._live[element.slurm] = element
@@ -266,6 +283,8 @@ class Dispatch:
                 slurm_queue.cancel([slurm])
             self._collect(element)
             del self._live[slurm]
+            for admission in self._admissions.values():
+                admission.room()
             left = [name for name in element.jobs if name in self._open and self._of.get(name) == slurm]
             for name in left:
                 del self._of[name]

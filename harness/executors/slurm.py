@@ -35,9 +35,7 @@ class SlurmExecutor(Executor):
         dispatch = Dispatch(self.submitter, jobs, view, max_failures, self.detach)
         try:
             dispatch.begin()
-            if self.detach:
-                dispatch.outcome.detached = True
-            else:
+            if not self.detach:
                 dispatch.follow()
         except KeyboardInterrupt:
             dispatch.outcome.interrupted = True

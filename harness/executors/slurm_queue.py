@@ -9,10 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.errors import HarnessError, UserError
+from harness.formatting import listed
 
 LIVE = frozenset({"PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED",
                   "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED", "SPECIAL_EXIT"})  # fmt: skip
 """States of jobs that run or will run."""
+PROGRAMS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
+"""What has to be in PATH where jobs are handed in; ``sacct`` is used where it is."""
 _AT_ONCE = 500
 _SECONDS = 60
 
@@ -45,6 +48,14 @@ class State:
 def available() -> bool:
     """Whether this machine can talk to a cluster."""
     return shutil.which("squeue") is not None and shutil.which("sbatch") is not None
+
+
+def require() -> None:
+    """Raises UserError where a program is missing without which nothing can be handed in."""
+    if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
+        raise UserError(
+            f"there is no {listed(missing, 'and no')} in PATH here: run this where the cluster's jobs begin"
+        )
 
 
 def states(jobs: Iterable[str]) -> dict[str, State]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +72,13 @@ class Submitter:
             "signal_seconds": self.options.signal_seconds,
         }
         try:
-            with executor.batch():
+            with redirect_stderr(StringIO()), executor.batch():  # submitit prints what it then raises
                 handed = [executor.submit(SlurmJob.pack(batch.jobs, **settings)) for batch in batches]
         except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
-            lines = [line.strip() for line in str(error).splitlines() if "sbatch: error" in line]
-            raise HarnessError("; ".join(lines) or str(error)) from error
+            for pattern in ("[0-9a-f]" * 32 + ".pkl", "submission_file_*.sh"):
+                for left in submissions.logs.glob(pattern):  # what is handed in has names with its id
+                    left.unlink(missing_ok=True)
+            raise HarnessError(_said(str(error))) from error
         elements = [
             Element(job.job_id, tuple(one.id for one in batch.jobs), tuple(after), request.minutes)
             for job, batch in zip(handed, batches, strict=True)
@@ -111,3 +115,10 @@ class Submitter:
             "stderr_to_stdout": True,
             "wckey": None,
         }
+
+
+def _said(text: str) -> str:
+    """What ``sbatch`` printed in one line: its own lines where there are some, and its name once."""
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line.startswith("sbatch: ")] or lines
+    return "; ".join([*lines[:1], *(line.removeprefix("sbatch: error: ") for line in lines[1:])])

@@ -99,6 +99,11 @@ class SlurmOptions(Request):
     """A whole ``slurm`` section: what jobs ask for, exceptions by label, and how they are handed in."""
 
     array_parallelism: int = Field(256, ge=1, description="jobs of one array that may run at the same time")
+    max_array_size: int | None = Field(
+        None,
+        ge=1,
+        description="most jobs of one array  [the cluster's MaxArraySize; fewer where the queue takes fewer]",
+    )
     min_job_minutes: float = Field(10.0, ge=0, description="stages expected to be shorter share a job")
     retries: int = Field(
         3, ge=0, description="times a stage is begun again after its job was lost, since it last got further"
