@@ -18,6 +18,7 @@ from tabulate import tabulate
 from harness.cli import data_option, plugin_option
 from harness.cli.fitting import terminal_width
 from harness.errors import HarnessError
+from harness.executors.slurm_queue import PROGRAMS
 from harness.machine import cores
 from harness.registry.plugins import KINDS, Registry, load
 from harness.storage.data_directory import data_directory
@@ -158,7 +159,7 @@ def _nearest(folder: Path) -> Path:
 
 
 def _slurm() -> Check:
-    tools = {tool: shutil.which(tool) for tool in ("sbatch", "squeue", "sacct")}
+    tools = {tool: shutil.which(tool) for tool in (*PROGRAMS, "sacct")}
     lacking = [tool for tool, path in tools.items() if path is None]
     if not lacking:
         return Check("ok", "slurm", f"found ({tools['sbatch']})")

@@ -105,6 +105,7 @@ def command(
 
     from harness.cli.execution import execute, prepare_data
     from harness.errors import UserError
+    from harness.executors import slurm_queue
     from harness.executors.local import LocalExecutor
     from harness.executors.planning import forget, make_plan
     from harness.executors.slurm import SlurmExecutor
@@ -134,6 +135,8 @@ def command(
     if dry_run:
         _show_dry(console, current, store, only, force, hashes, wide, count, options)
         return
+    if options:
+        slurm_queue.check(results.resolve())
     while True:  # once, and where settings are tuned once more with those that the trials have chosen
         plan = make_plan(compile_graph(current.cells, registry), store, _selection(only, current), force)
         cost = _cost(loaded, plan, store)

@@ -69,7 +69,6 @@ class Dispatch:
         self._losses: Counter[str] = Counter()
         self._reached: dict[str, str | None] = {}
         self._own_failures = 0
-        slurm_queue.require()
         self._array_size = submitter.options.max_array_size or slurm_queue.max_array_size()
         self._admissions: dict[str, Admission] = {}
         self._ended: dict[str, float] = {}

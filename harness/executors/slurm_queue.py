@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.errors import HarnessError, UserError
 from harness.formatting import listed
@@ -50,11 +51,18 @@ def available() -> bool:
     return shutil.which("squeue") is not None and shutil.which("sbatch") is not None
 
 
-def require() -> None:
-    """Raises UserError where a program is missing without which nothing can be handed in."""
+def check(results: Path) -> None:
+    """Whether jobs can be handed in from here that write into a results folder.
+
+    Raises:
+        UserError: if a program of SLURM's is missing, or it would read the folder's path as a pattern.
+    """
     if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
+        raise UserError(f"there is no {listed(missing, 'and no')} in PATH: hand jobs in from a machine of the cluster")
+    if found := re.search(r"[%\\\x00-\x1f]", str(results)):
         raise UserError(
-            f"there is no {listed(missing, 'and no')} in PATH here: run this where the cluster's jobs begin"
+            f"SLURM cannot write logs below {str(results)!r}: {found[0]!r} has a meaning of its own in its paths; "
+            "choose another folder with --results"
         )
 
 

@@ -33,42 +33,79 @@ def _minutes(value: Any) -> int:
     else:
         total = 0
     if total <= 0:
-        raise ValueError("time is a number of minutes, or text like 2:30:00 (hours) or 1-12:00:00 (days-hours)")
+        raise ValueError(
+            "time is a number of minutes, or text like 2:30:00 (hours) or 1-12:00:00 (days-hours); a stage that takes "
+            "longer goes on in the next job"
+        )
     return -(-total // 60)
 
 
 def _memory(value: Any) -> str:
-    if isinstance(value, str) and re.fullmatch(r"[1-9]\d*[KMGT]?", value):
+    """SLURM's ``32GB`` and ``32G`` are the same; 0 is all that a node has."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return f"{value}M" if value else "0"
+    if isinstance(value, str) and (found := re.fullmatch(r"(0|[1-9]\d*)([KMGT]?)B?", value, re.IGNORECASE)):
+        return found[1] + found[2].upper()
+    raise ValueError("mem is memory per node like 16G or 800M, or 0 for all that a node has")
+
+
+def _gpus(value: Any) -> int | str:
+    """A number of GPUs, or ``TYPE:NUMBER`` as sbatch takes it."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return f"{value}M"
-    raise ValueError("mem is memory per node like 16G or 800M")
+    if isinstance(value, str) and (found := re.fullmatch(r"([A-Za-z][\w.-]*:)?([1-9]\d*)", value)):
+        return value if found[1] else int(value)
+    raise ValueError("gpus is a number, or a type and a number like a100:2; anything else is sbatch: {gres: ...}")
+
+
+def _text(value: Any) -> Any:
+    """Names that look like numbers, and ``[a100|h100]``, which YAML takes for a list."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return f"[{','.join(value)}]"
+    if isinstance(value, str | None):
+        return value
+    raise ValueError("this is text for sbatch: write it in quotes, like '007'")
+
+
+def _option(value: Any) -> Any:
+    return value if isinstance(value, bool) else _text(value)
 
 
 Minutes = Annotated[int, BeforeValidator(_minutes)]
 Memory = Annotated[str, BeforeValidator(_memory)]
+Gpus = Annotated[int | str, BeforeValidator(_gpus)]
+Text = Annotated[str, BeforeValidator(_text)]
+Option = Annotated[str | bool, BeforeValidator(_option)]
+
+
+_TEXTS = ("partition", "account", "qos", "constraint")
+"""Keys whose values are text whatever they look like."""
 
 
 class Request(Schema):
     """What one job asks for. What is None is not asked for: the cluster's own default holds."""
 
-    partition: str | None = Field(None, description="as of sbatch, like the next three")
-    account: str | None = Field(None, description="who pays")
-    qos: str | None = Field(None, description="quality of service")
-    constraint: str | None = Field(None, description="features of nodes, like a100")
+    partition: Text | None = Field(None, description="as of sbatch, like the next three")
+    account: Text | None = Field(None, description="who pays")
+    qos: Text | None = Field(None, description="quality of service")
+    constraint: Text | None = Field(None, description="features of nodes, like a100")
     time: Minutes | None = Field(None, description="limit of a job; a longer stage goes on in the next one  [4:00:00]")
     nodes: int | None = Field(None, ge=1, description="nodes of one cell, for data-parallel training  [1]")
-    gpus_per_node: int | None = Field(None, ge=0, description="GPUs of one cell on each node; also called gpus  [0]")
+    gpus_per_node: Gpus | None = Field(
+        None, description="GPUs of one cell on each node, like 2 or a100:2; also called gpus  [0]"
+    )
     tasks_per_node: int | None = Field(
         None, ge=1, description="processes of one cell on each node  [one per GPU, at least one]"
     )
     cpus: int | None = Field(None, ge=1, description="cores of each process  [threads of a cell x cells_per_gpu]")
-    mem: Memory | None = Field(None, description="memory per node, like 16G")
+    mem: Memory | None = Field(None, description="memory per node, like 16G; 0 for all of it")
     cells_per_gpu: int | None = Field(
         None, ge=1, description="stages that run side by side in a job, on one GPU or on the job's cores  [1]"
     )
     setup: list[str] | None = Field(None, description="shell commands before the job, like 'module load cuda'")
-    sbatch: dict[str, str | int | bool] | None = Field(None, description="any other option of sbatch, without dashes")
+    sbatch: dict[str, Option] | None = Field(None, description="any other option of sbatch, without dashes")
 
     @model_validator(mode="before")
     @classmethod
@@ -87,7 +124,12 @@ class Request(Schema):
     @property
     def processes_per_node(self) -> int:
         """One per GPU, unless said otherwise."""
-        return self.tasks_per_node or max(1, self.gpus_per_node or 0)
+        return self.tasks_per_node or max(1, self.gpus)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one cell on each node, of whatever type."""
+        return int(str(self.gpus_per_node or 0).rpartition(":")[2])
 
     @property
     def minutes(self) -> int:
@@ -184,11 +226,17 @@ def _override(text: str) -> dict[str, Any]:
     path, equals, value = text.partition("=")
     if not equals or not all(path.split(".")):
         raise UserError(f"--slurm takes key=value, for example --slurm partition=gpu, not '{text}'")
+    steps = path.split(".")
+    textual = steps[-1] in _TEXTS or steps[-2:-1] == ["sbatch"]
     try:
         section: Any = yaml.load(value, Loader)  # noqa: S506 (a safe loader)
     except yaml.YAMLError as error:
-        raise UserError(f"--slurm {text}: '{value}' is not a YAML value") from error
-    for step in reversed(path.split(".")):
+        if not textual:
+            raise UserError(f"--slurm {text}: '{value}' is not a YAML value") from error
+        section = value
+    if textual and not isinstance(section, str | None) and not (isinstance(section, bool) and steps[-1] not in _TEXTS):
+        section = value
+    for step in reversed(steps):
         section = {step: section}
     try:
         given = SlurmOptions.model_validate(section)

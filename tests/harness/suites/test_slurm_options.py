@@ -32,9 +32,63 @@ def test_time_that_could_mean_two_things_is_refused(written: object) -> None:
         SlurmOptions.model_validate({"time": written})
 
 
-@pytest.mark.parametrize(("written", "asked"), [("16G", "16G"), (800, "800M"), ("800", "800")])
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [("16G", "16G"), (800, "800M"), ("800", "800"), ("32GB", "32G"), ("2g", "2G"), (0, "0"), ("0", "0")],
+)
 def test_memory(written: object, asked: str) -> None:
     assert SlurmOptions.model_validate({"mem": written}).mem == asked
+
+
+@pytest.mark.parametrize("written", ["1.5G", "", "G", "-1", "16 G", -1, 1.5, True, [16]])
+def test_memory_that_sbatch_does_not_take_is_refused(written: object) -> None:
+    with pytest.raises(ValueError, match="mem is memory per node like 16G or 800M, or 0"):
+        SlurmOptions.model_validate({"mem": written})
+
+
+@pytest.mark.parametrize("key", ["partition", "account", "qos", "constraint", "methods.x.account", "sbatch.comment"])
+@pytest.mark.parametrize(
+    "value",
+    ["a", "123456", "007", "1e3", "0x1F", "-5", "1.50", ".inf", "[a100|h100]", "[a&b]", "a&b", "[a", "a: b", "@x"],
+)
+def test_what_sbatch_takes_as_text_is_text_whatever_it_looks_like(key: str, value: str) -> None:
+    request = resolve(None, None, [f"{key}={value}"]).request("a", "x")
+    *_, last = key.split(".")
+    assert (request.sbatch or {}).get("comment") == value if "sbatch" in key else getattr(request, last) == value
+
+
+def test_quotes_and_nothing_mean_what_they_mean_in_yaml() -> None:
+    assert resolve(None, None, ["account='007'"]).account == "007"
+    assert resolve(None, None, ["account=a", "account="]).account is None
+    assert resolve(None, None, ["sbatch.exclusive=true", "sbatch.nice=1"]).sbatch == {"exclusive": True, "nice": "1"}
+    assert resolve(None, None, ["account=true"]).account == "true"
+
+
+def test_in_a_file_a_number_that_yaml_would_change_wants_quotes(no_profiles: Path) -> None:
+    path = no_profiles / "default.yaml"
+    path.write_text("account: 123456\nconstraint: [a100|h100]\nsbatch: {nice: 5, exclusive: true}\n")
+    found = resolve()
+    assert (found.account, found.constraint, found.sbatch) == (
+        "123456",
+        "[a100|h100]",
+        {"nice": "5", "exclusive": True},
+    )
+    path.write_text("partition: p\naccount: 007\n")
+    with pytest.raises(SuiteError, match=r"default.yaml:2:10: account: .*write it in quotes, like '007'"):
+        resolve()
+
+
+@pytest.mark.parametrize(("written", "count"), [(2, 2), ("a100:2", 2), ("h100.80gb:1", 1), (0, 0), (None, 0)])
+def test_gpus_may_have_a_type(written: object, count: int) -> None:
+    request = SlurmOptions.model_validate({"gpus": written}).request("a", "m")
+    assert (request.gpus, request.gpus_per_node) == (count, written)
+    assert request.processes == max(1, count)
+
+
+@pytest.mark.parametrize("written", ["a100", "a100:0", ":2", -1, True, 1.5, "0x2"])
+def test_gpus_that_cannot_be_counted_are_refused(written: object) -> None:
+    with pytest.raises(ValueError, match=r"gpus is a number, or a type and a number like a100:2; .*gres"):
+        SlurmOptions.model_validate({"gpus": written})
 
 
 def test_exceptions_go_over_each_other() -> None:
@@ -48,11 +102,11 @@ def test_exceptions_go_over_each_other() -> None:
         }
     )
     assert options.request("small", "dense").model_dump(exclude_none=True) == {
-        "partition": "cpu", "time": 60, "sbatch": {"nice": 5, "comment": "all"}
+        "partition": "cpu", "time": 60, "sbatch": {"nice": "5", "comment": "all"}
     }  # fmt: skip
     both = options.request("big", "grown")
     assert (both.partition, both.gpus_per_node, both.minutes) == ("gpu", 1, 240)
-    assert both.sbatch == {"nice": 5, "comment": "grown"}
+    assert both.sbatch == {"nice": "5", "comment": "grown"}
     assert options.request("big", "dense").minutes == 120
 
 
