@@ -75,7 +75,7 @@ class Submitter:
             with redirect_stderr(StringIO()), executor.batch():  # submitit prints what it then raises
                 handed = [executor.submit(SlurmJob.pack(batch.jobs, **settings)) for batch in batches]
         except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
-            for pattern in ("[0-9a-f]" * 32 + ".pkl", "submission_file_*.sh"):
+            for pattern in ("[0-9a-f]" * 32 + ".pkl", ".submission_file_*.sh"):
                 for left in submissions.logs.glob(pattern):  # what is handed in has names with its id
                     left.unlink(missing_ok=True)
             raise HarnessError(_said(str(error))) from error
