@@ -99,13 +99,13 @@ class Dispatch:
                 try:
                     self._ask()
                 except HarnessError as error:
-                    self._view.note(f"{error}; asking again")
+                    self._tell(f"{error}; asking again")
                 missing = self._missing()
                 if missing and not self._closing():
                     try:
                         self._hand_over(anew=False)
                     except HarnessError as error:
-                        self._view.note(f"{error}; trying again")
+                        self._tell(f"{error}; trying again")
                 elif missing and not self._live:
                     self._view.note(f"stopped after {self._own_failures} failures; {len(missing)} jobs are left")
                     return
@@ -214,9 +214,14 @@ class Dispatch:
                 for job in (job for batch in group for job in batch.jobs):
                     self._fail(job.id, {"type": "Refused", "message": f"SLURM refuses the job: {message}"})
                 group.clear()
-            case Verdict.LATER if message not in self._told:
-                self._told.add(message)
-                self._view.note(f"SLURM takes no more jobs now ({message}){'' if self._detach else '; trying again'}")
+            case Verdict.LATER:
+                self._tell(f"SLURM takes no more jobs now ({message}){'' if self._detach else '; trying again'}")
+
+    def _tell(self, text: str) -> None:
+        """A note, once: what is asked again is often answered alike."""
+        if text not in self._told:
+            self._told.add(text)
+            self._view.note(text)
 
     def _attach(self, element: Element, jobs: Iterable[str]) -> None:
         self._live[element.slurm] = element

@@ -91,7 +91,8 @@ AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={ports[slurmdbd]}
 AccountingStoragePass={folder}/munge.socket
-AccountingStorageTRES=gres/gpu"""
+AccountingStorageTRES=gres/gpu
+{enforce}"""
 
 SLURMDBD_CONF = """\
 AuthType=auth/munge
@@ -181,7 +182,7 @@ class Cluster:
         files = [f"--{file}-file={at}/munge.{file}" for file in ("key", "seed", "pid")]
         commands = {"munged": ["munged", "--foreground", "--force", f"--socket={at}/munge.socket", *files]}
         if self.accounting:
-            # An empty data folder without grant tables will do: only this user reaches the socket.
+            # Nobody is asked for a password: only this user reaches the socket.
             files = [f"--datadir={at}/database/data", f"--tmpdir={at}/database", f"--pid-file={at}/database/pid"]
             private = ["--skip-grant-tables", "--skip-networking", f"--socket={at}/database/socket"]
             small = ["--innodb-buffer-pool-size=48M", "--innodb-log-file-size=8M", "--performance-schema=OFF"]
@@ -381,6 +382,7 @@ def create(folder: Path, options: argparse.Namespace) -> None:
     host = socket.gethostname().split(".")[0]
     memory = options.memory or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
     claim = f"NodeHostname={host} NodeAddr=127.0.0.1 CPUs={options.cpus} RealMemory={memory} Gres=gpu:{options.gpus}"
+    enforce = "AccountingStorageEnforce=limits,qos" if options.enforce else ""
     common = {"folder": folder, "host": host, "user": pwd.getpwuid(os.getuid()).pw_name, "ports": ports}
     slurm = SLURM_CONF.format(
         **common,
@@ -389,7 +391,7 @@ def create(folder: Path, options: argparse.Namespace) -> None:
         memory_per_cpu=max(1, min(1024, memory // options.cpus)),
         gather="OverMemoryKill" if options.limits == "kill" else "NoShared",
         part_limits=options.part_limits,
-        accounting=ACCOUNTING_CONF.format(**common) if options.accounting else "",
+        accounting=ACCOUNTING_CONF.format(**common, enforce=enforce) if options.accounting else "",
     )
     for name in ["state", "gpu", "database/data", *(f"spool-{node}" for node in nodes)]:
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -398,11 +400,34 @@ def create(folder: Path, options: argparse.Namespace) -> None:
         device.symlink_to("/dev/null")
     gpus = [f"Name=gpu File={device} Flags=nvidia_gpu_env" for device in devices]
     made = {"nodes": nodes, "ports": ports, "accounting": options.accounting, "limits": options.limits}
+    if options.accounting:
+        create_database(folder)
     write(folder / "slurm.conf", slurm)
     write(folder / "gres.conf", "\n".join(["AutoDetect=off", *gpus, ""]))
     write(folder / "slurmdbd.conf", SLURMDBD_CONF.format(**common), mode=0o600)
     write(folder / "munge.key", secrets.token_hex(64), mode=0o600)
     write(folder / "cluster.json", json.dumps(made))
+
+
+def create_database(folder: Path) -> None:
+    """MariaDB's own tables: it keeps procedures in them, by which SLURM looks up what an account is allowed."""
+    server = Path(str(shutil.which("mariadbd")))
+    tables = (server.parents[1] / "share/mysql/mysql_system_tables.sql").read_text()
+    user = ["--user=root"] if os.getuid() == 0 else []
+    subprocess.run(
+        [
+            server,
+            "--no-defaults",
+            "--bootstrap",
+            f"--datadir={folder}/database/data",
+            f"--tmpdir={folder}/database",
+            *user,
+        ],
+        input=f"create database mysql;\nuse mysql;\n{tables}",
+        text=True,
+        check=True,
+        capture_output=True,
+    )
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
@@ -451,6 +476,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--gpus", type=int, default=2, help="of each node; none of them exists")
     parser.add_argument("--memory", type=int, metavar="MB", help="of each node; default: the machine's")
     parser.add_argument("--accounting", action="store_true", help="slurmdbd and MariaDB, so that sacct works")
+    parser.add_argument("--enforce", action="store_true", help="with --accounting: limits of accounts and QOS hold")
     parser.add_argument(
         "--limits",
         choices=["oom", "kill", "none"],
