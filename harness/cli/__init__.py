@@ -69,7 +69,7 @@ data_option = click.option(
 
 
 def show_warnings(texts: Iterable[str]) -> None:
-    """On stderr; for what works today and will not for ever."""
+    """On stderr; for what works today and will not for ever, or not to the end."""
     for text in texts:
         click.echo(f"warning: {text}", err=True)
 

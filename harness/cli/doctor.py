@@ -19,7 +19,7 @@ from harness.cli import data_option, plugin_option
 from harness.cli.fitting import terminal_width
 from harness.errors import HarnessError
 from harness.executors.slurm_queue import PROGRAMS
-from harness.machine import cores
+from harness.machine import cores, free_disk, nearest_folder
 from harness.registry.plugins import KINDS, Registry, load
 from harness.storage.data_directory import data_directory
 from harness.version import __version__
@@ -141,8 +141,8 @@ def _data(registry: Registry) -> Iterator[Check]:
 
 def _storage(results: Path) -> Iterator[Check]:
     for what, folder in (("results", results), ("data", data_directory())):
-        there = _nearest(folder.absolute())
-        free = shutil.disk_usage(there).free / 2**30
+        there = nearest_folder(folder)
+        free = free_disk(folder) / 2**30
         try:
             with tempfile.TemporaryFile(dir=there):
                 pass
@@ -151,11 +151,6 @@ def _storage(results: Path) -> Iterator[Check]:
             yield Check(state, f"{what} folder", f"{folder}: cannot write: {error.strerror}. Choose one with --{what}")
         else:
             yield Check("ok" if free > 1 else "note", f"{what} folder", f"{folder}: writable, {free:.1f} GiB free")
-
-
-def _nearest(folder: Path) -> Path:
-    """The folder itself, or the closest one above it that exists."""
-    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _slurm() -> Check:

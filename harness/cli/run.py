@@ -141,7 +141,7 @@ def command(
         plan = make_plan(compile_graph(current.cells, registry), store, _selection(only, current), force)
         cost = _cost(loaded, plan, store)
         seconds = cost.stage_seconds if cost else {}
-        _show_plan(console, current, plan, store, cost, None if options else count)
+        _show_plan(console, current, plan, store, cost, count, options)
         prepare_data(loaded, plan)
         store.write_plan(loaded.name, _suite_plan(current, plan, tuned, overrides, plugins))
         if force:
@@ -228,7 +228,7 @@ def _show_dry(
     seconds = cost.stage_seconds if cost else {}
     if not hashes:
         show_rows(Console(highlight=False), plan, seconds, terminal_width(wide))
-    _show_plan(console, suite, plan, store, cost, None if options else workers)
+    _show_plan(console, suite, plan, store, cost, workers, options)
     if suite.missing:
         click.echo(
             f"not here yet, so that cells will have other names: {', '.join(suite.missing)}. "
@@ -277,13 +277,21 @@ def _cost(suite: Suite, plan: Plan, store: ResultStore) -> Cost | None:
 
 
 def _show_plan(
-    console: Console, suite: Suite, plan: Plan, store: ResultStore, cost: Cost | None, workers: int | None
+    console: Console,
+    suite: Suite,
+    plan: Plan,
+    store: ResultStore,
+    cost: Cost | None,
+    workers: int,
+    options: SlurmOptions | None,
 ) -> None:
-    """Say what will run and about what it takes, a line each; ``workers`` is None on a cluster."""
+    """Say what will run, about what it takes, and what there may be too little of, a line each."""
     from rich.text import Text
 
     from harness.executors.planning import REFERENCE, summary
+    from harness.executors.shortage import shortage_in_jobs, shortage_of_disk, shortage_of_memory
     from harness.formatting import count, duration
+    from harness.machine import gpus
 
     lines = list(summary(plan.graph, plan))
     if suite.pending:
@@ -296,11 +304,14 @@ def _show_plan(
         lines.append(f"about {cost.tokens:.2e} training tokens or examples, {cost.flops:.1e} FLOPs")
         if cost.gpu_hours >= 1:
             lines.append(f"about {cost.gpu_hours:,.0f} GPU-hours on {name} at {efficiency:.0%}")
-        if workers:
+        if options is None:
             lines.append(f"about {duration(cost.seconds / workers)} on {workers} workers here (from {cost.basis})")
         lines.append(f"about {cost.disk_bytes / 1e6:,.0f} MB of stages in {store.work}")
     for indent, line in zip([f"{suite.name}: ", *["  "] * len(lines)], lines, strict=False):
         console.print(Text.assemble((indent, "bold"), line), highlight=False, soft_wrap=True)
+    if cost is not None:
+        show_warnings(shortage_of_disk(cost, store.work, workers))
+        show_warnings(shortage_in_jobs(cost, plan, options) if options else shortage_of_memory(cost, workers, gpus()))
 
 
 def _finish(console: Console, store: ResultStore, suite: Suite, tables: Console | None, width: int | None) -> None:

@@ -115,9 +115,11 @@ def forget(plan: Plan, results: ResultStore) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """About what a plan takes: training tokens and operations, seconds of one worker per stage, bytes on disk.
+    """About what a plan takes: training tokens and operations, seconds of one worker per stage, bytes.
 
-    ``tokens`` counts examples where data are no text. ``disk_bytes`` is for the stages that are kept.
+    ``tokens`` counts examples where data are no text. ``disk_bytes`` is for the stages that are kept,
+    ``checkpoint_bytes`` for the checkpoints of one that runs. ``memory`` is what one training of an architecture takes
+    at least, by label, beside its process and its data; an architecture of which that is not known is left out.
     """
 
     tokens: int
@@ -125,6 +127,13 @@ class Cost:
     stage_seconds: Mapping[str, float]
     disk_bytes: float
     basis: str
+    checkpoint_bytes: float = 0.0
+    memory: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of the largest network."""
+        return max(self.memory.values(), default=0)
 
     @property
     def gpu_hours(self) -> float:
@@ -143,9 +152,11 @@ def estimate(plan: Plan, suite: Suite, store: StageStore) -> Cost:
     """
     import torch
 
+    from harness.executors.footprint import COPIES, training_bytes
     from harness.results.flops import forward_flops
 
-    flops = disk = 0.0
+    flops = disk = checkpoint = 0.0
+    memory: dict[str, int] = {}
     tokens = 0
     seconds: dict[str, float] = {}
     measured = _measured(plan.graph.stages.values(), store)
@@ -162,12 +173,16 @@ def estimate(plan: Plan, suite: Suite, store: StageStore) -> Cost:
             with torch.random.fork_rng(devices=[]), torch.device("meta"):
                 size = sum(p.numel() for p in architecture.build().parameters())
             networks[key] = (forward_flops(architecture, spec).total, size, spec.tokens)
+            label, needed = cell.architecture, training_bytes(architecture, spec, cell.training)
+            memory |= {} if needed is None else {label: max(needed, memory.get(label, 0))}
         forward, size, length = networks[key]
         examples = stage.steps * cell.training.batch_size
         tokens += examples * length
         work = 3.0 * forward * examples
         flops += work
         disk += 4.0 * size
+        # Two checkpoints are kept while the next one is written; gradients are in none.
+        checkpoint = max(checkpoint, 3 * (COPIES[cell.training.optimizer] - 1) * 4.0 * size)
         known = measured.get((key, stage.cell.method_part.plugin)) or measured.get((key, None))
         if known:
             seconds[stage.hash] = median(known) * stage.steps
@@ -175,7 +190,7 @@ def estimate(plan: Plan, suite: Suite, store: StageStore) -> Cost:
             speed = speed or _matrix_speed()
             seconds[stage.hash] = work / (speed * EFFICIENCY)
     basis = "finished stages" if speed is None else f"{speed / 1e9:.0f} GFLOP/s at {EFFICIENCY:.0%}"
-    return Cost(tokens, flops, seconds, disk, basis)
+    return Cost(tokens, flops, seconds, disk, basis, checkpoint, memory)
 
 
 def _network_key(stage: Stage) -> tuple[int, int, int]:

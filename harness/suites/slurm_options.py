@@ -132,6 +132,13 @@ class Request(Schema):
         return int(str(self.gpus_per_node or 0).rpartition(":")[2])
 
     @property
+    def memory_bytes(self) -> int:
+        """Memory per node; 0 where the cluster's default holds, or all that a node has."""
+        found = re.fullmatch(r"(\d+)([KMGT]?)", self.mem or "0")
+        assert found is not None
+        return int(found[1]) << 10 * " KMGT".index(found[2] or "M")
+
+    @property
     def minutes(self) -> int:
         """Time limit of a job."""
         return self.time or 240
