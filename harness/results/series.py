@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from harness.results.record_parts import Fraction, WholeNumber
 
@@ -35,6 +35,19 @@ class DensityRow(NamedTuple):
     connections: dict[str, tuple[Fraction, Fraction | None]]
 
 
+class SettlingRow(NamedTuple):
+    """[phase, step, distance or null, {connection: [entries as at the end, open entries]}].
+
+    The distance is that of the effective weights of all connections to what they are at the phase's end, as a share
+    of the latter's norm.
+    """
+
+    phase: WholeNumber
+    step: WholeNumber
+    distance: float | None
+    masks: dict[str, tuple[WholeNumber, WholeNumber]]
+
+
 class Series(BaseModel):
     """Rows in order of training; a phase is an index into the program, steps are optimizer steps within it."""
 
@@ -44,3 +57,11 @@ class Series(BaseModel):
     loss: list[LossRow] = []
     evaluations: list[EvaluationRow] = []
     densities: list[DensityRow] = Field([], description="for methods whose hooks run while training")
+    settling: list[SettlingRow] = Field([], description="where a suite says `evaluation: {settling: true}`")
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = serialize(self)
+        if not self.settling:
+            del found["settling"]
+        return found

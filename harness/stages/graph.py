@@ -207,6 +207,8 @@ class _Compiler:
             evaluation: dict[str, Any] = {"select": cell.evaluation.select, "checks": cell.evaluation.checks}
             if cell.evaluation.select != "final":
                 evaluation |= cell.evaluation.model_dump(mode="json", include={"masks", "batch_norms"})
+            if cell.evaluation.settling:  # computes nothing else, but a stage without its notes would not do
+                evaluation["settling"] = True
             self._roots[memo] = _canonical(
                 {
                     "format": FORMAT,

@@ -14,6 +14,7 @@ from harness.core.connection_density import ConnectionDensity, connection_densit
 from harness.core.connections import Connection, weights_among
 from harness.core.current_masks import CurrentMasks
 from harness.core.densities import DensityBudget
+from harness.core.mask_history import MaskHistory
 from harness.core.masks import Masks
 from harness.core.method import SparsityMethod
 from harness.core.method_context import MethodContext, Source
@@ -54,7 +55,8 @@ class Network:
     effective weights, not with the raw ones. ``attached`` says that the method takes part in this stage;
     where it does not, its state is only ``carried`` on. ``trained`` is what this stage's training phase computed,
     for its FLOPs, and ``trained_by`` the environments in which the weights came about, in order. ``changed`` says that
-    the weights have changed since the last training.
+    the weights have changed since the last training. ``history`` are the masks of this stage's training, where a suite
+    wants them.
     """
 
     cell: Cell
@@ -71,6 +73,7 @@ class Network:
     trained: dict[str, Any] | None = None
     trained_by: list[dict[str, Any]] = field(default_factory=list)
     changed: bool = False
+    history: MaskHistory | None = None
 
     @property
     def current(self) -> CurrentMasks:

@@ -74,7 +74,9 @@ class StageStore:
         write_json(folder / "series.json", series)
         whole["series"] = hashlib.sha256((folder / "series.json").read_bytes()).hexdigest()
         write_json(folder / "stage.json", {**whole, "sha256": _digest(whole)})
-        leftovers = folder.glob(".checkpoint-*.tmp")
+        leftovers = [
+            path for pattern in (".checkpoint-*.tmp", ".note-*.tmp", "note-*") for path in folder.glob(pattern)
+        ]
         for path in [*self._checkpoints(stage), *leftovers, folder / "attempts.json"]:
             path.unlink(missing_ok=True)
 
@@ -111,6 +113,20 @@ class StageStore:
         """
         loaded: dict[str, Any] = checkpoint.load(self.folder(stage) / f"{name}.safetensors")
         return loaded
+
+    # --- notes -------------------------------------------------------------------------------
+
+    def save_note(self, stage: str, step: int, content: Any) -> None:
+        """Keep something of a running stage until it is finished."""
+        checkpoint.save(self.folder(stage) / f"note-{step:012d}.safetensors", content)
+
+    def note(self, stage: str, step: int) -> Any:
+        """What was kept at a step.
+
+        Raises:
+            CorruptFile: if it is damaged or gone.
+        """
+        return checkpoint.load(self.folder(stage) / f"note-{step:012d}.safetensors")
 
     def _checkpoints(self, stage: str) -> list[Path]:
         """Newest first."""

@@ -18,6 +18,7 @@ from harness.errors import BadScore, Diverged, HarnessError
 from harness.seeds import derived_seed
 from harness.stages.network import Network
 from harness.stages.scoring import Checked
+from harness.stages.settling import Settling
 from harness.training.distributed import Substrate, random_state, set_random_state
 from harness.training.sampler import Sampler
 from harness.training.trainer import WINDOW, Clock, StepReport, Trainer
@@ -92,6 +93,8 @@ class TrainingRun:
         self.best: dict[str, Any] | None = None
         self.checked = 0
         self.benchmark = runner.benchmark(self.cell.training_part)
+        noted = self.cell.evaluation.settling and phase.steps > 0
+        self.settling = Settling(runner.store, stage.hash, self.program_phase, network.connections) if noted else None
         self.clock = Clock(network.spent.seconds)
         if runner.substrate.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(runner.substrate.device)
@@ -138,15 +141,20 @@ class TrainingRun:
             set_random_state(resumed["random"])
         else:
             self._record_densities(0)
+            self._note(0)
         self.trainer = trainer
-        checks = self.cell.evaluation.checks
-        for end in sorted({round(self.phase.steps * (i + 1) / checks) for i in range(checks)} - {0}):
+        for end in self._checks():
             # Not by trainer.step: a checkpoint at a check's own step is written before the check.
             if end > self.checked:
                 trainer.run(self._window, self._look, until=end)
                 self._check(end)
                 self.checked = end
         self._finish()
+
+    def _checks(self) -> list[int]:
+        """Steps that are followed by a check, the last one included."""
+        checks = self.cell.evaluation.checks
+        return sorted({round(self.phase.steps * (i + 1) / checks) for i in range(checks)} - {0})
 
     def _window(self, seen: StepReport) -> None:
         """At the end of a window of steps: note the loss."""
@@ -212,6 +220,7 @@ class TrainingRun:
     def _check(self, step: int) -> None:
         """Evaluate between steps; keep the state if it is the best so far and this stage chooses."""
         self._record_densities(step)
+        self._note(step)
         evaluation = self.cell.evaluation
         split: Split = "test" if evaluation.select == "best_test" else "validation"
         values: Mapping[str, float] = {}
@@ -266,6 +275,15 @@ class TrainingRun:
         curve = {name: [row.hard, row.soft] for name, row in table.items() if row.kind == "weight"}
         self.series["densities"].append([self.program_phase, step, curve])
 
+    def _note(self, step: int) -> None:
+        """Keep what masks and weights are now, where a suite wants to know when they settle."""
+        if self.settling is not None and self.runner.substrate.rank == 0:
+            network = self.network
+            masks = network.final_masks() if self.phase.hooks else network.current.hard
+            device = self.runner.substrate.device
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                self.settling.note(step, self.weights, masks)
+
     def _finish(self) -> None:
         """End of the phase: the chosen weights go back into the module in their raw form."""
         network = self.network
@@ -289,6 +307,9 @@ class TrainingRun:
             }
         network.spent.examples += examples
         network.position += examples
+        if self.settling is not None and self.runner.substrate.rank == 0:
+            rows, network.history = self.settling.concluded([0, *self._checks()])
+            self.series.setdefault("settling", []).extend(rows)
         if self.best is not None:
             if self.best["masks"] is not None:  # first, or weights that have closed since would be cleared
                 shapes = {c.name: c.shape for c in network.connections}

@@ -91,6 +91,11 @@ class Evaluation(Schema):
     )
     checks: int = Field(10, ge=1, description="evaluations during each training phase, evenly spaced, last included")
     name: str | None = Field(None, description="a name for this protocol, shown with it")
+    settling: bool = Field(
+        False,
+        description="masks and effective weights are noted before the first step and at every check, to tell when each "
+        "is what it will be at the end of the training; the weights lie in the work folder until then",
+    )
     batch_norms: Literal["estimated", "trained"] = Field(
         "estimated",
         description="running statistics of batch norms where the scored weights are not those that were last trained "
@@ -104,6 +109,8 @@ class Evaluation(Schema):
         found: dict[str, Any] = serialize(self)
         if self.batch_norms == "estimated":
             found.pop("batch_norms", None)
+        if not self.settling:
+            found.pop("settling", None)
         return found
 
     @property
