@@ -9,7 +9,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
@@ -68,6 +67,8 @@ class MaskHistory:
 
     def state(self) -> dict[str, Any]:
         """For saving; :meth:`of_state` is the inverse."""
+        import torch  # late: whoever reads results needs none
+
         packed = {name: torch.from_numpy(content) for name, content in self.packed.items()}
         return {"phase": self.phase, "steps": list(self.steps), "sizes": dict(self.sizes), "packed": packed}
 

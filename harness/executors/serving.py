@@ -100,18 +100,20 @@ def serve(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
             return recorded_failure(known) if completion is Completion.DIVERGED else None
         require_as_planned(planned.cell, registry, scored=True)
         suite, last = planned.cell.suite, planned.stages[-1].hash
-        record, samples, masks, connections, examples = evaluated(planned, runner, registry, substrate.device)
+        found = evaluated(planned, runner, registry, substrate.device)
+        record = found.record
         told = planned.cell.trial is None  # of a trial nothing is asked but its validation score
         if told:
             files = {
-                "samples": results.write_samples(suite, planned.id, samples),
-                "examples": results.write_examples(suite, planned.id, examples),
+                "samples": results.write_samples(suite, planned.id, found.samples),
+                "examples": results.write_examples(suite, planned.id, found.examples),
             }
             record = record.model_copy(update=files)
         series = {"cell": planned.id, **store.series(last)}
         results.write_series(suite, planned.id, Series.model_validate(series, strict=False))
-        if masks is not None and told:
-            mask_pictures.write(results.file(suite, "masks", last).path, masks, connections)
+        if found.masks is not None and told:
+            path = results.file(suite, "masks", last).path
+            mask_pictures.write(path, found.masks, found.connections, found.history)
         results.write(record)
         log.evaluated(planned, record)
         return None

@@ -126,7 +126,9 @@ def _masks(store: ResultStore, record: CellRecord, found: Integrity) -> str | No
         return None
     file = store.file(record.suite, "masks", record.stages[-1])
     try:
-        masks = mask_pictures.read(file.read())
+        content = file.read()
+        masks = mask_pictures.read(content)
+        mask_pictures.read_history(content)
     except FileNotFoundError:
         return None
     except (OSError, CorruptFile) as error:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
+from harness.core.mask_history import MaskHistory
 from harness.errors import CorruptFile
 from harness.storage.atomic_files import write_atomic
 
@@ -56,8 +57,8 @@ class MaskPicture:
         return prod(self.shape)
 
 
-def write(path: Path, masks: Masks, connections: Iterable[Connection]) -> None:
-    """Write one network's masks atomically; equal masks give equal bytes.
+def write(path: Path, masks: Masks, connections: Iterable[Connection], history: MaskHistory | None = None) -> None:
+    """Write one network's masks atomically, with those that it had while training; equal masks give equal bytes.
 
     Raises:
         StorageError: if the file cannot be written.
@@ -74,6 +75,10 @@ def write(path: Path, masks: Masks, connections: Iterable[Connection]) -> None:
             bits = bits[_positions(bits.size)]
         tensors[f"{connection.name}/bits"] = np.packbits(bits)
     about = {"connections": json.dumps(described)}
+    if history is not None:
+        history = history.reduced(lambda size: _positions(size) if size > SAMPLE else None)
+        tensors |= {f"{name}/history": packed for name, packed in history.packed.items()}
+        about["history"] = json.dumps({"phase": history.phase, "steps": history.steps})
     write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata=about))
 
 
@@ -88,11 +93,35 @@ def read(content: bytes) -> dict[str, MaskPicture]:
     """
     try:
         tensors = load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        described = json.loads(header["__metadata__"]["connections"])
+        described = json.loads(_header(content)["connections"])
         return {name: _read(tensors, name, about) for name, about in described.items()}
     except (SafetensorError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise CorruptFile(f"it holds no masks that can be read ({error}): delete it and run the suite again") from error
+
+
+def read_history(content: bytes) -> MaskHistory | None:
+    """The masks at the steps that were noted, of as many entries as :attr:`MaskPicture.bits`; None if none were.
+
+    Args:
+        content: of a file.
+
+    Raises:
+        CorruptFile: if it is not one of :func:`write`'s.
+    """
+    masks = read(content)
+    try:
+        about = json.loads(_header(content).get("history", "null"))
+        if about is None:
+            return None
+        tensors = load(content)
+        packed = {name: tensors[f"{name}/history"] for name in masks}
+        sizes = {name: mask.bits.size for name, mask in masks.items()}
+        found = MaskHistory(int(about["phase"]), tuple(int(step) for step in about["steps"]), sizes, packed)
+        for name in masks:
+            found.bits(name)
+    except (LookupError, TypeError, ValueError) as error:
+        raise CorruptFile(f"it holds no history of masks that can be read ({error})") from error
+    return found
 
 
 def overlap(a: Mapping[str, MaskPicture], b: Mapping[str, MaskPicture]) -> dict[str, float]:
@@ -111,6 +140,11 @@ def overlap(a: Mapping[str, MaskPicture], b: Mapping[str, MaskPicture]) -> dict[
 def chance(a: float, b: float) -> float:
     """The overlap expected of two independent uniform masks with densities ``a`` and ``b``, for many weights."""
     return a * b / (a + b - a * b) if a + b else 1.0
+
+
+def _header(content: bytes) -> Mapping[str, str]:
+    found: Mapping[str, str] = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    return found
 
 
 def _read(tensors: Mapping[str, NDArray[Any]], name: str, about: Mapping[str, Any]) -> MaskPicture:

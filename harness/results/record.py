@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from harness.core.connection_density import ConnectionDensity
     from harness.core.connections import Connection
     from harness.core.examples import Examples
+    from harness.core.mask_history import MaskHistory
     from harness.core.masks import Masks
     from harness.registry.plugins import Registry
     from harness.stages.graph import PlannedCell
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
 class Evaluated(NamedTuple):
     """What an evaluation gives: the record, what was found on each test example where the benchmark tells, and masks.
 
-    ``masks`` are the final hard ones; None where nothing is masked. ``examples`` are what the test metrics are made of.
+    ``masks`` are the final hard ones; None where nothing is masked. ``examples`` are what the test metrics are made of,
+    ``history`` are the masks of the last training, where a suite wants them.
     """
 
     record: CellRecord
@@ -60,6 +62,7 @@ class Evaluated(NamedTuple):
     masks: Masks | None
     connections: tuple[Connection, ...]
     examples: Mapping[str, Examples]
+    history: MaskHistory | None
 
 
 def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, device: torch.device) -> Evaluated:
@@ -128,7 +131,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
         environment=runner.environment(cell, cell.benchmark_part),
     )
     examples = {name: score.examples for name, score in test.scores.items() if score.examples is not None}
-    return Evaluated(record, test.samples, scored.masks, scored.connections, examples)
+    return Evaluated(record, test.samples, scored.masks, scored.connections, examples, network.history)
 
 
 def failed(planned: PlannedCell, registry: Registry, error: BaseException | Mapping[str, Any]) -> CellRecord:

@@ -55,8 +55,8 @@ class Network:
     effective weights, not with the raw ones. ``attached`` says that the method takes part in this stage;
     where it does not, its state is only ``carried`` on. ``trained`` is what this stage's training phase computed,
     for its FLOPs, and ``trained_by`` the environments in which the weights came about, in order. ``changed`` says that
-    the weights have changed since the last training. ``history`` are the masks of this stage's training, where a suite
-    wants them.
+    the weights have changed since the last training. ``history`` are the masks of the last training, where a
+    suite wants them.
     """
 
     cell: Cell
@@ -82,6 +82,7 @@ class Network:
 
     def state(self, weights: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
         """Everything the next stage needs; ``weights`` overrides the module's own."""
+        history = {} if self.history is None else {"history": self.history.state()}
         return {
             "weights": dict(weights) if weights is not None else dict(self.module.state_dict()),
             "masks": self.current.hard.packed() if self.current.hard is not None else None,
@@ -90,6 +91,7 @@ class Network:
             "position": self.position,
             "trained_by": self.trained_by,
             "spent": asdict(self.spent),
+            **history,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -104,6 +106,7 @@ class Network:
         self.position = state["position"]
         self.trained_by = list(state["trained_by"])
         self.spent = Spent(**state["spent"])
+        self.history = MaskHistory.of_state(state["history"]) if "history" in state else None
 
     def method_state(self) -> Mapping[str, Any]:
         """The method's state, whether or not it takes part in this stage."""

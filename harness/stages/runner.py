@@ -113,8 +113,7 @@ class StageRunner:
             "seconds_per_step": round(network.spent.seconds / max(1, network.spent.steps), 9),
         }
         if self.substrate.rank == 0:
-            history = {} if network.history is None else {"history": network.history.state()}
-            self.store.finish(stage.hash, {**network.state(), **history}, series, manifest)
+            self.store.finish(stage.hash, network.state(), series, manifest)
         self.substrate.any(False)  # no process goes on before the stage is on disk
 
     def environment(self, cell: Cell, benchmark: Part) -> dict[str, Any]:

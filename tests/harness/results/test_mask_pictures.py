@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from harness.core.connections import Band, Connection
+from harness.core.mask_history import MaskHistory
 from harness.core.masks import Masks
 from harness.errors import CorruptFile
 from harness.results import mask_pictures
@@ -112,3 +113,29 @@ def test_a_shape_that_the_bits_do_not_have(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"[4, 4]", b"[4,99]"))
     with pytest.raises(CorruptFile):
         mask_pictures.read(path.read_bytes())
+
+
+def test_masks_of_a_training_come_back_at_the_same_positions_as_the_last_ones(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(1)
+    shapes = {"small": (3, 5), "large": (300, 300)}
+    masks = [{name: torch.rand(shape, generator=generator) < 0.5 for name, shape in shapes.items()} for _ in range(3)]
+    packed = {name: [np.packbits(step[name].numpy()) for step in masks] for name in shapes}
+    history = MaskHistory.of(1, (0, 5, 9), packed, {name: a * b for name, (a, b) in shapes.items()})
+    connections = [connection(name, *shape) for name, shape in shapes.items()]
+    mask_pictures.write(tmp_path / "a", Masks(masks[-1]), connections, history)
+    content = (tmp_path / "a").read_bytes()
+    back, last = mask_pictures.read_history(content), mask_pictures.read(content)
+    assert back is not None and (back.phase, back.steps) == (1, (0, 5, 9))
+    assert (back.bits("small") == np.stack([step["small"].flatten().numpy() for step in masks])).all()
+    assert back.bits("large").shape == (3, SAMPLE)
+    assert all((back.bits(name)[-1] == last[name].bits).all() for name in shapes)
+    mask_pictures.write(tmp_path / "b", Masks(masks[-1]), connections)
+    assert mask_pictures.read_history((tmp_path / "b").read_bytes()) is None
+
+
+def test_a_damaged_history_is_said_to_be_so(tmp_path: Path) -> None:
+    mask = {"up": torch.ones(3, 5, dtype=torch.bool)}
+    history = MaskHistory(0, (0, 5), {"up": 15}, {"up": np.zeros(4, dtype=np.uint8)})
+    mask_pictures.write(tmp_path / "a", Masks(mask), [connection("up", 3, 5)], history)
+    with pytest.raises(CorruptFile, match="no history of masks that can be read"):
+        mask_pictures.read_history((tmp_path / "a").read_bytes())
