@@ -14,9 +14,11 @@ from rich.console import Console
 
 from harness.analysis.frame import load, missing
 from harness.report.boards import Board, boards, side_by_side
-from harness.report.figures import frontier, pruning_curve, training_curves
+from harness.report.figures import frontier, pruning_curve, settling_curves, training_curves
 from harness.report.figures.series import training_series
+from harness.report.figures.settling_series import row_settling
 from harness.report.palette import Style, palette
+from harness.report.settling import settling_table
 from harness.report.tables import Table, code, details, escape, markdown, print_tables
 from harness.report.tuning import tuning_tables
 from harness.results.store import OBSOLETE, LeftOut, ResultStore
@@ -47,6 +49,7 @@ _ALT = {
     "pruning": "the metric by density and method",
     "frontier": "the metric against its cost, the efficient rows joined",
     "training": "training loss against step, a line for each method",
+    "settling": "likeness of the masks to the final ones, distance of the weights, and score, against the training",
 }
 
 
@@ -97,6 +100,7 @@ def _suite_page(
         parts += [f"## {escape(board.primary.title)}\n", markdown(board.primary), figures.shown(board)]
         parts += [_folded(table) for table in (board.questions, board.others, board.noise, board.cost) if table]
         parts.append(figures.folded(board))
+        parts += figures.settling(board)
     for table in side_by_side(frame):
         parts.append(f"## {escape(table.title)}\n\n{markdown(table)}")
     for table in tuning_tables(store, suite):
@@ -115,6 +119,7 @@ class _Figures:
         self._folder = store.root / suite / "figures"
         self._written: set[str] = set()
         self._trained: set[tuple[str, ...]] = set()
+        self._settled: set[tuple[str, ...]] = set()
 
     def shown(self, board: Board) -> str:
         """The pruning curve, as markdown."""
@@ -130,6 +135,23 @@ class _Figures:
             series = training_series(self._store, board.rows)
             images.append(self._image(board, "training", training_curves(series, self._styles)))
         return details("Frontier and training curves", "\n".join(filter(None, images))) if any(images) else ""
+
+    def settling(self, board: Board) -> list[str]:
+        """Where a suite noted when masks and weights settle, for each training once: sentences, table, figure."""
+        first = board.rows[0]
+        training = (first.experiment, first.architecture, first.trained_on)
+        noted = {} if training in self._settled else row_settling(self._store, board.rows)
+        self._settled.add(training)
+        table = settling_table(board.rows, noted)
+        if table is None:
+            return []
+        drawn = settling_curves(noted, self._styles, metric=f"{first.metric} while training")
+        shown = [
+            f"### {escape(table.title)}\n",
+            markdown(replace(table, detail=None)),
+            self._image(board, "settling", drawn),
+        ]
+        return [*shown, _folded(table.detail)] if table.detail else shown
 
     def tidy(self) -> None:
         """Delete the figures of tables that are no more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -36,14 +36,15 @@ class DensityRow(NamedTuple):
 
 
 class SettlingRow(NamedTuple):
-    """[phase, step, distance or null, {connection: [entries as at the end, open entries]}].
+    """[phase, step, epoch, distance or null, {connection: [entries as at the end, open entries]}].
 
-    The distance is that of the effective weights of all connections to what they are at the phase's end, as a share
-    of the latter's norm.
+    The epoch counts passes over the training data in this phase. The distance is that of the effective weights of all
+    connections to what they are at the phase's end, as a share of the latter's norm.
     """
 
     phase: WholeNumber
     step: WholeNumber
+    epoch: Annotated[float, Field(ge=0)]
     distance: float | None
     masks: dict[str, tuple[WholeNumber, WholeNumber]]
 

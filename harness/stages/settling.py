@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.training.weights import Weights
 
 Row = list[Any]
-"""[phase, step, distance of the weights, {connection: [entries of the mask as at the end, entries that are open]}]."""
+"""[phase, step, passes over the data, distance of weights, {connection: [mask's entries as at the end, open ones]}]."""
 
 
 @dataclass(slots=True)
@@ -27,13 +27,14 @@ class Settling:
     """Notes of one training, in the folder of its stage until the training is over.
 
     What a note says is known at the training's end, and a network's weights at every note do not fit into memory. A
-    stage that goes on from a checkpoint writes later notes again, to the same bits.
+    stage that goes on from a checkpoint writes later notes again, to the same bits. An ``epoch`` has that many steps.
     """
 
     store: StageStore
     stage: str
     phase: int
     connections: Sequence[Connection]
+    epoch: float = 1.0
 
     def note(self, step: int, weights: Weights, masks: Masks | None) -> None:
         """Keep the hard masks, if anything is masked, and the weights that training computes with."""
@@ -56,9 +57,11 @@ class Settling:
                 seen[name].append(bits)
                 changed = _ones(bits ^ end["masks"][name].numpy())
                 counts[name] = [sizes[name] - changed, _ones(bits)]
-            rows.append([self.phase, step, distance(note["weights"], end["weights"]), counts])
-        if all(kept == sizes[name] for row in rows for name, (_, kept) in row[3].items()):
-            return [[*row[:3], {}] for row in rows], None
+            rows.append(
+                [self.phase, step, round(step / self.epoch, 6), distance(note["weights"], end["weights"]), counts]
+            )
+        if all(kept == sizes[name] for row in rows for name, (_, kept) in row[4].items()):
+            return [[*row[:4], {}] for row in rows], None
         return rows, MaskHistory.of(self.phase, steps, seen, sizes)
 
 

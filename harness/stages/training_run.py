@@ -143,6 +143,8 @@ class TrainingRun:
             self._record_densities(0)
             self._note(0)
         self.trainer = trainer
+        if self.settling is not None:
+            self.settling.epoch = len(data) / self.cell.training.batch_size
         for end in self._checks():
             # Not by trainer.step: a checkpoint at a check's own step is written before the check.
             if end > self.checked:

@@ -73,14 +73,26 @@ class Plot:
 
     def render(self, title: str, description: str) -> str:
         """The figure with its text alternatives."""
+        return document(self.prefix, title, description, self.styles, self.content(), self.height)
+
+    @property
+    def styles(self) -> list[Style]:
+        """Those of its marks."""
+        return [style for layer in self._marks.values() for style in layer if style]
+
+    @property
+    def height(self) -> float:
+        """Of all, in pixels."""
+        return self.bottom + _BOTTOM + _NOTE * max(len(self.note), 1)
+
+    def content(self) -> list[str]:
+        """Axes, marks and names; asked once."""
         self._write_names()
-        used = [style for layer in self._marks.values() for style in layer if style]
         content = self._axes()
         for layer in LAYERS:
             for style, marks in self._marks[layer].items():
                 content.append(element("g", *marks, class_=style.key) if style else "".join(marks))
-        height = self.bottom + _BOTTOM + _NOTE * max(len(self.note), 1)
-        return document(self.prefix, title, description, used, content, height)
+        return content
 
     def _axes(self) -> list[str]:
         made = [element("text", escape(shorten(self.y_label, WIDTH - 20, 12)), x=8.0, y=16.0)]

@@ -27,6 +27,12 @@ class RowCurves:
     starts: Sequence[float] = ()
 
 
+def named(rows: Sequence[ComparisonRow]) -> dict[str, ComparisonRow]:
+    """Rows by their method; by method and density where one method has several rows."""
+    often = Counter(row.method for row in rows)
+    return {f"{row.method} {row.density_mask:.3g}" if often[row.method] > 1 else row.method: row for row in rows}
+
+
 def training_series(store: ResultStore, table: Iterable[ComparisonRow], what: str = LOSS) -> dict[str, RowCurves]:
     """Training loss, or a metric of the evaluations during training, of each row of a table.
 
@@ -34,13 +40,11 @@ def training_series(store: ResultStore, table: Iterable[ComparisonRow], what: st
     go before those on test data. What cannot be read or drawn is left out.
     """
     rows = list(table)
-    often = Counter(row.method for row in rows)
     found: dict[str, RowCurves] = {}
-    for row in rows:
+    for name, row in named(rows).items():
         loaded = (_load(store, row.suite, cell) for cell in row.cells)
         curves = [curve for series in loaded if series and (curve := _curve(series, what))[0]]
         if curves:
-            name = f"{row.method} {row.density_mask:.3g}" if often[row.method] > 1 else row.method
             longest = max((starts for _, starts in curves), key=len)
             found[name] = RowCurves(row.method, [points for points, _ in curves], longest)
     return found

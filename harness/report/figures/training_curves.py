@@ -50,7 +50,7 @@ def training_curves(
     )
     _hairlines(plot, {name: series[name] for name in lines}, palette)
     for name, steps in lines.items():
-        _line(plot, palette[series[name].method], name, steps, series[name].starts, ranges)
+        curve(plot, palette[series[name].method], name, steps, series[name].starts, ranges)
     return plot.render(f"{what} over training", _description(what, lines))
 
 
@@ -103,7 +103,10 @@ def _hairlines(plot: Plot, series: Mapping[str, RowCurves], palette: Mapping[str
         plot.add("back", alone, element("path", element("title", text), d=path, class_="t" if alone else "d"))
 
 
-def _line(plot: Plot, style: Style, name: str, steps: Sequence[Step], starts: Sequence[float], ranges: bool) -> None:
+def curve(
+    plot: Plot, style: Style, name: str, steps: Sequence[Step], starts: Sequence[float] = (), ranges: bool = True
+) -> None:
+    """Draw a line with its name at the end, and its seeds' range if wanted, broken after each of ``starts``."""
     for _, group in groupby(steps if ranges else [], key=lambda step: bisect_left(starts, step[0])):
         outline = envelope(list(group))
         upper = [(plot.x(step), plot.y(high)) for step, _, high in outline]

@@ -12,6 +12,7 @@ from harness.core.mask_history import MaskHistory
 from harness.stages.settling import distance
 
 SETTLING = "{checks: 4, settling: true}"
+EXAMPLES = 96  # of the toy
 
 
 def noted(lab, methods: str, **keys: str):
@@ -38,14 +39,15 @@ def test_each_note_is_compared_with_the_end_of_the_training(lab, method: str) ->
     rows, state, looks = noted(lab, f"{{m: {method}}}")
     steps = [0, 11, 22, 34, 45]  # quarters of the toy's 45
     assert [row[1] for row in rows] == steps and len({row[0] for row in rows}) == 1
+    assert [row[2] for row in rows] == pytest.approx([step * 16 / EXAMPLES for step in steps], abs=1e-6)
     weights, masks = looks[3]
     for row, (then, held) in zip(rows[1:], looks.values(), strict=True):
         difference = torch.cat([(then[name] - weights[name]).flatten() for name in weights])
         norm = torch.cat([tensor.flatten() for tensor in weights.values()]).norm()
-        assert row[2] == pytest.approx(float(difference.norm() / norm), rel=1e-5)
-        assert row[3] == {name: [int((held[name] == masks[name]).sum()), int(held[name].sum())] for name in masks}
-    assert rows[-1][2] == 0 and all(same == masks[name].numel() for name, (same, _) in rows[-1][3].items())
-    assert any(same < masks[name].numel() for row in rows for name, (same, _) in row[3].items())
+        assert row[3] == pytest.approx(float(difference.norm() / norm), rel=1e-5)
+        assert row[4] == {name: [int((held[name] == masks[name]).sum()), int(held[name].sum())] for name in masks}
+    assert rows[-1][3] == 0 and all(same == masks[name].numel() for name, (same, _) in rows[-1][4].items())
+    assert any(same < masks[name].numel() for row in rows for name, (same, _) in row[4].items())
     history = MaskHistory.of_state(state["history"])
     assert history.steps == tuple(steps)
     for name in masks:
@@ -56,9 +58,9 @@ def test_each_note_is_compared_with_the_end_of_the_training(lab, method: str) ->
 
 def test_of_a_network_without_masks_only_weights_are_noted(lab) -> None:
     rows, state, _ = noted(lab, "{m: {use: programmed, program: train}}")
-    assert [row[3] for row in rows] == [{}] * 5
+    assert [row[4] for row in rows] == [{}] * 5
     assert "history" not in state
-    assert rows[0][2] > rows[3][2] > rows[4][2] == 0
+    assert rows[0][3] > rows[3][3] > rows[4][3] == 0
 
 
 @pytest.mark.parametrize("method", ["{use: programmed, program: dynamic, density: 0.4}", "{use: soft, program: train}"])

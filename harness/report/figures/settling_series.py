@@ -1,0 +1,70 @@
+"""What a table's cells have noted while masks and weights settled, and the clock by which it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.analysis.comparison_row import ComparisonRow
+from harness.analysis.settling import MASK, CellSettling, settling
+from harness.errors import CorruptFile
+from harness.report.figures.series import named
+from harness.results.store import ResultStore
+
+
+@dataclass(frozen=True, slots=True)
+class RowSettling:
+    """What the cells of a row have noted."""
+
+    method: str
+    cells: Sequence[CellSettling]
+
+    @property
+    def fixed(self) -> bool:
+        """Whether no mask on weights ever changed, or there is none."""
+        return all(cell.masks[MASK].fixed for cell in self.cells if MASK in cell.masks)
+
+
+def row_settling(store: ResultStore, rows: Sequence[ComparisonRow]) -> dict[str, RowSettling]:
+    """Name of a row -> what its cells have noted, of those that have; what cannot be read is left out."""
+    found: dict[str, RowSettling] = {}
+    for name, row in named(rows).items():
+        cells = [noted for cell in row.cells if (noted := _noted(store, row.suite, cell)) is not None]
+        if cells:
+            found[name] = RowSettling(row.method, cells)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingClock:
+    """How times are told: in epochs where all trainings have as many, else as shares of the last training."""
+
+    epochs: float | None
+
+    @classmethod
+    def of(cls, noted: Mapping[str, RowSettling]) -> TrainingClock:
+        """The one for these rows."""
+        lengths = {round(cell.epochs, 1) for one in noted.values() for cell in one.cells}
+        return cls(next(iter(lengths)) if len(lengths) == 1 and max(lengths) >= 1 else None)
+
+    @property
+    def unit(self) -> str:
+        """What the numbers are."""
+        return "share of the training" if self.epochs is None else f"epoch of {self.epochs:g}"
+
+    def number(self, done: float) -> str:
+        """A time after a share of the training."""
+        return f"{done:.2f}" if self.epochs is None else f"{round(done * self.epochs, 1):g}"
+
+    def at(self, times: Sequence[float]) -> str:
+        """A time in a sentence: the mean over seeds."""
+        mean = sum(times) / len(times)
+        return f"after {mean:.0%} of the training" if self.epochs is None else f"at epoch {self.number(mean)}"
+
+
+def _noted(store: ResultStore, suite: str, cell: str) -> CellSettling | None:
+    try:
+        series, record = store.series(suite, cell), store.read(suite, cell)
+        return settling(series, record) if series is not None and record is not None else None
+    except (CorruptFile, KeyError):
+        return None

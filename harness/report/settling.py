@@ -1,0 +1,126 @@
+"""When masks settle, and when weights and scores do: what a table's rows have noted, as sentences and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.analysis.comparison_row import ComparisonRow
+from harness.analysis.settling import MASK, TOLERANCES, first_within
+from harness.formatting import count, listed
+from harness.report.cell_texts import titled
+from harness.report.figures.settling_series import RowSettling, TrainingClock
+from harness.report.tables import NONE, Column, Table, fraction
+
+SHOWN = 6
+"""Notes of a training in the table of all of them, at most."""
+
+
+def settling_table(rows: Sequence[ComparisonRow], noted: Mapping[str, RowSettling]) -> Table | None:
+    """When each of a board's rows has settled; None where nothing was noted."""
+    if not noted:
+        return None
+    clock = TrainingClock.of(noted)
+    things = list(dict.fromkeys(thing for one in noted.values() for cell in one.cells for thing in cell.settled()))
+    things.sort(key=lambda thing: (thing in ("weights", "score"), thing == "score"))
+    columns = [Column("method", names=True, key=True)]
+    columns += [
+        Column(f"{thing} {100 * tolerance:g} %", at and 2, right=True)
+        for thing in things
+        for at, tolerance in enumerate(TOLERANCES)
+    ]
+    cells = [
+        [name, *(_time(one, thing, at, clock) for thing in things for at in range(len(TOLERANCES)))]
+        for name, one in noted.items()
+    ]
+    notes = [
+        f"{clock.unit.capitalize()} from which on it stays within 5 % and 1 % of what it is at the end of the last "
+        "training; mean over seeds, with the first and the last. Of masks: 5 % of what two masks of their densities "
+        "would differ in by chance. Of weights: norm of the difference over the norm at the end, of effective ones, "
+        "so that a mask's change counts there too.",
+        "A schedule that ends at small rates, or masks that sharpen, settle everything in the end: what a row with a "
+        "fixed mask shows for weights and score is the schedule's part.",
+    ]
+    return Table(
+        f"When masks and weights settle: {titled(rows)}",
+        columns,
+        cells,
+        notes,
+        answer=_answer(noted, clock),
+        detail=_notes(noted, things, clock),
+    )
+
+
+def _times(one: RowSettling, thing: str, at: int) -> list[float]:
+    found = [cell.settled().get(thing) for cell in one.cells]
+    return [time for times in found if times is not None and (time := times[at]) is not None]
+
+
+def _time(one: RowSettling, thing: str, at: int, clock: TrainingClock) -> str:
+    times = _times(one, thing, at)
+    curves = [cell.masks[thing] for cell in one.cells if thing in cell.masks]
+    if not times:
+        return NONE
+    if curves and all(curve.fixed for curve in curves):
+        return "fixed"
+    first, last = (clock.number(time) for time in (min(times), max(times)))
+    mean = clock.number(sum(times) / len(times))
+    return mean if first == last else f"{mean} ({first} to {last})"
+
+
+def _answer(noted: Mapping[str, RowSettling], clock: TrainingClock) -> list[str]:
+    """For each row whose mask changes when it settles; what the schedule imposes, from those whose mask does not."""
+    found = []
+    end = "" if clock.epochs is None else f" of {clock.epochs:g}"
+    for name, one in noted.items():
+        masks, weights, scores = (_times(one, thing, 0) for thing in (MASK, "weights", "score"))
+        if one.fixed or not masks or not weights:
+            continue
+        score = f", its score {clock.at(scores)}" if scores else ""
+        text = f"{name}'s mask settles within 5 % {clock.at(masks)}{end}, its weights {clock.at(weights)}{score}."
+        alike = [
+            (first_within(cell.done, cell.masks[MASK].distance, TOLERANCES[0]), cell.settled()["weights"][0])
+            for cell in one.cells
+            if MASK in cell.masks
+        ]
+        told = [(mask, weight) for mask, weight in alike if mask is not None and weight is not None]
+        earlier = sum(mask < weight for mask, weight in told)
+        seeds = f"in {earlier} of {count(len(told), 'seed')}"
+        found.append(
+            f"{text} Measured as weights are, by norms, its mask settles {clock.at([mask for mask, _ in told])}: "
+            f"before its weights {seeds}."
+            if told
+            else text
+        )
+    fixed = {name: _times(one, "weights", 0) for name, one in noted.items() if one.fixed}
+    if imposed := [f"{name}'s {clock.at(times)}" for name, times in fixed.items() if times]:
+        found.append(
+            f"Where no mask changes, weights settle within 5 % all the same, which is the schedule: {listed(imposed)}."
+        )
+    return found
+
+
+def _notes(noted: Mapping[str, RowSettling], things: Sequence[str], clock: TrainingClock) -> Table:
+    """Some of the notes of each row: likeness of masks beside chance, distance of weights, score."""
+    masks = [thing for thing in things if thing not in ("weights", "score")]
+    columns = [Column("method", names=True, key=True), Column(clock.unit, right=True)]
+    for mask in masks:
+        columns += [Column(f"{mask} as at the end", right=True), Column("by chance", right=True)]
+    columns += [Column("distance of weights", right=True), Column("score", right=True)]
+    cells = []
+    for name, one in noted.items():
+        done = min((cell.done for cell in one.cells), key=len)
+        last = len(done) - 1
+        for at in sorted({round(i * last / (SHOWN - 1)) for i in range(SHOWN)}):
+            row = [name, clock.number(done[at])]
+            for mask in masks:
+                curves = [cell.masks[mask] for cell in one.cells if mask in cell.masks]
+                row += [_mean([curve.same[at] for curve in curves]), _mean([curve.chance[at] for curve in curves])]
+            cells.append(
+                [*row, *(_mean([getattr(cell, what)[at] for cell in one.cells]) for what in ("distance", "score"))]
+            )
+    return Table("Masks, weights and score at some epochs, means over seeds", columns, cells)
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return fraction(sum(known) / len(known), 3) if known and len(known) == len(values) else NONE
