@@ -16,9 +16,8 @@ from harness.analysis.frame import load, missing
 from harness.report.boards import Board, boards, side_by_side
 from harness.report.figures import frontier, pruning_curve, settling_curves, training_curves
 from harness.report.figures.series import training_series
-from harness.report.figures.settling_series import row_settling
 from harness.report.palette import Style, palette
-from harness.report.settling import settling_table
+from harness.report.settling import Settled, settled
 from harness.report.tables import Table, code, details, escape, markdown, print_tables
 from harness.report.tuning import tuning_tables
 from harness.results.store import OBSOLETE, LeftOut, ResultStore
@@ -83,7 +82,10 @@ def write_leaderboards(store: ResultStore, suites: Iterable[str] | None = None) 
 def terminal_tables(store: ResultStore, suite: str, console: Console, width: int | None) -> None:
     """Print the tables of a suite, None for whole ones, and the cells that lack a score in them."""
     frame, left = load(store, [suite])
-    print_tables((board.primary for board in boards(frame, left)), console, width)
+    shown = list(boards(frame, left))
+    print_tables((board.primary for board in shown), console, width)
+    noted = settled(store, (board.rows for board in shown))
+    print_tables((replace(found.table, detail=None) for found in noted), console, width)
     print_tables((replace(table, detail=None) for table in tuning_tables(store, suite)), console, width)
     counted = set(frame["cell"])
     for item in left:
@@ -96,11 +98,14 @@ def _suite_page(
 ) -> str:
     figures = _Figures(store, suite, styles)
     parts = [f"# Leaderboard: {escape(suite)}\n", *_introduction(store, suite, frame, left)]
-    for board in boards(frame, left):
+    shown = list(boards(frame, left))
+    for board in shown:
         parts += [f"## {escape(board.primary.title)}\n", markdown(board.primary), figures.shown(board)]
         parts += [_folded(table) for table in (board.questions, board.others, board.noise, board.cost) if table]
         parts.append(figures.folded(board))
-        parts += figures.settling(board)
+    for found in settled(store, (board.rows for board in shown)):
+        parts += [f"## {escape(found.table.title)}\n", markdown(replace(found.table, detail=None))]
+        parts += [figures.settling(found), _folded(found.table.detail) if found.table.detail else ""]
     for table in side_by_side(frame):
         parts.append(f"## {escape(table.title)}\n\n{markdown(table)}")
     for table in tuning_tables(store, suite):
@@ -119,39 +124,26 @@ class _Figures:
         self._folder = store.root / suite / "figures"
         self._written: set[str] = set()
         self._trained: set[tuple[str, ...]] = set()
-        self._settled: set[tuple[str, ...]] = set()
 
     def shown(self, board: Board) -> str:
         """The pruning curve, as markdown."""
-        return self._image(board, "pruning", pruning_curve(board.rows, self._styles))
+        return self._image(board.primary.title, "pruning", pruning_curve(board.rows, self._styles))
 
     def folded(self, board: Board) -> str:
         """The efficiency frontier and, once for each training, its curves."""
-        images = [self._image(board, "frontier", frontier(board.rows, self._styles))]
+        images = [self._image(board.primary.title, "frontier", frontier(board.rows, self._styles))]
         first = board.rows[0]
         training = (first.experiment, first.architecture, first.trained_on)
         if training not in self._trained:
             self._trained.add(training)
             series = training_series(self._store, board.rows)
-            images.append(self._image(board, "training", training_curves(series, self._styles)))
+            images.append(self._image(board.primary.title, "training", training_curves(series, self._styles)))
         return details("Frontier and training curves", "\n".join(filter(None, images))) if any(images) else ""
 
-    def settling(self, board: Board) -> list[str]:
-        """Where a suite noted when masks and weights settle, for each training once: sentences, table, figure."""
-        first = board.rows[0]
-        training = (first.experiment, first.architecture, first.trained_on)
-        noted = {} if training in self._settled else row_settling(self._store, board.rows)
-        self._settled.add(training)
-        table = settling_table(board.rows, noted)
-        if table is None:
-            return []
-        drawn = settling_curves(noted, self._styles, metric=f"{first.metric} while training")
-        shown = [
-            f"### {escape(table.title)}\n",
-            markdown(replace(table, detail=None)),
-            self._image(board, "settling", drawn),
-        ]
-        return [*shown, _folded(table.detail)] if table.detail else shown
+    def settling(self, found: Settled) -> str:
+        """Masks, weights and score against the training, as markdown."""
+        drawn = settling_curves(found.noted, self._styles, metric=f"{found.rows[0].metric} while training")
+        return self._image(found.table.title, "settling", drawn)
 
     def tidy(self) -> None:
         """Delete the figures of tables that are no more."""
@@ -159,10 +151,10 @@ class _Figures:
             if path.name not in self._written:
                 path.unlink(missing_ok=True)
 
-    def _image(self, board: Board, kind: str, drawn: str | None) -> str:
+    def _image(self, title: str, kind: str, drawn: str | None) -> str:
         if drawn is None:
             return ""
-        words = re.findall(r"[A-Za-z0-9]+", f"{board.primary.title} {kind}")
+        words = re.findall(r"[A-Za-z0-9]+", f"{title} {kind}")
         stem = "-".join(words)[:100]
         alike = sum(name == f"{stem}.svg" or name.startswith(f"{stem}.") for name in self._written)
         name = f"{stem}.{alike + 1}.svg" if alike else f"{stem}.svg"  # two protocols of one benchmark, say
@@ -170,7 +162,7 @@ class _Figures:
         path = self._folder / name
         if not path.is_file() or path.read_bytes() != drawn.encode():
             write_text(path, drawn)
-        return f"![{escape(f'{board.primary.title}: {_ALT[kind]}')}](figures/{quote(name)})\n"
+        return f"![{escape(f'{title}: {_ALT[kind]}')}](figures/{quote(name)})\n"
 
 
 def _folded(table: Table) -> str:

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.settling import MASK, TOLERANCES, first_within
 from harness.formatting import count, listed
 from harness.report.cell_texts import titled
-from harness.report.figures.settling_series import RowSettling, TrainingClock
+from harness.report.figures.settling_series import RowSettling, TrainingClock, row_settling
 from harness.report.tables import NONE, Column, Table, fraction
+from harness.results.store import ResultStore
 
 SHOWN = 6
 """Notes of a training in the table of all of them, at most."""
 
 
-def settling_table(rows: Sequence[ComparisonRow], noted: Mapping[str, RowSettling]) -> Table | None:
-    """When each of a board's rows has settled; None where nothing was noted."""
-    if not noted:
-        return None
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a board's rows have noted, by name, and the table of when each has settled."""
+
+    rows: Sequence[ComparisonRow]
+    noted: Mapping[str, RowSettling]
+    table: Table
+
+
+def settled(store: ResultStore, tables: Iterable[Sequence[ComparisonRow]]) -> Iterator[Settled]:
+    """Of each training that was noted, once: boards of one training on several benchmarks share it."""
+    seen = set()
+    for rows in tables:
+        training = rows[0].take("suite", "experiment", "architecture", "trained_on")
+        if training not in seen and (noted := row_settling(store, rows)):
+            seen.add(training)
+            yield Settled(rows, noted, _table(rows, noted))
+
+
+def _table(rows: Sequence[ComparisonRow], noted: Mapping[str, RowSettling]) -> Table:
     clock = TrainingClock.of(noted)
     things = list(dict.fromkeys(thing for one in noted.values() for cell in one.cells for thing in cell.settled()))
     things.sort(key=lambda thing: (thing in ("weights", "score"), thing == "score"))

@@ -21,6 +21,7 @@ from harness.report.html.section import RunSection, fill
 from harness.report.html.training import LIMIT as TRAINING_LIMIT
 from harness.report.html.training import densities
 from harness.report.leaderboard import reproduce
+from harness.report.settling import settled
 from harness.report.tuning import tuning_tables
 from harness.results.archive import FileKind
 from harness.results.result_file import ResultFile
@@ -54,10 +55,14 @@ def page_data(store: ResultStore, wanted: Sequence[str] | None = None) -> PageDa
     found = cells(frame, records.numbers, records.counted)
     runs = networks(found)
 
-    boards, drawn = [], []
-    for board, table in page_boards(frame, left, records.numbers):
-        boards.append({**board, "figures": figures.of_table(table)})
-        drawn.append(table)
+    shown = list(page_boards(frame, left, records.numbers))
+    drawn = [table for _, table in shown]
+    noted = {id(one.rows): one for one in settled(store, drawn)}
+    boards = []
+    for board, table in shown:
+        one = noted.get(id(table))
+        pictures = [*figures.of_table(table), *(figures.of_settling(one) if one else ())]
+        boards.append({**board, "figures": pictures, "settling": plain_table(one.table) if one else None})
 
     def training(_: ResultFile, cell: CountedCell) -> dict[str, Any] | None:
         return densities(store.series(cell.suite, cell.name), cell, records.counted.get((cell.suite, cell.name)))

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.comparison_row import ComparisonRow
-from harness.report.figures import frontier, layer_densities, pruning_curve, training_curves
+from harness.report.figures import frontier, layer_densities, pruning_curve, settling_curves, training_curves
 from harness.report.figures.layer_densities import connection_densities
 from harness.report.figures.series import training_series
 from harness.report.html.cells import CountedCell, title
 from harness.report.palette import palette
+from harness.report.settling import Settled
 from harness.report.svg import MARKERS
 from harness.results.cell_record import CellRecord
 from harness.results.store import ResultStore
@@ -51,6 +52,12 @@ class Figures:
             self._add(lambda prefix: frontier(table, self.palette, prefix), "Efficiency frontier"),
         ]
         return [one for one in drawn if one]
+
+    def of_settling(self, found: Settled) -> list[dict[str, Any]]:
+        """Masks, weights and score against the training."""
+        metric = f"{found.rows[0].metric} while training"
+        drawn = self._add(lambda prefix: settling_curves(found.noted, self.palette, prefix, metric), found.table.title)
+        return [drawn] if drawn else []
 
     def of_networks(
         self,

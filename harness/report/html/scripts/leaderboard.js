@@ -87,6 +87,12 @@ const boardPanel = (board) => {
       body.append(make("ul", { class: "answer" }, board.answer.map((sentence) => make("li", {}, sentence))));
       body.append(scroll, rest);
       if (board.detail) body.append(make("div", { class: "detail" }, make("h4", {}, board.detail.title), plainTable(board.detail)));
+      if (board.settling) {
+        body.append(make("div", { class: "detail" }, make("h4", {}, board.settling.title),
+          make("ul", { class: "answer" }, board.settling.answer.map((sentence) => make("li", {}, sentence))),
+          plainTable(board.settling), make("ul", { class: "notes" }, board.settling.notes.map((note) => make("li", {}, note))),
+          make("details", { class: "reading" }, make("summary", {}, board.settling.detail.title), plainTable(board.settling.detail))));
+      }
       body.append(make("ul", { class: "notes" }, board.notes.map((note) =>
         make("li", { class: note.startsWith("WARNING") ? "note-warning" : null }, note))));
       if (board.figures.length) {
