@@ -12,34 +12,53 @@ import click
 if TYPE_CHECKING:
     from harness.results.cell_record import CellRecord
     from harness.results.record_parts import MetricScore, PluginPart
+    from harness.results.store import ResultStore
 
 
 @click.command(
     short_help="Show one cell's record.",
-    epilog="\b\nExamples:\n  harness show genome.s0\n  harness show digits.skip_mlp.digits.genome.s0 --format json",
+    epilog="\b\nExamples:\n  harness show genome.s0\n  harness show digits.skip_mlp.digits.genome.s0 --format json\n"
+    "  harness show genome.s0 --against genome.s1",
 )
 @click.argument("cell")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--against", metavar="CELL", help="Show instead in how much its masks agree with those of this cell.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-def command(cell: str, form: str, results: Path) -> None:
+def command(cell: str, form: str, against: str | None, results: Path) -> None:
     """Show the record of CELL: its name, SUITE/NAME, or any part of it that fits one cell only."""
-    from harness.cli.find import find_cell
+    from rich.console import Console
+
     from harness.cli.fitting import terminal_width
-    from harness.errors import HarnessError, UserError
+    from harness.cli.show_agreement import agreement_table
+    from harness.errors import UserError
     from harness.formatting import fitted
-    from harness.results.store import LeftOut, ResultStore
+    from harness.report.tables import print_table
+    from harness.results.store import ResultStore
 
     store = ResultStore(results)
+    record = _record(store, cell)
+    if against is not None:
+        if form == "json":
+            raise UserError("--against shows a table; leave out --format json")
+        print_table(agreement_table(store, record, _record(store, against)), Console(highlight=False), terminal_width())
+    elif form == "json":
+        click.echo(json.dumps(record.content(), indent=2, ensure_ascii=False))
+    else:
+        click.echo(fitted("\n".join(_text(record)), terminal_width()))
+
+
+def _record(store: ResultStore, cell: str) -> CellRecord:
+    from harness.cli.find import find_cell
+    from harness.errors import HarnessError, UserError
+    from harness.results.store import LeftOut
+
     suite, name = find_cell(store, cell)
     if not store.file(suite, "cells", name).exists:
         raise UserError(f"{name} has no result yet; harness status shows how far its suite is")
     record = store.record(suite, name)
     if isinstance(record, LeftOut):
         raise HarnessError(f"{record.path} {record.reason}")
-    if form == "json":
-        click.echo(json.dumps(record.content(), indent=2, ensure_ascii=False))
-    else:
-        click.echo(fitted("\n".join(_text(record)), terminal_width()))
+    return record
 
 
 def _text(record: CellRecord) -> Iterator[str]:

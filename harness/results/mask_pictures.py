@@ -42,6 +42,7 @@ class MaskPicture:
             are more.
         picture: (rows, columns) uint8, at most ``EDGE`` each: fraction kept in a block, times 255. Rows are out,
             columns in; kernels are averaged over.
+        depths: of the bands that it joins, source and target; None in files that do not say.
     """
 
     shape: tuple[int, ...]
@@ -50,6 +51,12 @@ class MaskPicture:
     role: str | None
     bits: NDArray[np.bool_]
     picture: NDArray[np.uint8]
+    depths: tuple[int, int] | None = None
+
+    @property
+    def passes(self) -> bool:
+        """Whether it passes over a band, and so is one that a network can do without."""
+        return self.role == "skip" if self.depths is None else self.depths[1] - self.depths[0] > 1
 
     @property
     def size(self) -> int:
@@ -69,6 +76,7 @@ def write(path: Path, masks: Masks, connections: Iterable[Connection], history: 
         mask = masks[connection.name].cpu().numpy()
         described[connection.name] = {"shape": mask.shape, "kept": int(mask.sum())}
         described[connection.name] |= {"kind": connection.kind, "role": connection.role}
+        described[connection.name]["depths"] = [connection.source.depth, connection.target.depth]
         bits = mask.reshape(-1)
         if bits.size > SAMPLE:
             tensors[f"{connection.name}/picture"] = _picture(mask)
@@ -162,7 +170,14 @@ def _read(tensors: Mapping[str, NDArray[Any]], name: str, about: Mapping[str, An
     picture = _picture(bits.reshape(shape)) if size <= SAMPLE else tensors[f"{name}/picture"]
     if picture.dtype != np.uint8 or picture.ndim != 2 or not 1 <= max(picture.shape) <= EDGE:
         raise ValueError(f"{name} has a picture of shape {picture.shape}")
-    return MaskPicture(shape, kept, kind, role, bits, picture)
+    return MaskPicture(shape, kept, kind, role, bits, picture, _depths(about.get("depths")))
+
+
+def _depths(said: Any) -> tuple[int, int] | None:
+    if said is None:
+        return None
+    source, target = map(int, said)
+    return source, target
 
 
 def _picture(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
