@@ -29,11 +29,13 @@ class Band:
         name: unique within an architecture, for example ``"hidden2"``.
         size: number of units, at least 1.
         depth: position in the network's order, counted from 0; bands of equal name have equal depth.
+        grid: how the units lie, row by row: (8, 8) patches of a picture; () in a line.
     """
 
     name: str
     size: int
     depth: int
+    grid: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

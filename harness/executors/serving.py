@@ -113,7 +113,7 @@ def serve(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
         results.write_series(suite, planned.id, Series.model_validate(series, strict=False))
         if found.masks is not None and told:
             path = results.file(suite, "masks", last).path
-            mask_pictures.write(path, found.masks, found.connections, found.history)
+            mask_pictures.write(path, found.masks, found.connections, found.history, found.attention)
         results.write(record)
         log.evaluated(planned, record)
         return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from harness.errors import CorruptFile
 from harness.storage.atomic_files import write_atomic
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from harness.core.connections import Connection, Kind
     from harness.core.masks import Masks
 
@@ -43,6 +46,8 @@ class MaskPicture:
         picture: (rows, columns) uint8, at most ``EDGE`` each: fraction kept in a block, times 255. Rows are out,
             columns in; kernels are averaged over.
         depths: of the bands that it joins, source and target; None in files that do not say.
+        grid: how the keys of attention lie, row by row; () in files that do not say.
+        soft: (queries, keys), see :attr:`attention`, of a soft mask.
     """
 
     shape: tuple[int, ...]
@@ -52,6 +57,25 @@ class MaskPicture:
     bits: NDArray[np.bool_]
     picture: NDArray[np.uint8]
     depths: tuple[int, int] | None = None
+    grid: tuple[int, ...] = ()
+    soft: NDArray[np.float32] | None = None
+
+    @property
+    def attention(self) -> NDArray[np.float32] | None:
+        """(queries, keys): what a query gives to a key if all scores are equal, times the number of keys.
+
+        1 is what it would give without a mask, as a query that keeps no key does. Of the soft mask where the network
+        was trained with one, else of the hard mask; means over heads. None of weights, and of masks that are too large
+        to be kept whole.
+        """
+        if self.kind != "attention" or self.bits.size < self.size:
+            return None
+        if self.soft is not None:
+            return self.soft
+        kept = self.bits.reshape(*self.shape[:2], -1).astype(np.float32)
+        kept[~kept.any(axis=1, keepdims=True).repeat(kept.shape[1], axis=1)] = 1
+        shares: NDArray[np.float32] = (kept / kept.mean(axis=1, keepdims=True)).mean(axis=2)
+        return shares
 
     @property
     def passes(self) -> bool:
@@ -64,24 +88,36 @@ class MaskPicture:
         return prod(self.shape)
 
 
-def write(path: Path, masks: Masks, connections: Iterable[Connection], history: MaskHistory | None = None) -> None:
+def write(
+    path: Path,
+    masks: Masks,
+    connections: Iterable[Connection],
+    history: MaskHistory | None = None,
+    attention: Mapping[str, Tensor] = MappingProxyType({}),
+) -> None:
     """Write one network's masks atomically, with those that it had while training; equal masks give equal bytes.
+
+    ``attention`` is how much each query attends to each key by a soft mask, see :attr:`MaskPicture.attention`.
 
     Raises:
         StorageError: if the file cannot be written.
     """
-    tensors: dict[str, NDArray[np.uint8]] = {}
+    tensors: dict[str, NDArray[Any]] = {}
     described = {}
     for connection in connections:
         mask = masks[connection.name].cpu().numpy()
         described[connection.name] = {"shape": mask.shape, "kept": int(mask.sum())}
         described[connection.name] |= {"kind": connection.kind, "role": connection.role}
         described[connection.name]["depths"] = [connection.source.depth, connection.target.depth]
+        if connection.kind == "attention":
+            described[connection.name]["grid"] = connection.source.grid or [connection.source.size]
         bits = mask.reshape(-1)
         if bits.size > SAMPLE:
             tensors[f"{connection.name}/picture"] = _picture(mask)
             bits = bits[_positions(bits.size)]
         tensors[f"{connection.name}/bits"] = np.packbits(bits)
+    shares = {f"{name}/attention": share.numpy().astype(np.float16) for name, share in attention.items()}
+    tensors |= {name: share for name, share in shares.items() if share.size <= SAMPLE}
     about = {"connections": json.dumps(described)}
     if history is not None:
         history = history.reduced(lambda size: _positions(size) if size > SAMPLE else None)
@@ -170,7 +206,11 @@ def _read(tensors: Mapping[str, NDArray[Any]], name: str, about: Mapping[str, An
     picture = _picture(bits.reshape(shape)) if size <= SAMPLE else tensors[f"{name}/picture"]
     if picture.dtype != np.uint8 or picture.ndim != 2 or not 1 <= max(picture.shape) <= EDGE:
         raise ValueError(f"{name} has a picture of shape {picture.shape}")
-    return MaskPicture(shape, kept, kind, role, bits, picture, _depths(about.get("depths")))
+    grid, soft = tuple(int(n) for n in about.get("grid", ())), tensors.get(f"{name}/attention")
+    if (grid and prod(grid) != shape[1]) or (soft is not None and soft.shape != shape[:2]):
+        raise ValueError(f"{name} has keys in a grid {grid} and attention of shape {soft is not None and soft.shape}")
+    soft = None if soft is None else soft.astype(np.float32)
+    return MaskPicture(shape, kept, kind, role, bits, picture, _depths(about.get("depths")), grid, soft)
 
 
 def _depths(said: Any) -> tuple[int, int] | None:

@@ -36,6 +36,7 @@ from harness.stages.scoring import Checked
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from harness.core.connection_density import ConnectionDensity
     from harness.core.connections import Connection
@@ -54,7 +55,8 @@ class Evaluated(NamedTuple):
     """What an evaluation gives: the record, what was found on each test example where the benchmark tells, and masks.
 
     ``masks`` are the final hard ones; None where nothing is masked. ``examples`` are what the test metrics are made of,
-    ``history`` are the masks of the last training, where a suite wants them.
+    ``history`` are the masks of the last training, where a suite wants them, ``attention`` how much soft masks let each
+    query attend to each key.
     """
 
     record: CellRecord
@@ -63,6 +65,7 @@ class Evaluated(NamedTuple):
     connections: tuple[Connection, ...]
     examples: Mapping[str, Examples]
     history: MaskHistory | None
+    attention: Mapping[str, Tensor]
 
 
 def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, device: torch.device) -> Evaluated:
@@ -131,7 +134,8 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
         environment=runner.environment(cell, cell.benchmark_part),
     )
     examples = {name: score.examples for name, score in test.scores.items() if score.examples is not None}
-    return Evaluated(record, test.samples, scored.masks, scored.connections, examples, network.history)
+    kept = scored.masks, scored.connections, examples, network.history, scored.attention()
+    return Evaluated(record, test.samples, *kept)
 
 
 def failed(planned: PlannedCell, registry: Registry, error: BaseException | Mapping[str, Any]) -> CellRecord:

@@ -47,6 +47,14 @@ class Scored:
         """The table of densities of every connection."""
         return self._all([n.densities(hard) for n, hard in zip(self.networks, self._hard, strict=True)])
 
+    def attention(self) -> dict[str, Tensor]:
+        """How much each query attends to each key by its soft mask alone: the softmax of the bias, (queries, keys).
+
+        Means over heads, times the number of keys: 1 is what a query gives to a key where nothing is masked. Of
+        networks that were trained with soft masks; hard ones say as much themselves.
+        """
+        return self._all([_attention(n, w) for n, w in zip(self.networks, self.weights, strict=True)])
+
     def zeros(self) -> dict[str, int]:
         """Zero weights of every connection, as they are now."""
         return self._all([weights.zeros() for weights in self.weights])
@@ -75,6 +83,18 @@ class Scored:
 
     def _all(self, tables: Sequence[Mapping[str, Row]]) -> dict[str, Row]:
         return {self._name(i, name): row for i, table in enumerate(tables) for name, row in table.items()}
+
+
+def _attention(network: Network, weights: Weights) -> dict[str, Tensor]:
+    seen = [c for c in network.connections if c.kind == "attention"]
+    if not network.soft or not seen:
+        return {}
+    device = network.context.device
+    forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with forked, weights.evaluating("soft"):
+        biases = {c.name: c.region(weights.tensors[c.parameter]).detach() for c in seen}
+        shares = {name: (bias.float().softmax(1) * bias.shape[1]).cpu() for name, bias in biases.items()}
+    return {name: share.flatten(2).mean(2) if share.ndim > 2 else share for name, share in shares.items()}
 
 
 def mean_prediction(members: Sequence[nn.Module]) -> nn.Module:

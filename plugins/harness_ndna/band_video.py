@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
@@ -71,7 +72,7 @@ class BandVideo(Architecture[BandVideoOptions]):
         Depths: 0 the embedding, 1 to ``layers`` the layers, then the frame.
         """
         options, width = self.options, self.options.hidden
-        frames, patches = self.data.inputs[0], self._patches
+        frames, patches = (self.data.inputs[0],), self._grid
         found = [_attention("temporal", TEMPORAL, "frames", frames), _attention("spatial", SPATIAL, "patches", patches)]
         streams = [Band("embedding" if i == 0 else f"layer{i}", width, i) for i in range(options.layers + 1)]
         for i in range(1, options.layers + 1):
@@ -127,14 +128,15 @@ class BandVideo(Architecture[BandVideoOptions]):
         return largest_that_fits(candidate, 1, options.hidden // options.heads, parameters)
 
     @property
-    def _patches(self) -> int:
+    def _grid(self) -> tuple[int, int]:
         height, width = self.data.inputs[1:]
-        return (height // self.options.patch) * (width // self.options.patch)
+        return height // self.options.patch, width // self.options.patch
 
 
-def _attention(name: str, buffer: str, units: str, size: int) -> Connection:
-    """A mask on which of ``size`` keys each of as many queries sees."""
-    keys, queries = Band(f"{units}.keys", size, 0), Band(f"{units}.queries", size, 1)
+def _attention(name: str, buffer: str, units: str, grid: tuple[int, ...]) -> Connection:
+    """A mask on which of the keys, which lie in a ``grid``, each of as many queries sees."""
+    size = prod(grid)
+    keys, queries = Band(f"{units}.keys", size, 0, grid), Band(f"{units}.queries", size, 1, grid)
     return Connection(name, buffer, f"{name}_attention", keys, queries, (size, size), kind="attention")
 
 

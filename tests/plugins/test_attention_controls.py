@@ -173,3 +173,29 @@ def test_what_has_nothing_to_match_is_refused(here: Here) -> None:
     finish(here.folder, here.registry, named["o"])
     with pytest.raises(UserError, match="finds no mask on 'temporal' in the cell whose density is taken"):
         finish(here.folder, here.registry, named["m"])
+
+
+def test_attention_by_a_soft_mask_is_kept_beside_the_hard_one(
+    here: Here, cells: dict[str, PlannedCell], tmp_path: Path
+) -> None:
+    from harness.results import mask_pictures
+
+    runner = runner_of(here.folder, here.registry)
+    for name in ("g", "other"):
+        found = evaluated(cells[name], runner, here.registry, CPU)
+        assert found.masks is not None
+        mask_pictures.write(tmp_path / name, found.masks, found.connections, None, found.attention)
+        read = mask_pictures.read((tmp_path / name).read_bytes())
+        network = here.network(cells[name])
+        if name == "g":
+            biases = network.method.effective(network.begin_phase(True).inputs, network.connections)
+        for each in ("temporal", "spatial"):
+            connection = next(c for c in network.connections if c.name == each)
+            mask = read[each]
+            assert mask.attention is not None and mask.shape[0] == mask.attention.shape[0]
+            assert torch.allclose(torch.from_numpy(mask.attention).mean(1), torch.ones(mask.shape[0]), atol=2e-3)
+            if name == "g":
+                bias = connection.region(biases[connection.parameter]).detach()
+                assert torch.allclose(torch.from_numpy(mask.attention), bias.softmax(1) * bias.shape[1], atol=2e-3)
+            assert (mask.soft is not None) == (name == "g")
+        assert (read["temporal"].grid, read["spatial"].grid) == ((4,), (2, 2))

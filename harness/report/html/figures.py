@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
+from harness.analysis.attention_distance import by_distance
 from harness.analysis.comparison_row import ComparisonRow
-from harness.report.figures import frontier, layer_densities, pruning_curve, settling_curves, training_curves
+from harness.errors import CorruptFile
+from harness.report.figures import (
+    attention_curves,
+    frontier,
+    layer_densities,
+    pruning_curve,
+    settling_curves,
+    training_curves,
+)
 from harness.report.figures.layer_densities import connection_densities
-from harness.report.figures.series import training_series
+from harness.report.figures.series import RowCurves, training_series
 from harness.report.html.cells import CountedCell, title
 from harness.report.palette import palette
 from harness.report.settling import Settled
 from harness.report.svg import MARKERS
 from harness.results.cell_record import CellRecord
+from harness.results.mask_pictures import read
 from harness.results.store import ResultStore
 
 _ROWS = 24  # of one figure of connections; more would be taller than any screen
@@ -77,7 +88,7 @@ class Figures:
         groups = []
         for names, table in sorted(first.items()):
             cells = [rows[row.suite, cell] for row in table for cell in row.cells if (row.suite, cell) in rows]
-            drawn = [self._training(table), self._connections(cells, records)]
+            drawn = [self._training(table), self._connections(cells, records), *self._attention(cells, records)]
             if shown := [one for one in drawn if one]:
                 groups.append({"title": title(names), "figures": shown})
         return groups
@@ -99,6 +110,31 @@ class Figures:
             caption += f" (the first {_ROWS} of {len(masked)} rows)"
         chosen = {row: densities[row] for row in masked[:_ROWS]}
         return self._add(lambda prefix: layer_densities(chosen, styles, prefix), caption)
+
+    def _attention(
+        self, cells: Sequence[CountedCell], records: Mapping[tuple[str, str], CellRecord]
+    ) -> Iterator[dict[str, Any] | None]:
+        """Of each mask on attention, how it falls with distance; rows that mask none are left out."""
+        found: dict[str, dict[str, RowCurves]] = {}
+        for cell in cells:
+            record = records.get((cell.suite, cell.name))
+            if record is None or record.density.attention is None or cell.stage is None:
+                continue
+            try:
+                masks = read(self._store.file(cell.suite, "masks", cell.stage).read())
+            except (OSError, CorruptFile):
+                continue  # told with the pictures
+            for name, mask in masks.items():
+                if mask.attention is not None and mask.grid and mask.shape[0] == mask.shape[1]:
+                    points = [(float(at), mean) for at, mean in by_distance(mask.attention, mask.grid)]
+                    earlier = found.setdefault(name, {}).get(cell.row)
+                    seeds = [*(earlier.seeds if earlier else ()), points]
+                    found[name][cell.row] = RowCurves(cell.method, seeds)
+        for name, rows in found.items():
+            what = f"{name} mask"
+            yield self._add(
+                partial(attention_curves, rows, self.palette, what=what), f"Attention against distance: {name}"
+            )
 
     def _add(self, draw: Callable[[str], str | None], caption: str) -> dict[str, Any] | None:
         number = len(self.svgs)

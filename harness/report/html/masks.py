@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from harness.report.html.cells import CountedCell
 from harness.report.html.png import png
 from harness.report.html.section import DAMAGED, RunSection, fill
@@ -53,6 +55,7 @@ def pictures(file: ResultFile, cell: CountedCell) -> dict[str, Any] | None:
     found = read(file.read())
     if not any(picture.size for picture in found.values()) or cell.density == 1:
         return None
+    shown = [(name, picture) for name, picture in list(found.items())[:_CONNECTIONS] if picture.size]
     return {
         "connections": [
             {
@@ -62,9 +65,9 @@ def pictures(file: ResultFile, cell: CountedCell) -> dict[str, Any] | None:
                 "size": picture.size,
                 "kind": _heading(picture),
                 "picture": png(picture.picture),
+                "strength": _strength(picture),
             }
-            for name, picture in list(found.items())[:_CONNECTIONS]
-            if picture.size
+            for name, picture in shown
         ],
         "omitted": max(0, len(found) - _CONNECTIONS),
     }
@@ -111,6 +114,14 @@ def _shared(a: Mapping[str, MaskPicture], b: Mapping[str, MaskPicture]) -> Itera
 def _ratio(both: float, kept: float) -> float:
     """Both over either, where both + either = kept; two empty masks overlap by 1."""
     return both / (kept - both) if kept > both else 1.0
+
+
+def _strength(picture: MaskPicture) -> dict[str, Any] | None:
+    """How much queries attend to keys by a soft mask; a hard one is seen as it is."""
+    if picture.soft is None or picture.attention is None:
+        return None
+    strength, most = picture.attention, float(picture.attention.max())
+    return {"picture": png(np.rint(255 * strength / most).astype(np.uint8)), "most": round(most, 3)}
 
 
 def _heading(picture: MaskPicture) -> str:

@@ -34,7 +34,11 @@ const picture = (connection) => {
     src: connection.picture, loading: "lazy",
     alt: `Mask of ${connection.name}: ${shape} weights, density ${density(kept)}`,
   });
-  return make("figure", {}, image, make("figcaption", {}, connection.name, make("br"), `${shape}, density ${density(kept)}`));
+  const shown = make("figure", {}, image, make("figcaption", {}, connection.name, make("br"), `${shape}, density ${density(kept)}`));
+  if (!connection.strength) return [shown];
+  const [strength, most] = [connection.strength.picture, `black: ${connection.strength.most} times an even share`];
+  const soft = make("img", { src: strength, loading: "lazy", alt: `Attention of ${connection.name} by its soft mask, ${most}` });
+  return [shown, make("figure", {}, soft, make("figcaption", {}, connection.name, ", by its soft mask", make("br"), most))];
 };
 
 const drawMasks = (place, group, contents) => {
@@ -56,7 +60,7 @@ const drawMasks = (place, group, contents) => {
     const kinds = [...new Set(content.connections.map((connection) => connection.kind))];
     for (const kind of kinds) {
       pictures.append(make("h4", {}, `Connections: ${kind}`),
-        make("div", { class: "pictures" }, content.connections.filter((connection) => connection.kind === kind).map(picture)));
+        make("div", { class: "pictures" }, content.connections.filter((connection) => connection.kind === kind).flatMap(picture)));
     }
     if (content.omitted) pictures.append(make("p", { class: "note-warning" }, `${counted(content.omitted, "further connection")} not shown.`));
   };
