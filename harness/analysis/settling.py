@@ -83,6 +83,18 @@ class CellSettling:
             for name, curve in self.apart().items()
         }
 
+    def mask_ahead(self) -> float | None:
+        """How much earlier the mask has settled than the weights, as a share of the training, both by their distances.
+
+        Within the first of :data:`TOLERANCES`; None where nothing is masked, or the mask ends empty.
+        """
+        if MASK not in self.masks:
+            return None
+        mask, weights = (
+            first_within(self.done, curve, TOLERANCES[0]) for curve in (self.masks[MASK].distance, self.distance)
+        )
+        return None if mask is None or weights is None else weights - mask
+
 
 def first_within(done: Sequence[float], apart: Sequence[float | None], tolerance: float) -> float | None:
     """The first of ``done`` from which on nothing is further apart than ``tolerance``; None where the end is unknown.

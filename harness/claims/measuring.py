@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from harness.analysis.scales import scale_of, unit_of
+from harness.analysis.settling import settling
 from harness.claims.formulas import evaluate
 from harness.claims.schema import Arithmetic, Cells, Count, Measure
 from harness.errors import CorruptFile, UserError, unknown_name
@@ -157,7 +158,7 @@ class Measuring:
                 side.missing.append(f"seed {seed} cannot be read ({error})")
                 continue
             if value is None:
-                side.missing.append(f"seed {seed} has no curve at step {cells.step}")
+                side.missing.append(f"seed {seed} has no {_lacking(cells)}")
             elif seed in side.values:
                 raise UserError(f"{cells.suite}: several cells of '{cells.method}' have seed {seed}: give density")
             else:
@@ -199,7 +200,16 @@ class Measuring:
             return math.exp(metric.value) if cells.exponential else metric.value
         if cells.record is not None and cells.record.endswith("density"):
             side.lowest, side.highest = 0.0, 1.0
+        if cells.record == "mask_settles_ahead":
+            return self._ahead(record, side)
         return _recorded(record, cells) if cells.step is None else self._at_step(record, cells)
+
+    def _ahead(self, record: CellRecord, side: _Side) -> float | None:
+        """How much earlier the mask has settled than the weights, as a share of the training; None if not noted."""
+        side.lowest, side.highest = -1.0, 1.0
+        series = self._store.series(record.suite, record.cell)
+        found = settling(series, record) if series is not None else None
+        return None if found is None else found.mask_ahead()
 
     def _at_step(self, record: CellRecord, cells: Cells) -> float | None:
         """From the curves, at the nearest row within 5 % of the step; None if there is none."""
@@ -217,6 +227,10 @@ class Measuring:
         chosen = _chosen(row.connections, cells)
         found = {name: row.connections[name][0 if cells.record == "hard_density" else 1] for name in chosen}
         return _mean(found, record.density.connections)
+
+
+def _lacking(cells: Cells) -> str:
+    return "notes of when masks settle" if cells.step is None else f"curve at step {cells.step}"
 
 
 def _nearest(rows: Sequence[CurveRow], step: int) -> CurveRow | None:

@@ -21,6 +21,7 @@ RecordQuantity = Literal[
     "parameters_left",
     "connections",
     "validation_loss",
+    "mask_settles_ahead",
     "tokens_per_second",
 ]
 CountQuantity = Literal[

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.comparison_row import ComparisonRow
-from harness.analysis.settling import MASK, TOLERANCES, first_within
+from harness.analysis.settling import MASK, TOLERANCES
 from harness.formatting import count, listed
 from harness.report.cell_texts import titled
 from harness.report.figures.settling_series import RowSettling, TrainingClock, row_settling
@@ -95,20 +95,9 @@ def _answer(noted: Mapping[str, RowSettling], clock: TrainingClock) -> list[str]
             continue
         score = f", its score {clock.at(scores)}" if scores else ""
         text = f"{name}'s mask settles within 5 % {clock.at(masks)}{end}, its weights {clock.at(weights)}{score}."
-        alike = [
-            (first_within(cell.done, cell.masks[MASK].distance, TOLERANCES[0]), cell.settled()["weights"][0])
-            for cell in one.cells
-            if MASK in cell.masks
-        ]
-        told = [(mask, weight) for mask, weight in alike if mask is not None and weight is not None]
-        earlier = sum(mask < weight for mask, weight in told)
-        seeds = f"in {earlier} of {count(len(told), 'seed')}"
-        found.append(
-            f"{text} Measured as weights are, by norms, its mask settles {clock.at([mask for mask, _ in told])}: "
-            f"before its weights {seeds}."
-            if told
-            else text
-        )
+        ahead = [early for cell in one.cells if (early := cell.mask_ahead()) is not None]
+        earlier = f"before its weights in {sum(early > 0 for early in ahead)} of {count(len(ahead), 'seed')}"
+        found.append(f"{text} Measured as weights are, by norms, its mask settles {earlier}." if ahead else text)
     fixed = {name: _times(one, "weights", 0) for name, one in noted.items() if one.fixed}
     if imposed := [f"{name}'s {clock.at(times)}" for name, times in fixed.items() if times]:
         found.append(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.comparison_row import ComparisonRow
-from harness.analysis.settling import MASK, CellSettling, settling
+from harness.analysis.settling import CellSettling, settling
 from harness.errors import CorruptFile
 from harness.report.figures.series import named
 from harness.results.store import ResultStore
@@ -21,8 +21,8 @@ class RowSettling:
 
     @property
     def fixed(self) -> bool:
-        """Whether no mask on weights ever changed, or there is none."""
-        return all(cell.masks[MASK].fixed for cell in self.cells if MASK in cell.masks)
+        """Whether no mask ever changed, or there is none."""
+        return all(curve.fixed for cell in self.cells for curve in cell.masks.values())
 
 
 def row_settling(store: ResultStore, rows: Sequence[ComparisonRow]) -> dict[str, RowSettling]:

@@ -156,6 +156,21 @@ def test_densities_and_losses_at_a_step(store):
     assert measured(store, [loss | {"step": 300}]) is None  # without a loss
 
 
+def test_how_much_earlier_a_mask_settles_than_weights(store):
+    sizes = {"block0.up": 100, "block1.up": 300}
+    ahead = CELLS | {"metric": None, "record": "mask_settles_ahead"}
+    assert measured(store, [ahead]) is None  # nothing was noted
+    for seed, (mask, weights) in enumerate([(1, 3), (3, 2), (2, 2)]):
+        rows = []
+        for at in range(5):
+            masks = {name: [size if at >= mask else size // 2, size // 4] for name, size in sizes.items()}
+            rows.append([0, 10 * at, float(at), 0.01 * (at < 4) if at >= weights else 0.5, masks])
+        write_series(store, "small", f"main.mlp.digits.grown.s{seed}.abc", {"settling": rows})
+    found = measured(store, [ahead])
+    assert found.values == {0: pytest.approx(0.5), 1: pytest.approx(-0.25), 2: 0.0}
+    assert (found.lowest, found.highest) == (-1.0, 1.0)
+
+
 def test_the_first_measurement_that_exists_is_taken(store):
     other = CELLS | {"suite": "elsewhere"}
     found = measured(store, [other, CELLS | {"differs": ["smaller"]}])
