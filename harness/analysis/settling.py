@@ -52,7 +52,7 @@ class MaskCurve:
 
 @dataclass(frozen=True, slots=True)
 class CellSettling:
-    """The notes of the last training of a cell.
+    """The notes of one training of a cell.
 
     Attributes:
         done: share of the training that each note stands after, from 0 to 1.
@@ -112,14 +112,20 @@ def first_within(done: Sequence[float], apart: Sequence[float | None], tolerance
 
 
 def settling(series: Series, record: CellRecord) -> CellSettling | None:
-    """What the curves of a cell say of its last training; None where nothing was noted.
+    """What the curves of a cell say of its last training in which a mask changes, else of its last one.
+
+    None where nothing was noted. Methods that learn a mask and then train under it have settled before their last one.
 
     Raises:
         KeyError: if they are of connections that the record does not have.
     """
-    if not series.settling:
-        return None
-    phase = max(row.phase for row in series.settling)
+    phases = sorted({row.phase for row in series.settling}, reverse=True)
+    found = [_training(series, record, phase) for phase in phases]
+    changing = (one for one in found if not all(curve.fixed for curve in one.masks.values()))
+    return next(changing, found[0] if found else None)
+
+
+def _training(series: Series, record: CellRecord, phase: int) -> CellSettling:
     rows = sorted((row for row in series.settling if row.phase == phase), key=lambda row: row.step)
     metric = next((name for name, one in record.metrics.items() if one.primary), None)
     scores = _scores([row for row in series.evaluations if row.phase == phase], metric)

@@ -13,6 +13,8 @@ from harness.report.figures.settling_series import RowSettling, TrainingClock, r
 from harness.report.tables import NONE, Column, Table, fraction
 from harness.results.store import ResultStore
 
+TOLD = 4
+"""Methods that are told in words, at most."""
 SHOWN = 6
 """Notes of a training in the table of all of them, at most."""
 
@@ -52,9 +54,9 @@ def _table(rows: Sequence[ComparisonRow], noted: Mapping[str, RowSettling]) -> T
     ]
     notes = [
         f"{clock.unit.capitalize()} from which on it stays within 5 % and 1 % of what it is at the end of the last "
-        "training; mean over seeds, with the first and the last. Of masks: 5 % of what two masks of their densities "
-        "would differ in by chance. Of weights: norm of the difference over the norm at the end, of effective ones, "
-        "so that a mask's change counts there too.",
+        "training in which a mask changes, or of the last one; mean over seeds, with the first and the last. Of masks: "
+        "5 % of what two masks of their densities would differ in by chance. Of weights: norm of the difference over "
+        "the norm at the end, of effective ones, so that a mask's change counts there too.",
         "A schedule that ends at small rates, or masks that sharpen, settle everything in the end: what a row with a "
         "fixed mask shows for weights and score is the schedule's part.",
     ]
@@ -63,7 +65,7 @@ def _table(rows: Sequence[ComparisonRow], noted: Mapping[str, RowSettling]) -> T
         columns,
         cells,
         notes,
-        answer=_answer(noted, clock),
+        answer=_answer(noted),
         detail=_notes(noted, things, clock),
     )
 
@@ -85,23 +87,30 @@ def _time(one: RowSettling, thing: str, at: int, clock: TrainingClock) -> str:
     return mean if first == last else f"{mean} ({first} to {last})"
 
 
-def _answer(noted: Mapping[str, RowSettling], clock: TrainingClock) -> list[str]:
+def _answer(noted: Mapping[str, RowSettling]) -> list[str]:
     """For each row whose mask changes when it settles; what the schedule imposes, from those whose mask does not."""
-    found = []
-    end = "" if clock.epochs is None else f" of {clock.epochs:g}"
+    found, imposed = [], []
     for name, one in noted.items():
+        clock = TrainingClock.of({name: one})  # its own: programs whose trainings differ in length stand in one table
         masks, weights, scores = (_times(one, thing, 0) for thing in (MASK, "weights", "score"))
+        if one.fixed and weights:
+            imposed.append(f"{name}'s {clock.at(weights, whole=True)}")
         if one.fixed or not masks or not weights:
             continue
         score = f", its score {clock.at(scores)}" if scores else ""
-        text = f"{name}'s mask settles within 5 % {clock.at(masks)}{end}, its weights {clock.at(weights)}{score}."
+        text = (
+            f"{name}'s mask settles within 5 % {clock.at(masks, whole=True)}, its weights {clock.at(weights)}{score}."
+        )
         ahead = [early for cell in one.cells if (early := cell.mask_ahead()) is not None]
         earlier = f"before its weights in {sum(early > 0 for early in ahead)} of {count(len(ahead), 'seed')}"
         found.append(f"{text} Measured as weights are, by norms, its mask settles {earlier}." if ahead else text)
-    fixed = {name: _times(one, "weights", 0) for name, one in noted.items() if one.fixed}
-    if imposed := [f"{name}'s {clock.at(times)}" for name, times in fixed.items() if times]:
+    if len(found) > TOLD:
+        found[TOLD:] = [f"Of {len(found) - TOLD} more methods whose masks change the table says when they settle."]
+    if imposed:
+        more = f" (and {len(imposed) - TOLD} more)" if len(imposed) > TOLD else ""
         found.append(
-            f"Where no mask changes, weights settle within 5 % all the same, which is the schedule: {listed(imposed)}."
+            "Where no mask changes, weights settle within 5 % all the same, which is the schedule: "
+            f"{listed(imposed[:TOLD])}{more}."
         )
     return found
 

@@ -56,10 +56,12 @@ class TrainingClock:
         """A time after a share of the training."""
         return f"{done:.2f}" if self.epochs is None else f"{round(done * self.epochs, 1):g}"
 
-    def at(self, times: Sequence[float]) -> str:
-        """A time in a sentence: the mean over seeds."""
+    def at(self, times: Sequence[float], whole: bool = False) -> str:
+        """A time in a sentence: the mean over seeds, and of how much if wanted."""
         mean = sum(times) / len(times)
-        return f"after {mean:.0%} of the training" if self.epochs is None else f"at epoch {self.number(mean)}"
+        if self.epochs is None:
+            return f"after {100 * mean:.0f} %" + " of the training" * whole
+        return f"at epoch {self.number(mean)}" + f" of {self.epochs:g}" * whole
 
 
 def _noted(store: ResultStore, suite: str, cell: str) -> CellSettling | None:

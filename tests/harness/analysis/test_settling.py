@@ -58,7 +58,8 @@ def test_what_the_curves_of_a_cell_say(tmp_path: Path) -> None:
         [1, 0, 0.0, 1.5, counts | {first: [size // 4, 3 * size // 4]}],
         [1, 10, 2.0, 0.03, counts | {first: [size, size // 2]}],
         [1, 20, 4.0, 0.0, counts | {first: [size, size // 2]}],
-        [0, 99, 9.0, 0.0, {}],  # of an earlier training
+        [0, 99, 9.0, 0.0, {}],  # of an earlier training, and of a later one under the same mask
+        *([2, step, step / 5, 0.0, counts | {first: [size, size // 2]}] for step in (0, 30)),
     ]
     scores = [[1, 10, "validation", {metric: 0.5}], [1, 20, "validation", {metric: 0.4}], [1, 20, "chosen", {}]]
     found = settling(parse_series(curves(rows, scores)), record)

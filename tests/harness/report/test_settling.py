@@ -39,15 +39,15 @@ NOTED = {
 
 
 def test_the_answer_tells_each_mask_that_changes_and_what_the_schedule_does() -> None:
-    grows, imposed = _answer(NOTED, TrainingClock.of(NOTED))
+    grows, imposed = _answer(NOTED)
     # Entries: 0.0001 / 0.32 and 0.1 / 0.32, 0.01 / 0.32. Norms: sqrt(0.0001 / 0.2) = 0.02, sqrt(0.01 / 0.2) = 0.22.
     assert grows == (
         "grown's mask settles within 5 % at epoch 3 of 8, its weights at epoch 5, its score at epoch 6. Measured as "
         "weights are, by norms, its mask settles before its weights in 1 of 2 seeds."
     )
     assert imposed == (
-        "Where no mask changes, weights settle within 5 % all the same, which is the schedule: dense's at epoch 4 and "
-        "random's at epoch 4."
+        "Where no mask changes, weights settle within 5 % all the same, which is the schedule: dense's at epoch 4 of 8 "
+        "and random's at epoch 4 of 8."
     )
 
 
