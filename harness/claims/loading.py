@@ -114,7 +114,7 @@ def _suites(folder: Path) -> Suites:
             for profile, settings in top.profiles.items():
                 source = YamlSource(path, renames=RENAMES)
                 for key, value in settings.items():
-                    source.replace(key, value, f"{path}: profiles.{profile}.{key}")
+                    source.replace(key, value, ("profiles", profile, key))
                 found[f"{name}-{profile}"] = _experiments(source.content, registry)
         except (ValidationError, SweepError) as error:
             raise UserError(f"{path} is no valid suite: `harness run {path} --dry-run` says what is wrong") from error

@@ -89,10 +89,10 @@ def command(
 
 def _options(importer: str, model: type[BaseModel], given: Sequence[str]) -> BaseModel:
     """Options from the command line; values are read as YAML, as in suites."""
-    import yaml
     from pydantic import ValidationError
 
     from harness.errors import UserError, unknown_name
+    from harness.suites.yaml_tree import plain_value
 
     values = {}
     for text in given:
@@ -101,7 +101,7 @@ def _options(importer: str, model: type[BaseModel], given: Sequence[str]) -> Bas
             raise UserError(f"--option {text}: write it as key=value")
         if key not in model.model_fields:
             raise UserError(f"--option {text}: {unknown_name(f'option of {importer}', key, model.model_fields)}")
-        values[key] = yaml.safe_load(value)
+        values[key] = plain_value(value, f"--option {key}=")
     try:
         return model.model_validate(values)
     except ValidationError as error:

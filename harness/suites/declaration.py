@@ -71,15 +71,13 @@ class Declaration:
         self.path = path
         self._yaml = source = YamlSource(path, overrides, RENAMES)
         self.outdated = source.outdated
-        try:
-            top = SuiteFile.model_validate(source.content)
-        except ValidationError as error:
-            raise source.validation_error(error, lambda loc: loc, lambda _: tuple(SuiteFile.model_fields)) from error
+        top = self._top()
+        self._check_profiles(top.profiles)
         self.name = top.name or _name_of(source.path)
         if top.profile is not None:
             self._apply(top.profile, top.profiles)
             self.name = f"{self.name}-{top.profile}"
-            top = SuiteFile.model_validate(source.content)
+            top = self._top()
         self.description = top.description.strip()
         self.slurm = self._slurm(top.slurm)
         self._own: dict[str, dict[str, Any]] = top.experiments or {"main": {}}
@@ -216,6 +214,29 @@ class Declaration:
             error, lambda loc: self._locate(experiment, (*base, *loc)), lambda loc: _known((*base, *loc))
         )
 
+    def _top(self) -> SuiteFile:
+        try:
+            return SuiteFile.model_validate(self._yaml.content)
+        except ValidationError as error:
+            raise self._yaml.validation_error(
+                error, lambda loc: loc, lambda _: tuple(SuiteFile.model_fields)
+            ) from error
+
+    def _check_profiles(self, profiles: Mapping[str, Mapping[str, Any]]) -> None:
+        """No profile sets a key that there is not, chosen or not."""
+        for profile, settings in profiles.items():
+            for path in settings:
+                steps = path.split(".")
+                known: Mapping[str, Any] = SuiteFile.model_fields
+                for step in steps[:2]:
+                    if step not in known:
+                        raise self._yaml.error(
+                            ("profiles", profile, path), unknown_name("key", step, known), at_key=True
+                        )
+                    if step not in ("training", "evaluation", "tune"):
+                        break
+                    known = NESTED[step].model_fields
+
     def _apply(self, profile: str, profiles: Mapping[str, Mapping[str, Any]]) -> None:
         """Put a profile's settings in place, except where ``--set`` has a say."""
         if profile not in profiles:
@@ -224,7 +245,7 @@ class Declaration:
         for path, value in profiles[profile].items():
             steps = tuple(path.split("."))
             if not any(other[: len(steps)] == steps or steps[: len(other)] == other for other in given):
-                self._yaml.replace(path, value, f"{self.path}: profiles.{profile}.{path}")
+                self._yaml.replace(path, value, ("profiles", profile, path))
 
     def _slurm(self, section: Any) -> SlurmOptions | None:
         """What the suite wants of a cluster, if it says so."""

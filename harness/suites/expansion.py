@@ -12,7 +12,7 @@ from harness.core.phases import Train
 from harness.errors import DataMissing, Unsupported, UserError, unknown_name
 from harness.suites.cell import Cell, Part, Scope, in_scope, program_of
 from harness.suites.references import References, place
-from harness.suites.schema import Evaluation, Experiment, Match, MethodEntry, Schema, Training, layered
+from harness.suites.schema import MOST_CELLS, Evaluation, Experiment, Match, MethodEntry, Schema, Training, layered
 from harness.suites.trials import trial_name
 from harness.suites.yaml_source import Loc
 
@@ -39,9 +39,11 @@ class Expansion:
 
     def cells(self) -> list[Cell]:
         """Every cell, in order of the file; seeds innermost."""
-        cells: list[Cell] = []
         for name, experiment in self._suite.experiments.items():
             self._check_names(name, experiment)
+        self._check_number()
+        cells: list[Cell] = []
+        for name, experiment in self._suite.experiments.items():
             for arch in experiment.architectures:
                 for bench in experiment.benchmarks:
                     for method in experiment.methods:
@@ -133,6 +135,19 @@ class Expansion:
         return self._merged(name, label, "evaluation", experiment.evaluation, experiment.methods[label].evaluation)
 
     # --- checks ------------------------------------------------------------------------------
+
+    def _check_number(self) -> None:
+        """There are not more cells than a results folder can be read with."""
+        number = sum(
+            len(experiment.architectures) * len(experiment.benchmarks) * len(experiment.seeds) * densities
+            for name, experiment in self._suite.experiments.items()
+            for densities in [sum(len(self.references.densities(name, label)) for label in experiment.methods)]
+        )
+        if number > MOST_CELLS:
+            raise UserError(
+                f"{self._suite.path}: this is {number:,} cells, and at most {MOST_CELLS:,} go into one suite: ask for "
+                "fewer seeds, densities or trials, or divide it"
+            )
 
     def _check_choosing(self, name: str, trained: Part) -> None:
         """Trials can be chosen among by validation data."""

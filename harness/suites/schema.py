@@ -22,17 +22,24 @@ from pydantic import (
 
 from harness.errors import unknown_name
 from harness.suites.question import Question
+from harness.suites.seed_list import Seeds, seeds_from
 from harness.suites.tune import Space, Tune
 from harness.suites.yaml_source import Renames
 
+MOST_CELLS = 100_000
+MOST_STEPS = 10**12
+
 
 def _label(value: Any) -> str:
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,59}", value):
-        return value
-    raise ValueError("a label has letters, digits, _ and -, does not begin with -, and is at most 60 long")
+    text = str(value) if type(value) is int else value
+    if isinstance(text, str) and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,59}", text):
+        return text
+    quoted = ", in quotes where it looks like a number" if isinstance(value, float) else ""
+    raise ValueError(f"a label has letters, digits, _ and -, does not begin with -, and is at most 60 long{quoted}")
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 Label = Annotated[str, BeforeValidator(_label)]
 
 
@@ -45,27 +52,34 @@ class Schema(BaseModel):
 class Training(Schema):
     """The training budget and the optimizer, the same for every method of an experiment."""
 
-    epochs: float | None = Field(None, gt=0, description="passes over the training data; or give steps")
-    steps: int | None = Field(None, ge=0, description="optimizer steps, 0 to only evaluate; or give epochs")
-    batch_size: int = Field(128, ge=1, description="examples per optimizer step, over all micro-batches")
+    epochs: float | None = Field(None, gt=0, le=10**9, description="passes over the training data; or give steps")
+    steps: int | None = Field(
+        None, ge=0, le=MOST_STEPS, description="optimizer steps, 0 to only evaluate; or give epochs"
+    )
+    batch_size: int = Field(128, ge=1, le=10**9, description="examples per optimizer step, over all micro-batches")
     micro_batches: int = Field(1, ge=1, description="parts in which a batch is computed, gradients accumulated")
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1, description="for sgd")
     weight_decay: float = Field(
         0.0, ge=0, description="of parameters of two or more dimensions; decoupled for adamw, L2 for adam and sgd"
     )
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(0, ge=0, le=MOST_STEPS)
     cooldown_steps: int | None = Field(
-        None, ge=1, description="with schedule constant: the last steps, over which lr goes down linearly"
+        None,
+        ge=1,
+        le=MOST_STEPS,
+        description="with schedule constant: the last steps, over which lr goes down linearly",
     )
     final_lr: Fraction = Field(0.0, description="end of the schedule, as a fraction of lr")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the weights' gradient")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="autocast type of forward and backward")
-    threads: int = Field(1, ge=1, description="CPU threads of one cell; fixed, so that results do not depend on it")
+    threads: int = Field(
+        1, ge=1, le=1024, description="CPU threads of one cell; fixed, so that results do not depend on it"
+    )
     compile: bool = Field(False, description="torch.compile the network")
 
     @model_validator(mode="after")
@@ -89,7 +103,9 @@ class Evaluation(Schema):
         "reproduce published protocols) the best on the test data themselves; chosen among the checks of a program's "
         "last training, so that every method has as many to choose from",
     )
-    checks: int = Field(10, ge=1, description="evaluations during each training phase, evenly spaced, last included")
+    checks: int = Field(
+        10, ge=1, le=10_000, description="evaluations during each training phase, evenly spaced, last included"
+    )
     name: str | None = Field(None, description="a name for this protocol, shown with it")
     settling: bool = Field(
         False,
@@ -132,7 +148,7 @@ class CellRef(Schema):
 
 
 def _as_ref(value: Any) -> Any:
-    return {"method": value} if isinstance(value, str) else value
+    return {"method": value} if isinstance(value, str | int) else value
 
 
 Ref = Annotated[CellRef, BeforeValidator(_as_ref)]
@@ -254,9 +270,9 @@ def labelled(value: Any) -> Any:
         value = [value]
     if isinstance(value, list):
         pairs = [pair for item in value for pair in (item.items() if isinstance(item, dict) else [(item, None)])]
-        labels = [label for label, _ in pairs]
+        labels = [_label(label) for label, _ in pairs]
         for label in labels:
-            if labels.count(_label(label)) > 1:
+            if labels.count(label) > 1:
                 raise ValueError(f"'{label}' is given twice; to compare two variants write {{LABEL: {{use: {label}}}}}")
         value = dict(pairs)
     if isinstance(value, dict):
@@ -276,16 +292,6 @@ def _labelled_benchmarks(value: Any) -> Any:
             raise ValueError(f"'{min(map(str, twice))}' is given twice")
         found |= spread
     return found
-
-
-def _seeds(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        if value < 1:
-            raise ValueError("seeds is a number of seeds, at least 1, or a list of them")
-        return list(range(value))
-    if isinstance(value, list) and len(set(map(repr, value))) < len(value):
-        raise ValueError("each seed can be given only once")
-    return value
 
 
 class Selector(Schema):
@@ -353,7 +359,7 @@ class Experiment(Schema):
     methods: Annotated[dict[Label, MethodEntry], BeforeValidator(labelled)] = Field(min_length=1)
     benchmarks: Annotated[dict[Label, Named], BeforeValidator(_labelled_benchmarks)] = Field(min_length=1)
     train_on: Label | None = Field(None, description="benchmark whose training data is used; default: each its own")
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_seeds)] = Field([0], min_length=1)
+    seeds: Annotated[Seeds, BeforeValidator(seeds_from)] = [0]
     scope: Scope = Field("default", description="roles of maskable connections")
     training: Training
     evaluation: Evaluation = Evaluation()

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from harness.errors import UserError, unknown_name
 from harness.suites.schema import Label, Schema
-from harness.suites.yaml_source import Loader, YamlSource
+from harness.suites.yaml_source import YamlSource
+from harness.suites.yaml_tree import plain_value
 
 
 def _minutes(value: Any) -> int:
@@ -236,10 +236,10 @@ def _override(text: str) -> dict[str, Any]:
     steps = path.split(".")
     textual = steps[-1] in _TEXTS or steps[-2:-1] == ["sbatch"]
     try:
-        section: Any = yaml.load(value, Loader)  # noqa: S506 (a safe loader)
-    except yaml.YAMLError as error:
+        section = plain_value(value, f"--slurm {path}=")
+    except UserError:
         if not textual:
-            raise UserError(f"--slurm {text}: '{value}' is not a YAML value") from error
+            raise
         section = value
     if textual and not isinstance(section, str | None) and not (isinstance(section, bool) and steps[-1] not in _TEXTS):
         section = value

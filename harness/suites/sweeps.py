@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
+from math import isfinite, prod
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 REFERENCES = ("density", "source", "budget", "controls")
 """Keys of a method under which it may name another one."""
+MOST_ROWS = 10_000
 STEPS = ("epochs", "steps")
 
 
@@ -148,13 +150,15 @@ class _Sweep:
             value = self._methods[label].get(key)
             ref = value.get("match") if isinstance(value, dict) and key in ("density", "budget") else value
             other = ref.get("method") if isinstance(ref, dict) and "experiment" not in ref else ref
-            if isinstance(other, str) and other in self._methods and other != label:
-                yield key, other
+            if isinstance(other, str | int) and str(other) in self._methods and str(other) != label:
+                yield key, str(other)
 
     # --- rows --------------------------------------------------------------------------------
 
     def _rows(self, label: str, axes: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
         """Name of each row -> its values."""
+        if (number := prod(map(len, axes.values()))) > MOST_ROWS:
+            raise SweepError(label, f"the sweeps of '{label}' are {number:,} rows, and at most {MOST_ROWS:,} are made")
         rows = (dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
         return {_name(label, values): values for values in rows}
 
@@ -214,9 +218,9 @@ class _Sweep:
 
 def _is_sweep(model: type[BaseModel], key: str, value: Any) -> bool:
     """Whether a value is several numbers for an option that takes one."""
-    numbers = isinstance(value, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+    numbers = isinstance(value, list) and all(isinstance(v, int | float) and type(v) is not bool for v in value)
     field = model.model_fields.get(key)
-    if not numbers or field is None or not value or len(set(value)) < len(value):
+    if not numbers or field is None or not value or len(set(value)) < len(value) or not all(map(isfinite, value)):
         return False
     kinds = set(_kinds(field.annotation)) - {NoneType}
     return bool(kinds) and kinds <= {int, float}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from math import prod
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from harness.suites.seed_list import Seeds, seeds_from
+
+MOST_COMBINATIONS = 10_000
 FIRST_SEED = 1000
 """Of tuning, where a suite gives their number: far from those that are reported."""
 
@@ -17,17 +22,17 @@ def _different(space: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return space
 
 
-def _seeds(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        if value < 1:
-            raise ValueError("seeds is a number of seeds, at least 1, or a list of them")
-        return list(range(FIRST_SEED, FIRST_SEED + value))
-    if isinstance(value, list) and len(set(map(repr, value))) < len(value):
-        raise ValueError("each seed can be given only once")
-    return value
+def _bounded(space: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    if (number := prod(map(len, space.values()))) > MOST_COMBINATIONS:
+        raise ValueError(
+            f"space has {number:,} combinations of values, and at most {MOST_COMBINATIONS:,} can be drawn from"
+        )
+    return space
 
 
-Space = Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], AfterValidator(_different)]
+Space = Annotated[
+    dict[str, Annotated[list[Any], Field(min_length=1)]], AfterValidator(_bounded), AfterValidator(_different)
+]
 """Option -> values that trials try."""
 
 
@@ -39,11 +44,14 @@ class Tune(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    trials: int = Field(ge=2, description="for each method, network and training data; the first one is the default")
+    trials: int = Field(
+        ge=2,
+        le=MOST_COMBINATIONS,
+        description="for each method, network and training data; the first one is the default",
+    )
     space: Space = Field({}, description="option of training -> values to try, the same in every method's trial")
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_seeds)] = Field(
+    seeds: Annotated[Seeds, BeforeValidator(partial(seeds_from, first=FIRST_SEED))] = Field(
         [FIRST_SEED, FIRST_SEED + 1],
-        min_length=1,
         description="a number of seeds (2 means 1000, 1001), or a list of them; none that is reported",
     )
     density: float | None = Field(

@@ -11,33 +11,10 @@ import yaml
 from pydantic import ValidationError
 
 from harness.errors import SuiteError, UserError, unknown_name
-
-try:
-    from yaml import CSafeLoader as SafeLoader
-except ImportError:  # libyaml is optional in PyYAML
-    from yaml import SafeLoader  # type: ignore[assignment]
+from harness.storage.reading import read_bytes
+from harness.suites import yaml_tree
 
 Loc = tuple[str | int, ...]
-
-
-class Loader(SafeLoader):
-    """Plain values by the core rules of YAML 1.2.
-
-    PyYAML follows YAML 1.1, where ``1e-3`` is text, ``no`` is false, ``010`` is 8 and ``1:30`` is 90.
-    """
-
-    yaml_implicit_resolvers: dict[str, Any] = {}
-
-
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
-    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.")),
-    ("merge", r"<<", ["<"]),
-):
-    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
 
 
 class Renames(NamedTuple):
@@ -72,27 +49,21 @@ class YamlSource:
         self.outdated: list[str] = []
         self._renames = renames
         try:
-            self._text = path.read_text(encoding="utf-8-sig")
+            self._text = read_bytes(path, 4 * yaml_tree.LENGTH).decode("utf-8-sig")
         except OSError as error:
             raise SuiteError(f"cannot read {path}: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise SuiteError(f"cannot read {path}: it is not UTF-8 text ({error.reason})") from error
-        loader = Loader(self._text)
         try:
-            root = loader.get_single_node()
+            root = yaml_tree.compose(self._text)
             if not isinstance(root, yaml.MappingNode):
                 raise SuiteError(f"{path}: a suite is a mapping of keys, this file is {_kind(root)}")
             self._root: yaml.MappingNode = root
-            self._check(root)
             self._rename(root)
-            self.content: dict[str, Any] = loader.construct_document(root)
-        except yaml.YAMLError as error:
-            problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-            mark = getattr(error, "problem_mark", None)
-            raise SuiteError(self._at(mark, f"this is not valid YAML: {problem}")) from error
-        finally:
-            loader.dispose()
-        self._overrides: dict[Loc, str] = {}
+            self.content: dict[str, Any] = yaml_tree.value(root)
+        except yaml_tree.YamlError as error:
+            raise SuiteError(self._at(error.mark, str(error))) from error
+        self._overrides: dict[Loc, str | Loc] = {}
         self._check_overrides(overrides)
         for text in overrides:
             self.override(text)
@@ -106,18 +77,15 @@ class YamlSource:
         path, equals, value = text.partition("=")
         if not equals or not all(path.split(".")):
             raise UserError(f"--set takes key=value, for example --set training.steps=100, not '{text}'")
-        try:
-            parsed = yaml.load(value, Loader)  # noqa: S506 (a safe loader)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {text}: '{value}' is not a YAML value") from error
+        parsed = yaml_tree.plain_value(value, f"--set {path}=")
         first, dot, rest = path.partition(".")
         if new := self._renames.names.get(first):
             path = f"{new}{dot}{rest}"
             self.outdated.append(f"--set {text}: {self._old_name(first, new)}")
         self.replace(path, parsed, f"--set {text}")
 
-    def replace(self, path: str, value: Any, origin: str) -> None:
-        """Put ``value`` at a dotted ``path``; errors about it will name ``origin``.
+    def replace(self, path: str, value: Any, origin: str | Loc) -> None:
+        """Put ``value`` at a dotted ``path``; errors about it name ``origin``, a text or a place in the file.
 
         Raises:
             UserError: if the path leads through something that is no mapping.
@@ -127,7 +95,7 @@ class YamlSource:
         for step in outer:
             inner = node.get(step)
             if inner is not None and not isinstance(inner, dict):
-                raise UserError(f"{origin}: '{step}' is {_kind(inner)} and no mapping, it cannot have '{last}'")
+                raise self._from(origin, f"'{step}' is {_kind(inner)} and no mapping, it cannot have '{last}'", True)
             node[step] = dict(inner or {})
             node = node[step]
         if outer[-1:] == ["training"] and last in ("epochs", "steps"):
@@ -141,10 +109,10 @@ class YamlSource:
 
     def error(self, loc: Loc, message: str, at_key: bool = False) -> UserError:
         """An error that points at the value at ``loc`` (or its key, or the nearest thing around it)."""
-        for path, text in self._overrides.items():
-            if loc[: len(path)] == path:
-                return UserError(f"{text}: {message}")
-        return SuiteError(self._at(self._mark(loc, at_key), message))
+        for path, origin in self._overrides.items():
+            if loc[: len(path)] == path or (path[: len(loc)] == loc != () and _missing(self._root, loc)):
+                return self._from(origin, message, at_key)
+        return self._from(loc, message, at_key)
 
     def validation_error(
         self, error: ValidationError, locate: Callable[[Loc], Loc], known: Callable[[Loc], Sequence[str]]
@@ -175,6 +143,11 @@ class YamlSource:
                     message += f", not {problem['input']!r}"
             texts.append(str(self.error(locate(loc), message, at_key)))
         return SuiteError("\n".join(texts))
+
+    def _from(self, origin: str | Loc, message: str, at_key: bool) -> UserError:
+        if isinstance(origin, str):
+            return UserError(f"{origin}: {message}")
+        return SuiteError(self._at(self._mark(origin, at_key), message))
 
     def _rename(self, root: yaml.MappingNode) -> None:
         """Give keys their new names in the tree itself, so that errors about them still find their places."""
@@ -223,25 +196,6 @@ class YamlSource:
                 mark = (node if isinstance(node, yaml.ScalarNode) and node.value and not at_key else key).start_mark
         return mark
 
-    def _check(self, node: yaml.Node, above: tuple[yaml.Node, ...] = (), done: set[int] | None = None) -> None:
-        """Refuse what YAML allows and a suite cannot mean: repeated keys, keys that are no names, loops."""
-        done = set() if done is None else done
-        if any(node is outer for outer in above):
-            raise SuiteError(self._at(node.start_mark, "this contains itself, through an alias"))
-        if id(node) in done:
-            return
-        done.add(id(node))
-        seen = set()
-        for item in [] if isinstance(node, yaml.ScalarNode) else node.value:
-            if isinstance(node, yaml.MappingNode):
-                key, item = item
-                if not isinstance(key, yaml.ScalarNode):
-                    raise SuiteError(self._at(key.start_mark, "a key must be a plain name"))
-                if key.value in seen:
-                    raise SuiteError(self._at(key.start_mark, f"the key '{key.value}' is given twice"))
-                seen.add(key.value)
-            self._check(item, (*above, node), done)
-
 
 def _found(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | None:
     """Key and value of one step into a node; a name in a list is an item of that name, or one with that key."""
@@ -254,6 +208,11 @@ def _found(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | No
     if isinstance(node, yaml.SequenceNode):
         return next(filter(None, (_found(item, step) for item in node.value)), None)
     return (node, node) if node.value == step else None
+
+
+def _missing(node: yaml.Node, loc: Loc) -> bool:
+    """Whether the first step of ``loc`` is not in the file."""
+    return _found(node, loc[0]) is None
 
 
 def _both(old: str, new: str) -> str:

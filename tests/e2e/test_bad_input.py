@@ -52,6 +52,18 @@ def test_the_suites_that_are_broken_below_are_sound_before(run):
     assert run(TWO)[0] == 0
 
 
+def test_a_label_may_be_a_number(run):
+    text = broken(SUITE, "  dense:\n", "  2024: {use: dense}\n  7: {use: random, density: {match: 2024}}\n")
+    assert run(text, "--set", "baseline=2024")[0] == 0
+
+
+def test_there_is_an_end_to_the_number_of_cells(run):
+    code, said = run(
+        SUITE, "--set", "seeds=10000", "--set", f"methods.magnitude.density={[i / 100 for i in range(1, 20)]}"
+    )
+    assert code == 2 and "this is 200,000 cells, and at most 100,000 go into one suite" in said
+
+
 def broken(base: str, old: str, new: str) -> str:
     assert base.count(old) == 1, f"{old!r} is not once in the suite"
     return base.replace(old, new)
@@ -68,6 +80,34 @@ CASES = [
         "unknown key 'bath_size'. Did you mean 'batch_size'? Known: batch_size,",
     ),
     (SUITE, "seeds: 2", "evaluation: {mask: hard}", "4:14", "unknown key 'mask'. Did you mean 'masks'?"),
+    (
+        SUITE,
+        "seeds: 2",
+        "seeds: 100000000000",
+        "4:8",
+        "at most 10,000 seeds; the one seed 100000000000 is [100000000000]",
+    ),
+    (SUITE, "seeds: 2", "seeds: [9223372036854775808]", "4:9", "whole numbers lie between"),
+    (
+        SUITE,
+        "seeds: 2",
+        "evaluation: {checks: 1000000000}",
+        "4:22",
+        "checks: Input should be less than or equal to 10000",
+    ),
+    (SUITE, "seeds: 2", "tune: {trials: 3, seeds: 20000}", "4:26", "seeds is a number of at most 10,000 seeds"),
+    (SUITE, "steps: 10", "steps: 10, betas: [5, 0.9]", "5:31", "betas: Input should be less than 1, not 5"),
+    (SUITE, "steps: 10", "steps: 10000000000000", "5:19", "steps: Input should be less than or equal to 1000000000000"),
+    (
+        SUITE,
+        "seeds: 2",
+        "profiles: {full: {traning.steps: 5}}",
+        "4:19",
+        "unknown key 'traning'. Did you mean 'training'",
+    ),
+    (SUITE, "seeds: 2", "profiles: {full: {training.stesp: 5}}", "4:19", "unknown key 'stesp'. Did you mean 'steps'?"),
+    (SUITE, "seeds: 2", "profiles: {p: {seeds.x: 5}}\nprofile: p\nseeds: 2", "4:16", "'seeds' is a single value"),
+    (SUITE, "seeds: 2", "profiles: {p: {seeds: x}}\nprofile: p", "4:23", "seeds: Input should be a valid list"),
     (SUITE, "recovery_steps", "recover_steps", "8:29", "unknown key 'recover_steps'. Did you mean 'recovery_steps'?"),
     (SUITE, "hidden: [8]", "hiden: [8]", "2:9", "unknown key 'hiden'. Did you mean 'hidden'? Known: hidden, init"),
     (SUITE, "benchmarks: digits", "benchmarks: {digits: {size: 3}}", "3:23", "unknown key 'size'."),
@@ -169,7 +209,7 @@ CASES = [
     (SUITE, "seeds: 2", "name: a/b", "4:7", "name: a label has letters, digits, _ and -,"),
     (TWO, "  one:", "  o.ne:", "4:3", "o.ne: a label has letters, digits, _ and -,"),
     (SUITE, "benchmarks: digits", "benchmarks: [digits, digits]", "3:1", "'digits' is given twice"),
-    (SUITE, "benchmarks: digits", "benchmarks: [digits, 7]", "3:1", "a label has letters, digits, _ and -,"),
+    (SUITE, "benchmarks: digits", "benchmarks: [digits, 7.5]", "3:1", "a label has letters, digits, _ and -,"),
     (SUITE, "mlp: {", "gpt2: {use: gpt2, ", "2:21", "unknown key 'hidden'."),
     (SUITE, "mlp: {hidden: [8]}", "gpt2:", "2:3", "architecture 'gpt2' takes language data, not classification"),
     # --- seeds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,22 @@ def test_windows_line_ends_and_a_byte_order_mark_are_read(tmp_path):
         (b"a: *nowhere\n", "/s.yaml:1:4: this is not valid YAML: found undefined alias"),
         (b"a: \x00\n", "this is not valid YAML: "),
         (b"? [x, y]\n: 1\n", "/s.yaml:1:3: a key must be a plain name"),
-        (b"a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor for the tag"),
-        (b"a: !!python/name:os.system\n", "could not determine a constructor for the tag"),
-        (b"a: !mine 3\n", "/s.yaml:1:4: this is not valid YAML: could not determine a constructor for the tag '!mine'"),
+        (b"a: !!python/object/apply:os.system ['true']\n", "tags (!!python/object/apply:os.system) are not read"),
+        (b"a: !!python/name:os.system\n", "tags (!!python/name:os.system) are not read"),
+        (b"a: !mine 3\n", "/s.yaml:1:4: tags (!mine) are not read: write a plain value, text in quotes\n"),
+        (b"a: !!int foo\n", "/s.yaml:1:4: tags (!!int) are not read"),
+        (b"a:\n  - b: " + b"[" * 60 + b"]" * 60, "/s.yaml:2:55: this lies in 50 mappings and lists"),
+        (b"a: " + b"[" * 100_000, "this lies in 50 mappings and lists"),
+        (b"a: " + b"{x: " * 5_000, "this lies in 50 mappings and lists"),
+        (b"- " * 5_000, "this lies in 50 mappings and lists"),
+        (b"a: " + b"1" * 41, "/s.yaml:1:4: a number has at most 40 characters, and this has 41"),
+        (b"a: 1." + b"1" * 5_000, "a number has at most 40 characters, and this has 5,002"),
+        (b"a: 9223372036854775808", "whole numbers lie between -9223372036854775807 and 9223372036854775807"),
+        (b'a: "\\x1b[31m"', "/s.yaml:1:4: text must not have control characters, and this has '\\x1b'"),
+        (b'"\\0": 1', "text must not have control characters"),
+        (b'a: "\\ud800"', "this is not valid YAML: "),
+        (b"a: " + b"x" * 1_000_000, "this has 1,000,003 characters, and at most 1,000,000 are read"),
+        (b"a: {<<: 3}", "this is not valid YAML: "),
         (b"a: &x\n  b: *x\n", "/s.yaml:1:4: this contains itself, through an alias"),
         (b"a: &x {<<: *x}\n", "this contains itself, through an alias"),
     ],
@@ -109,9 +123,47 @@ def test_tags_that_execute_are_not_executed(tmp_path):
     assert not victim.exists()
 
 
+def test_keys_are_names_whatever_they_look_like(tmp_path):
+    found = source(tmp_path, "2024: {010: 1, true: 2, null: 3, ~: 4, 1e3: 5}").content
+    assert found == {"2024": {"010": 1, "true": 2, "null": 3, "~": 4, "1e3": 5}}
+
+
+def doubling(times: int) -> str:
+    aliases = [f"a{i}: &a{i} {{l: *a{i - 1}, r: *a{i - 1}}}" for i in range(1, times)]
+    return "\n".join(["a0: &a0 {x: 1}", *aliases])
+
+
 def test_aliases_of_aliases_do_not_take_exponential_time(tmp_path):
-    lines = ["a0: &a0 {x: 1}"] + [f"a{i}: &a{i} {{l: *a{i - 1}, r: *a{i - 1}}}" for i in range(1, 60)]
-    assert len(source(tmp_path, "\n".join(lines)).content) == 60
+    assert len(source(tmp_path, doubling(12)).content) == 12
+    assert "with its aliases written out this is more than 100,000 values" in refused(tmp_path, doubling(60))
+
+
+def test_merge_keys_of_merge_keys_do_not_take_exponential_time(tmp_path):
+    lines = ["a0: &a0 {x: 1}"] + [f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}" for i in range(1, 10)]
+    assert "/s.yaml:6:14: with its aliases written out" in refused(tmp_path, "\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("a=[[" + "[" * 100_000, "deeper nesting is not read"),
+        ("a=!!int foo", "--set a=!!int foo: tags (!!int) are not read"),
+        ("a=" + "9" * 5_000, "a number has at most 40 characters, and this has 5,000"),
+        ("a=\udcff", "half a character"),
+        ("a=\x1b[2J", "is not valid YAML"),
+        ("a={b: 1, b: 2}", "the key 'b' is given twice"),
+    ],
+)
+def test_values_of_options_pass_the_same_place(tmp_path, override, message):
+    with pytest.raises(UserError) as caught:
+        source(tmp_path, "a: 1", override)
+    assert message in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_a_pipe_is_no_suite(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(SuiteError, match="it is a pipe or a device, no file"):
+        YamlSource(tmp_path / "pipe.yaml")
 
 
 BASE = """\
@@ -218,8 +270,8 @@ def test_an_error_in_an_override_points_to_it_and_not_to_the_file(tmp_path):
         ("a..b=3", "--set takes key=value"),
         ("own.lr.x=3", "--set own.lr.x=3: 'lr' is a single value and no mapping, it cannot have 'x'"),
         ("items.x=3", "--set items.x=3: 'items' is a list and no mapping, it cannot have 'x'"),
-        ("own.lr=[1", "--set own.lr=[1: '[1' is not a YAML value"),
-        ("own.lr=!!python/name:os.system", "is not a YAML value"),
+        ("own.lr=[1", "--set own.lr=[1: this is not valid YAML: did not find expected"),
+        ("own.lr=!!python/name:os.system", "tags (!!python/name:os.system) are not read"),
     ],
 )
 def test_overrides_that_cannot_be_meant_are_refused(tmp_path, override, message):
