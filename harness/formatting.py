@@ -1,9 +1,21 @@
-"""Numbers in words, for people."""
+"""Numbers in words, and text that any terminal and any page can show."""
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
+
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Control characters but for line ends and tabs, half characters, and what changes lines or the direction of text."""
+
+
+def printable(text: str, longest: int | None = None) -> str:
+    """Text with control and half characters spelled out, as ``ascii`` does, and the middle left out if too long."""
+    if longest is not None and len(text) > longest:
+        half = longest // 2
+        text = f"{text[:half]}\n[{len(text) - 2 * half:,} characters left out]\n{text[-half:]}"
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def count(number: int, what: str) -> str:

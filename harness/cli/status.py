@@ -91,7 +91,7 @@ def _show(console: Console, store: ResultStore, suite: str, whole: bool) -> None
     lines = [[row, *(str(count[state] or "") for state in states)] for row, count in shown.items()]
     print_table(Table(title, columns if lines else [], lines), console, terminal_width())
     for beat in running(store.work, suite):
-        left = f", {duration(beat['left'])} left" if beat["left"] is not None else ""
+        left = f", {duration(beat['left'])} left" if beat.get("left") is not None else ""
         console.print(f"running on {beat['host']}, process {beat['pid']}{left}")
         for job in beat["jobs"]:
             console.print(f"  {stage_line(job)}", markup=False, soft_wrap=True)

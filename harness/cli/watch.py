@@ -168,7 +168,7 @@ class SuiteWatch:
         stages = [row for beat in beats for row in beat["jobs"]]
         stages += [row for _, _, progress in cluster.running for row in progress["jobs"]]
         runs = [
-            Bar("jobs", beat["total"], beat["done"], beat["failed"], beat["left"], note=f"on {beat['host']}")
+            Bar("jobs", beat["total"], beat["done"], beat["failed"], beat.get("left"), note=f"on {beat['host']}")
             for beat in beats
             if "total" in beat
         ]

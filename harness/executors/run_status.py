@@ -13,6 +13,7 @@ from threading import Event, Thread
 from typing import Any
 
 from harness.errors import StorageError
+from harness.executors.live_files import Beat, read_live
 from harness.machine import machine, started
 from harness.storage.atomic_files import write_text
 
@@ -65,18 +66,15 @@ class Heartbeat:
 def running(work: Path, suite: str) -> Iterator[dict[str, Any]]:
     """Live heartbeats of a suite, in order of file name."""
     for path in sorted((work / "running").glob(f"{suite}.*.json")):
-        try:
-            beat = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            continue
-        if isinstance(beat, dict) and beat.get("suite") == suite and _alive(beat):
+        beat = read_live(path, Beat)
+        if beat is not None and beat["suite"] == suite and _alive(beat):
             yield beat
 
 
 def _alive(beat: Mapping[str, Any]) -> bool:
     """Of this machine's processes it is known, of others' by the time."""
     if beat.get("machine") == machine():
-        now = started(int(beat.get("pid", 0)))
+        now = started(beat["pid"])
         if now is None or now != beat.get("started", now):  # its number may be another's by now
             return False
-    return time.time() - float(beat.get("time", 0)) < STALE
+    return bool(time.time() - beat["time"] < STALE)

@@ -10,7 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import CorruptFile
+from harness.executors.live_files import Handed, JobFailure, SlurmProgress, read_live
 from harness.storage.atomic_files import write_json, write_text
+from harness.storage.reading import read_json
+
+_HANDED = TypeAdapter(list[Handed])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +68,9 @@ class Submissions:
         """Everything that was handed in, oldest first; files that cannot be read are left out."""
         found: list[Element] = []
         for path in sorted((self.folder / "submitted").glob("*.json")):
-            with suppress(OSError, ValueError, TypeError, KeyError):
-                for row in json.loads(path.read_bytes()):
-                    found.append(Element(row["slurm"], tuple(row["jobs"]), tuple(row["after"]), row["minutes"]))
+            with suppress(OSError, CorruptFile, ValidationError):
+                for row in _HANDED.validate_python(read_json(path)):
+                    found.append(Element(row.slurm, tuple(row.jobs), tuple(row.after), row.minutes))
         return found
 
     def cancel(self, slurm: str) -> None:
@@ -82,7 +89,7 @@ class Submissions:
 
     def failure(self, job: str) -> dict[str, Any] | None:
         """Why it could not be done, or None."""
-        return _read(self.folder / "failures" / f"{job}.json")
+        return read_live(self.folder / "failures" / f"{job}.json", JobFailure)
 
     def forget_failures(self, jobs: Iterable[str]) -> None:
         """These are tried again."""
@@ -101,12 +108,4 @@ class Submissions:
 
     def progress(self, slurm: str) -> dict[str, Any] | None:
         """What a SLURM job last said, or None."""
-        return _read(self.folder / "progress" / f"{slurm}.json")
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        loaded = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return loaded if isinstance(loaded, dict) else None
+        return read_live(self.folder / "progress" / f"{slurm}.json", SlurmProgress)

@@ -26,6 +26,7 @@ from harness.core.data import DataSpec
 from harness.errors import CorruptFile, DataMissing, StorageError, UserError, unknown_name
 from harness.storage.atomic_files import storage_error
 from harness.storage.data_directory import data_directory
+from harness.storage.reading import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -218,9 +219,9 @@ def read(path: str | Path) -> Imported:
     """
     folder = resolve(path)
     try:
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise CorruptFile(f"{folder / MANIFEST} cannot be used: {error}") from error
+        manifest = Manifest.model_validate(read_json(folder / MANIFEST), strict=False)
+    except (OSError, ValidationError, CorruptFile) as error:
+        raise CorruptFile(f"{folder / MANIFEST} cannot be used: {error}. Import it again.") from error
     if manifest.digest != _digest(manifest.files):
         raise CorruptFile(f"{folder / MANIFEST} is damaged: its digest does not match its files. Import it again.")
     return Imported(folder, manifest)

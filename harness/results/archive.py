@@ -14,6 +14,7 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 from harness.errors import CorruptFile
 from harness.storage.atomic_files import write_bytes
+from harness.storage.reading import read_bytes
 
 FileKind = Literal["cells", "series", "masks", "samples", "examples"]
 SUFFIX: Mapping[FileKind, str] = {
@@ -96,7 +97,7 @@ class Archive:
         known = self._seen.get(path)
         if known is None or known[0] != signature:
             try:
-                content = gzip.decompress(path.read_bytes())
+                content = gzip.decompress(read_bytes(path))
                 found = {line_name(line): line for line in content.splitlines()}
             except (OSError, EOFError, zlib.error, ValueError) as error:
                 raise _damaged(path, error) from error

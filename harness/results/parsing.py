@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
 
 from harness.errors import CorruptFile
 from harness.results.cell_record import SCHEMA, CellRecord
 from harness.results.series import Series
 from harness.results.suite_plan import SuitePlan
 from harness.results.upgrading import upgrade
+from harness.storage.reading import parse_json
 
 BROKEN = "is not complete JSON: delete it and run the suite again"
 _LONGEST = 120  # characters of what the model says
@@ -65,8 +65,8 @@ def parse_plan(content: bytes) -> SuitePlan:
 
 def _json(content: bytes) -> Any:
     try:
-        return from_json(content)
-    except ValueError:  # too deep, half a character, a number of thousands of digits
+        return parse_json(content)
+    except CorruptFile:
         raise CorruptFile(BROKEN) from None
 
 

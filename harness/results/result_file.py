@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.errors import CorruptFile
 from harness.results.archive import Archive, FileKind
+from harness.storage.reading import read_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class ResultFile:
             CorruptFile: if the archive is damaged.
         """
         try:
-            return self.path.read_bytes()
+            return read_bytes(self.path)
         except FileNotFoundError:
             packed = self.archive.read(self.kind, self.name)
             if packed is None:

@@ -36,6 +36,7 @@ from harness.results.result_file import ResultFile
 from harness.results.series import Series
 from harness.results.suite_plan import SuitePlan
 from harness.storage.atomic_files import write_bytes, write_json, write_text
+from harness.storage.reading import read_bytes
 
 if TYPE_CHECKING:
     from harness.core.examples import Examples
@@ -218,7 +219,7 @@ class ResultStore:
     def plan(self, suite: str) -> SuitePlan | None:
         """The suite's latest plan, or None if there is none that can be read."""
         try:
-            return parse_plan((self.root / suite / "suite.json").read_bytes())
+            return parse_plan(read_bytes(self.root / suite / "suite.json"))
         except (OSError, CorruptFile):
             return None
 

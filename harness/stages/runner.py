@@ -82,7 +82,7 @@ class StageRunner:
         network = self._builder.build(stage, self._benchmark_of(stage.cell.training_part).spec())
         series: dict[str, Any] = {"loss": [], "evaluations": [], "densities": []}
         if stage.parent is not None:
-            network.load(self.store.state(stage.parent.hash))
+            self._load(network, stage.parent)
             series = {**series, **self.store.series(stage.parent.hash)}
         resumed = self._resumed(stage)
         first = 0
@@ -168,10 +168,23 @@ class StageRunner:
         stage = replace(stage, cell=cell)
         torch.set_num_threads(stage.cell.training.threads)
         network = self._builder.build(stage, self._benchmark_of(stage.cell.training_part).spec())
-        network.load(self.store.state(stage.hash))
+        self._load(network, stage)
         phases = [phase for each in stage.chain() for phase in each.phases]
         network.changed = changed_since_training(phases, network.method.final_differs() is not None)
         return network
+
+    def _load(self, network: Network, stage: Stage) -> None:
+        """Take over the state of a finished stage.
+
+        Raises:
+            CorruptFile: if it is whole, and another network's; the stage no longer counts as finished.
+        """
+        state = self.store.state(stage.hash)
+        try:
+            network.load(state)
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            path = self.store.folder(stage.hash) / "state.safetensors"
+            raise self.store.distrust(stage.hash, f"{path} is whole, and does not fit the network ({error})") from error
 
     def scored(self, planned: PlannedCell) -> Scored:
         """What a finished cell's evaluation scores."""

@@ -9,9 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from harness.errors import CorruptFile
+from harness.stages.manifest import StageManifest
 from harness.storage import checkpoint
 from harness.storage.atomic_files import write_json
+from harness.storage.reading import parse_json, read_bytes, read_object
 
 
 class StageStore:
@@ -30,11 +34,12 @@ class StageStore:
 
     def manifest(self, stage: str) -> dict[str, Any] | None:
         """What a finished stage says about itself, or None if it is not finished."""
-        try:
-            loaded = json.loads((self.folder(stage) / "stage.json").read_bytes())
-        except (OSError, ValueError, RecursionError):
+        loaded = read_object(self.folder(stage) / "stage.json")
+        if loaded is None or loaded.get("stage") != stage or loaded.get("sha256") != _digest(loaded):
             return None
-        if not isinstance(loaded, dict) or loaded.get("stage") != stage or loaded.get("sha256") != _digest(loaded):
+        try:
+            StageManifest.model_validate(loaded)
+        except ValidationError:
             return None
         return loaded if (self.folder(stage) / "state.safetensors").is_file() else None
 
@@ -53,19 +58,24 @@ class StageStore:
         try:
             state: dict[str, Any] = checkpoint.load(path, manifest["state"] if manifest else None)
         except CorruptFile as error:
-            (self.folder(stage) / "stage.json").unlink(missing_ok=True)
-            raise CorruptFile(f"{error}. Run the same command again: the stage will be trained anew.") from error
+            raise self.distrust(stage, str(error)) from error
         return state
+
+    def distrust(self, stage: str, problem: str) -> CorruptFile:
+        """The error for a finished stage whose state is of no use; it no longer counts as finished."""
+        (self.folder(stage) / "stage.json").unlink(missing_ok=True)
+        return CorruptFile(f"{problem}. Run the same command again: the stage will be trained anew.")
 
     def series(self, stage: str) -> dict[str, Any]:
         """Curves over training up to the end of a finished stage; empty if they were lost or changed."""
         manifest = self.manifest(stage) or {}
         try:
-            content = (self.folder(stage) / "series.json").read_bytes()
-        except OSError:
+            content = read_bytes(self.folder(stage) / "series.json")
+            found = parse_json(content)
+        except (OSError, CorruptFile):
             return {}
         whole = hashlib.sha256(content).hexdigest() == manifest.get("series")
-        return dict(json.loads(content)) if whole else {}
+        return found if whole and isinstance(found, dict) else {}
 
     def finish(self, stage: str, state: Any, series: dict[str, Any], manifest: dict[str, Any]) -> None:
         """Write a stage's outcome, then forget its checkpoints."""
@@ -98,6 +108,8 @@ class StageStore:
         for path in self._checkpoints(stage):
             try:
                 loaded: dict[str, Any] = checkpoint.load(path)
+                if not isinstance(loaded, dict):
+                    raise CorruptFile(f"{path} is whole, and no checkpoint of a stage")
             except CorruptFile as error:
                 warn(f"{error}; going back to the checkpoint before it")
                 path.unlink(missing_ok=True)
@@ -142,11 +154,9 @@ class StageStore:
         """Count an attempt; which one this is since the stage last got further, counted from 1."""
         path = self.folder(stage) / "attempts.json"
         reached, count = self.reached(stage), 0
-        try:
-            known = json.loads(path.read_bytes())
-            count = int(known["count"]) if known["reached"] == reached else 0
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
+        known = read_object(path) or {}
+        if known.get("reached") == reached and isinstance(known.get("count"), int):
+            count = known["count"]
         write_json(path, {"count": count + 1, "reached": reached})
         return count + 1
 

@@ -53,14 +53,17 @@ def load(path: Path, sha256: str | None = None) -> Tree:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise CorruptFile(f"{path} cannot be read: {error}") from error
     if "tree" not in metadata or metadata.get("sha256") != _digest(metadata["tree"], tensors):
         raise CorruptFile(f"{path} is damaged: its checksum does not match its content")
     if sha256 not in (None, metadata["sha256"]):
         raise CorruptFile(f"{path} is not the file that was written: its checksum is another one")
     # Copies: what safetensors gives are windows into the file, and files change.
-    return _restore(json.loads(metadata["tree"]), {name: tensor.clone() for name, tensor in tensors.items()})
+    try:
+        return _restore(json.loads(metadata["tree"]), {name: tensor.clone() for name, tensor in tensors.items()})
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        raise CorruptFile(f"{path} is whole, and no checkpoint of the harness") from error
 
 
 def _save_file(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:

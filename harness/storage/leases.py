@@ -15,9 +15,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from harness.errors import CorruptFile
 from harness.machine import machine, started
 from harness.storage.atomic_files import storage_error
+from harness.storage.reading import read_json, read_object
 
+LARGEST = 100_000
+"""Bytes of a lease that are read."""
 BEAT = 15.0
 """Seconds between two signs of life of a holder."""
 EXPIRY = 90.0
@@ -109,7 +113,7 @@ class Leases:
     def holder(self, name: str) -> dict[str, Any] | None:
         """What the holder says about itself: {"host", "pid", "job": SLURM's id or null}; None if nobody holds it."""
         number, _, _ = self._newest(name)
-        return _content(self._path(name, number)) if number else None
+        return read_object(self._path(name, number), LARGEST) if number else None
 
     def _path(self, name: str, number: int) -> Path:
         return self.folder / f"{name}.{number}"
@@ -118,18 +122,19 @@ class Leases:
         """Highest number there is (0: none), its nonce, and when it changed."""
         numbers = [int(path.suffix[1:]) for path in self.folder.glob(f"{name}.*") if path.suffix[1:].isdigit()]
         for number in sorted(numbers, reverse=True):
-            with suppress(OSError), self._path(name, number).open() as file:  # opened: NFS then asks the server
-                return number, _nonce_in(file.read()) or "", os.fstat(file.fileno()).st_mtime_ns
+            path = self._path(name, number)
+            with suppress(OSError):
+                nonce = _nonce(path)  # opened: NFS then asks the server
+                return number, nonce or "", path.stat().st_mtime_ns
         return 0, "", 0
 
     def _dead(self, name: str, number: int) -> bool:
         """Whether the holder was a process of this machine that is no more."""
-        content = _content(self._path(name, number))
-        return (
-            content is not None
-            and content.get("machine") == machine()
-            and started(int(content.get("pid", 0))) != content.get("started")
-        )
+        content = read_object(self._path(name, number), LARGEST)
+        if content is None or content.get("machine") != machine():
+            return False
+        pid = content.get("pid")
+        return not isinstance(pid, int) or started(pid) != content.get("started")
 
     def _take(self, name: str, number: int, nonce: str) -> Lease | None:
         """Make the next lease after ``number``, unless somebody else was faster."""
@@ -147,7 +152,7 @@ class Leases:
             return None
         # It may have been given back in the meantime, and the low numbers been used again.
         newest = self._newest(name)[0]
-        before = _content(self._path(name, number)) if number else None
+        before = read_object(self._path(name, number), LARGEST) if number else None
         if newest != number + 1 or (before is not None and before.get("nonce") != nonce):
             path.unlink(missing_ok=True)
             return None
@@ -194,22 +199,11 @@ def _create_exclusively(path: Path, text: str) -> bool:
     return True
 
 
-def _content(path: Path) -> dict[str, Any] | None:
-    try:
-        loaded = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return loaded if isinstance(loaded, dict) else None
-
-
 def _nonce(path: Path) -> str | None:
     """Raises OSError if the file is gone or cannot be read."""
-    return _nonce_in(path.read_text())
-
-
-def _nonce_in(text: str) -> str | None:
     try:
-        loaded = json.loads(text)
-    except ValueError:
+        found = read_json(path, LARGEST)
+    except CorruptFile:
         return None
-    return loaded.get("nonce") if isinstance(loaded, dict) else None
+    nonce = found.get("nonce") if isinstance(found, dict) else None
+    return nonce if isinstance(nonce, str) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 from pydantic_core import from_json
 
 from harness.errors import CorruptFile
+from harness.formatting import printable
 
+_CONTROL = re.compile(rb"\\\\u00(?:[018]|7f|9)|\x7f|\xc2[\x80-\x9f]", re.IGNORECASE)
+"""How control characters may be written in JSON."""
 LARGEST = 2**31
 """Bytes of a file that is read as a whole, where nothing smaller is said."""
 
@@ -38,16 +42,18 @@ def read_bytes(path: Path, limit: int = LARGEST) -> bytes:
 
 
 def parse_json(content: bytes | str) -> Any:
-    """What JSON says.
+    """What JSON says; control characters in its text are spelled out, so that no terminal obeys them.
 
     Raises:
         CorruptFile: if it is none, nests too deeply, or has half a character or a number of thousands of digits;
             the text goes on from a file's name.
     """
     try:
-        return from_json(content)
+        found = from_json(content)
     except (ValueError, UnicodeError) as error:
         raise CorruptFile(f"is no JSON that can be read ({str(error)[:100]})") from None
+    raw = content.encode() if isinstance(content, str) else content
+    return _printable(found) if _CONTROL.search(raw) else found
 
 
 def read_json(path: Path, limit: int = LARGEST) -> Any:
@@ -67,3 +73,11 @@ def read_object(path: Path, limit: int = LARGEST) -> dict[str, Any] | None:
     except (OSError, CorruptFile):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {printable(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return printable(value) if isinstance(value, str) else value

@@ -217,7 +217,7 @@ def test_a_profile_sets_what_it_names_and_enters_the_suites_name(tmp_path: Path,
     with pytest.raises(UserError, match=r"--set profile=smal: unknown profile 'smal'\. Did you mean 'small'\?"):
         load_suite(path, registry, ["profile=smal"])
     path.write_text(text.replace("training.steps: 5", "training.stepz: 5"))
-    with pytest.raises(UserError, match=r"suite.yaml: profiles.small.training.stepz: unknown key 'stepz'"):
+    with pytest.raises(UserError, match=r"suite.yaml:4:20: unknown key 'stepz'"):
         load_suite(path, registry, ["profile=small"])
 
 

@@ -80,9 +80,16 @@ def test_changed_curves_cost_the_curves_only(store: StageStore, content: bytes) 
 
 
 def test_finishing_again_replaces_everything(store: StageStore) -> None:
-    store.finish("one", {"weights": torch.ones(1)}, {}, {**MANIFEST, "trained": {"examples": 1}})
+    trained = {"examples": 1, "densities": {}, "soft": False, "dense_gradients": 0.0}
+    store.finish("one", {"weights": torch.ones(1)}, {}, {**MANIFEST, "trained": trained})
     assert store.state("one")["weights"].tolist() == [1] and store.series("one") == {}
     manifest = store.manifest("one")
-    assert manifest is not None and manifest["trained"] == {"examples": 1}
+    assert manifest is not None and manifest["trained"] == trained
     written = json.loads((store.folder("one") / "stage.json").read_text())
     assert written["state"] == checkpoint.save(store.folder("one") / "copy", {"weights": torch.ones(1)})
+
+
+@pytest.mark.parametrize("alien", [{}, {"weights": "x"}, ["a"], {"a": {"b": 1}}, 3])
+def test_alien_content_behind_a_valid_checksum_is_named_and_made_anew(store: StageStore, alien: object) -> None:
+    store.finish("one", alien, {}, {**MANIFEST, "densities": {"fc": {"shape": [2], "kept": -1, "soft": 1.0}}})
+    assert store.manifest("one") is None and store.damaged("one") == store.folder("one") / "stage.json"
