@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from harness.errors import HarnessError
+from harness.formatting import printable
 from harness.version import __version__
 
 COMMANDS = {
@@ -41,6 +44,9 @@ COMMANDS = {
 
 DEBUG = "HARNESS_DEBUG"
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+WRONG_USE = 2
+LONGEST = 20_000
+"""Characters of a message; a plugin's may have millions."""
 BUG = 70  # EX_SOFTWARE of sysexits.h
 
 plugin_option = click.option(
@@ -123,6 +129,9 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 well, 1 problems found, 2 wrong use, 70 a bug, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a character that it cannot show ends no command
     code = _guarded(lambda: cli.main(arguments, prog_name="harness", standalone_mode=False))
     sys.exit(code)
 
@@ -143,17 +152,42 @@ def _guarded(call: Callable[[], Any]) -> int:
         # The reader has gone (`harness show | head`); keep Python's own flush at exit quiet too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:
+    except BaseException as error:
+        if isinstance(error, SystemExit) and not (isinstance(error.code, str) or _plugin_place(error)):
+            return int(error.code or 0)  # a command's own
         if os.environ.get(DEBUG):
             traceback.print_exc()
-            return error.exit_code if isinstance(error, HarnessError) else BUG
-        if isinstance(error, HarnessError):
-            click.echo(f"error: {error}", err=True)
-            return error.exit_code
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        click.echo(
-            f"internal error: {type(error).__name__}: {error} (at {frame.filename}:{frame.lineno})\n"
-            f"This is a bug in the harness or in a plugin; {DEBUG}=1 shows the traceback.",
-            err=True,
-        )
-        return BUG
+        code, text = _ending(error)
+        with suppress(OSError):
+            click.echo(printable(text, LONGEST), err=True)
+        return code
+
+
+def _ending(error: BaseException) -> tuple[int, str]:
+    """Exit code and message for what a command raised."""
+    if isinstance(error, HarnessError):
+        return error.exit_code, f"error: {error}"
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return WRONG_USE, f"error: {where}{error.strerror}. Repair that and run the same command again."
+    if isinstance(error, MemoryError):
+        return WRONG_USE, "error: this machine has not enough memory for that"
+    name = f"{type(error).__name__}: {error}"
+    if place := _plugin_place(error):
+        return WRONG_USE, f"error: a plugin fails, at {place}: {name}\n{DEBUG}=1 shows the traceback."
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    bug = f"This is a bug in the harness or in a plugin; {DEBUG}=1 shows the traceback."
+    return BUG, f"internal error: {name} (at {frame.filename}:{frame.lineno})\n{bug}"
+
+
+def _plugin_place(error: BaseException) -> str | None:
+    """File and line of the plugin that raised it, or called what raised it; None if that was the harness."""
+    from harness.registry.plugins import is_plugin  # late: few commands come to this
+
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] == "harness":
+            return None
+        if is_plugin(module):
+            return f"{frame.f_code.co_filename}:{line}"
+    return None

@@ -105,9 +105,9 @@ def _print(
     from harness.report.claims_page import answer, summary, table
     from harness.report.tables import escape, markdown, print_tables
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     for line in answer(found):
-        console.print(fitted(line, width), markup=False, soft_wrap=True)
+        console.print(fitted(line, width), soft_wrap=True)
     console.print()
     of = {name: [finding for finding in found if finding.paper == name] for name in papers}
     made = [

@@ -194,7 +194,7 @@ def _write(tables: Sequence[Table], form: str, width: int | None) -> None:
     elif form == "latex":
         click.echo("\n".join(latex(table) for table in tables), nl=False)
     else:
-        print_tables(tables, Console(highlight=False), width)
+        print_tables(tables, Console(highlight=False, markup=False, emoji=False), width)
 
 
 def _write_data(rows: Sequence[Mapping[str, Any]], form: str) -> None:

@@ -15,8 +15,10 @@ from harness.cli.progress_display import Bar, Standing
 from harness.executors.base import Job
 from harness.executors.progress import Progress
 from harness.executors.run_status import Heartbeat
-from harness.formatting import duration
+from harness.formatting import duration, printable
 
+SHOWN = 600
+"""Characters of a message that are shown while a run goes on; the record has more."""
 PLAIN_SECONDS = 15.0
 EVALUATION_SECONDS = 0.3
 """What an evaluation counts as when time left is estimated."""
@@ -88,12 +90,12 @@ class RunView:
         self._end(job)
         if "cause" not in failure:
             self._console.print(
-                f"failed: {job.label}: {failure['message']}", style="red", markup=False, highlight=False
+                f"failed: {job.label}: {printable(str(failure['message']), SHOWN)}", style="red", highlight=False
             )
 
     def note(self, text: str) -> None:
         """See :class:`harness.executors.base.View`."""
-        self._console.print(f"note: {text}", markup=False, highlight=False)
+        self._console.print(f"note: {printable(text, SHOWN)}", highlight=False)
 
     def _end(self, job: Job) -> None:
         self._running.pop(job.id, None)
@@ -133,7 +135,6 @@ class RunView:
         failed = f", {self._failed} failed" if self._failed else ""
         self._console.print(
             f"{self._done + self._failed}/{len(self._weights)} jobs{failed}{end}: {running}",
-            markup=False,
             highlight=False,
             soft_wrap=True,
         )

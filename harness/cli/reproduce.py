@@ -69,7 +69,7 @@ def command(cell: str, results: Path, output: Path | None, plugin_files: tuple[P
     text = json.dumps(suite_of(records, registry), indent=2, ensure_ascii=False)
     folder = _folder(output, f"# Made by harness reproduce from the record of {name}.\n{text}\n")
     try:
-        again, planned = _run(records, folder, registry, plugin_files, Console(stderr=True))
+        again, planned = _run(records, folder, registry, plugin_files, Console(stderr=True, markup=False, emoji=False))
     except UserError:  # nothing has run yet
         if output is None:
             shutil.rmtree(folder)
@@ -164,7 +164,7 @@ def _report(was: CellRecord, now: CellRecord, planned: PlannedCell, store: Resul
     equal = [one.name for one in known if one not in shown]
     rows = [[one.name, _text(one.was), _text(one.now), _difference(one)] for one in shown]
     columns = [Column(""), *(Column(name, right=True) for name in ("record", "again", "difference"))]
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     print_table(Table(was.cell, columns, rows), console, terminal_width())
 
     def say(text: str) -> None:

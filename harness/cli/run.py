@@ -119,7 +119,7 @@ def command(
     from harness.suites.slurm_options import resolve
     from harness.suites.suite import load_suite
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)
     on_cluster = executor == "slurm"
     _check_options(on_cluster, cluster, slurm, detach, workers)
     if hashes and not dry_run:
@@ -131,6 +131,13 @@ def command(
     options = resolve(loaded.slurm, cluster, slurm) if on_cluster else None
     store = ResultStore(results)
     count = options.array_parallelism if options else workers or _default_workers(loaded)
+    if (other := _another_file(store, loaded)) is not None:
+        show_warnings(
+            [
+                f"{store.root / loaded.name} holds results of {other}, a suite of the same name: they stay there, and "
+                f"what {suite} does not ask for is left out of its tables. Give one of the two another name, name: ..."
+            ]
+        )
     current, tuned = settle(loaded, store)
     if dry_run:
         _show_dry(console, current, store, only, force, hashes, wide, count, options)
@@ -168,7 +175,13 @@ def command(
         if interrupted or enough or settled.choices == current.choices:
             break
         current, force = settled, False
-    _finish(console, store, loaded, None if interrupted else Console(highlight=False), terminal_width(wide))
+    _finish(
+        console,
+        store,
+        loaded,
+        None if interrupted else Console(highlight=False, markup=False, emoji=False),
+        terminal_width(wide),
+    )
     if interrupted:
         click.echo(f"stopped; to go on: {_again()}", err=True)
         sys.exit(130)
@@ -227,7 +240,7 @@ def _show_dry(
     cost = _cost(suite, plan, store)
     seconds = cost.stage_seconds if cost else {}
     if not hashes:
-        show_rows(Console(highlight=False), plan, seconds, terminal_width(wide))
+        show_rows(Console(highlight=False, markup=False, emoji=False), plan, seconds, terminal_width(wide))
     _show_plan(console, suite, plan, store, cost, workers, options)
     if suite.missing:
         click.echo(
@@ -238,7 +251,7 @@ def _show_dry(
         )
     if options:
         batches = Submitter(store.root.resolve(), suite.name, options, seconds).batches(plan.jobs, {})
-        show_batches(Console(highlight=False), batches, terminal_width(wide))
+        show_batches(Console(highlight=False, markup=False, emoji=False), batches, terminal_width(wide))
     for job in plan.jobs if hashes else ():
         click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
 
@@ -322,7 +335,7 @@ def _finish(console: Console, store: ResultStore, suite: Suite, tables: Console 
     if tables is not None:
         terminal_tables(store, suite.name, tables, width)
     for path in paths:
-        console.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"written: {path}", highlight=False, soft_wrap=True)
 
 
 def _list_failures(console: Console, store: ResultStore, suite: Suite, failures: Mapping[str, str]) -> None:
@@ -331,9 +344,16 @@ def _list_failures(console: Console, store: ResultStore, suite: Suite, failures:
     console.print(f"\n{len(failures)} cells have no result:", style="red", highlight=False)
     for name, message in failures.items():
         text = fitted(f"  {name}: {message.splitlines()[0]}", console.width if console.is_terminal else None)
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(text, highlight=False, soft_wrap=True)
         if (path := store.file(suite.name, "cells", name).path).is_file():
-            console.print(f"    traceback: {path}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"    traceback: {path}", highlight=False, soft_wrap=True)
+
+
+def _another_file(store: ResultStore, suite: Suite) -> Path | None:
+    """The file of another suite that has the same name and was run into the same folder; None if there is none."""
+    plan = store.plan(suite.name)
+    before = Path(plan.path) if plan and plan.path else None
+    return before if before is not None and before.is_file() and not before.samefile(suite.path) else None
 
 
 def _suite_plan(

@@ -48,7 +48,7 @@ def command(suites: tuple[str, ...], results: Path) -> None:
         if name not in known:
             raise UserError(unknown_name("suite", name, known))
     for name in names:
-        _show(Console(highlight=False), store, name, whole=bool(suites))
+        _show(Console(highlight=False, markup=False, emoji=False), store, name, whole=bool(suites))
 
 
 def _show(console: Console, store: ResultStore, suite: str, whole: bool) -> None:
@@ -94,10 +94,10 @@ def _show(console: Console, store: ResultStore, suite: str, whole: bool) -> None
         left = f", {duration(beat['left'])} left" if beat.get("left") is not None else ""
         console.print(f"running on {beat['host']}, process {beat['pid']}{left}")
         for job in beat["jobs"]:
-            console.print(f"  {stage_line(job)}", markup=False, soft_wrap=True)
+            console.print(f"  {stage_line(job)}", soft_wrap=True)
     _show_cluster(console, cluster)
     for failure in failures:
-        console.print(fitted(failure, terminal_width()), markup=False, soft_wrap=True)
+        console.print(fitted(failure, terminal_width()), soft_wrap=True)
 
 
 def _show_cluster(console: Console, cluster: Survey) -> None:
@@ -106,20 +106,20 @@ def _show_cluster(console: Console, cluster: Survey) -> None:
     from harness.formatting import count
 
     if cluster.unknown:
-        console.print(f"SLURM cannot be asked from here: {cluster.unknown}", markup=False, soft_wrap=True)
+        console.print(f"SLURM cannot be asked from here: {cluster.unknown}", soft_wrap=True)
     for reason, jobs in cluster.waiting.items():
         few = ", ".join(jobs[:5]) + (" ..." if len(jobs) > 5 else "")
-        console.print(f"{count(len(jobs), 'SLURM job')} waiting: {reason} ({few})", markup=False, soft_wrap=True)
+        console.print(f"{count(len(jobs), 'SLURM job')} waiting: {reason} ({few})", soft_wrap=True)
     for slurm, state, progress in cluster.running[:RUNNING]:
         again = f", begun again {progress['restarts']} times" if progress["restarts"] else ""
         said = "" if state.name == "RUNNING" else f", {state.name.lower()}"
-        console.print(f"SLURM job {slurm} on {progress['host'] or 'its way'}{said}{again}", markup=False)
+        console.print(f"SLURM job {slurm} on {progress['host'] or 'its way'}{said}{again}")
         for job in progress["jobs"]:
-            console.print(f"  {stage_line(job)}", markup=False, soft_wrap=True)
+            console.print(f"  {stage_line(job)}", soft_wrap=True)
     if len(cluster.running) > RUNNING:
         console.print(f"and {len(cluster.running) - RUNNING} more SLURM jobs run")
     for problem in cluster.problems:
-        console.print(problem, style="red", markup=False, soft_wrap=True)
+        console.print(problem, style="red", soft_wrap=True)
 
 
 def _row(cell: str) -> str:

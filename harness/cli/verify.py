@@ -51,7 +51,7 @@ def command(results: Path, claims: Path, suites: Path, wide: bool) -> None:
     files = {suite: integrity(store, suite) for suite in store.suites()}
     with TemporaryDirectory(prefix="harness-verify-") as folder:
         pages = recomputed(store, claims, suites, Path(folder))
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     print_table(_table(files, pages), console, terminal_width(wide))
     damaged = [f"{suite}: {problem}" for suite, found in files.items() for problem in found.problems]
     for problem in damaged[:_SHOWN]:

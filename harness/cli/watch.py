@@ -54,7 +54,7 @@ def command(what: str, results: Path, interval: float | None, once: bool, wide: 
     from harness.report.leaderboard import terminal_tables
 
     store, suites = _find(what, results)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     watched = [SuiteWatch(store, suite) for suite in suites]
     interrupted = False
     try:
@@ -125,7 +125,7 @@ def _plain(console: Console, standing: Standing) -> None:
     from harness.formatting import fitted
 
     for line in standing.lines((console.encoding or "").lower().startswith("utf")):
-        console.print(fitted(line, terminal_width()), markup=False, soft_wrap=True)
+        console.print(fitted(line, terminal_width()), soft_wrap=True)
 
 
 class SuiteWatch:

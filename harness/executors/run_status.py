@@ -60,7 +60,8 @@ class Heartbeat:
         """The run has ended."""
         self._closed.set()
         self._thread.join(EVERY)
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path.unlink()
 
 
 def running(work: Path, suite: str) -> Iterator[dict[str, Any]]:

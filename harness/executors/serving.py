@@ -151,5 +151,5 @@ def serve(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
             tell("stopped")
         except StorageError as error:
             tell("fatal", str(error))
-        except Exception as error:
+        except BaseException as error:  # whatever a plugin raises ends this job and no other
             tell("failed", describe_failure(error))

@@ -23,6 +23,7 @@ from harness.errors import PluginError, UserError, unknown_name
 from harness.registry import hookspecs
 from harness.registry.hookspecs import GROUP, Entry
 from harness.registry.own_code import own_code
+from harness.storage.reading import read_bytes
 
 Kind = Literal["architecture", "method", "benchmark"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -30,6 +31,8 @@ Tool = Literal["importer", "exporter", "logger"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
 """What no suite names, but a command does."""
 VARIABLE = "HARNESS_PLUGINS"
+FILE = "harness_file_"
+"""How the names of the modules of single-file plugins begin."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 RESERVED = frozenset(
     {
@@ -144,7 +147,9 @@ class Registry:
         target = registered.entry.target
         try:
             found = _resolve(target) if isinstance(target, str) else target
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a plugin raises
             cause = Failure(registered.origin, f"{kind} '{name}' cannot be imported: {_describe(error)}", _where(error))
             raise PluginError(str(cause)) from error
         if problem := contract_problem(kind, found):
@@ -173,7 +178,9 @@ class Registry:
             try:
                 lists = getattr(manager.hook, f"harness_register_{kind}s")()
                 entries = [entry for brought in lists for entry in brought]
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # whatever a plugin raises
                 message = f"harness_register_{kind}s() raised {_describe(error)}"
                 self.failures.append(Failure(origin, message, _where(error)))
                 continue
@@ -212,7 +219,9 @@ def load(files: Sequence[Path] = (), installed: Iterable[EntryPoint] | None = No
             origin = _origin(point)
             try:
                 plugin = point.load()
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # whatever a plugin raises
                 registry.failures.append(Failure(origin, f"import failed: {_describe(error)}", _where(error)))
             else:
                 registry._register(origin, plugin)
@@ -222,6 +231,14 @@ def load(files: Sequence[Path] = (), installed: Iterable[EntryPoint] | None = No
         if len(registry.failures) > before:
             raise PluginError("\n".join(str(failure) for failure in registry.failures[before:]))
     return registry
+
+
+def is_plugin(module: str) -> bool:
+    """Whether a module belongs to a plugin, installed or in a single file."""
+    package = module.partition(".")[0]
+    return package.startswith(FILE) or any(
+        point.value.partition(":")[0].partition(".")[0] == package for point in entry_points(group=GROUP)
+    )
 
 
 def contract_problem(kind: Kind | Tool, found: object) -> str | None:
@@ -266,12 +283,12 @@ def _load_file(path: Path) -> tuple[PluginOrigin, ModuleType]:
     if path.suffix != ".py":
         raise PluginError(f"{path}: a single-file plugin is a Python file (.py); install packages with pip instead")
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise PluginError(f"{path}: cannot be read: {error.strerror}. Check the path given to --plugin") from error
     digest = hashlib.sha256(content).hexdigest()
     unique = hashlib.sha256(f"{path}:{digest}".encode()).hexdigest()[:16]
-    name = f"harness_file_{path.stem}_{unique}"
+    name = f"{FILE}{path.stem}_{unique}"
     if name not in sys.modules:
         module = sys.modules[name] = ModuleType(name)
         module.__file__ = str(path)
@@ -280,7 +297,7 @@ def _load_file(path: Path) -> tuple[PluginOrigin, ModuleType]:
             exec(compile(content, str(path), "exec"), module.__dict__)
         except BaseException as error:
             del sys.modules[name]
-            if isinstance(error, (Exception, SystemExit)):
+            if not isinstance(error, KeyboardInterrupt):
                 where = _where(error, path)
                 failure = Failure(PluginOrigin(path.stem, file=path), f"import failed: {_describe(error)}", where)
                 raise PluginError(str(failure)) from error

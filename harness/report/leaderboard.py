@@ -90,7 +90,7 @@ def terminal_tables(store: ResultStore, suite: str, console: Console, width: int
     counted = set(frame["cell"])
     for item in left:
         if item.path.stem in counted:
-            console.print(f"{item.path.stem}: {item.reason}", markup=False, highlight=False)
+            console.print(f"{item.path.stem}: {item.reason}", highlight=False)
 
 
 def _suite_page(

@@ -13,6 +13,7 @@ from harness.results.cell_record import CellRecord
 from harness.results.store import ResultStore
 from harness.storage.atomic_files import write_bytes
 from harness.storage.leases import Leases
+from harness.storage.reading import read_bytes
 
 Content = dict[FileKind, dict[str, bytes]]
 
@@ -138,9 +139,11 @@ def _read(store: ResultStore, suite: str, record: CellRecord) -> list[tuple[File
     files: list[tuple[FileKind, str, bytes]] = []
     for kind, name in wanted:
         try:
-            data = store.file(suite, kind, name).path.read_bytes()
+            data = read_bytes(store.file(suite, kind, name).path)
         except FileNotFoundError:
             continue
+        except OSError:
+            return None
         if not NAME.fullmatch(name):
             return None
         if kind in LINES:

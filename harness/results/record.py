@@ -16,7 +16,7 @@ from harness.core.benchmark import Benchmark, Measurement
 from harness.core.connections import weights_among
 from harness.core.data import Split
 from harness.errors import BadScore, Diverged, HarnessError, WrongCount
-from harness.formatting import not_finite
+from harness.formatting import not_finite, printable
 from harness.results.cell_record import CellRecord
 from harness.results.connectivity import connectivity
 from harness.results.flops import forward_flops
@@ -151,12 +151,21 @@ def failed(planned: PlannedCell, registry: Registry, error: BaseException | Mapp
     )
 
 
+MESSAGE, TRACEBACK = 4_000, 50_000
+"""Characters of a failure's texts that are kept."""
+
+
 def describe_failure(error: BaseException) -> dict[str, Any]:
-    """Type, message, traceback and, for divergence, the step."""
+    """Type, message, traceback and, for divergence, the step; texts that any file and any terminal can hold."""
+    kind = printable(type(error).__name__, 200)
+    try:
+        message = str(error)
+    except Exception as another:
+        message = f"its text cannot be had: {type(another).__name__}"
     return {
-        "type": type(error).__name__,
-        "message": str(error) or type(error).__name__,
-        "traceback": "".join(traceback.format_exception(error)),
+        "type": kind,
+        "message": printable(message, MESSAGE) or kind,
+        "traceback": printable("".join(traceback.format_exception(error)), TRACEBACK),
         "step": error.step if isinstance(error, Diverged) else None,
     }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.core.logger import Logged, Logger
+from harness.formatting import printable
 from harness.results.record_parts import TrainingCost
 
 if TYPE_CHECKING:
@@ -142,9 +143,9 @@ class RunLog:
         for logger in list(self._open):
             try:
                 call(logger)
-            except (Exception, SystemExit) as error:
+            except BaseException as error:  # whatever it raises ends no training
                 self._open.remove(logger)
-                what = f"{type(error).__name__}: {error}".splitlines()[0]
+                what = printable(f"{type(error).__name__}: {error}", 300).splitlines()[0]
                 self._warn(f"{type(logger).__name__} fails and is left out until the next stage or cell: {what}")
 
 

@@ -242,9 +242,11 @@ class ResultStore:
 
 
 def _finite(value: Any) -> Any:
-    """The same with ``"inf"``, ``"-inf"`` and ``"nan"`` in place of numbers that JSON cannot hold."""
+    """The same with ``"inf"``, ``"-inf"`` and ``"nan"`` in place of numbers that JSON cannot hold, and whole text."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf8", "replace").decode()  # half characters
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

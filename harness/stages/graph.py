@@ -24,6 +24,10 @@ NOT_CHOSEN = "ends with its last checkpoint"
 """Part of the hash of trainings before the last one of a program whose checkpoint is chosen."""
 
 
+LONGEST_NAME, SHORT = 200, 36
+"""Characters of a cell's name, and of each label in one that would be longer; its hash tells them apart."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Stage:
     """A training phase with the discrete phases that lead up to it: the unit of work, run once.
@@ -248,9 +252,11 @@ class _Compiler:
             ),
         )
         parts = [cell.experiment, cell.architecture, cell.benchmark, cell.method]
-        if cell.density is not None:
-            parts.append(f"d{cell.density:g}")
-        return ".".join([*parts, f"s{cell.seed}", digest[:10]])
+        rest = [f"d{cell.density:g}"] if cell.density is not None else []
+        rest += [f"s{cell.seed}", digest[:10]]
+        name = ".".join([*parts, *rest])
+        # File systems take names of 255 bytes, and files are called after cells with something before and behind.
+        return name if len(name) <= LONGEST_NAME else ".".join([*(part[:SHORT] for part in parts), *rest])
 
 
 def _split(phases: Sequence[Phase]) -> list[tuple[int, tuple[Phase, ...]]]:

@@ -46,8 +46,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf8"))
+    """Write UTF-8 text atomically; half characters, which it cannot hold, become question marks."""
+    write_bytes(path, text.encode("utf8", "replace"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -71,7 +71,7 @@ def compose(text: str) -> yaml.Node | None:
         _check_events(text)
         root: yaml.Node | None = yaml.compose(text, Loader)
     except yaml.YAMLError as error:
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
         raise YamlError(f"this is not valid YAML: {problem}", getattr(error, "problem_mark", None)) from error
     except UnicodeError as error:
         raise YamlError("this is not valid YAML: it has half a character (a lone surrogate)") from error

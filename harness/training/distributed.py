@@ -47,16 +47,24 @@ class Substrate:
         Device: ``$HARNESS_DEVICE``, else the local rank's GPU, else the CPU.
 
         Raises:
-            UserError: if ``$HARNESS_DEVICE`` asks for a GPU and there is none.
+            UserError: if ``$HARNESS_DEVICE`` is no device, or asks for a GPU and there is none; if one of the numbers
+                is none.
         """
         env = os.environ if environment is None else environment
         rank, world, local = 0, 1, 0
         if "RANK" in env and "WORLD_SIZE" in env:
-            rank, world, local = int(env["RANK"]), int(env["WORLD_SIZE"]), int(env.get("LOCAL_RANK", "0"))
-        elif "SLURM_STEP_ID" in env and int(env.get("SLURM_NTASKS", "1")) > 1:
-            rank, world, local = int(env["SLURM_PROCID"]), int(env["SLURM_NTASKS"]), int(env["SLURM_LOCALID"])
+            rank, world, local = (_number(env, name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+        elif "SLURM_STEP_ID" in env and _number(env, "SLURM_NTASKS") > 1:
+            rank, world, local = (_number(env, name) for name in ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"))
+        if not 0 <= rank < max(1, world):
+            raise UserError(f"the environment says that this is process {rank} of {world}: unset RANK and WORLD_SIZE")
         name = env.get("HARNESS_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-        device = torch.device(name)
+        try:
+            device = torch.device(name)
+        except RuntimeError as error:
+            raise UserError(
+                f"HARNESS_DEVICE is '{name:.60}', which is no device: cpu, cuda, or cuda:0 and so on"
+            ) from error
         if device.type == "cuda" and not torch.cuda.is_available():
             raise UserError(f"HARNESS_DEVICE is '{name}', but torch finds no GPU here; set it to cpu or leave it out")
         if device.type == "cuda" and device.index is None:
@@ -139,3 +147,15 @@ def set_random_state(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.device_count() == len(state["cuda"]):
         torch.cuda.set_rng_state_all(list(state["cuda"]))
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    """A variable that counts; 0 where it is not set.
+
+    Raises:
+        UserError: if it is no number.
+    """
+    try:
+        return int(environment.get(name, "0"))
+    except ValueError as error:
+        raise UserError(f"{name} is '{environment[name]:.60}' and must be a whole number: unset it") from error
