@@ -22,7 +22,7 @@ class LiveFile(BaseModel):
 class JobRow(LiveFile):
     """A running job, see :class:`harness.executors.progress.Progress`."""
 
-    id: str
+    id: str = ""
     label: str
     step: Count
     steps: Count
