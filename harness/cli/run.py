@@ -359,8 +359,18 @@ def _another_file(store: ResultStore, suite: Suite) -> Path | None:
 def _suite_plan(
     suite: Suite, plan: Plan, tuned: Sequence[TunedMethod], overrides: Sequence[str], plugins: Sequence[Path]
 ) -> SuitePlan:
-    from harness.results.suite_plan import SuitePlan
+    from harness.results.suite_plan import MaskPairs, SuitePlan
+    from harness.suites.mask_pairs import told
 
+    names = {planned.cell.key: planned.id for planned in plan.graph.cells}
+    agreements = [
+        MaskPairs(
+            first=told(first),
+            second=told(second),
+            cells=[(names[a.key], names[b.key]) for a, b in pairs if a.key in names and b.key in names],
+        )
+        for first, second, pairs in suite.agreements_asked
+    ]
     options = [*(f"--set={text}" for text in overrides), *(f"--plugin={path}" for path in plugins)]
     return SuitePlan(
         suite=suite.name,
@@ -369,6 +379,7 @@ def _suite_plan(
         options=options,
         baselines={name: experiment.baseline for name, experiment in suite.reported.items()},
         comparisons=suite.comparisons,
+        agreements=agreements,
         cells=[planned.id for planned in plan.graph.cells],
         tuning=list(tuned),
         waiting=len(suite.pending),

@@ -50,16 +50,13 @@ def agreement_table(store: ResultStore, first: CellRecord, second: CellRecord) -
 
 
 def _masks(store: ResultStore, record: CellRecord) -> Mapping[str, MaskPicture]:
-    from harness.errors import CorruptFile, UserError
-    from harness.results import mask_pictures
+    from harness.errors import UserError
+    from harness.report.mask_agreements import masks_of
 
-    file = store.file(record.suite, "masks", record.stages[-1] if record.stages else "")
     try:
-        return mask_pictures.read(file.read())
+        return masks_of(store, record)
     except FileNotFoundError:
         raise UserError(f"{record.cell} has no masks: nothing is masked in it, or they were not kept") from None
-    except CorruptFile as error:
-        raise CorruptFile(f"{file.where}: {error}") from None
 
 
 def _answer(found: MaskAgreement) -> Iterator[str]:

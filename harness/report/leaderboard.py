@@ -16,6 +16,7 @@ from harness.analysis.frame import load, missing
 from harness.report.boards import Board, boards, side_by_side
 from harness.report.figures import frontier, pruning_curve, settling_curves, training_curves
 from harness.report.figures.series import training_series
+from harness.report.mask_agreements import agreement_tables
 from harness.report.palette import Style, palette
 from harness.report.settling import Settled, settled
 from harness.report.tables import Table, code, details, escape, markdown, print_tables
@@ -86,6 +87,7 @@ def terminal_tables(store: ResultStore, suite: str, console: Console, width: int
     print_tables((board.primary for board in shown), console, width)
     noted = settled(store, (board.rows for board in shown))
     print_tables((replace(found.table, detail=None) for found in noted), console, width)
+    print_tables(agreement_tables(store, suite), console, width)
     print_tables((replace(table, detail=None) for table in tuning_tables(store, suite)), console, width)
     counted = set(frame["cell"])
     for item in left:
@@ -106,6 +108,8 @@ def _suite_page(
     for found in settled(store, (board.rows for board in shown)):
         parts += [f"## {escape(found.table.title)}\n", markdown(replace(found.table, detail=None))]
         parts += [figures.settling(found), _folded(found.table.detail) if found.table.detail else ""]
+    for table in agreement_tables(store, suite):
+        parts.append(f"## {escape(table.title)}\n\n{markdown(table)}")
     for table in side_by_side(frame):
         parts.append(f"## {escape(table.title)}\n\n{markdown(table)}")
     for table in tuning_tables(store, suite):

@@ -50,6 +50,10 @@ NESTED: Mapping[str | int, type[BaseModel]] = {
 """Key of an experiment or a method -> what may stand below it."""
 
 
+def _known_at_the_top(loc: Loc) -> Sequence[str]:
+    return tuple((Selector if loc[:1] == ("agreements",) and len(loc) > 1 else SuiteFile).model_fields)
+
+
 class Declaration:
     """What a suite declares: its experiments, and the plugins' instances behind them; not expanded into cells.
 
@@ -80,6 +84,7 @@ class Declaration:
             top = self._top()
         self.description = top.description.strip()
         self.slurm = self._slurm(top.slurm)
+        self.agreements = top.agreements
         self._own: dict[str, dict[str, Any]] = top.experiments or {"main": {}}
         self._in_file = bool(top.experiments)
         self._benchmarks: dict[tuple[str, str], Benchmark[Any]] = {}
@@ -218,9 +223,7 @@ class Declaration:
         try:
             return SuiteFile.model_validate(self._yaml.content)
         except ValidationError as error:
-            raise self._yaml.validation_error(
-                error, lambda loc: loc, lambda _: tuple(SuiteFile.model_fields)
-            ) from error
+            raise self._yaml.validation_error(error, lambda loc: loc, _known_at_the_top) from error
 
     def _check_profiles(self, profiles: Mapping[str, Mapping[str, Any]]) -> None:
         """No profile sets a key that there is not, chosen or not."""

@@ -335,6 +335,12 @@ class Selector(Schema):
             raise ValueError(f"{problem['loc'][0]}: {problem['msg']}, not '{problem['input']}'") from None
 
 
+def _two(selectors: list[Selector]) -> list[Selector]:
+    if len(selectors) != 2:
+        raise ValueError(f"give two selectors each, as [{{method: a}}, {{method: b}}], not {len(selectors)}")
+    return selectors
+
+
 def layered(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
     """One mapping of settings over another; a budget in steps replaces one in epochs, and the other way round."""
     if {"epochs", "steps"} & layer.keys():
@@ -402,4 +408,8 @@ class SuiteFile(Schema):
     baseline: Any = None
     questions: Any = None
     smallest_difference: Any = None
+    agreements: list[Annotated[list[Selector], AfterValidator(_two)]] = Field(
+        [],
+        description="pairs of selectors: cells whose masks are set beside each other, seed by seed, and beside chance",
+    )
     slurm: Any = None

@@ -13,6 +13,8 @@ from harness.suites.cell import Cell, Key, Tuned
 from harness.suites.comparisons import Comparisons, comparisons
 from harness.suites.declaration import Declaration
 from harness.suites.expansion import Expansion
+from harness.suites.mask_pairs import Pair, mask_pairs
+from harness.suites.schema import Selector
 from harness.suites.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -46,6 +48,17 @@ class Suite(Declaration):
     def comparisons(self) -> dict[str, Comparisons]:
         """What each experiment compares with what."""
         return comparisons(self, Expansion(self))
+
+    @cached_property
+    def agreements_asked(self) -> list[tuple[Selector, Selector, list[Pair]]]:
+        """Selectors of cells whose masks are set beside each other, with the cells, as far as their names are known."""
+        found = []
+        for at, (first, second) in enumerate(self.agreements):
+            try:
+                found.append((first, second, mask_pairs(first, second, self._all_cells)))
+            except ValueError as error:
+                raise self._yaml.error(("agreements", at), f"agreements: {error}") from None
+        return found
 
     def with_choices(self, choices: Mapping[Tuned, int]) -> Suite:
         """The same suite with the trials that were chosen; what is not among them waits."""
@@ -111,7 +124,7 @@ def load_suite(path: Path, registry: Registry, overrides: Sequence[str] = (), dr
     """
     suite = Suite(path, registry, overrides, dry)
     if suite.cells or suite.pending:
-        _ = suite.comparisons  # asked for here, so that wrong questions are told before anything runs
+        _ = suite.comparisons, suite.agreements_asked  # here, so that wrong ones are told before anything runs
     else:
         if suite.missing:
             raise DataMissing(next(iter(suite.missing.values())))

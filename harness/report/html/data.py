@@ -21,6 +21,7 @@ from harness.report.html.section import RunSection, fill
 from harness.report.html.training import LIMIT as TRAINING_LIMIT
 from harness.report.html.training import densities
 from harness.report.leaderboard import reproduce
+from harness.report.mask_agreements import agreement_tables
 from harness.report.settling import settled
 from harness.report.tuning import tuning_tables
 from harness.results.archive import FileKind
@@ -131,4 +132,5 @@ def _suite(
         "obsolete": len(files) - len(current),
         "masks": store.has_any(suite, "masks"),
         "tuning": [plain_table(table) for table in tuning_tables(store, suite)],
+        "agreements": [plain_table(table) for table in agreement_tables(store, suite)],
     }

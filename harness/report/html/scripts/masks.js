@@ -79,6 +79,10 @@ const showMasks = () => {
     ? `No masks were kept with ${without.map((suite) => suite.name).join(", ")}: these results are older than mask files. ` +
       `Run the suite again into a new folder to get them: ${without.map((suite) => suite.command).join("; ")}.`
     : "No cell has a mask.";
+  for (const table of index.suites.flatMap((suite) => suite.agreements)) {
+    body.append(make("h3", {}, table.title), make("ul", { class: "answer" }, table.answer.map((sentence) => make("li", {}, sentence))),
+      plainTable(table), make("ul", { class: "notes" }, table.notes.map((note) => make("li", {}, note))));
+  }
   const overview = index.sections.masks.overview || [];
   if (overview.length) {
     body.append(make("h3", {}, "Topology convergence: do seeds find the same mask?"),
