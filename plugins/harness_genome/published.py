@@ -8,11 +8,11 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from harness import Source, UserError
+from harness.formatting import printable
 from harness.interchange.bundle import read
 from harness_genome.genome import Genome
 
@@ -37,13 +37,13 @@ def load_genome(path: Path) -> dict[str, Tensor]:
             found = load_file(path)
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, SafetensorError) as error:
-        raise UserError(f"genome file {path} cannot be read: {error}") from error
     except UnpicklingError as error:
         raise UserError(
             f"genome file {path} is not plain tensors; loading it could run code, so it is refused. "
             "Save the genome's state_dict() alone, or use .safetensors."
         ) from error
+    except Exception as error:  # what a damaged pickle or header raises has no end
+        raise UserError(f"genome file {path} cannot be read: {printable(str(error), 200)}") from error
     if isinstance(found, dict) and "genome_state" in found:
         found = found["genome_state"]
     return check_genome(found, f"genome file {path}")

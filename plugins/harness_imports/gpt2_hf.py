@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, PositiveInt
+from torch import Tensor
 
 from harness import UserError
 from harness.interchange.bundle import Bundle
@@ -41,7 +42,11 @@ class Gpt2HfOptions(BaseModel):
 
 
 class Gpt2Hf(Importer[Gpt2HfOptions]):
-    """Reads a folder of ``save_pretrained`` or a state dict of ``GPT2LMHeadModel`` or ``GPT2Model``."""
+    """Reads a folder of ``save_pretrained`` or a state dict of ``GPT2LMHeadModel`` or ``GPT2Model``.
+
+    Checkpoints of training programs that keep the state under ``model``, and those whose matrices are laid out as
+    ``nn.Linear`` has them, are taken as well.
+    """
 
     Options = Gpt2HfOptions
 
@@ -51,7 +56,10 @@ class Gpt2Hf(Importer[Gpt2HfOptions]):
         for key, allowed in _FIXED.items():
             if config.get(key, allowed[0]) not in allowed:
                 raise UserError(f"{source}: config.json has {key} {config[key]!r}; gpt2 here has {allowed[0]!r} only")
-        state = {k.removeprefix("transformer."): v for k, v in part(read_checkpoint(source), (), source).items()}
+        state = {
+            k.removeprefix("transformer."): v for k, v in part(read_checkpoint(source), ("model",), source).items()
+        }
+        state = _as_conv1d(state)
         vocabulary, width = sizes(state, "wte.weight")
         context = sizes(state, "wpe.weight")[0]
         heads = self.options.heads or config.get("n_head") or max(1, width // 64)
@@ -72,3 +80,12 @@ class Gpt2Hf(Importer[Gpt2HfOptions]):
         if self.options.heads is None and "n_head" not in config:
             notes.append(f"the number of heads, {heads}, is one per 64 units of width; --option heads=N says otherwise")
         return bundled(architecture, "gpt2", network.state_dict(), notes=notes)
+
+
+def _as_conv1d(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same with matrices as transformers lays them out, (in, out): the shape of the fused one tells which it is."""
+    fused = state.get("h.0.attn.c_attn.weight")
+    if fused is None or fused.dim() != 2 or fused.shape[0] != 3 * fused.shape[1]:
+        return state
+    ends = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
+    return {name: value.t().contiguous() if name.endswith(ends) else value for name, value in state.items()}

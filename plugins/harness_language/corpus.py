@@ -74,6 +74,8 @@ class CorpusOptions(LanguageOptions):
     documents of ``path``."""
     separator: str = "<|endoftext|>"
     """In txt files, a line that holds only this ends a document."""
+    skip_empty: bool | None = Field(default=None, json_schema_extra={"hashed": "unless_none"})
+    """Whether rows of ``path`` without text, null or empty, are left out and counted; else null is an error."""
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", json_schema_extra=_PLACE)
     """Folder below ``corpora`` in the data directory; null is named after the source."""
     tokenizer: TokenizerName = "gpt2"
@@ -111,6 +113,8 @@ class CorpusOptions(LanguageOptions):
             raise ValueError(unknown_name("corpus", self.dataset, KNOWN) + " Or `owner/name` of one on the hub.")
         if self.dataset and (self.validation_path or self.test_path):
             raise ValueError("`validation_path` and `test_path` go with `path`, not with `dataset`")
+        if self.dataset and self.skip_empty is not None:
+            raise ValueError("`skip_empty` goes with `path`, not with `dataset`")
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction + test_fraction must be below 1, to leave some training text")
         return self
@@ -346,12 +350,16 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
                 return None
             return HubDataset(repository, options.config, place, options.text_field, options.revision, articles)
         path = {"train": options.path, "validation": options.validation_path, "test": options.test_path}[split]
-        return LocalFiles(self._place(path), options.text_field, options.separator) if path else None
+        if not path:
+            return None
+        return LocalFiles(self._place(path), options.text_field, options.separator, bool(options.skip_empty))
 
     @property
     def _recipe(self) -> dict[str, Any]:
         """The options that decide the content, places aside."""
         recipe = self.options.model_dump(mode="json", include=set(_RECIPE))
+        if self.options.skip_empty is not None:  # came later than corpora that are prepared
+            recipe["skip_empty"] = self.options.skip_empty
         return recipe | {place: getattr(self.options, place) is not None for place in ("validation_path", "test_path")}
 
     def _named(self) -> Named:
@@ -382,9 +390,10 @@ class Corpus(LanguageBenchmark[CorpusOptions]):
         asked, revision = self._recipe, self.options.revision
         if revision is None or revision == manifest.source.get("train", {}).get("revision"):
             asked["revision"] = manifest.recipe["revision"]
-        for field in sorted(asked.keys() - {"tokens"}):
-            if asked[field] != manifest.recipe[field]:
-                return f"prepared with `{field}: {manifest.recipe[field]}`, but {asked[field]} is asked for"
+        for field in sorted((asked.keys() | manifest.recipe.keys()) - {"tokens"}):
+            before, now = manifest.recipe.get(field), asked.get(field)
+            if before != now:
+                return f"prepared with `{field}: {before}`, but {now} is asked for"
         tokens = manifest.splits["train"].tokens
         if not manifest.complete and (self.options.tokens is None or self.options.tokens > tokens):
             return f"prepared with `tokens: {tokens}`, but {self.options.tokens or 'everything'} is asked for"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from pydantic import Field, model_validator
 
 from harness import DataMissing, Metric, UserError, data_directory
 from harness.storage.digests import described
+from harness.storage.reading import read_bytes
 from harness_language.language import LanguageBenchmark, LanguageOptions, Tokens
 from harness_language.splits import share
 from harness_language.tokenizers import (
@@ -56,6 +58,8 @@ class Text(LanguageBenchmark[TextOptions]):
     equal documents never part and neither names nor places matter. Bytes follow each other without a mark.
     With a tiktoken encoding, which needs UTF-8, documents are divided by its end-of-text token, as is text
     where that token is written out; it is scored as a token and stands for 0 bytes.
+
+    Line ends are kept as they are; a byte-order mark is no text.
 
     Licence and source are those of the user's text. tiktoken's encodings: OpenAI, MIT.
     """
@@ -152,10 +156,18 @@ def _signature(root: Path) -> Signature:
 
 @functools.lru_cache(maxsize=4)
 def _documents(root: Path, signature: Signature) -> list[tuple[bytes, bytes]]:
-    contents = [Path(path).read_bytes() for path, size, _ in signature if size]
+    contents = [_content(Path(path)) for path, size, _ in signature if size]
     if not contents:
         raise DataMissing(f"text: {root} holds no text: every file in it is empty or hidden. Set `path` to another.")
     return sorted((hashlib.sha256(content).digest(), content) for content in contents)
+
+
+def _content(path: Path) -> bytes:
+    """A file without its byte-order mark, which is no text."""
+    content = read_bytes(path)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UserError(f"text: {path} is UTF-16 by its byte-order mark. Convert it to UTF-8.")
+    return content.removeprefix(codecs.BOM_UTF8)
 
 
 @functools.lru_cache(maxsize=4)

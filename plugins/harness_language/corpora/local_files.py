@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
-import json
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
+
+from pydantic_core import from_json
 
 from harness import CorruptFile, DataMissing, UserError
 from harness_language.corpora.origin import Files, Origin
@@ -25,15 +27,18 @@ class LocalFiles(DocumentSource):
 
     A text file (``.txt``, ``.tokens``) is one document, or several that end with a line that holds nothing but
     ``separator``. The others have a document a row, in the column ``field``; JSON is one object a line or one
-    array of objects.
+    array of objects. A byte-order mark is no text, and lines of text and CSV that end as Windows ends them end as
+    others do, so that a file has the same documents whatever system wrote it.
 
     Args:
         path: a file, a folder (all files of these formats, subfolders too, hidden ones not) or a pattern with
             ``*``; files are read in the order of their paths.
+        skip_empty: whether rows without text are left out, and counted, instead of refused.
     """
 
-    def __init__(self, path: Path, field: str, separator: str) -> None:
-        self.field, self.separator = field, separator
+    def __init__(self, path: Path, field: str, separator: str, skip_empty: bool = False) -> None:
+        self.field, self.separator, self.skip_empty = field, separator, skip_empty
+        self.skipped = 0
         self.paths = find_files(path, tuple(f"{kind}{packing}" for kind in _READERS for packing in _PACKED))
         self.files = Files(path, self.paths)
 
@@ -76,7 +81,11 @@ class LocalFiles(DocumentSource):
     def _documents(self, raw: IO[bytes], path: Path) -> Iterator[str]:
         try:
             with _unpacked(raw, path) as file:
-                yield from _READERS[_kind(path)](self, file, path)
+                for text in _READERS[_kind(path)](self, file, path):
+                    if text or not self.skip_empty:
+                        yield text
+                    else:
+                        self.skipped += 1
         except UnicodeDecodeError as error:
             raise UserError(f"{path} is not all UTF-8 ({error}). Convert it.") from error
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -84,8 +93,9 @@ class LocalFiles(DocumentSource):
 
     def _lines(self, file: IO[bytes], path: Path) -> Iterator[str]:
         lines: list[str] = []
-        with io.TextIOWrapper(file, "utf8", newline="\n") as text:
-            for line in text:
+        with io.TextIOWrapper(file, "utf-8-sig", newline="\n") as text:
+            for read in text:
+                line = f"{read[:-2]}\n" if read.endswith("\r\n") else read
                 if line.strip() == self.separator:
                     yield "".join(lines)
                     lines = []
@@ -95,27 +105,41 @@ class LocalFiles(DocumentSource):
 
     def _json(self, file: IO[bytes], path: Path) -> Iterator[str]:
         start = file.read(1)
+        if start == codecs.BOM_UTF8[:1]:  # which no JSON begins with
+            file.read(2)
+            start = file.read(1)
         while start.isspace():
             start = file.read(1)
         number = 1
         try:
             if start == b"[":
-                for number, row in enumerate(json.loads(start + file.read()), 1):
+                rows = from_json(start + file.read())
+                for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
                     yield self._text(row, path, number)
                 return
             # Joined again to the line that it was read from.
             for number, line in enumerate(file, 1):
                 whole = start + line if number == 1 else line
                 if whole.strip():
-                    yield self._text(json.loads(whole), path, number)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}:{number}: no valid JSON ({error}). Repair that line.") from error
+                    yield self._text(from_json(whole), path, number)
+        except UserError:
+            raise
+        except ValueError as error:
+            raise UserError(f"{path}:{number}: no valid JSON ({error!s:.200}). Repair that line.") from error
 
     def _csv(self, file: IO[bytes], path: Path) -> Iterator[str]:
         csv.field_size_limit(sys.maxsize)
-        with io.TextIOWrapper(file, "utf8", newline="") as text:
-            for number, row in enumerate(csv.DictReader(text), 1):
-                yield self._text(row, path, number)
+        with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+            rows = csv.DictReader(text, strict=True)
+            number = 0
+            try:
+                for number, row in enumerate(rows, 1):
+                    yield self._text(row, path, number).replace("\r\n", "\n")
+            except csv.Error as error:
+                begins = (
+                    f"the row after row {number}, which ends with line {rows.line_num}," if number else "its beginning"
+                )
+                raise UserError(f"{path}: {begins} is no valid CSV ({error}): is a quote never closed?") from error
 
     def _parquet(self, file: IO[bytes], path: Path) -> Iterator[str]:
         try:
@@ -136,12 +160,16 @@ class LocalFiles(DocumentSource):
         if not isinstance(row, dict) or self.field not in row:
             raise self._no_field(path, row if isinstance(row, dict) else ())
         text = row[self.field]
+        if text is None and self.skip_empty:
+            return ""
         if not isinstance(text, str):
-            raise UserError(f"{path}, row {number}: '{self.field}' is {type(text).__name__}, must be text.")
+            repair = " Give skip_empty: true to leave out rows without text." if text is None else ""
+            raise UserError(f"{path}, row {number}: '{self.field}' is {type(text).__name__}, must be text.{repair}")
         return text
 
     def _no_field(self, path: Path, names: Any) -> UserError:
-        return UserError(f"{path} has no column '{self.field}', but {', '.join(names) or 'none'}. Set `text_field`.")
+        known = ", ".join(map(str, list(names)[:20])) or "none"
+        return UserError(f"{path} has no column '{self.field}', but {known}. Set `text_field`.")
 
 
 _READERS: dict[str, Reader] = {

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import harness
 from harness import CorruptFile
 from harness.storage.atomic_files import write_text
+from harness.storage.reading import read_bytes
 
 FILE = "manifest.json"
 
@@ -30,10 +31,17 @@ class Shard(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: str
-    tokens: int
-    bytes: int
+    tokens: int = Field(ge=0)
+    bytes: int = Field(ge=0)
     sha256: str
-    offset: int = 0
+    offset: int = Field(0, ge=0)
+
+    @field_validator("file")
+    @classmethod
+    def _inside(cls, file: str) -> str:
+        if not file or Path(file).is_absolute() or ".." in Path(file).parts or "\0" in file:
+            raise ValueError(f"the shard {file!r:.60} is not below the corpus's root")
+        return file
 
 
 class SplitShards(BaseModel):
@@ -89,13 +97,13 @@ class Manifest(BaseModel):
         """
         path = folder / FILE
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(read_bytes(path))
         except FileNotFoundError:
             return None
-        except ValidationError as error:
+        except (OSError, ValidationError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
             raise CorruptFile(
-                f"{path} is no manifest of a corpus ({error.errors()[0]['msg']}). Delete {folder} and run "
-                f"`harness data prepare` again."
+                f"{path} is no manifest of a corpus ({reason}). Delete {folder} and run `harness data prepare` again."
             ) from error
 
     def write(self, folder: Path) -> None:

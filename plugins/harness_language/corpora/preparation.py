@@ -135,6 +135,8 @@ class Preparation:
             for current in range(number, len(self.passes)):
                 self._read(current, position, sources, encoders, progress, lease)
                 position = None
+        if skipped := sum(each.source.skipped for each in self.passes):
+            progress.say(f"{self.folder.name}: {skipped:,} rows without text were left out")
         if not self.writers["train"].tokens:
             raise DataMissing(f"the source of {self.folder.name} holds no training text: every document is empty.")
         train, limit = self.writers["train"].tokens, self.limits["train"]

@@ -27,7 +27,13 @@ class Chunk:
 
 
 class DocumentSource(ABC):
-    """Documents in a fixed order, which can be read from any position on."""
+    """Documents in a fixed order, which can be read from any position on.
+
+    Attributes:
+        skipped: rows without text that were left out by this process.
+    """
+
+    skipped: int = 0
 
     @abstractmethod
     def describe(self, before: Mapping[str, Any] | None) -> dict[str, Any]:
