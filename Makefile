@@ -6,13 +6,17 @@ BIN := .venv/bin
 RESULTS ?= runs
 NUMERIC := $(BIN)/python -m pytest -n 2 --dist loadfile tests/golden tests/harness tests/plugins
 
-.PHONY: quickstart test lint formatted types processors results install dev readme clean
+.PHONY: quickstart test fuzz lint formatted types processors results install dev readme clean
 
 quickstart: install
 	$(BIN)/harness run suites/quickstart.yaml --results $(RESULTS)
 
 test: lint formatted types
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# All malformed inputs; `make test` tries a tenth of them.
+fuzz: dev
+	FUZZ=3200 $(BIN)/python -m pytest -n 2 tests/e2e/test_fuzz.py
 
 # What comes before the tests; .pre-commit-config.yaml calls the same.
 lint: dev

@@ -46,7 +46,7 @@ class Gpt2Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     size: Literal["small", "medium", "large", "xl"] | None = Field(default=None, json_schema_extra={"hashed": False})
-    n_layers: PositiveInt = 12
+    n_layers: int = Field(12, ge=1, le=1_000)
     width: PositiveInt = 768
     heads: PositiveInt = 12
     context: PositiveInt | None = None

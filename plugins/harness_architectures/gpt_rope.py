@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from harness import Architecture, Band, Connection, UnitGroup, UnitMember
 from harness_architectures.gpt_rope_network import Activation, GptRopeNetwork, GptRopeShape
@@ -31,7 +31,7 @@ class GptRopeOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    n_layers: PositiveInt = 12
+    n_layers: int = Field(12, ge=1, le=1_000)
     width: PositiveInt = 768
     heads: PositiveInt = 12
     context: PositiveInt | None = None

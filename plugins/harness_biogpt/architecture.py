@@ -39,11 +39,11 @@ class BiogptOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    n_layers: PositiveInt = 12
+    n_layers: int = Field(12, ge=1, le=1_000)
     width: PositiveInt = 768
     context: PositiveInt | None = None
-    n_passes: PositiveInt = 1
-    soma_expansion: float = Field(default=3.0, gt=0.0)
+    n_passes: int = Field(1, ge=1, le=100)
+    soma_expansion: float = Field(default=3.0, gt=0.0, le=1_000.0)
     temporal_conv: bool = True
     branch_ffn: bool = True
     branch_norm: bool = True

@@ -49,7 +49,7 @@ class ConnectomeOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    generations: int = Field(6, ge=1)
+    generations: int = Field(6, ge=1, le=1_000)
     fraction: float | None = Field(None, gt=0, lt=1)
     distribution: Literal["uniform", "global"] = "uniform"
     score: Literal["magnitude", "gradient", "movement", "random", "evolution"] | None = Field(

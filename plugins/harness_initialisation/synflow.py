@@ -22,7 +22,7 @@ class SynflowOptions(AtInitialisationOptions):
             at least 1, default 100, the paper's. One round is another method, which can cut whole layers.
     """
 
-    rounds: int = Field(100, ge=1)
+    rounds: int = Field(100, ge=1, le=10_000)
 
 
 class Synflow(AtInitialisation[SynflowOptions]):

@@ -32,7 +32,7 @@ class ImpOptions(BaseModel):
     rewind: Literal["weights", "rate"] = "weights"
     to: float = Field(0.0, ge=0, lt=1)
     fraction: float = Field(0.2, gt=0, lt=1)
-    rounds: int | None = Field(None, ge=1)
+    rounds: int | None = Field(None, ge=1, le=1_000)
     distribution: Literal["global", "uniform"] = "global"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from harness import Architecture, Band, Connection, UnitGroup, UnitMember
 from harness_architectures.scaling import largest_that_fits
@@ -28,7 +28,7 @@ class BandVideoOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     hidden: PositiveInt = 128
-    layers: PositiveInt = 4
+    layers: int = Field(4, ge=1, le=1_000)
     heads: PositiveInt = 4
     ffn: PositiveInt = 256
     patch: PositiveInt = 8
