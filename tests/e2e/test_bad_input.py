@@ -71,7 +71,13 @@ def broken(base: str, old: str, new: str) -> str:
 
 CASES = [
     # --- keys that do not exist, at every level
-    (SUITE, "seeds: 2", "seed: 2", "4:1", "unknown key 'seed'. Did you mean 'seeds'? Known: architectures,"),
+    (
+        SUITE,
+        "seeds: 2",
+        "seed: 2",
+        "4:1",
+        "unknown key 'seed'. Did you mean 'seeds'? Known: agreements, architectures,",
+    ),
     (
         SUITE,
         "batch_size",
