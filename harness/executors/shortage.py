@@ -11,7 +11,9 @@ from harness.machine import free_disk, free_memory, gpu_memory
 from harness.suites.slurm_options import SlurmOptions
 
 PROCESS = int(0.4 * 2**30)
-"""Bytes of a process in which torch and the plugins have been imported, at least."""
+"""Bytes of an interpreter in which torch and the plugins have been imported, at least."""
+FORKED = 50 * 2**20
+"""Bytes of a worker of this machine, at least, beside what it shares with the process that it is a fork of."""
 
 
 def shortage_of_disk(cost: Cost, folder: Path, running: int) -> Iterator[str]:
@@ -25,7 +27,7 @@ def shortage_of_memory(cost: Cost, workers: int, gpus: int) -> Iterator[str]:
     """One line where this machine has not enough memory for so many workers, or its smallest GPU for its share."""
     workers = min(workers, len(cost.stage_seconds))
     free, where = (gpu_memory(), "a GPU has") if gpus else (free_memory(), "free are")
-    each, together = cost.memory_bytes + (0 if gpus else PROCESS), -(-workers // max(1, gpus))
+    each, together = cost.memory_bytes + (0 if gpus else FORKED), -(-workers // max(1, gpus))
     if free is None or not cost.memory_bytes or together * each <= free:
         return
     fit = free // each * max(1, gpus)

@@ -96,8 +96,8 @@ def memory(monkeypatch: pytest.MonkeyPatch, free: float | None, workers: int, gp
 def test_memory_of_all_workers_together(monkeypatch: pytest.MonkeyPatch) -> None:
     assert memory(monkeypatch, 5, 2) == "" != memory(monkeypatch, 5, 3)
     told = memory(monkeypatch, 5, 3)
-    assert told == "3 workers need at least 7.2 GiB of memory, free are 5.0 GiB: try --workers 2"
-    assert "1 worker needs at least 2.4 GiB" in memory(monkeypatch, 1, 1)
+    assert told == "3 workers need at least 6.1 GiB of memory, free are 5.0 GiB: try --workers 2"
+    assert "1 worker needs at least 2.0 GiB" in memory(monkeypatch, 1, 1)
     assert "raise training.micro_batches" in memory(monkeypatch, 1, 1)
     assert memory(monkeypatch, 10, 100) == "", "there are only four stages"
     assert memory(monkeypatch, None, 3) == "" == memory(monkeypatch, 0.1, 3, each=0), "unknown"
