@@ -63,7 +63,7 @@ def part(checkpoint: Mapping[str, Any], names: Iterable[str], source: Path) -> d
     state: Any = next((checkpoint[name] for name in names if name in checkpoint), checkpoint)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         keys = ", ".join(map(str, list(checkpoint)[:8]))
-        places = " or ".join(map(repr, names))
+        places = " or ".join(names)
         where = f"under {places}, nor is it one" if places else "in it"
         raise UserError(f"{source} has no state dict {where}: it holds {keys or 'nothing'}")
     found = {}
