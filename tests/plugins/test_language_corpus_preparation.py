@@ -195,6 +195,29 @@ def test_target_number_of_tokens(data: Path, texts: str) -> None:
     assert list(written(data)["train_00000.bin"][::2]) == naive(TEXTS, 0.1, 0.005)["train"][:1_500_000]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", b"one\r\n<|endoftext|>\r\ntwo\r\n"),
+        ("a.csv", b'text,n\r\n"one\r\n",1\r\n"two\r\n",2\r\n'),
+        ("a.jsonl", b'{"text": "one\\n"}\n{"text": "two\\n"}\n'),
+        ("a.json", b'[{"text": "one\\n"}, {"text": "two\\n"}]'),
+    ],
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_marks_and_the_line_ends_of_windows_are_no_text(data: Path, name: str, content: bytes, mark: bytes) -> None:
+    (data / name).write_bytes(mark + content)
+    corpus(path=name, validation_fraction=0, test_fraction=0).prepare()
+    assert written(data)["train_00000.bin"][::2].replace(b"\0", b"") == b"one\ntwo\n"
+
+
+def test_rows_without_text_can_be_left_out(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data / "a.jsonl").write_text('{"text": "a"}\n{"text": null}\n{"text": ""}\n{"text": "b"}\n')
+    corpus(path="a.jsonl", validation_fraction=0, test_fraction=0, skip_empty=True).prepare()
+    assert written(data)["train_00000.bin"][::2].replace(b"\0", b"") == b"ab"
+    assert "2 rows without text were left out" in capsys.readouterr().err
+
+
 def test_half_a_character_in_json(data: Path) -> None:
     (data / "a.jsonl").write_text(r'{"text": "a\ud800b"}')
     corpus(path="a.jsonl", validation_fraction=0, test_fraction=0).prepare()
@@ -211,6 +234,19 @@ def test_half_a_character_in_json(data: Path) -> None:
         ("a.txt.gz", gzip.compress(b"hello" * 99, mtime=0)[:-9], CorruptFile, "a.txt.gz is truncated"),
         ("a.parquet", b"PAR1 no", CorruptFile, "cannot be read as Parquet"),
         ("a.csv", b"id,body\n1,2\n", UserError, "no column 'text', but id, body"),
+        (
+            "a.csv",
+            b'text,n\na,1\n"b,2\nc,3\n',
+            UserError,
+            "the row after row 1, which ends with line 2, is no valid CSV",
+        ),
+        (
+            "a.jsonl",
+            b'{"text": null}\n',
+            UserError,
+            "must be text. Give skip_empty: true to leave out rows without text",
+        ),
+        ("a.jsonl", b'{"text": ' + b"[" * 100_000, UserError, "a.jsonl:1: no valid JSON"),
         ("a.txt", b" \n", DataMissing, "holds no training text"),
         ("a.doc", b"", DataMissing, "no file, folder or pattern"),
     ],

@@ -6,14 +6,13 @@ import codecs
 import csv
 import gzip
 import io
+import json
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
-
-from pydantic_core import from_json
 
 from harness import CorruptFile, DataMissing, UserError
 from harness_language.corpora.origin import Files, Origin
@@ -113,7 +112,7 @@ class LocalFiles(DocumentSource):
         number = 1
         try:
             if start == b"[":
-                rows = from_json(start + file.read())
+                rows = json.loads(start + file.read())
                 for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
                     yield self._text(row, path, number)
                 return
@@ -121,10 +120,10 @@ class LocalFiles(DocumentSource):
             for number, line in enumerate(file, 1):
                 whole = start + line if number == 1 else line
                 if whole.strip():
-                    yield self._text(from_json(whole), path, number)
-        except UserError:
+                    yield self._text(json.loads(whole), path, number)
+        except UnicodeDecodeError:
             raise
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}:{number}: no valid JSON ({error!s:.200}). Repair that line.") from error
 
     def _csv(self, file: IO[bytes], path: Path) -> Iterator[str]:
