@@ -50,7 +50,7 @@ def test_other_files_of_the_family_are_refused(tmp_path: Path, magic: int, versi
 def test_two_widths_and_characters_are_refused(tmp_path: Path) -> None:
     llmc(tmp_path / "train.bin", 20240801, 7, [1, 2], "<u4")
     llmc(tmp_path / "val.bin", 20240520, 1, [1, 2], "<u2")
-    with pytest.raises(UserError, match="has tokens of 2 bytes and .* of 4"):
+    with pytest.raises(UserError, match=r"has tokens of 2 bytes and .* of 4"):
         describe_token_files(tmp_path, "bytes", {})
     (tmp_path / "meta.pkl").touch()
     with pytest.raises(UserError, match=r"meta\.pkl says that the tokens beside it are numbers of characters"):
@@ -111,7 +111,7 @@ def test_gpt2_as_people_have_it(tmp_path: Path, own: dict[str, torch.Tensor]) ->
 
 def test_a_broken_network_and_a_checkpoint_of_nothing(tmp_path: Path, own: dict[str, torch.Tensor]) -> None:
     torch.save({**own, "h.1.ln_1.bias": torch.full((8,), float("nan"))}, tmp_path / "nan.pt")
-    with pytest.raises(UserError, match="'h.1.ln_1.bias' has numbers that are infinite or none"):
+    with pytest.raises(UserError, match=r"'h\.1\.ln_1\.bias' has numbers that are infinite or none"):
         imported(tmp_path / "nan.pt")
     torch.save({"iter_num": 3}, tmp_path / "none.pt")
     with pytest.raises(UserError, match="has no state dict under model, nor is it one: it holds iter_num"):
