@@ -21,10 +21,12 @@ def pytest_configure() -> None:
     """What tests find of the shell that starts them must not matter.
 
     One that starts them in the background has them, and all that they start, ignore Ctrl-C. Processes of tests that run
-    side by side are told a width of the terminal, to which commands would fit what they print.
+    side by side are told a width of the terminal, to which commands would fit what they print; so are those of a Python
+    that has imported readline, which tells the C library alone.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.pop("COLUMNS", None)
+    os.unsetenv("COLUMNS")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
