@@ -152,7 +152,8 @@ def test_heartbeats_and_rows_of_older_versions_are_shown_as_far_as_they_go(store
     assert "net dense seed 0: step 1 of 2, loss 0.5000\n" in watched("small", "--results", store.root)
 
 
-def test_what_slurm_jobs_say_is_shown_where_slurm_cannot_be_asked(store):
+def test_what_slurm_jobs_say_is_shown_where_slurm_cannot_be_asked(store, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")  # the machine, or a test before this one, may have a SLURM
     submissions = Submissions(store.work, "small")
     submissions.add([Element("7", ("s", "c"), (), 60)])
     said = {"host": "n1", "time": time.time(), "restarts": 0, "jobs": [ROW], "ended": False}
