@@ -15,6 +15,8 @@ from harness.storage.reading import read_bytes
 from harness.suites import yaml_tree
 
 Loc = tuple[str | int, ...]
+SHOWN = 160
+"""Characters of a line that a message shows, around its place."""
 
 
 class Renames(NamedTuple):
@@ -179,9 +181,12 @@ class YamlSource:
             return f"{self.path}: {message}"
         lines = self._text.split("\n")
         line = lines[mark.line].rstrip("\r") if mark.line < len(lines) else ""
-        number = str(mark.line + 1)
+        number, column = str(mark.line + 1), mark.column
+        if len(line) > SHOWN:
+            first = max(0, min(column - SHOWN // 2, len(line) - SHOWN))
+            line, column = line[first : first + SHOWN], column - first
         # Tabs stay tabs, so that the caret stands below its character whatever their width.
-        caret = re.sub(r"[^\t]", " ", line[: mark.column]).ljust(mark.column) + "^"
+        caret = re.sub(r"[^\t]", " ", line[:column]).ljust(column) + "^"
         return (
             f"{self.path}:{number}:{mark.column + 1}: {message}\n  {number} | {line}\n  {' ' * len(number)} | {caret}"
         )

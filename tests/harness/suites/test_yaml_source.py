@@ -278,3 +278,14 @@ def test_overrides_that_cannot_be_meant_are_refused(tmp_path, override, message)
     with pytest.raises(UserError) as caught:
         source(tmp_path, BASE, override)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("before", [0, 50, 900])
+def test_of_a_long_line_the_part_around_the_place_is_shown(tmp_path: Path, before: int) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(f"a: {{{'b' * before}x: !tag 1, c: {'d' * 100_000}}}\n")
+    with pytest.raises(SuiteError) as raised:
+        YamlSource(path, [])
+    said, line, caret = str(raised.value).split("\n")
+    assert len(line) < 200 and line[caret.index("^") :].startswith("!tag 1")
+    assert said.startswith(f"{path}:1:{before + 8}: ")
