@@ -99,13 +99,12 @@ def _print(
     papers: dict[str, Paper], found: Sequence[Finding], shown: Sequence[Finding], form: str, width: int | None
 ) -> None:
     """The answer in words, a table a paper, then how many there are of each verdict."""
-    from rich.console import Console
-
+    from harness.cli.console import plain_console
     from harness.formatting import fitted
     from harness.report.claims_page import answer, summary, table
     from harness.report.tables import escape, markdown, print_tables
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = plain_console()
     for line in answer(found):
         console.print(fitted(line, width), soft_wrap=True)
     console.print()

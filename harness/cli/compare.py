@@ -185,8 +185,7 @@ def _draw(
 
 def _write(tables: Sequence[Table], form: str, width: int | None) -> None:
     """Tables as text: for a terminal, markdown or LaTeX."""
-    from rich.console import Console
-
+    from harness.cli.console import plain_console
     from harness.report.tables import escape, latex, markdown, print_tables
 
     if form == "markdown":
@@ -194,7 +193,7 @@ def _write(tables: Sequence[Table], form: str, width: int | None) -> None:
     elif form == "latex":
         click.echo("\n".join(latex(table) for table in tables), nl=False)
     else:
-        print_tables(tables, Console(highlight=False, markup=False, emoji=False), width)
+        print_tables(tables, plain_console(), width)
 
 
 def _write_data(rows: Sequence[Mapping[str, Any]], form: str) -> None:

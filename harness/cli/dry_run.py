@@ -2,19 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console
 
+from harness.cli.console import plain_console
+from harness.cli.plan_summary import cost_of, show_plan
 from harness.executors.job_batches import Batch
 from harness.executors.plan_rows import PlanRow, plan_rows
-from harness.executors.planning import Plan
+from harness.executors.planning import Plan, make_plan
+from harness.executors.submitter import Submitter
 from harness.formatting import duration
 from harness.report.tables import NONE, Column, Table, print_table, print_tables, shortened
+from harness.stages.graph import compile_graph
+
+if TYPE_CHECKING:
+    from harness.results.store import ResultStore
+    from harness.suites.cell import Cell
+    from harness.suites.slurm_options import SlurmOptions
+    from harness.suites.suite import Suite
 
 _NAME = 16
 """Characters of a name in the column of densities that are shown on a terminal."""
+
+
+def show_dry_run(
+    console: Console,
+    suite: Suite,
+    store: ResultStore,
+    selected: Callable[[Cell], bool],
+    force: bool,
+    hashes: bool,
+    width: int | None,
+    workers: int,
+    options: SlurmOptions | None,
+) -> None:
+    """The plan, with the cells whose settings are not chosen yet as they are by default."""
+    graph = compile_graph([*suite.cells, *suite.pending], suite.registry)
+    plan = make_plan(graph, store, selected, force)
+    cost = cost_of(suite, plan, store)
+    seconds = cost.stage_seconds if cost else {}
+    if not hashes:
+        show_rows(plain_console(), plan, seconds, width)
+    show_plan(console, suite, plan, store, cost, workers, options)
+    if suite.missing:
+        click.echo(
+            f"not here yet, so that cells will have other names: {', '.join(suite.missing)}. "
+            f"harness data prepare {suite.path} gets what can be got; for one, the reason is: "
+            f"{next(iter(suite.missing.values()))}",
+            err=True,
+        )
+    if options:
+        batches = Submitter(store.root.resolve(), suite.name, options, seconds).batches(plan.jobs, {})
+        _show_batches(plain_console(), batches, width)
+    for job in plan.jobs if hashes else ():
+        click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
 
 
 def show_rows(console: Console, plan: Plan, seconds: Mapping[str, float], width: int | None) -> None:
@@ -70,7 +115,7 @@ def _steps(least: int, most: int) -> str:
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
-def show_batches(console: Console, batches: Sequence[Batch], width: int | None) -> None:
+def _show_batches(console: Console, batches: Sequence[Batch], width: int | None) -> None:
     """The SLURM jobs that would be handed in, those that ask for the same in one line, and what they add up to."""
     groups: dict[str, list[Batch]] = {}
     if not batches:

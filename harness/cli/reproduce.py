@@ -53,8 +53,7 @@ def command(cell: str, results: Path, output: Path | None, plugin_files: tuple[P
     scores must be within 3 standard errors over their examples (5 % where there are none). The exit code is 1 if they
     are not. What the harness itself counts (FLOPs, say) must be equal where the code is the same revision.
     """
-    from rich.console import Console
-
+    from harness.cli.console import plain_console
     from harness.cli.find import find_cell
     from harness.errors import UserError
     from harness.registry.plugins import load
@@ -69,7 +68,7 @@ def command(cell: str, results: Path, output: Path | None, plugin_files: tuple[P
     text = json.dumps(suite_of(records, registry), indent=2, ensure_ascii=False)
     folder = _folder(output, f"# Made by harness reproduce from the record of {name}.\n{text}\n")
     try:
-        again, planned = _run(records, folder, registry, plugin_files, Console(stderr=True, markup=False, emoji=False))
+        again, planned = _run(records, folder, registry, plugin_files, plain_console(stderr=True))
     except UserError:  # nothing has run yet
         if output is None:
             shutil.rmtree(folder)
@@ -149,8 +148,7 @@ def _run(
 
 def _report(was: CellRecord, now: CellRecord, planned: PlannedCell, store: ResultStore, new: ResultStore) -> bool:
     """Print what is equal and what is not; whether everything is that must be."""
-    from rich.console import Console
-
+    from harness.cli.console import plain_console
     from harness.cli.fitting import terminal_width
     from harness.formatting import fitted
     from harness.report.tables import Column, Table, print_table
@@ -164,7 +162,7 @@ def _report(was: CellRecord, now: CellRecord, planned: PlannedCell, store: Resul
     equal = [one.name for one in known if one not in shown]
     rows = [[one.name, _text(one.was), _text(one.now), _difference(one)] for one in shown]
     columns = [Column(""), *(Column(name, right=True) for name in ("record", "again", "difference"))]
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = plain_console()
     print_table(Table(was.cell, columns, rows), console, terminal_width())
 
     def say(text: str) -> None:

@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.executors.base import Executor
-    from harness.executors.planning import Cost, Plan
+    from harness.executors.planning import Plan
     from harness.results.store import ResultStore
     from harness.results.suite_plan import SuitePlan
     from harness.results.tuned_method import TunedMethod
     from harness.suites.cell import Cell
-    from harness.suites.slurm_options import SlurmOptions
     from harness.suites.suite import Suite
 
 EXAMPLES = """\b
@@ -101,9 +100,9 @@ def command(
         from harness.executors.fork_server import workers_context
 
         workers_context()  # its server imports what workers need while this process imports what it needs
-    from rich.console import Console
-
+    from harness.cli.console import plain_console
     from harness.cli.execution import execute, prepare_data
+    from harness.cli.plan_summary import cost_of, show_plan, waiting
     from harness.errors import UserError
     from harness.executors import slurm_queue
     from harness.executors.local import LocalExecutor
@@ -119,7 +118,7 @@ def command(
     from harness.suites.slurm_options import resolve
     from harness.suites.suite import load_suite
 
-    console = Console(stderr=True, markup=False, emoji=False)
+    console = plain_console(stderr=True)
     on_cluster = executor == "slurm"
     _check_options(on_cluster, cluster, slurm, detach, workers)
     if hashes and not dry_run:
@@ -140,15 +139,18 @@ def command(
         )
     current, tuned = settle(loaded, store)
     if dry_run:
-        _show_dry(console, current, store, only, force, hashes, wide, count, options)
+        from harness.cli.dry_run import show_dry_run
+
+        selected = _selection(only, current)
+        show_dry_run(console, current, store, selected, force, hashes, terminal_width(wide), count, options)
         return
     if options:
         slurm_queue.check(results.resolve())
     while True:  # once, and where settings are tuned once more with those that the trials have chosen
         plan = make_plan(compile_graph(current.cells, registry), store, _selection(only, current), force)
-        cost = _cost(loaded, plan, store)
+        cost = cost_of(loaded, plan, store)
         seconds = cost.stage_seconds if cost else {}
-        _show_plan(console, current, plan, store, cost, count, options)
+        show_plan(console, current, plan, store, cost, count, options)
         prepare_data(loaded, plan)
         store.write_plan(loaded.name, _suite_plan(current, plan, tuned, overrides, plugins))
         if force:
@@ -166,7 +168,7 @@ def command(
             failures |= _failures(plan, outcome.failures)
             interrupted = outcome.interrupted
             if outcome.detached:
-                _say_how_to_go_on(console, store, loaded, outcome.left, _waiting(current) if current.pending else "")
+                _say_how_to_go_on(console, store, loaded, outcome.left, waiting(current) if current.pending else "")
                 if failures:
                     _list_failures(console, store, loaded, failures)
                 sys.exit(1 if failures or outcome.left else 0)
@@ -179,14 +181,14 @@ def command(
         console,
         store,
         loaded,
-        None if interrupted else Console(highlight=False, markup=False, emoji=False),
+        None if interrupted else plain_console(),
         terminal_width(wide),
     )
     if interrupted:
         click.echo(f"stopped; to go on: {_again()}", err=True)
         sys.exit(130)
     if current.pending and not only:
-        click.echo(_waiting(current), err=True)
+        click.echo(waiting(current), err=True)
     if failures:
         _list_failures(console, store, loaded, failures)
         sys.exit(1)
@@ -202,7 +204,7 @@ def _say_how_to_go_on(console: Console, store: ResultStore, suite: Suite, left: 
     if waiting:
         lines.append(f"{waiting}: run the same command again then")
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _failures(plan: Plan, found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -214,56 +216,6 @@ def _failures(plan: Plan, found: Mapping[str, Mapping[str, Any]]) -> dict[str, s
         for name, failure in found.items()
         if name in cells and not (name in trials and failure["type"] == "Diverged")
     }
-
-
-def _show_dry(
-    console: Console,
-    suite: Suite,
-    store: ResultStore,
-    only: Sequence[str],
-    force: bool,
-    hashes: bool,
-    wide: bool,
-    workers: int,
-    options: SlurmOptions | None,
-) -> None:
-    """The plan, with the cells whose settings are not chosen yet as they are by default."""
-    from rich.console import Console
-
-    from harness.cli.dry_run import show_batches, show_rows
-    from harness.executors.planning import make_plan
-    from harness.executors.submitter import Submitter
-    from harness.stages.graph import compile_graph
-
-    graph = compile_graph([*suite.cells, *suite.pending], suite.registry)
-    plan = make_plan(graph, store, _selection(only, suite), force)
-    cost = _cost(suite, plan, store)
-    seconds = cost.stage_seconds if cost else {}
-    if not hashes:
-        show_rows(Console(highlight=False, markup=False, emoji=False), plan, seconds, terminal_width(wide))
-    _show_plan(console, suite, plan, store, cost, workers, options)
-    if suite.missing:
-        click.echo(
-            f"not here yet, so that cells will have other names: {', '.join(suite.missing)}. "
-            f"harness data prepare {suite.path} gets what can be got; for one, the reason is: "
-            f"{next(iter(suite.missing.values()))}",
-            err=True,
-        )
-    if options:
-        batches = Submitter(store.root.resolve(), suite.name, options, seconds).batches(plan.jobs, {})
-        show_batches(Console(highlight=False, markup=False, emoji=False), batches, terminal_width(wide))
-    for job in plan.jobs if hashes else ():
-        click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
-
-
-def _waiting(suite: Suite) -> str:
-    """``12 cells wait for the trials of dense and random, which choose their settings``."""
-    from harness.formatting import count
-    from harness.report.answers import few
-
-    methods = sorted({cell.method for cell in suite.pending if cell.tuned not in suite.choices})
-    whose = few(methods) if methods else "methods that they refer to"
-    return f"{count(len(suite.pending), 'cell')} wait for the trials of {whose}, which choose their settings"
 
 
 def _check_options(
@@ -279,52 +231,6 @@ def _check_options(
                 f"{name} goes with --executor {'local' if on_cluster else 'slurm'}"
                 + ("; how many jobs run at once is --slurm array_parallelism=N" if on_cluster else "")
             )
-
-
-def _cost(suite: Suite, plan: Plan, store: ResultStore) -> Cost | None:
-    """About what it takes; None where nothing is to be trained."""
-    from harness.executors.planning import estimate
-    from harness.stages.store import StageStore
-
-    return estimate(plan, suite, StageStore(store.work)) if plan.steps else None
-
-
-def _show_plan(
-    console: Console,
-    suite: Suite,
-    plan: Plan,
-    store: ResultStore,
-    cost: Cost | None,
-    workers: int,
-    options: SlurmOptions | None,
-) -> None:
-    """Say what will run, about what it takes, and what there may be too little of, a line each."""
-    from rich.text import Text
-
-    from harness.executors.planning import REFERENCE, summary
-    from harness.executors.shortage import shortage_in_jobs, shortage_of_disk, shortage_of_memory
-    from harness.formatting import count, duration
-    from harness.machine import gpus
-
-    lines = list(summary(plan.graph, plan))
-    if suite.pending:
-        lines.append(_waiting(suite))
-    if plan.damaged:
-        damaged = f"{', '.join(map(str, plan.damaged[:3]))}{' ...' if len(plan.damaged) > 3 else ''}"
-        lines.append(f"{count(len(plan.damaged), 'stage')} to be run again, damaged or of an older version: {damaged}")
-    if cost is not None:
-        name, _, efficiency = REFERENCE
-        lines.append(f"about {cost.tokens:.2e} training tokens or examples, {cost.flops:.1e} FLOPs")
-        if cost.gpu_hours >= 1:
-            lines.append(f"about {cost.gpu_hours:,.0f} GPU-hours on {name} at {efficiency:.0%}")
-        if options is None:
-            lines.append(f"about {duration(cost.seconds / workers)} on {workers} workers here (from {cost.basis})")
-        lines.append(f"about {cost.disk_bytes / 1e6:,.0f} MB of stages in {store.work}")
-    for indent, line in zip([f"{suite.name}: ", *["  "] * len(lines)], lines, strict=False):
-        console.print(Text.assemble((indent, "bold"), line), highlight=False, soft_wrap=True)
-    if cost is not None:
-        show_warnings(shortage_of_disk(cost, store.work, workers))
-        show_warnings(shortage_in_jobs(cost, plan, options) if options else shortage_of_memory(cost, workers, gpus()))
 
 
 def _finish(console: Console, store: ResultStore, suite: Suite, tables: Console | None, width: int | None) -> None:

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def command(cell: str, form: str, against: str | None, results: Path) -> None:
     """Show the record of CELL: its name, SUITE/NAME, or any part of it that fits one cell only."""
-    from rich.console import Console
-
+    from harness.cli.console import plain_console
     from harness.cli.fitting import terminal_width
     from harness.cli.show_agreement import agreement_table
     from harness.errors import UserError
@@ -40,7 +39,7 @@ def command(cell: str, form: str, against: str | None, results: Path) -> None:
     if against is not None:
         if form == "json":
             raise UserError("--against shows a table; leave out --format json")
-        print_table(agreement_table(store, record, _record(store, against)), Console(highlight=False), terminal_width())
+        print_table(agreement_table(store, record, _record(store, against)), plain_console(), terminal_width())
     elif form == "json":
         click.echo(json.dumps(record.content(), indent=2, ensure_ascii=False))
     else:

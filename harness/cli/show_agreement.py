@@ -84,10 +84,10 @@ def _answer(found: MaskAgreement) -> Iterator[str]:
 
 
 def _cells(shared: Shared) -> list[str]:
-    low, high = shared.interval
+    from harness.report.mask_agreements import chance
+
     counts = (shared.size, shared.first, shared.second, shared.both)
-    chance = f"{shared.expected:,.0f} ({low:,} to {high:,})" if low < high else f"{shared.expected:,.0f}"
-    return [*(f"{count:,}" for count in counts), f"{shared.jaccard:.3f}", chance, probability(shared.p)]
+    return [*(f"{count:,}" for count in counts), f"{shared.jaccard:.3f}", chance(shared), probability(shared.p)]
 
 
 def _probability(p: float) -> str:

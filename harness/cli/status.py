@@ -34,8 +34,7 @@ def command(suites: tuple[str, ...], results: Path) -> None:
 
     Without SUITE, of all suites; one line for those that are finished.
     """
-    from rich.console import Console
-
+    from harness.cli.console import plain_console
     from harness.errors import UserError, unknown_name
     from harness.results.store import ResultStore
 
@@ -48,7 +47,7 @@ def command(suites: tuple[str, ...], results: Path) -> None:
         if name not in known:
             raise UserError(unknown_name("suite", name, known))
     for name in names:
-        _show(Console(highlight=False, markup=False, emoji=False), store, name, whole=bool(suites))
+        _show(plain_console(), store, name, whole=bool(suites))
 
 
 def _show(console: Console, store: ResultStore, suite: str, whole: bool) -> None:

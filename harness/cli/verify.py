@@ -37,8 +37,7 @@ def command(results: Path, claims: Path, suites: Path, wide: bool) -> None:
     """
     from tempfile import TemporaryDirectory
 
-    from rich.console import Console
-
+    from harness.cli.console import plain_console
     from harness.errors import UserError
     from harness.report.recomputed import recomputed
     from harness.report.tables import print_table
@@ -51,7 +50,7 @@ def command(results: Path, claims: Path, suites: Path, wide: bool) -> None:
     files = {suite: integrity(store, suite) for suite in store.suites()}
     with TemporaryDirectory(prefix="harness-verify-") as folder:
         pages = recomputed(store, claims, suites, Path(folder))
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = plain_console()
     print_table(_table(files, pages), console, terminal_width(wide))
     damaged = [f"{suite}: {problem}" for suite, found in files.items() for problem in found.problems]
     for problem in damaged[:_SHOWN]:

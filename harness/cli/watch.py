@@ -48,13 +48,12 @@ def command(what: str, results: Path, interval: float | None, once: bool, wide: 
 
     Ends when everything is done or nothing runs any more, with the leaderboard of what is finished; so does Ctrl-C.
     """
-    from rich.console import Console
-
+    from harness.cli.console import plain_console
     from harness.cli.fitting import terminal_width
     from harness.report.leaderboard import terminal_tables
 
     store, suites = _find(what, results)
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = plain_console()
     watched = [SuiteWatch(store, suite) for suite in suites]
     interrupted = False
     try:

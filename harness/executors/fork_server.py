@@ -51,11 +51,15 @@ def starting() -> Iterator[None]:
     """
     # Python 3.11 tells the server neither this process's path nor to leave the working directory out of it.
     path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
-    before, variables = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS), dict(os.environ)
-    os.environ.update(THREADS | path)
+    given = THREADS | path
+    mask, before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS), {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(variables)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for name, value in before.items():  # one by one: other threads look at the rest meanwhile
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -124,15 +124,16 @@ def _notes(noted: Mapping[str, RowSettling], things: Sequence[str], clock: Train
     columns += [Column("distance of weights", right=True), Column("score", right=True)]
     cells = []
     for name, one in noted.items():
-        done = min((cell.done for cell in one.cells), key=len)
+        done = max((cell.done for cell in one.cells), key=len)
+        alike = [cell for cell in one.cells if cell.done == done]  # of another a note may have been lost
         last = len(done) - 1
         for at in sorted({round(i * last / (SHOWN - 1)) for i in range(SHOWN)}):
             row = [name, clock.number(done[at])]
             for mask in masks:
-                curves = [cell.masks[mask] for cell in one.cells if mask in cell.masks]
+                curves = [cell.masks[mask] for cell in alike if mask in cell.masks]
                 row += [_mean([curve.same[at] for curve in curves]), _mean([curve.chance[at] for curve in curves])]
             cells.append(
-                [*row, *(_mean([getattr(cell, what)[at] for cell in one.cells]) for what in ("distance", "score"))]
+                [*row, *(_mean([getattr(cell, what)[at] for cell in alike]) for what in ("distance", "score"))]
             )
     return Table("Masks, weights and score at some epochs, means over seeds", columns, cells)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.core.connections import weights_among
 from harness.core.mask_history import Bytes, MaskHistory
+from harness.errors import CorruptFile
 
 if TYPE_CHECKING:
     from harness.core.connections import Connection
@@ -44,13 +45,20 @@ class Settling:
             self.store.save_note(self.stage, step, content)
 
     def concluded(self, steps: Sequence[int]) -> tuple[list[Row], MaskHistory | None]:
-        """What the notes at ``steps`` say, the last of them being the end; no history where nothing was ever closed."""
-        end = self.store.note(self.stage, steps[-1])
+        """What the notes at ``steps`` say, the last of them being the end; no history where nothing was ever closed.
+
+        A note that is lost or damaged costs its row, and not the training.
+        """
+        end = self._read(steps[-1])
+        if end is None:
+            return [], None
         sizes = {c.name: c.size for c in self.connections}
         rows: list[Row] = []
         seen: dict[str, list[Bytes]] = {name: [] for name in sizes}
         for step in steps:
-            note = self.store.note(self.stage, step)
+            note = self._read(step)
+            if note is None:
+                continue
             masks = {name: bits.numpy() for name, bits in (note["masks"] or {}).items()}
             counts = {}
             for name, bits in masks.items():
@@ -62,7 +70,14 @@ class Settling:
             )
         if all(kept == sizes[name] for row in rows for name, (_, kept) in row[4].items()):
             return [[*row[:4], {}] for row in rows], None
-        return rows, MaskHistory.of(self.phase, steps, seen, sizes)
+        return rows, MaskHistory.of(self.phase, [row[1] for row in rows], seen, sizes)
+
+    def _read(self, step: int) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self.store.note(self.stage, step)
+        except CorruptFile:
+            return None
+        return found
 
 
 def _ones(packed: Bytes) -> int:

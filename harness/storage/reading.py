@@ -14,8 +14,8 @@ from pydantic_core import from_json
 from harness.errors import CorruptFile
 from harness.formatting import printable
 
-_CONTROL = re.compile(rb"\\\\u00(?:[018]|7f|9)|\x7f|\xc2[\x80-\x9f]", re.IGNORECASE)
-"""How control characters may be written in JSON."""
+_SPECIAL = re.compile(rb"\\[bfru]|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
+"""Without any of these JSON has nothing that :func:`harness.formatting.printable` spells out."""
 LARGEST = 2**31
 """Bytes of a file that is read as a whole, where nothing smaller is said."""
 
@@ -53,7 +53,7 @@ def parse_json(content: bytes | str) -> Any:
     except (ValueError, UnicodeError) as error:
         raise CorruptFile(f"is no JSON that can be read ({str(error)[:100]})") from None
     raw = content.encode() if isinstance(content, str) else content
-    return _printable(found) if _CONTROL.search(raw) else found
+    return _printable(found) if _SPECIAL.search(raw) else found
 
 
 def read_json(path: Path, limit: int = LARGEST) -> Any:

@@ -73,5 +73,9 @@ def _load() -> tuple[Bytes, Bytes]:
     # Read as its load_digits() does, which takes a second and a half to import.
     found = find_spec("sklearn")
     assert found is not None and found.origin is not None, "scikit-learn is a dependency"
-    rows = np.loadtxt(Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz", np.uint8, delimiter=",")
+    path = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    try:
+        rows = np.loadtxt(path, np.uint8, delimiter=",")
+    except (OSError, ValueError) as error:
+        raise CorruptFile(f"digits: {path} cannot be read ({error}): install scikit-learn again") from error
     return rows[:, :64].reshape(-1, 8, 8).copy(), rows[:, 64].copy()

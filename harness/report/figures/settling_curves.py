@@ -77,7 +77,11 @@ def _panel(
         return None
     chances = {name: _chance(noted[name].cells, length) for name in lines} if values is _same else {}
     shown = [value for steps in lines.values() for step in steps for value in step[1:]]
-    shown = [min(value, _MOST) for value in shown] if values is _distance else shown
+    if values is _distance and max(shown) > _MOST:
+        shown, note = (
+            [min(value, _MOST) for value in shown],
+            f"What is further away than {_MOST:g} is drawn at the edge.",
+        )
     shown += [value for points in chances.values() for _, value in points]
     plot = Plot(prefix, Scale(0.0, length), fit(shown), clock.unit, what, list(noted), note, height=_HEIGHT)
     for name, points in chances.items():

@@ -83,3 +83,14 @@ def test_weights_that_end_near_zero_do_not_flatten_the_others(far: float) -> Non
     styles = palette(["dense"], "dense")
     drawn = settling_curves({"dense": RowSettling("dense", [cell([far, 0.1, 0.1, 0.1, 0.0], None)])}, styles)
     assert drawn is not None and "1e" not in drawn
+
+
+def test_what_is_drawn_at_the_edge_is_said_and_a_seed_with_a_lost_note_is_in_no_mean() -> None:
+    far = {"far": RowSettling("far", [cell([50.0, 9.0, 1.0, 0.1, 0.0], None)])}
+    said = "What is further away than 2 is drawn at the edge."
+    assert said in (settling_curves(far, palette(far)) or "")
+    assert said not in (settling_curves(NOTED, palette(NOTED)) or "")
+    short = CellSettling([0.0, 0.5, 0.75, 1.0], {}, [9.0, 9.0, 9.0, 0.0], [None] * 4, 8.0)
+    whole = cell([0.5, 0.1, 0.04, 0.005, 0.0], None)
+    table = _notes({"m": RowSettling("m", [short, whole])}, ["weights", "score"], TrainingClock(8.0))
+    assert [row[2] for row in table.rows] == ["0.500", "0.100", "0.040", "0.005", "0.000"]

@@ -80,6 +80,30 @@ def test_notes_change_no_weights_and_go_through_a_kill(lab, tmp_path: Path, meth
     assert_same(whole[-1][0]["weights"], outcome(tmp_path / "plain", plain)[-1][0]["weights"])
 
 
+@pytest.mark.parametrize("damage", ["lost", "damaged"])
+@pytest.mark.parametrize("lost", [0, 22, 45])
+def test_a_note_that_is_gone_costs_its_row_and_not_the_training(lab, lost: int, damage: str) -> None:
+    here = lab()
+    cell = here.cells("{m: {use: programmed, program: dynamic, density: 0.4}}", evaluation=SETTLING)["m"]
+    keep = here.store.save_note
+
+    def save(stage: str, step: int, content: object) -> None:
+        keep(stage, step, content)
+        if step == lost:
+            path = here.store.folder(stage) / f"note-{step:012d}.safetensors"
+            path.unlink() if damage == "lost" else path.write_bytes(b"x" * 100)
+
+    here.runner.store.save_note = save
+    here.run(cell)
+    last = cell.stages[-1].hash
+    rows, state = here.store.series(last).get("settling", []), here.store.state(last)
+    if lost == 45:  # the end, which all others are compared with
+        assert rows == [] and "history" not in state
+    else:
+        assert [row[1] for row in rows] == [step for step in (0, 11, 22, 34, 45) if step != lost]
+        assert MaskHistory.of_state(state["history"]).steps == tuple(row[1] for row in rows)
+
+
 def test_the_distance_is_relative_to_the_end_over_all_connections() -> None:
     end = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([[4.0]])}
     then = {"a": torch.tensor([3.0, 1.0]), "b": torch.tensor([[6.0]])}

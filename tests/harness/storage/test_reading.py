@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -48,6 +49,13 @@ def test_what_is_no_json_is_refused(content: bytes, tmp_path: Path) -> None:
     assert read_object(tmp_path / "a") is None
 
 
-def test_control_characters_are_shown_and_not_sent() -> None:
-    found = parse_json(b'{"a\\u001b[2J": ["\\u0007", "\xc2\x9b1m", "line\\nline\\tTab", "\\\\u001b", 1.5, null]}')
-    assert found == {"a\\x1b[2J": ["\\x07", "\\x9b1m", "line\nline\tTab", "\\u001b", 1.5, None]}
+@pytest.mark.parametrize("whole", [False, True], ids=["alone", "among others"])
+@pytest.mark.parametrize("code", [*range(8, 160, 9), 8, 12, 13, 27, 127, 155, 0x2028, 0x202E, 0x2069])
+def test_characters_that_a_terminal_obeys_are_shown_and_not_sent(code: int, whole: bool) -> None:
+    character, rest = chr(code), {"b": ["line\nline\tTab", "\\u001b", "\u00e9", 1.5, None]} if whole else {}
+    safe = character.isprintable()
+    said = {character: character} | rest
+    for text in (json.dumps(said), json.dumps(said, ensure_ascii=False)):
+        shown = character if safe else ascii(character)[1:-1]
+        for content in (text, text.encode()):
+            assert parse_json(content) == {shown: shown} | rest

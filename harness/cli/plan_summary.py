@@ -1,0 +1,67 @@
+"""What a plan is and takes, in lines: before anything runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from harness.cli import show_warnings
+from harness.executors.planning import REFERENCE, Cost, Plan, estimate, summary
+from harness.executors.shortage import shortage_in_jobs, shortage_of_disk, shortage_of_memory
+from harness.formatting import count, duration
+from harness.machine import gpus
+from harness.report.answers import few
+from harness.stages.store import StageStore
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.results.store import ResultStore
+    from harness.suites.slurm_options import SlurmOptions
+    from harness.suites.suite import Suite
+
+
+def cost_of(suite: Suite, plan: Plan, store: ResultStore) -> Cost | None:
+    """About what it takes; None where nothing is to be trained."""
+    return estimate(plan, suite, StageStore(store.work)) if plan.steps else None
+
+
+def show_plan(
+    console: Console,
+    suite: Suite,
+    plan: Plan,
+    store: ResultStore,
+    cost: Cost | None,
+    workers: int,
+    options: SlurmOptions | None,
+) -> None:
+    """Say what will run, about what it takes, and what there may be too little of, a line each."""
+    from harness.formatting import count
+
+    lines = list(summary(plan.graph, plan))
+    if suite.pending:
+        lines.append(waiting(suite))
+    if plan.damaged:
+        damaged = f"{', '.join(map(str, plan.damaged[:3]))}{' ...' if len(plan.damaged) > 3 else ''}"
+        lines.append(f"{count(len(plan.damaged), 'stage')} to be run again, damaged or of an older version: {damaged}")
+    if cost is not None:
+        name, _, efficiency = REFERENCE
+        lines.append(f"about {cost.tokens:.2e} training tokens or examples, {cost.flops:.1e} FLOPs")
+        if cost.gpu_hours >= 1:
+            lines.append(f"about {cost.gpu_hours:,.0f} GPU-hours on {name} at {efficiency:.0%}")
+        if options is None:
+            lines.append(f"about {duration(cost.seconds / workers)} on {workers} workers here (from {cost.basis})")
+        lines.append(f"about {cost.disk_bytes / 1e6:,.0f} MB of stages in {store.work}")
+    for indent, line in zip([f"{suite.name}: ", *["  "] * len(lines)], lines, strict=False):
+        console.print(Text.assemble((indent, "bold"), line), soft_wrap=True)
+    if cost is not None:
+        show_warnings(shortage_of_disk(cost, store.work, workers))
+        show_warnings(shortage_in_jobs(cost, plan, options) if options else shortage_of_memory(cost, workers, gpus()))
+
+
+def waiting(suite: Suite) -> str:
+    """``12 cells wait for the trials of dense and random, which choose their settings``."""
+    methods = sorted({cell.method for cell in suite.pending if cell.tuned not in suite.choices})
+    whose = few(methods) if methods else "methods that they refer to"
+    return f"{count(len(suite.pending), 'cell')} wait for the trials of {whose}, which choose their settings"
