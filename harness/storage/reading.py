@@ -35,8 +35,10 @@ def read_bytes(path: Path, limit: int = LARGEST) -> bytes:
             raise OSError(errno.EINVAL, "it is a pipe or a device, no file", str(path))
         if found.st_size > limit:
             raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, and at most {limit:,} are read", str(path))
-        with os.fdopen(os.dup(handle), "rb") as file:
-            return file.read(limit)
+        parts = [os.read(handle, found.st_size)]  # the whole of all but huge files; a file object costs as much again
+        while len(parts[-1]) > 0 and sum(map(len, parts)) < found.st_size:
+            parts.append(os.read(handle, found.st_size))
+        return b"".join(parts)
     finally:
         os.close(handle)
 
@@ -53,7 +55,8 @@ def parse_json(content: bytes | str) -> Any:
     except (ValueError, UnicodeError) as error:
         raise CorruptFile(f"is no JSON that can be read ({str(error)[:100]})") from None
     raw = content.encode() if isinstance(content, str) else content
-    return _printable(found) if _SPECIAL.search(raw) else found
+    plain = raw.isascii() and b"\\" not in raw and b"\x7f" not in raw  # as most files are, and much faster to see
+    return found if plain or not _SPECIAL.search(raw) else _printable(found)
 
 
 def read_json(path: Path, limit: int = LARGEST) -> Any:

@@ -28,6 +28,8 @@ class RowSettling:
 def row_settling(store: ResultStore, rows: Sequence[ComparisonRow]) -> dict[str, RowSettling]:
     """Name of a row -> what its cells have noted, of those that have; what cannot be read is left out."""
     found: dict[str, RowSettling] = {}
+    if not _wanted(store, rows[0]):
+        return found
     for name, row in named(rows).items():
         cells = [noted for cell in row.cells if (noted := _noted(store, row.suite, cell)) is not None]
         if cells:
@@ -62,6 +64,15 @@ class TrainingClock:
         if self.epochs is None:
             return f"after {100 * mean:.0f} %" + " of the training" * whole
         return f"at epoch {self.number(mean)}" + f" of {self.epochs:g}" * whole
+
+
+def _wanted(store: ResultStore, row: ComparisonRow) -> bool:
+    """Whether a row's experiment notes it, which its first record says: most do not, and curves are many files."""
+    try:
+        record = store.read(row.suite, row.cells[0]) if row.cells else None
+    except CorruptFile:
+        return True
+    return record is not None and bool((record.evaluation or {}).get("settling"))
 
 
 def _noted(store: ResultStore, suite: str, cell: str) -> CellSettling | None:
