@@ -33,6 +33,7 @@ _PUBLIC = {
     "LanguageNetwork": "core.language_network",
     "Masks": "core.masks",
     "Model": "core.benchmark",
+    "Size": "core.architecture",
     "Split": "core.data",
     "Measurement": "core.benchmark",
     "MethodContext": "core.method_context",
@@ -88,6 +89,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from harness.core.architecture import Architecture as Architecture
     from harness.core.architecture import NoOptions as NoOptions
+    from harness.core.architecture import Size as Size
     from harness.core.benchmark import Benchmark as Benchmark
     from harness.core.benchmark import Measurement as Measurement
     from harness.core.benchmark import Metric as Metric

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Generic, TypeVar
+from typing import Annotated, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from harness.core.connections import Connection
 from harness.core.data import DataSpec
 from harness.core.units import UnitGroup
 from harness.errors import Unsupported
+
+Size = Annotated[int, Field(gt=0, le=10_000_000)]
+"""A number of units, channels, heads or tokens, as an option: more of them than any network has are a slip."""
 
 
 class NoOptions(BaseModel):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness import Architecture, Band, Connection, UnitGroup, UnitMember
+from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
 from harness_architectures.gpt2_checkpoint import load_hf
 from harness_architectures.gpt2_network import Gpt2Network, Gpt2Shape
 from harness_architectures.scaling import largest_that_fits
@@ -47,15 +47,15 @@ class Gpt2Options(BaseModel):
 
     size: Literal["small", "medium", "large", "xl"] | None = Field(default=None, json_schema_extra={"hashed": False})
     n_layers: int = Field(12, ge=1, le=1_000)
-    width: PositiveInt = 768
-    heads: PositiveInt = 12
-    context: PositiveInt | None = None
-    ffn_multiple: PositiveInt = 4
+    width: Size = 768
+    heads: Size = 12
+    context: Size | None = None
+    ffn_multiple: Size = 4
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     qkv_bias: bool = True
     attn_out_bias: bool = True
     gelu: Literal["exact"] | None = Field(default=None, json_schema_extra={"hashed": "unless_none"})
-    vocabulary_padding: PositiveInt = 1
+    vocabulary_padding: Size = 1
 
     @model_validator(mode="before")
     @classmethod

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness import Architecture, Band, Connection, UnitGroup, UnitMember
+from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
 from harness_architectures.gpt_rope_network import Activation, GptRopeNetwork, GptRopeShape
 from harness_architectures.scaling import largest_that_fits
 from harness_architectures.transformer_connections import transformer_connections
@@ -32,12 +32,12 @@ class GptRopeOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     n_layers: int = Field(12, ge=1, le=1_000)
-    width: PositiveInt = 768
-    heads: PositiveInt = 12
-    context: PositiveInt | None = None
-    ffn_multiple: PositiveInt = 4
+    width: Size = 768
+    heads: Size = 12
+    context: Size | None = None
+    ffn_multiple: Size = 4
     activation: Activation = "gelu"
-    vocabulary_padding: PositiveInt = 64
+    vocabulary_padding: Size = 64
 
     @model_validator(mode="after")
     def _pairs_in_heads(self) -> GptRopeOptions:

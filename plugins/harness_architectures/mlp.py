@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from harness import Architecture, Band, Connection, UnitGroup, UnitMember
+from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
 from harness_architectures.bands import bands
 from harness_architectures.loss import mean_cross_entropy
 from harness_architectures.scaling import largest_that_fits, narrowed
@@ -27,7 +27,7 @@ class MlpOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    hidden: list[PositiveInt] = Field(default=[128, 128], min_length=1)
+    hidden: list[Size] = Field(default=[128, 128], min_length=1)
     initialisation: Literal["kaiming", "xavier"] = "kaiming"
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import Architecture, Band, Connection, UnitGroup, UnitMember
+from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
 from harness_architectures.bands import bands
 from harness_architectures.loss import mean_cross_entropy
 from harness_architectures.scaling import largest_that_fits, narrowed
@@ -26,7 +26,7 @@ class SkipMlpOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    hidden: list[PositiveInt] = Field(default=[48, 48, 48, 48], min_length=1)
+    hidden: list[Size] = Field(default=[48, 48, 48, 48], min_length=1)
     bias: bool = True
 
 

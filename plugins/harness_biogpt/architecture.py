@@ -6,9 +6,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
-from harness import Architecture, Connection, UnitGroup, Unsupported
+from harness import Architecture, Connection, Size, UnitGroup, Unsupported
 from harness_biogpt.layout import cortical_layout, feedback_pairs
 from harness_biogpt.maskable import maskable
 from harness_biogpt.network import BiogptNetwork
@@ -40,8 +40,8 @@ class BiogptOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     n_layers: int = Field(12, ge=1, le=1_000)
-    width: PositiveInt = 768
-    context: PositiveInt | None = None
+    width: Size = 768
+    context: Size | None = None
     n_passes: int = Field(1, ge=1, le=100)
     soma_expansion: float = Field(default=3.0, gt=0.0, le=1_000.0)
     temporal_conv: bool = True

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import Architecture, Band, Connection, UnitGroup, UnitMember
+from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
 from harness_architectures.loss import mean_cross_entropy
 from harness_architectures.scaling import largest_that_fits, narrowed
 
@@ -25,7 +25,7 @@ class BandCnnOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    channels: list[PositiveInt] = Field(default=[16, 16, 32, 32, 64, 64], min_length=1)
+    channels: list[Size] = Field(default=[16, 16, 32, 32, 64, 64], min_length=1)
     strides: list[Literal[1, 2]] = [1, 1, 2, 1, 2, 1]
     skips: bool = True
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness import Architecture, Band, Connection, UnitGroup, UnitMember
+from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
 from harness_architectures.scaling import largest_that_fits
 from harness_ndna.band_transformer_network import BandTransformerNetwork
 
@@ -28,10 +28,10 @@ class BandTransformerOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    hidden: PositiveInt = 256
+    hidden: Size = 256
     layers: int = Field(default=6, ge=0, le=1000)
-    heads: PositiveInt = 4
-    ffn: PositiveInt = 512
+    heads: Size = 4
+    ffn: Size = 512
     skips: bool = True
     final_norm: bool = False
     attention: Literal["linear", "torch"] = "linear"

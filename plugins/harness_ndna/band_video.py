@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from math import prod
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness import Architecture, Band, Connection, UnitGroup, UnitMember
+from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
 from harness_architectures.scaling import largest_that_fits
 from harness_ndna.band_video_network import SPATIAL, TEMPORAL, BandVideoNetwork
 
@@ -27,11 +27,11 @@ class BandVideoOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    hidden: PositiveInt = 128
+    hidden: Size = 128
     layers: int = Field(4, ge=1, le=1_000)
-    heads: PositiveInt = 4
-    ffn: PositiveInt = 256
-    patch: PositiveInt = 8
+    heads: Size = 4
+    ffn: Size = 256
+    patch: Size = 8
     skips: bool = True
 
     @model_validator(mode="after")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import Architecture, Band, Connection, UnitGroup, UnitMember
+from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
 from harness_architectures.loss import mean_cross_entropy
 from harness_architectures.scaling import largest_that_fits, narrowed
 
@@ -26,8 +26,8 @@ class LeNetOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    channels: list[PositiveInt] = Field(default=[20, 50], min_length=2, max_length=2)
-    hidden: PositiveInt = 500
+    channels: list[Size] = Field(default=[20, 50], min_length=2, max_length=2)
+    hidden: Size = 500
 
 
 class LeNetNetwork(nn.Module):
