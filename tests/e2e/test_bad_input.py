@@ -101,7 +101,7 @@ CASES = [
         "4:22",
         "checks: Input should be less than or equal to 10000",
     ),
-    (SUITE, "hidden: [8]", "hidden: [8, 9223372036854775807]", "2:18", "hidden: Input should be less than or equal to"),
+    (SUITE, "hidden: [8]", "hidden: [8, 9223372036854775807]", "2:21", "hidden: Input should be less than or equal to"),
     (SUITE, "seeds: 2", "tune: {trials: 3, seeds: 20000}", "4:26", "seeds is a number of at most 10,000 seeds"),
     (SUITE, "steps: 10", "steps: 10, betas: [5, 0.9]", "5:31", "betas: Input should be less than 1, not 5"),
     (SUITE, "steps: 10", "steps: 10000000000000", "5:19", "steps: Input should be less than or equal to 1000000000000"),
