@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 
 from harness.executors.signals import SIGNALS
@@ -52,6 +52,7 @@ def starting() -> Iterator[None]:
     # Python 3.11 tells the server neither this process's path nor to leave the working directory out of it.
     path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
     given = THREADS | path
+    resource_tracker.ensure_running()  # starts before the server in any case, and would unblock the signals again
     mask, before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS), {name: os.environ.get(name) for name in given}
     os.environ.update(given)
     try:

@@ -22,6 +22,7 @@ from harness.stages.graph import PlannedCell, Stage
 from harness.stages.runner import StageRunner
 from harness.stages.store import StageStore
 from harness.stages.training_run import Interrupted
+from harness.storage.atomic_files import no_room
 from harness.storage.leases import Lease, Leases
 from harness.training.distributed import Substrate
 from harness.training.trainer import StepReport
@@ -151,5 +152,8 @@ def serve(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
             tell("stopped")
         except StorageError as error:
             tell("fatal", str(error))
+        except OSError as error:  # of a plugin: where a disk is full, no other job would do better
+            full = no_room(error)
+            tell("failed", describe_failure(error)) if full is None else tell("fatal", str(full))
         except BaseException as error:  # whatever a plugin raises ends this job and no other
             tell("failed", describe_failure(error))

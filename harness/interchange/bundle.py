@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from harness.core.data import DataSpec
-from harness.errors import CorruptFile, DataMissing, StorageError, UserError, unknown_name
+from harness.errors import CorruptFile, DataMissing, UserError, unknown_name
 from harness.storage.atomic_files import storage_error
 from harness.storage.data_directory import data_directory
 from harness.storage.reading import read_json
@@ -282,18 +282,14 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     """Write one safetensors file and flush it to the disk; returns its SHA-256.
 
     Raises:
-        StorageError: if it cannot be written.
+        OSError: if it cannot be written; within :func:`new_folder` that is a StorageError.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from harness.storage.tensor_files import write_tensors
 
     whole = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     path.touch()
     usual = path.stat().st_mode  # safetensors makes files that nobody else may read
-    try:
-        save_file(whole, path, {"format": "pt"})
-    except SafetensorError as error:
-        raise StorageError(f"cannot write {path}: {error}") from error
+    write_tensors(path, whole, {"format": "pt"})
     path.chmod(usual)
     with path.open("rb") as written:
         os.fsync(written.fileno())

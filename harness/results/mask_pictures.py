@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load, save_file
+from safetensors.numpy import load, save
 
 from harness.core.mask_history import MaskHistory
 from harness.errors import CorruptFile
-from harness.storage.atomic_files import write_atomic
+from harness.storage.atomic_files import write_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,7 +123,7 @@ def write(
         history = history.reduced(lambda size: _positions(size) if size > SAMPLE else None)
         tensors |= {f"{name}/history": packed for name, packed in history.packed.items()}
         about["history"] = json.dumps({"phase": history.phase, "steps": history.steps})
-    write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata=about))
+    write_bytes(path, save(tensors, metadata=about))
 
 
 def read(content: bytes) -> dict[str, MaskPicture]:

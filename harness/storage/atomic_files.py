@@ -68,6 +68,13 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     return StorageError(f"cannot write {path}: {reason} and run the same command again; finished work is kept.")
 
 
+def no_room(error: OSError) -> StorageError | None:
+    """The message for a disk without room, whoever wanted to write there; None if that is not the reason."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    return storage_error(Path(os.fsdecode(error.filename)) if error.filename else Path("a file"), error)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from harness.errors import CorruptFile
 from harness.storage.atomic_files import write_atomic
+from harness.storage.tensor_files import write_tensors
 
 Tree = Any
 """Nested dicts (string keys, or integer keys), lists, tuples, tensors, numbers, strings, None, bools."""
@@ -35,7 +33,7 @@ def save(path: Path, tree: Tree) -> str:
     skeleton = json.dumps(_flatten(tree, tensors))
     digest = _digest(skeleton, tensors)
     metadata = {"tree": skeleton, "sha256": digest}
-    write_atomic(path, lambda temporary: _save_file(tensors, temporary, metadata))
+    write_atomic(path, lambda temporary: write_tensors(temporary, tensors, metadata))
     return digest
 
 
@@ -64,17 +62,6 @@ def load(path: Path, sha256: str | None = None) -> Tree:
         return _restore(json.loads(metadata["tree"]), {name: tensor.clone() for name, tensor in tensors.items()})
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise CorruptFile(f"{path} is whole, and no checkpoint of the harness") from error
-
-
-def _save_file(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """As safetensors does, but what the operating system refuses is an OSError."""
-    try:
-        save_file(tensors, path, metadata)
-    except SafetensorError as error:
-        number = re.search(r"os error (\d+)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _flatten(value: Tree, tensors: dict[str, Tensor]) -> Any:

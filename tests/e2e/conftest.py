@@ -9,8 +9,31 @@ from typing import Any
 
 import pytest
 import torch
+from fated_run import Place
 
+from harness.cli import main
 from harness.storage import checkpoint
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory) -> Place:
+    """Everything run by one worker, without any accident but divergence."""
+    place = Place(tmp_path_factory.mktemp("undisturbed"), "mended")
+    code, said = place.run("--workers", "1")
+    assert code == 1, said
+    return place
+
+
+@pytest.fixture
+def said(capsys):
+    """Runs the command in this process; (exit code, stderr)."""
+
+    def call(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(["run", *arguments])
+        return caught.value.code, capsys.readouterr().err
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Methods that come to grief, until ``$FATES_FOLDER/mended`` exists; loaded as a single-file plugin."""
 
+import errno
 import os
 import signal
 import time
@@ -19,7 +20,7 @@ DEADLY_STEP = 30
 class FateOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    fate: Literal["raise", "exit", "kill", "live"]
+    fate: Literal["raise", "exit", "kill", "live", "full"]
 
 
 class Fate(SparsityMethod[FateOptions]):
@@ -45,6 +46,8 @@ class Fate(SparsityMethod[FateOptions]):
         if context.step == DEADLY_STEP and not (FOLDER / "mended").exists():
             if self.options.fate == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if self.options.fate == "full":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/scratch/of/a/plugin")
             if self.options.fate == "exit" and not (FOLDER / "has exited").exists():
                 (FOLDER / "has exited").touch()
                 os._exit(7)
