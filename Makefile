@@ -6,7 +6,7 @@ BIN := .venv/bin
 RESULTS ?= runs
 NUMERIC := $(BIN)/python -m pytest -n 2 --dist loadfile tests/golden tests/harness tests/plugins
 
-.PHONY: quickstart test fuzz lint formatted types processors results install dev readme clean
+.PHONY: quickstart test fuzz kills lint formatted types processors results install dev readme clean
 
 quickstart: install
 	$(BIN)/harness run suites/quickstart.yaml --results $(RESULTS)
@@ -17,6 +17,10 @@ test: lint formatted types
 # All malformed inputs; `make test` tries a tenth of them.
 fuzz: dev
 	FUZZ=3200 $(BIN)/python -m pytest -n 2 tests/e2e/test_fuzz.py
+
+# A hundred kills of a run, and a stop of two minutes; `make test` kills ten times.
+kills: dev
+	HARNESS_KILLS=100 $(BIN)/python -m pytest -s tests/e2e/test_kill.py
 
 # What comes before the tests; .pre-commit-config.yaml calls the same.
 lint: dev

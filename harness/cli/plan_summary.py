@@ -37,8 +37,6 @@ def show_plan(
     options: SlurmOptions | None,
 ) -> None:
     """Say what will run, about what it takes, and what there may be too little of, a line each."""
-    from harness.formatting import count
-
     lines = list(summary(plan.graph, plan))
     if suite.pending:
         lines.append(waiting(suite))

@@ -245,9 +245,10 @@ def _finish(console: Console, store: ResultStore, suite: Suite, tables: Console 
 
 
 def _list_failures(console: Console, store: ResultStore, suite: Suite, failures: Mapping[str, str]) -> None:
-    from harness.formatting import fitted
+    from harness.formatting import count, fitted
 
-    console.print(f"\n{len(failures)} cells have no result:", style="red", highlight=False)
+    what = f"{count(len(failures), 'cell')} {'has' if len(failures) == 1 else 'have'} no result"
+    console.print(f"\n{what}:", style="red", highlight=False)
     for name, message in failures.items():
         text = fitted(f"  {name}: {message.splitlines()[0]}", console.width if console.is_terminal else None)
         console.print(text, highlight=False, soft_wrap=True)

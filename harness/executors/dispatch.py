@@ -107,7 +107,9 @@ class Dispatch:
                     except HarnessError as error:
                         self._tell(f"{error}; trying again")
                 elif missing and not self._live:
-                    self._view.note(f"stopped after {self._own_failures} failures; {len(missing)} jobs are left")
+                    self._view.note(
+                        f"stopped after {count(self._own_failures, 'failure')}; {count(len(missing), 'job')} left"
+                    )
                     return
             if self._open:
                 time.sleep(LOOK)

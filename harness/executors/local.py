@@ -21,6 +21,7 @@ from harness.executors.base import Executor, Job, Outcome, View
 from harness.executors.fork_server import starting, workers_context, workers_environment
 from harness.executors.worker import main
 from harness.executors.worker_settings import WorkerSettings
+from harness.formatting import count
 
 DEATHS = 2
 """A job whose worker died this many times is given up."""
@@ -216,7 +217,7 @@ class _Schedule:
                 self._receive(pool, pipe)
         left = len(self._waiting) + len(self._ready)
         if left and not self._outcome.interrupted:
-            self._view.note(f"stopped after {self._own_failures} failures; {left} jobs are left")
+            self._view.note(f"stopped after {count(self._own_failures, 'failure')}; {count(left, 'job')} left")
         return self._outcome
 
     def _release(self, name: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.executors.base import Job
 from harness.executors.completion import Completion, recorded_failure
+from harness.formatting import count
 from harness.results.packing import forget as forget_cells
 from harness.results.store import ResultStore
 from harness.stages.graph import Graph, PlannedCell, Stage
@@ -234,9 +235,10 @@ def summary(graph: Graph, plan: Plan) -> Sequence[str]:
     whole = {stage.hash for planned in plan.selected for stage in planned.stages}
     uses = sum(len(planned.stages) for planned in plan.selected)
     lines = [
-        f"{len(plan.selected)} cells, {len(plan.finished)} finished, {running} to run",
-        f"{len(whole)} stages ({uses - len(whole)} shared), {len(stages)} to run, {plan.steps:,} optimizer steps",
+        f"{count(len(plan.selected), 'cell')}, {len(plan.finished):,} finished, {running:,} to run",
+        f"{count(len(whole), 'stage')} ({uses - len(whole):,} shared), {len(stages):,} to run, "
+        f"{count(plan.steps, 'optimizer step')}",
     ]
     if len(plan.selected) < len(graph.cells):
-        lines.append(f"selected from {len(graph.cells)} cells by --only")
+        lines.append(f"selected from {count(len(graph.cells), 'cell')} by --only")
     return lines

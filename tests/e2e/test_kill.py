@@ -1,4 +1,4 @@
-"""kill -9 of the whole process tree at random moments: the results are those of an undisturbed run."""
+"""kill -9 of the whole process tree at random moments, and a long stop: the results are those of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from fated_run import Place, ended, same, wait_for
 
 from harness.errors import CorruptFile
 from harness.storage.checkpoint import load
+from harness.storage.leases import EXPIRY
 
 SUITE = """
 architectures:
@@ -64,6 +66,32 @@ def descendants(pid: int) -> list[int]:
             found.append(child)
             left.append(child)
     return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(KILLS < 100, reason="waits for two minutes: make kills")
+def test_a_run_that_stands_still_for_two_minutes(undisturbed: Place, tmp_path: Path) -> None:
+    """Its leases expire, another run takes over, and it finds that out before it writes anything more."""
+    place = Place(tmp_path, "mended", "slow")
+    stopped = place.start("--workers", "1", "--only", "method=long")
+    wait_for(lambda: list(place.results.glob(".work/stages/*/checkpoint-*")), stopped)
+    tree = [stopped.pid, *descendants(stopped.pid)]
+    for pid in tree:
+        os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    (tmp_path / "slow").unlink()
+    code, said = place.run("--workers", "1", "--only", "method=long")
+    assert code == 0 and time.monotonic() - began > EXPIRY
+    assert "another harness process works on this stage; waiting for it" in said
+    theirs = place.outcomes()
+    time.sleep(max(0.0, 120 - (time.monotonic() - began)))
+    for pid in tree:
+        os.kill(pid, signal.SIGCONT)
+    code, said = ended(stopped)
+    assert code == 0 and "this process stood still for so long that another one took over" in said
+    assert (tmp_path / "trained").read_text().count("live ") == 1, "the other went on from the checkpoint"
+    assert same(place.outcomes(), theirs)
+    assert [key for key in theirs if not same(theirs[key], undisturbed.outcomes()[key])] == []
 
 
 def masks_of_genomes(stages: Path) -> list[float]:

@@ -44,7 +44,7 @@ def test_fates(tmp_path, undisturbed, capsys):
     (tmp_path / "mended").touch()
     code, said = place.run("--workers", "2")
     assert code == 1  # what diverged is not trained again, and still has no result
-    assert "8 cells, 5 finished, 3 to run" in said and "1 cells have no result:" in said
+    assert "8 cells, 5 finished, 3 to run" in said and "1 cell has no result:" in said
     again = {path.name.split(".")[3] for path, time_ns in before.items() if path.stat().st_mtime_ns != time_ns}
     assert again == {"raises", "waits", "killed"}
     assert (tmp_path / "trained").read_text().count("exit ") == 1
@@ -65,7 +65,7 @@ def test_fates(tmp_path, undisturbed, capsys):
 
     # Unless it is forced.
     code, said = place.run("--force", "--only", "method=exits")
-    assert code == 0 and "1 cells, 0 finished, 1 to run" in said
+    assert code == 0 and "1 cell, 0 finished, 1 to run" in said
     after = {path: path.stat().st_mtime_ns for path in before}
     assert {path.name.split(".")[3] for path in before if before[path] != after[path]} == {"exits"}
     assert (tmp_path / "trained").read_text().count("exit ") == 2

@@ -86,7 +86,7 @@ class Place:
         return found
 
 
-def ended(process: subprocess.Popen[str], seconds: float = 120) -> tuple[int, str]:
+def ended(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, str]:
     try:
         _, stderr = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:

@@ -16,6 +16,8 @@ from harness.report.places import lost
 from harness.report.svg import CROSSED, MARKERS, brief, coordinate, drawable, element, escape, line, marker
 from harness.report.tables import BETTER, LOPSIDED, decimals, interval
 
+ARROWS = "Arrows: off the scale."
+_FAR = 2.0  # times as far from the best as half of the rows are
 _SMALL = 0.7  # of a point, for a single seed
 _REACH = 3.0  # intervals may take this many times the range of the means on either side before they are cut
 
@@ -44,6 +46,13 @@ def metric_scale(table: Sequence[ComparisonRow], direction: str, others: Iterabl
     if direction == "min" and wide(scores):
         return fit([*scores, *(min(max(end, min(scores) / 2), max(scores) * 2) for end in ends)], log=True)
     return fit([*scores, *ends])
+
+
+def usual(rows: Sequence[ComparisonRow], scale: Scale, direction: str) -> Sequence[ComparisonRow]:
+    """The rows that are not far worse than the middle one, as distances on a scale of all go."""
+    places = sorted((scale(row.mean) for row in rows), reverse=direction != "min")
+    reach = _FAR * abs(places[len(places) // 2] - places[0])
+    return [row for row in rows if abs(scale(row.mean) - places[0]) <= reach] or rows
 
 
 def metric_label(row: ComparisonRow) -> str:
@@ -100,9 +109,15 @@ def point_text(row: ComparisonRow, name: str) -> str:
 def draw(plot: Plot, style: Style, row: ComparisonRow, x: float, name: str) -> float:
     """Draw the mean of a row at the pixel ``x`` with its interval; the pixel of the mean.
 
-    A row whose networks all do not work is a cross.
+    A row whose networks all do not work is a cross; one that is off the scale an arrow at its end.
     """
     y = plot.y(row.mean)
+    tooltip = element("title", escape(point_text(row, name)))
+    if not plot.y.holds(row.mean):
+        away = 6.0 if row.mean > plot.y.high else -6.0  # from the edge, downwards
+        outline = line([(x - 4, y + away), (x, y), (x + 4, y + away)], close=True)
+        plot.add("point", style, element("path", tooltip, d=outline, class_="f"))
+        return y
     bounds = limits(row)
     if bounds and bounds[1] > bounds[0]:
         bar = line([(x, plot.y(bounds[0])), (x, plot.y(bounds[1]))])
@@ -110,7 +125,6 @@ def draw(plot: Plot, style: Style, row: ComparisonRow, x: float, name: str) -> f
             if plot.y.low <= bound <= plot.y.high:  # an interval that is cut has no end
                 bar += line([(x - 3, plot.y(bound)), (x + 3, plot.y(bound))])
         plot.add("band", style, element("path", d=bar, class_="e"))
-    tooltip = element("title", escape(point_text(row, name)))
     plot.add("point", style, spot(style, row, x, y, tooltip))
     return y
 

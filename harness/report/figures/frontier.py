@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
 from harness.formatting import listed
 from harness.report.figures.estimate import (
+    ARROWS,
     draw,
     metric_label,
     metric_scale,
     notes,
+    usual,
     value_text,
     where,
     with_mean,
 )
 from harness.report.figures.plot import Plot, sentence
 from harness.report.figures.scale import fit, short, wide
-from harness.report.figures.spread import side_by_side
 from harness.report.palette import Style
 from harness.report.places import label, lost
 from harness.report.svg import Point, brief, drawable, element, line
-
-_APART = 8.0  # pixels between points of one cost
 
 
 def frontier(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefix: str = "frontier") -> str | None:
@@ -45,9 +43,13 @@ def frontier(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefi
         return None
     costs, rows = [cost for cost, _ in priced], [row for _, row in priced]
     what = "inference FLOPs, sparse-theoretical" if flops else "parameters left (not zero)"
-    names = {label(row): palette[row.method] for row in rows}
     best = efficient(costs, [math.nan if lost(row) else row.mean for row in rows], rows[0].direction)
-    note = notes(rows)
+    direction = rows[0].direction
+    scores = metric_scale(usual(rows, metric_scale(rows, direction), direction), direction)
+    near = [row for row in rows if scores.holds(row.mean)]
+    last = {label(rows[i]): i for i in sorted(range(len(rows)), key=lambda i: costs[i])}
+    names = {i: name if rows[i] in near else f"{name} ({short(rows[i].mean)})" for name, i in last.items()}
+    note = [*notes(near), *([ARROWS] if len(near) < len(rows) else [])]
     if best.any():
         note.append("Dashed: no row is both cheaper and better.")
     if mixed := sorted(row.method for row in table if row.mixed):
@@ -56,22 +58,22 @@ def frontier(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefi
     plot = Plot(
         prefix,
         scale,
-        metric_scale(rows, rows[0].direction),
+        scores,
         f"{what}, lower is better",
         metric_label(rows[0]),
-        sorted(names),
+        sorted(names.values()),
         " ".join(note),
     )
-    order = sorted(range(len(rows)), key=lambda i: (round(plot.x(costs[i])), plot.y(rows[i].mean), i))
-    rising = list(accumulate((plot.x(costs[i]) for i in order), max))
-    at = dict(zip(order, side_by_side(rising, _APART, plot.left + 6, plot.right - 6), strict=True))
-    spots = {i: (at[i], draw(plot, palette[rows[i].method], rows[i], at[i], label(rows[i]))) for i in order}
+    order = sorted(range(len(rows)), key=lambda i: (plot.x(costs[i]), plot.y(rows[i].mean), i))
+    spots = {}
+    for i in order:
+        x = plot.x(costs[i])
+        spots[i] = x, draw(plot, palette[rows[i].method], rows[i], x, label(rows[i]))
     if best.any():
         steps = _steps(sorted({spots[i] for i in order if best[i]}), plot.right)
         plot.add("band", None, element("path", d=line(steps), class_="o"))
-    for name, style in sorted(names.items()):
-        last = max((spots[i] for i in order if label(rows[i]) == name), key=lambda spot: spot[0])
-        plot.name(name, style, *last)
+    for i, name in sorted(names.items(), key=lambda one: one[1]):
+        plot.name(name, palette[rows[i].method], *spots[i])
     chosen = sorted((i for i in order if best[i]), key=lambda i: costs[i])
     return plot.render(
         f"{brief(rows[0].metric)} against {what}: {where(rows[0])}",

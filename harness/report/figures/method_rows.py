@@ -8,14 +8,22 @@ from dataclasses import dataclass
 from harness.analysis.comparison_row import ComparisonRow
 from harness.report.answers import broken
 from harness.report.figures.document import WIDTH, document
-from harness.report.figures.estimate import limits, metric_label, metric_scale, notes, order, point_text, spot
+from harness.report.figures.estimate import (
+    ARROWS,
+    limits,
+    metric_label,
+    metric_scale,
+    notes,
+    order,
+    point_text,
+    spot,
+    usual,
+)
 from harness.report.figures.scale import Scale, fit_shares, labels, short
 from harness.report.palette import Style
 from harness.report.svg import MARKERS, brief, drawable, element, escape, line, marker, shorten, text_width, wrapped
 
 _ROW, _TOP, _NAME, _GAP = 17.0, 58.0, 190.0, 18.0  # pixels: a row, what is above them, widest name, between panels
-_FAR = 2.0  # times as far from the best as half of the rows are
-_ARROWS = "Arrows: off the scale."
 
 Level = tuple[float, Sequence[tuple[str, ComparisonRow]]]
 """A density, and the rows that stand there by name."""
@@ -78,7 +86,7 @@ def method_rows(
     ]
     drawn = sum(len(unmasked) + len(rows) for _, rows in levels)
     scales = f"Each density has a scale of its own{', of logits' if first.unit == 'fraction' else ''}."
-    note = [*notes(near), scales, *([_ARROWS] if len(near) < drawn else [])]
+    note = [*notes(near), scales, *([ARROWS] if len(near) < drawn else [])]
     lines = wrapped(" ".join([*note, *said]), WIDTH - 16, 11)
     for i, text in enumerate(lines):
         content.append(element("text", escape(text), x=8.0, y=bottom + 40 + 14 * i, class_="s"))
@@ -100,12 +108,9 @@ def _name(style: Style, name: str, left: float, y: float) -> list[str]:
 
 def _scale(rows: Sequence[ComparisonRow], unit: str, direction: str) -> Scale:
     """That of the rows which are not far worse than the middle one."""
-    whole = fit_shares([row.mean for row in rows]) if unit == "fraction" else metric_scale(rows, direction)
-    places = sorted((whole(row.mean) for row in rows), reverse=direction != "min")
-    usual = places[len(places) // 2]
-    near = [row for row in rows if abs(whole(row.mean) - places[0]) <= _FAR * abs(usual - places[0])] or rows
     if unit != "fraction":
-        return metric_scale(near, direction)
+        return metric_scale(usual(rows, metric_scale(rows, direction), direction), direction)
+    near = usual(rows, fit_shares([row.mean for row in rows]), direction)
     low, high = min(row.mean for row in near), max(row.mean for row in near)
     ends = [end for row in near for end in limits(row) or ()]
     return fit_shares([low, high, *ends])

@@ -143,7 +143,7 @@ def test_after_enough_failures_nothing_new_is_started(jobs, tmp_path):
         "net second 0.4 seed 0",
     ]
     assert len(outcome.failures) == 4 and not outcome.interrupted  # two stages, and their cells
-    assert view.notes == ["stopped after 2 failures; 4 jobs are left"]
+    assert view.notes == ["stopped after 2 failures; 4 jobs left"]
 
 
 @pytest.mark.slow

@@ -125,11 +125,11 @@ def boxes(root: ET.Element) -> list[tuple[float, float, float]]:
 
 
 def drawn(root: ET.Element) -> dict[str, tuple[float, float]]:
-    """By tooltip: the centre of the point of a mean."""
+    """By tooltip: the centre of the point of a mean, the first corner of an arrow."""
     return {
         title.text or "": spots(e.attrib["d"])[0]
         for e in root.iter(SVG + "path")
-        if e.attrib.get("class") in ("p", "h")
+        if e.attrib.get("class") in ("p", "h", "f")
         and "transform" not in e.attrib
         and (title := e.find(SVG + "title")) is not None
     }
@@ -541,6 +541,17 @@ def test_efficient_refuses_what_makes_no_sense() -> None:
         efficient([1], [1], "up")
     with pytest.raises(ValueError, match="length"):
         efficient([1], [1, 2], "max")
+
+
+def test_the_frontier_moves_nothing_sideways_and_names_what_is_far_off() -> None:
+    table = [row("dense", 1.0, 0.95), *(row(f"m{i}", 0.1, 0.9 + i / 100) for i in range(4)), row("lame", 0.1, 0.2)]
+    root = parse(frontier(table, looks(table)))
+    places = {text.split(",")[0]: place for text, place in drawn(root).items()}
+    assert len({round(places[f"m{i}"][0], 2) for i in range(4)}) == 1
+    assert abs(places["lame"][0] - places["m0"][0]) <= 4 and places["lame"][1] > places["m0"][1]
+    texts = [e.text for e in root.iter(SVG + "text")]
+    assert "lame (0.2)" in texts and "m0" in texts
+    assert any("Arrows: off the scale." in (text or "") for text in texts)
 
 
 def test_the_frontier_joins_the_efficient_points() -> None:
