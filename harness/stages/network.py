@@ -8,6 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import BaseModel, JsonValue, StrictBool, StrictInt
 from torch import Tensor, nn
 
 from harness.core.connection_density import ConnectionDensity, connection_densities
@@ -44,6 +45,16 @@ class Spent:
     peak_memory_bytes: int = 0
     calibration_batches: int = 0
     calibration_examples: int = 0
+
+
+class _State(BaseModel):
+    """What is taken over beside weights and masks, which the module and the connections check."""
+
+    method: dict[str, Any]
+    soft: StrictBool
+    position: StrictInt
+    trained_by: list[dict[str, JsonValue]]
+    spent: Spent
 
 
 @dataclass(slots=True)
@@ -101,11 +112,10 @@ class Network:
         self.current.hard = None
         if state["masks"] is not None:
             self.current.hard = Masks.unpacked(state["masks"], shapes).to(self.context.device)
+        taken = _State.model_validate(state)
         self.load_method(state["method"])
-        self.soft = state["soft"]
-        self.position = state["position"]
+        self.soft, self.position, self.spent = taken.soft, taken.position, taken.spent
         self.trained_by = list(state["trained_by"])
-        self.spent = Spent(**state["spent"])
         self.history = MaskHistory.of_state(state["history"]) if "history" in state else None
 
     def method_state(self) -> Mapping[str, Any]:

@@ -20,12 +20,14 @@ from harness.seeds import derived_seed
 from harness.stages.calibration import calibrate
 from harness.stages.calibration_batches import Batches
 from harness.stages.discrete_phases import average, bake, inherit, prune, reinitialise, set_back
+from harness.stages.manifest import StageSeries
 from harness.stages.network import Network, NetworkBuilder
 from harness.stages.running_statistics import changed_since_training, estimated, needed
 from harness.stages.scored import Scored, mean_prediction
 from harness.stages.scoring import Checked, checked
 from harness.stages.store import StageStore
 from harness.stages.training_run import CHECKPOINT, Report, TrainingRun
+from harness.stages.unfit_state import UnfitState, fitting
 from harness.training.distributed import Substrate
 from harness.training.environment import describe
 
@@ -76,22 +78,44 @@ class StageRunner:
             Interrupted: if asked to stop.
         """
         if self.substrate.first(self.store.manifest(stage.hash) is not None):
+            if self.substrate.rank == 0:  # of a process that stood still, or died when it had written the outcome
+                self.store.forget_progress(stage.hash)
             return
         torch.set_num_threads(stage.cell.training.threads)
+        resumed = self._resumed(stage)
+        if resumed is not None and str(resumed.get("format")) != str(CHECKPOINT):
+            self._warn("its checkpoint is of another version of the harness; the stage begins anew")
+            resumed = None
+        try:
+            self._go_on(stage, resumed, report)
+        except UnfitState as error:
+            self._warn(f"{error}; the stage begins anew")
+            if self.substrate.rank == 0:
+                self.store.forget_checkpoints(stage.hash)
+            self._go_on(stage, None, report)
+
+    def _go_on(self, stage: Stage, resumed: dict[str, Any] | None, report: Report) -> None:
+        """Bring a stage to its end from a checkpoint, or from its beginning.
+
+        Raises:
+            UnfitState: if the checkpoint is whole, and not this stage's.
+        """
         torch.manual_seed(derived_seed(stage.cell.seed, "stage", stage.offset))
         network = self._builder.build(stage, self._benchmark_of(stage.cell.training_part).spec())
         series: dict[str, Any] = {"loss": [], "evaluations": [], "densities": []}
         if stage.parent is not None:
             self._load(network, stage.parent)
             series = {**series, **self.store.series(stage.parent.hash)}
-        resumed = self._resumed(stage)
         first = 0
-        if resumed is not None and resumed.get("format") != CHECKPOINT:
-            self._warn("its checkpoint is of another version of the harness; the stage begins anew")
-            resumed = None
         if resumed is not None:
-            network.load(resumed["network"])
-            series, first = resumed["series"], resumed["phase"]
+            with fitting("its checkpoint"):
+                if resumed.get("stage", stage.hash) != stage.hash:  # older ones do not say
+                    raise ValueError(f"it is of stage {resumed['stage']}")
+                network.load(resumed["network"])
+                StageSeries.model_validate(resumed["series"])
+                series, first = resumed["series"], resumed["phase"]
+                if not isinstance(stage.phases[first], Train) or not isinstance(resumed["training"], dict):
+                    raise ValueError("it is of no training")
         here = self.environment(stage.cell, stage.cell.training_part)
         if here not in network.trained_by and (stage.steps or len(stage.phases) > 1 or stage.calibrates):
             network.trained_by.append(here)
@@ -181,10 +205,10 @@ class StageRunner:
         """
         state = self.store.state(stage.hash)
         try:
-            network.load(state)
-        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            path = self.store.folder(stage.hash) / "state.safetensors"
-            raise self.store.distrust(stage.hash, f"{path} is whole, and does not fit the network ({error})") from error
+            with fitting(str(self.store.folder(stage.hash) / "state.safetensors")):
+                network.load(state)
+        except UnfitState as error:
+            raise self.store.distrust(stage.hash, str(error)) from error
 
     def scored(self, planned: PlannedCell) -> Scored:
         """What a finished cell's evaluation scores."""

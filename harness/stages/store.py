@@ -84,6 +84,11 @@ class StageStore:
         write_json(folder / "series.json", series)
         whole["series"] = hashlib.sha256((folder / "series.json").read_bytes()).hexdigest()
         write_json(folder / "stage.json", {**whole, "sha256": _digest(whole)})
+        self.forget_progress(stage)
+
+    def forget_progress(self, stage: str) -> None:
+        """Remove what only an unfinished stage needs."""
+        folder = self.folder(stage)
         leftovers = [
             path for pattern in (".checkpoint-*.tmp", ".note-*.tmp", "note-*") for path in folder.glob(pattern)
         ]
@@ -116,6 +121,11 @@ class StageStore:
             else:
                 return loaded
         return None
+
+    def forget_checkpoints(self, stage: str) -> None:
+        """Begin anew the next time."""
+        for path in self._checkpoints(stage):
+            path.unlink(missing_ok=True)
 
     def checkpoint(self, stage: str, name: str) -> dict[str, Any]:
         """One checkpoint by name.

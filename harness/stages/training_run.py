@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import resource
 from collections.abc import Callable, Mapping
 from time import monotonic
@@ -19,6 +20,7 @@ from harness.seeds import derived_seed
 from harness.stages.network import Network
 from harness.stages.scoring import Checked
 from harness.stages.settling import Settling
+from harness.stages.unfit_state import fitting
 from harness.training.distributed import Substrate, random_state, set_random_state
 from harness.training.sampler import Sampler
 from harness.training.trainer import WINDOW, Clock, StepReport, Trainer
@@ -33,6 +35,8 @@ Report = Callable[[StepReport], None]
 POINTS = 200
 """About how many points of the loss curve a phase keeps."""
 
+BEST = {"step", "value", "weights", "masks", "method"}
+"""What is kept of the best check so far."""
 CHECKPOINT = 3
 """Format of a checkpoint; raised whenever one of an older version could not be continued."""
 
@@ -130,15 +134,16 @@ class TrainingRun:
             position=network.position,
         )
         if resumed is not None:
-            trainer.optimizers.load_state_dict(resumed["optimizers"])
-            trainer.step, trainer.losses = (
-                resumed["step"],
-                [loss.to(runner.substrate.device) for loss in resumed["losses"]],
-            )
-            trainer.density.load_state_dict(resumed["density"])
-            trainer.density.change(weights.masks, trainer.step)
-            self.best, self.checked = resumed["best"], resumed["checked"]
-            set_random_state(resumed["random"])
+            with fitting("its checkpoint"):
+                trainer.optimizers.load_state_dict(resumed["optimizers"])
+                trainer.losses = [loss.to(runner.substrate.device) for loss in resumed["losses"]]
+                trainer.step = operator.index(resumed["step"])
+                trainer.density.load_state_dict(resumed["density"])
+                trainer.density.change(weights.masks, trainer.step)
+                self.best, self.checked = resumed["best"], operator.index(resumed["checked"])
+                if self.best is not None and not self.best.keys() >= BEST:
+                    raise ValueError("the best state so far is none")
+                set_random_state(resumed["random"])
         else:
             self._record_densities(0)
             self._note(0)
@@ -194,6 +199,7 @@ class TrainingRun:
         self._tally()
         state = {
             "format": CHECKPOINT,
+            "stage": self.stage.hash,
             "phase": self.index,
             "network": network.state(self.weights.state()),
             "series": self.series,

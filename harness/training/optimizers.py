@@ -106,14 +106,29 @@ class Optimizers:
         return [optimizer.state_dict() for optimizer in self.all]
 
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """The inverse of :meth:`state_dict`."""
+        """The inverse of :meth:`state_dict`; settings stay this optimizer's own.
+
+        Raises:
+            ValueError, and others of torch: for the state of other parameters.
+        """
         for optimizer, state in zip(self.all, states, strict=True):
+            settings = [{key: group[key] for key in group if key != "params"} for group in optimizer.param_groups]
             optimizer.load_state_dict(dict(state))
-            for parameter, own in optimizer.state.items():
-                for key, value in own.items():
-                    # Fused kernels walk through memory: state must lie as its parameter does, transposed or not.
-                    if isinstance(value, Tensor) and value.shape == parameter.shape:
-                        own[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            for group, own in zip(optimizer.param_groups, settings, strict=True):
+                group.update(own)
+            sgd = isinstance(optimizer, torch.optim.SGD)
+            names = ("momentum_buffer",) if sgd else ("step", "exp_avg", "exp_avg_sq")
+            for parameter, found in optimizer.state.items():
+                for key in names:
+                    if not sgd or found.get(key) is not None:  # without momentum there is none
+                        found[key] = _like(found[key], parameter, scalar=key == "step")
+
+
+def _like(value: Any, parameter: Tensor, scalar: bool) -> Any:
+    """State as fused kernels want it: they walk through memory, so it must be as large as its parameter and lie so."""
+    if value.shape != (() if scalar else parameter.shape) or not value.is_floating_point():
+        raise ValueError(f"state of the shape {tuple(value.shape)} for a parameter of {tuple(parameter.shape)}")
+    return value if scalar else torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _own(group: ParameterGroup) -> dict[str, Any]:

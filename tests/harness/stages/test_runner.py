@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -187,6 +188,46 @@ def test_a_checkpoint_of_another_version_is_named_and_the_stage_begins_anew(tmp_
     assert len(warnings) == 1 and "another version" in warnings[0]
     assert steps[0] < 30
     assert_same(outcome(tmp_path / "whole", cell), outcome(tmp_path / "old", cell))
+
+
+def put(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """A copy of a tree with something else at a place."""
+    if not path:
+        return value
+    changed = list(tree) if isinstance(tree, list | tuple) else dict(tree)
+    changed[path[0]] = put(tree[path[0]], path[1:], value)
+    return changed
+
+
+def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """All places of a tree, but only the first two of each list."""
+    yield path
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree[:2]) if isinstance(tree, list | tuple) else ()
+    for key, value in items:
+        yield from places(value, (*path, key))
+
+
+def test_a_checkpoint_with_alien_content_is_named_and_the_stage_begins_anew(tmp_path: Path, registry: Registry) -> None:
+    """At every place what cannot be there: nothing else is raised, and no kernel reads memory that is not its own."""
+    cell = cell_of(tmp_path, registry, "programmed", "one_step")
+    (stage,) = cell.stages
+    finish(tmp_path / "whole", registry, cell)
+    with pytest.raises(Interrupted):
+        runner_of(tmp_path / "old", registry, stopping=after(1)).run(stage)
+    whole = outcome(tmp_path / "whole", cell)
+    (path,) = (tmp_path / "old").rglob("checkpoint-*")
+    good = checkpoint.load(path)
+    named = 0
+    for place in places(good):
+        alien = torch.ones(3, 5) if place[-1:] != ("cpu",) else torch.ones(7, dtype=torch.uint8)
+        checkpoint.save(path, put(good, place, alien))
+        warnings: list[str] = []
+        runner_of(tmp_path / "old", registry, warn=warnings.append).run(stage)
+        assert_same(whole, outcome(tmp_path / "old", cell))
+        assert len(warnings) <= 1
+        named += sum("begins anew" in text for text in warnings)
+        StageStore(tmp_path / "old").discard(stage.hash)
+    assert named > 50
 
 
 def test_a_damaged_state_is_trained_anew_on_the_next_run(tmp_path: Path, registry: Registry) -> None:
