@@ -11,7 +11,6 @@ from harness.executors.planning import REFERENCE, Cost, Plan, estimate, summary
 from harness.executors.shortage import shortage_in_jobs, shortage_of_disk, shortage_of_memory
 from harness.formatting import count, duration
 from harness.machine import gpus
-from harness.report.answers import few
 from harness.stages.store import StageStore
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ def show_plan(
 
 def waiting(suite: Suite) -> str:
     """``12 cells wait for the trials of dense and random, which choose their settings``."""
+    from harness.report.answers import few  # brings pandas and scipy, which workers need not wait for
+
     methods = sorted({cell.method for cell in suite.pending if cell.tuned not in suite.choices})
     whose = few(methods) if methods else "methods that they refer to"
     return f"{count(len(suite.pending), 'cell')} wait for the trials of {whose}, which choose their settings"
