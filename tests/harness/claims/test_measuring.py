@@ -407,7 +407,8 @@ def test_toy_suites_measure_no_claim(found):
                 assert not finding.section.at_its_size(measurement), finding.claim.id
                 assert measurement.differs, finding.claim.id
         if finding.elsewhere:
-            assert {suite for suite, _, _ in finding.elsewhere.cells} <= small | {"methods_mnist", "llm_pruning"}
+            suites = {suite for suite, _, _ in finding.elsewhere.cells if not suite.endswith("-cpu")}  # by profile
+            assert suites <= small | {"methods_mnist", "llm_pruning"}
 
 
 def test_no_interval_leaves_what_a_number_can_be(found):
