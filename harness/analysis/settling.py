@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.results.cell_record import CellRecord
-from harness.results.series import EvaluationRow, Series, SettlingRow
+from harness.stages.series import EvaluationRow, Series, SettlingRow
 
 TOLERANCES = (0.05, 0.01)
 """How far from the end something may be that has settled, as a share."""

@@ -17,8 +17,8 @@ from harness.errors import CorruptFile, UserError, unknown_name
 from harness.formatting import unit_text
 from harness.results.cell_record import CellRecord
 from harness.results.record_parts import ConnectionCounts, TrainingCost
-from harness.results.series import DensityRow, EvaluationRow
 from harness.results.store import ResultStore
+from harness.stages.series import DensityRow, EvaluationRow
 
 if TYPE_CHECKING:
     from harness.registry.plugins import Registry

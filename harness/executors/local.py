@@ -65,7 +65,7 @@ class LocalExecutor(Executor):
         self._pool: _Pool | None = None
 
     def run(self, jobs: Sequence[Job], view: View, max_failures: int | None = None) -> Outcome:
-        """Run all jobs. On Ctrl-C or SIGTERM the running stages write a checkpoint, then the call returns.
+        """Run all jobs. On Ctrl-C, SIGTERM or SIGHUP the running stages write a checkpoint, then the call returns.
 
         Raises:
             HarnessError: if no other job could do better (a full disk, say); what was finished is kept.
@@ -107,9 +107,10 @@ def visible_gpu(index: int) -> str:
 
 @contextmanager
 def _first_signal(patient: bool) -> Iterator[Callable[[], bool]]:
-    """Whether SIGINT or SIGTERM has come; a second one raises KeyboardInterrupt, unless one is ``patient``.
+    """Whether SIGINT, SIGTERM or SIGHUP has come; a second one raises KeyboardInterrupt, unless one is ``patient``.
 
-    Not by an exception the first time: that could fall between receiving a message and acting on it.
+    Not by an exception the first time: that could fall between receiving a message and acting on it. SIGHUP comes when
+    the terminal closes; nohup ignores it, and so do we then.
     """
     came = False
 
@@ -118,7 +119,10 @@ def _first_signal(patient: bool) -> Iterator[Callable[[], bool]]:
         came = True
         signal.signal(number, signal.SIG_IGN if patient else signal.default_int_handler)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    asked = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        asked.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in asked}
     try:
         yield lambda: came
     finally:

@@ -16,10 +16,10 @@ from harness.registry.plugins import load
 from harness.results import mask_pictures
 from harness.results.record import describe_failure, evaluated
 from harness.results.run_log import RunLog, chosen
-from harness.results.series import Series
 from harness.results.store import ResultStore
 from harness.stages.graph import PlannedCell, Stage
 from harness.stages.runner import StageRunner
+from harness.stages.series import Series
 from harness.stages.store import StageStore
 from harness.stages.training_run import Interrupted
 from harness.storage.atomic_files import no_room

@@ -8,7 +8,7 @@ import signal
 import sys
 from multiprocessing import parent_process
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 """What a terminal or a cluster sends to every process of a group, and only the parent acts on."""
 
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import CorruptFile
 from harness.results.cell_record import SCHEMA, CellRecord
-from harness.results.series import Series
 from harness.results.suite_plan import SuitePlan
 from harness.results.upgrading import upgrade
+from harness.stages.series import Series
 from harness.storage.reading import parse_json
 
 BROKEN = "is not complete JSON: delete it and run the suite again"

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from harness.storage.numbers import Fraction, WholeNumber
+
 Direction = Literal["max", "min", "none"]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-WholeNumber = Annotated[int, Field(ge=0, lt=2**63)]
 Amount = Annotated[int | float, Field(ge=0, le=1e100)]
 Data = dict[str, JsonValue]
 """Whatever a plugin or a suite says of itself, as plain JSON."""

@@ -33,8 +33,8 @@ from harness.results.cell_record import CellRecord
 from harness.results.parsing import parse_plan, parse_record, parse_series
 from harness.results.record_parts import ExampleFile, SampleFile
 from harness.results.result_file import ResultFile
-from harness.results.series import Series
 from harness.results.suite_plan import SuitePlan
+from harness.stages.series import Series
 from harness.storage.atomic_files import write_bytes, write_json, write_text
 from harness.storage.reading import read_bytes
 

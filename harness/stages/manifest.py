@@ -1,4 +1,4 @@
-"""What stages say about themselves: finished ones, and those in training of their curves."""
+"""What a finished stage says about itself."""
 
 from __future__ import annotations
 
@@ -42,13 +42,3 @@ class StageManifest(BaseModel):
     state: str
     series: str
     sha256: str
-
-
-class StageSeries(BaseModel):
-    """Curves over training, as a checkpoint holds them; phases count from 0, steps within a phase."""
-
-    model_config = ConfigDict(extra="allow")
-
-    loss: list[tuple[int, int, float, float | None]]
-    evaluations: list[tuple[int, int, str, dict[str, float]]]
-    densities: list[tuple[int, int, dict[str, tuple[float, float | None]]]]

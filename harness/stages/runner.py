@@ -20,11 +20,11 @@ from harness.seeds import derived_seed
 from harness.stages.calibration import calibrate
 from harness.stages.calibration_batches import Batches
 from harness.stages.discrete_phases import average, bake, inherit, prune, reinitialise, set_back
-from harness.stages.manifest import StageSeries
 from harness.stages.network import Network, NetworkBuilder
 from harness.stages.running_statistics import changed_since_training, estimated, needed
 from harness.stages.scored import Scored, mean_prediction
 from harness.stages.scoring import Checked, checked
+from harness.stages.series import Series
 from harness.stages.store import StageStore
 from harness.stages.training_run import CHECKPOINT, Report, TrainingRun
 from harness.stages.unfit_state import UnfitState, fitting
@@ -83,7 +83,8 @@ class StageRunner:
             return
         torch.set_num_threads(stage.cell.training.threads)
         resumed = self._resumed(stage)
-        if resumed is not None and str(resumed.get("format")) != str(CHECKPOINT):
+        version = None if resumed is None else resumed.get("format")
+        if resumed is not None and (not isinstance(version, int) or version != CHECKPOINT):
             self._warn("its checkpoint is of another version of the harness; the stage begins anew")
             resumed = None
         try:
@@ -112,7 +113,7 @@ class StageRunner:
                 if resumed.get("stage", stage.hash) != stage.hash:  # older ones do not say
                     raise ValueError(f"it is of stage {resumed['stage']}")
                 network.load(resumed["network"])
-                StageSeries.model_validate(resumed["series"])
+                Series.model_validate(resumed["series"], strict=False)
                 series, first = resumed["series"], resumed["phase"]
                 if not isinstance(stage.phases[first], Train) or not isinstance(resumed["training"], dict):
                     raise ValueError("it is of no training")

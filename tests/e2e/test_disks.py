@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -112,8 +111,7 @@ def test_a_disk_that_becomes_read_only(tmp_path, mount, undisturbed):
     mount(place.results, "size=20m")
     process = place.start("--workers", "1", "--only=method=long")
     wait_for(lambda: list(place.results.glob(".work/stages/*/checkpoint-*")), process)
-    while not mount(place.results, "remount,ro"):  # in vain while a file is open
-        time.sleep(0.01)
+    wait_for(lambda: mount(place.results, "remount,ro"), process)  # in vain while a file is open
     code, said = ended(process)
     assert code == 2
     assert said.count(READ_ONLY) == 1

@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.results.archive import Archive
 from harness.results.result_file import ResultFile
-from harness.results.series import Series
 from harness.results.store import ResultStore
 from harness.results.suite_plan import SuitePlan
+from harness.stages.series import Series
 from harness.storage.atomic_files import write_json
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from harness.analysis.comparison_row import ComparisonRow
 from harness.errors import CorruptFile
 from harness.report.svg import Point, drawable
-from harness.results.series import Series
 from harness.results.store import ResultStore
+from harness.stages.series import Series
 
 LOSS = "training loss"
 

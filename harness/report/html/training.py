@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.report.html.cells import CountedCell
 from harness.results.cell_record import CellRecord
-from harness.results.series import Series
+from harness.stages.series import Series
 
 LIMIT = 6_000_000
 """Bytes of packed curves in a page."""

@@ -12,9 +12,9 @@ import pytest
 
 from harness.errors import CorruptFile, StorageError
 from harness.results.cell_record import SCHEMA, CellRecord
-from harness.results.series import Series
 from harness.results.store import LeftOut, ResultStore
 from harness.results.suite_plan import SuitePlan
+from harness.stages.series import Series
 
 
 def record(cell: str = "c", suite: str = "s", **more: Any) -> CellRecord:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from harness.results.record_parts import Fraction, WholeNumber
+from harness.storage.numbers import Fraction, WholeNumber
 
 
 class LossRow(NamedTuple):
