@@ -69,9 +69,10 @@ class CellSettling:
     epochs: float
 
     def apart(self) -> dict[str, list[float | None]]:
-        """What settles, by name: how far each note is from the end, as a share."""
+        """What settles, by name: how far each note is from the end, as a share; a score that never moves does not."""
         last = self.score[-1]
-        scale = abs(last) if last else None
+        moves = len({one for one in self.score if one is not None}) > 1
+        scale = abs(last) if last and moves else None
         scores = [None if one is None or last is None or not scale else abs(one - last) / scale for one in self.score]
         masks: dict[str, list[float | None]] = {name: list(curve.apart) for name, curve in self.masks.items()}
         return masks | {"weights": list(self.distance), "score": scores}

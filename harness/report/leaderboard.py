@@ -14,6 +14,7 @@ from rich.console import Console
 
 from harness.analysis.frame import load, missing
 from harness.report.boards import Board, boards, side_by_side
+from harness.report.cell_texts import titled
 from harness.report.figures import frontier, pruning_curve, settling_curves, training_curves
 from harness.report.figures.series import training_series
 from harness.report.mask_agreements import agreement_tables
@@ -147,7 +148,7 @@ class _Figures:
     def settling(self, found: Settled) -> str:
         """Masks, weights and score against the training, as markdown."""
         drawn = settling_curves(found.noted, self._styles, metric=f"{found.rows[0].metric} while training")
-        return self._image(found.table.title, "settling", drawn)
+        return self._image(titled(found.rows), "settling", drawn)
 
     def tidy(self) -> None:
         """Delete the figures of tables that are no more."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.settling import MASK, MaskCurve, first_within, settling
+from harness.analysis.settling import MASK, CellSettling, MaskCurve, first_within, settling
 from harness.results.parsing import parse_record, parse_series
 
 RECORD = Path(__file__).parents[1] / "results" / "record_of_schema_1.json"
@@ -35,6 +35,13 @@ def test_a_mask_is_as_far_from_its_end_as_chance_would_put_it_is_one() -> None:
     assert curve.distance == pytest.approx([1.0, 0.6**0.5, 0.0])
     assert not curve.fixed
     assert MaskCurve([1.0, 1.0], [1.0, 1.0], 0.0).apart == [0.0, 0.0]  # both empty
+
+
+def test_a_score_that_never_moves_settles_never() -> None:
+    broken = CellSettling([0.0, 0.5, 1.0], {}, [None] * 3, [None, 0.1, 0.1], 3.0)  # the same class for every input
+    assert broken.settled()["score"] == (None, None)
+    moved = CellSettling([0.0, 0.5, 1.0], {}, [None] * 3, [None, 0.104, 0.1], 3.0)
+    assert moved.settled()["score"] == (0.5, 1.0)
 
 
 def curves(rows: list, evaluations: list) -> bytes:
