@@ -67,6 +67,7 @@ _PUBLIC = {
     "mask_as_numbers": "core.mask_arithmetic",
     "masked": "core.mask_arithmetic",
     "out_units": "core.units",
+    "outermost": "core.units",
     "select": "core.densities",
     "top_k": "core.densities",
     "unit_masks": "core.units",
@@ -135,6 +136,7 @@ if TYPE_CHECKING:
     from harness.core.units import UnitMember as UnitMember
     from harness.core.units import in_units as in_units
     from harness.core.units import out_units as out_units
+    from harness.core.units import outermost as outermost
     from harness.core.units import unit_masks as unit_masks
     from harness.core.units import unit_scores as unit_scores
     from harness.core.update_schedule import UpdateSchedule as UpdateSchedule

@@ -25,6 +25,7 @@ EXAMPLES = """\b
 Examples:
   harness export genome.s0 --to genome_s0
   harness export gpt2.wiki.magnitude.d0.3.s0 --to pruned --format hf
+  harness export genome.s0 --to small --compact
 """
 OWN = ("harness", "safetensors")
 
@@ -33,6 +34,12 @@ OWN = ("harness", "safetensors")
 @click.argument("cell")
 @click.option("--to", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A new folder.")
 @click.option("--format", "form", default="harness", show_default=True, help="harness, safetensors, or a plugin's: hf.")
+@click.option(
+    "--compact", is_flag=True, help="Without dead units, linear layers sparse where that is faster: for plain PyTorch."
+)
+@click.option(
+    "--batch", type=click.IntRange(1), default=64, show_default=True, help="Examples at a time, of --compact."
+)
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--suite", type=click.Path(path_type=Path), help="The cell's suite file.  [where it was run from]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As given to harness run; repeatable.")
@@ -42,6 +49,8 @@ def command(
     cell: str,
     folder: Path,
     form: str,
+    compact: bool,
+    batch: int,
     results: Path,
     suite: Path | None,
     overrides: Sequence[str],
@@ -51,6 +60,9 @@ def command(
 
     ``harness`` is what ``weights: DIR`` in a suite takes: model.safetensors, config.json, import.json, and
     masks.safetensors where masks are hard. ``safetensors`` leaves import.json out.
+
+    With --compact: network.py, which loads in plain PyTorch, model.safetensors, whose size shrinks with density, and
+    compact.json, which says what was cut and what was measured on this machine at --batch examples.
     """
     import torch
 
@@ -66,6 +78,8 @@ def command(
     formats = [*OWN, *(registered.entry.name for registered in registry.entries("exporter"))]
     if form not in formats:
         raise UserError(unknown_name("format", form, formats))
+    if compact and form != "harness":
+        raise UserError(f"--compact has a format of its own: leave out --format {form}")
     if folder.exists():
         raise UserError(f"{folder} is there already: choose another folder with --to, or remove it first")
     records = ResultStore(results)
@@ -85,6 +99,11 @@ def command(
         )
     runner = StageRunner(registry, store, Substrate(0, 1, torch.device("cpu")))
     network = runner.restored(planned.stages[-1], planned.cell)
+    if compact:
+        from harness.cli.compact_export import write_compact
+
+        write_compact(folder, planned, network, runner, batch)
+        return
     bundle = _bundle(planned, network, runner)
     state = store.folder(planned.stages[-1].hash) / "state.safetensors"
     _write(folder, form, planned, network, bundle, state, registry)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
+from torch import Tensor, nn
 
 from harness.core.connections import Connection
 from harness.core.data import DataSpec
@@ -82,6 +82,17 @@ class Architecture(ABC, Generic[OptionsT]):
     def units(self) -> Sequence[UnitGroup]:
         """The neurons, heads, branches and channels, for methods that remove whole ones. Default: none known."""
         return ()
+
+    def cut(self, module: nn.Module, kept: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> None:
+        """Adapt a module from which units were deleted, where its tensors do not say it all. Default: nothing to do.
+
+        Networks that take their sizes from their weights need nothing, nor do the sizes that torch's own layers note.
+
+        Args:
+            module: of :meth:`build`; what belongs to units that are gone is no longer in its tensors.
+            kept: group of :meth:`units` -> bool (count,).
+            whole: parameters and buffers as they were before, by name.
+        """
 
     def scaled(self, parameters: int) -> Architecture[OptionsT]:
         """The same kind of network, narrower, with as many parameters as fit into ``parameters``.

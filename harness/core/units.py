@@ -76,6 +76,11 @@ class UnitGroup:
         return self.coupled is None
 
 
+def outermost(groups: Sequence[UnitGroup]) -> list[UnitGroup]:
+    """Groups whose units can go one by one, and are no parts of larger ones, as query heads that share a key are."""
+    return [g for g in groups if not any(_holds(other, g) for other in groups if other.removable)]
+
+
 def out_units(connection: Connection, groups: Sequence[UnitGroup]) -> list[tuple[UnitGroup, Tensor]]:
     """The groups that a connection's rows belong to, each with the unit of every row, int64 (out,); -1 where none."""
     return _along(connection, groups, connection.out_axis, connection.rows, connection.shape[0])
@@ -123,6 +128,15 @@ def unit_masks(connections: Sequence[Connection], groups: Sequence[UnitGroup], k
                 mask &= alive.reshape(-1, *(1,) * (mask.ndim - 1 - axis))
         masks[connection.name] = mask
     return Masks(masks)
+
+
+def _holds(larger: UnitGroup, group: UnitGroup) -> bool:
+    """Whether the units of a group are parts of fewer, ``larger`` units: they are read in the same places."""
+
+    def places(of: UnitGroup) -> set[tuple[str, int, int]]:
+        return {(m.parameter, m.axis, m.start) for m in of.members if m.side == "out" and m.only is None}
+
+    return larger.count < group.count and bool(places(larger) & places(group))
 
 
 def _along(

@@ -278,8 +278,8 @@ def new_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Write one safetensors file and flush it to the disk; returns its SHA-256.
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> str:
+    """Write one safetensors file, with texts in its head, and flush it to the disk; returns its SHA-256.
 
     Raises:
         OSError: if it cannot be written; within :func:`new_folder` that is a StorageError.
@@ -289,7 +289,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     whole = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     path.touch()
     usual = path.stat().st_mode  # safetensors makes files that nobody else may read
-    write_tensors(path, whole, {"format": "pt"})
+    write_tensors(path, whole, {"format": "pt", **(metadata or {})})
     path.chmod(usual)
     with path.open("rb") as written:
         os.fsync(written.fileno())

@@ -34,20 +34,20 @@ class Gpt2Attention(nn.Module):
 
     def __init__(self, shape: Gpt2Shape) -> None:
         super().__init__()
-        self.heads, self.dropout = shape.heads, shape.dropout
+        self.head_size, self.dropout = shape.width // shape.heads, shape.dropout
         self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=shape.qkv_bias)
         self.out = nn.Linear(shape.width, shape.width, bias=shape.attn_out_bias)
 
     def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
         """(batch, context, width) -> the same shape; ``visible`` (batch, context, context) in place of causality."""
-        batch, context, width = x.shape
-        heads = self.qkv(x).view(batch, context, 3, self.heads, width // self.heads)
+        batch, context, _ = x.shape
+        heads = self.qkv(x).view(batch, context, 3, -1, self.head_size)
         query, key, value = heads.permute(2, 0, 3, 1, 4)
         mask = None if visible is None else visible[:, None]
         mixed = F.scaled_dot_product_attention(
             query, key, value, mask, dropout_p=self.dropout if self.training else 0.0, is_causal=mask is None
         )
-        y: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, context, width))
+        y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return y
 
 

@@ -67,7 +67,7 @@ class GptRopeAttention(nn.Module):
 
     def __init__(self, shape: GptRopeShape) -> None:
         super().__init__()
-        self.heads = shape.heads
+        self.head_size = shape.width // shape.heads
         self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=False)
         self.out = nn.Linear(shape.width, shape.width, bias=False)
 
@@ -76,13 +76,13 @@ class GptRopeAttention(nn.Module):
 
         The angles' cosines and sines are (context, head size / 2), or (batch, 1, context, head size / 2).
         """
-        batch, context, width = x.shape
-        heads = self.qkv(x).view(batch, context, 3, self.heads, width // self.heads)
+        batch, context, _ = x.shape
+        heads = self.qkv(x).view(batch, context, 3, -1, self.head_size)
         query, key, value = heads.permute(2, 0, 3, 1, 4)
         query, key = rotated(query, cosines, sines), rotated(key, cosines, sines)
         mask = None if visible is None else visible[:, None]
         mixed = F.scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None)
-        y: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, context, width))
+        y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return y
 
 

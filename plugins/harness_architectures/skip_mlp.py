@@ -48,11 +48,11 @@ class SkipMlpNetwork(nn.Module):
         first, *later = [layer for layer in self.layers.values() if isinstance(layer, nn.Linear)]
         # The input is by far the widest band. One product for all that it feeds, forward and backward, is
         # faster than one per band or than joining it to the hidden bands, and it needs no gradient itself.
-        parts = [layer.weight.split_with_sizes([width, layer.in_features - width], 1) for layer in later]
+        parts = [layer.weight.split_with_sizes([width, layer.weight.shape[1] - width], 1) for layer in later]
         from_input = torch.cat([first.weight, *(part for part, _ in parts)])
         biases: list[Tensor] = [layer.bias for layer in (first, *later) if layer.bias is not None]
         sums = F.linear(inputs, from_input, torch.cat(biases) if biases else None)
-        start, *sums_later = sums.split_with_sizes([first.out_features, *(layer.out_features for layer in later)], 1)
+        start, *sums_later = sums.split_with_sizes([len(layer.weight) for layer in (first, *later)], 1)
         hidden = start.relu()
         for (_, weight), so_far in zip(parts[:-1], sums_later, strict=False):
             hidden = torch.cat((hidden, torch.addmm(so_far, hidden, weight.t()).relu()), 1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
 
 from harness import Architecture, Connection, Size, UnitGroup, Unsupported
+from harness_biogpt.column import CorticalColumn
 from harness_biogpt.layout import cortical_layout, feedback_pairs
 from harness_biogpt.maskable import maskable
 from harness_biogpt.network import BiogptNetwork
@@ -89,6 +91,14 @@ class Biogpt(Architecture[BiogptOptions]):
     def units(self) -> Sequence[UnitGroup]:
         """Neurons, branches, soma FFN units, the residual stream; see :func:`harness_biogpt.units.units_of`."""
         return list(units_of(self.shape))
+
+    def cut(self, module: nn.Module, kept: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> None:
+        """Columns note how many branches each neuron has, and share themselves out among their neurons."""
+        assert isinstance(module, BiogptNetwork)
+        for i, (column, layer) in enumerate(zip(module.columns, self.shape.layout, strict=True)):
+            assert isinstance(column, CorticalColumn)
+            branches = [kept[f"layer{i}.neuron{j}.branches"] for j in range(len(layer))]
+            column.cut(kept[f"layer{i}.neurons"], branches, whole[f"columns.{i}.neuron_weights"])
 
     def scaled(self, parameters: int) -> Biogpt:
         """The same network with a smaller width that keeps every neuron's branches, of 2 units or more."""

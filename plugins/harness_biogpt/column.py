@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 
 import torch
@@ -24,28 +25,51 @@ class CorticalColumn(nn.Module):
 
     def __init__(self, shape: Shape, branches: tuple[int, ...]) -> None:
         super().__init__()
-        self.counts = [len(list(run)) for _, run in groupby(branches)]
         self.norm = nn.LayerNorm(shape.width)
-        self.dendrites = nn.ModuleList(
-            Dendrites(shape, count, b) for count, (b, _) in zip(self.counts, groupby(branches), strict=True)
-        )
+        self.dendrites = nn.ModuleList(Dendrites(shape, len(list(run)), count) for count, run in groupby(branches))
         self.somas = nn.ModuleList(Soma(shape) for _ in branches)
         self.neuron_weights = nn.Parameter(torch.zeros(len(branches)))
         self.projection = xavier_uniform((shape.width, len(branches) * shape.width), shape.width, shape.width)
+
+    @torch.no_grad()
+    def cut(self, neurons: Tensor, branches: Sequence[Tensor], weights: Tensor) -> None:
+        """After units were deleted from its tensors.
+
+        Args:
+            neurons: bool (neurons,): those that are left.
+            branches: bool (branches,) of each neuron that was there.
+            weights: of all these neurons; what the softmax gave to those that are gone must go to no other.
+        """
+        left, kept = iter(zip(neurons.tolist(), branches, strict=True)), nn.ModuleList()
+        for dendrites in self.dendrites:
+            assert isinstance(dendrites, Dendrites)
+            here = [next(left) for _ in dendrites.sizes]
+            dendrites.sizes = [dendrites.units * int(alive.sum()) for stays, alive in here if stays]
+            if dendrites.sizes:
+                kept.append(dendrites)
+        self.dendrites = kept
+        self.somas = nn.ModuleList(soma for soma, stays in zip(self.somas, neurons.tolist(), strict=True) if stays)
+        if not neurons.all():
+            self.neuron_weights = nn.Parameter(weights[neurons.to(weights.device)])
+            self.projection.mul_(weights.softmax(0)[neurons.to(weights.device)].sum())
 
     def forward(self, x: Tensor, trace: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """(batch, context, width) -> the same shape, and the next trace if one is given.
 
         Args:
             x: the residual stream.
-            trace: NMDA trace, (batch, neurons, width), or None.
+            trace: NMDA trace, (batch, neurons, width), (batch, stacked) where parts were cut out, or None.
         """
         normed = self.norm(x)
-        traces = [None] * len(self.counts) if trace is None else torch.split(trace, self.counts, dim=1)
+        sizes = [dendrites.sizes for dendrites in self.dendrites if isinstance(dendrites, Dendrites)]
+        stacked = [sum(run) for run in sizes]
+        traces = [None] * len(sizes) if trace is None else trace.flatten(1).split_with_sizes(stacked, 1)
         runs = [dendrites(normed, part) for dendrites, part in zip(self.dendrites, traces, strict=True)]
-        neurons = [neuron for branches, _ in runs for neuron in branches.unbind(2)]
+        neurons = [
+            neuron for (run, _), size in zip(runs, sizes, strict=True) for neuron in run.split_with_sizes(size, 2)
+        ]
         outputs = torch.cat([soma(neuron) for soma, neuron in zip(self.somas, neurons, strict=True)], dim=2)
         weights = self.neuron_weights.softmax(0).view(1, -1, 1)
         projection = self.projection.view(x.shape[2], -1, x.shape[2]) * weights
         x = x + linear(outputs, projection.flatten(1))
-        return x, None if trace is None else torch.cat([part for _, part in runs], dim=1)
+        return x, None if trace is None else torch.cat([part for _, part in runs], dim=1).view_as(trace)

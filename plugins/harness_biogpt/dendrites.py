@@ -23,12 +23,16 @@ class Dendrites(nn.Module):
 
     Parameters of all neurons are stacked along rows, neuron after neuron; those of ``qkv`` are all
     queries, then all keys, then all values.
+
+    Attributes:
+        units: of one branch.
+        sizes: of all branches of each neuron; smaller where branches were cut out.
     """
 
     def __init__(self, shape: Shape, count: int, branches: int) -> None:
         super().__init__()
         width, stacked = shape.width, count * shape.width
-        self.count, self.groups, self.units = count, count * branches, width // branches
+        self.units, self.sizes = width // branches, [width] * count
         self.qkv = xavier_uniform((3 * stacked, width), width, 3 * width)
         self.nmda_decay = nn.Parameter(0.9 + 0.1 * torch.randn(stacked)) if shape.nmda else None
         self.conv_weight = self.conv_bias = self.up = self.down = self.norm_weight = self.norm_bias = None
@@ -37,41 +41,40 @@ class Dendrites(nn.Module):
             self.conv_bias = nn.Parameter(torch.zeros(stacked))
         if shape.branch_ffn:
             hidden = EXPANSION * self.units
-            self.up = GroupedLinear(self.groups, self.units, hidden, fan_out=EXPANSION * width)
-            self.down = GroupedLinear(self.groups, hidden, self.units, fan_out=width)
+            self.up = GroupedLinear(count * branches, self.units, hidden, fan_out=EXPANSION * width)
+            self.down = GroupedLinear(count * branches, hidden, self.units, fan_out=width)
         if shape.branch_norm:
             self.norm_weight = nn.Parameter(torch.ones(stacked))
             self.norm_bias = nn.Parameter(torch.zeros(stacked))
 
     def forward(self, x: Tensor, trace: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """(batch, context, width) -> (batch, context, neurons, width), and the next trace if one is given.
+        """(batch, context, width) -> (batch, context, stacked), and the next trace if one is given.
 
         Args:
             x: the column's normed input.
-            trace: NMDA trace, (batch, neurons, width); None leaves it out.
+            trace: NMDA trace, (batch, stacked), neuron after neuron; None leaves it out.
         """
-        batch, context, width = x.shape
-        query, key, value = linear(x, self.qkv).view(batch, context, 3, self.groups, self.units).unbind(2)
+        batch, context, _ = x.shape
+        query, key, value = linear(x, self.qkv).view(batch, context, 3, -1, self.units).unbind(2)
         decay = None if trace is None or self.nmda_decay is None else self.nmda_decay.sigmoid()
         if trace is not None and decay is not None:
-            value = value + (trace.flatten(1) * decay).view(batch, 1, self.groups, self.units)
+            value = value + (trace * decay).view(batch, 1, -1, self.units)
         attended = F.scaled_dot_product_attention(
             query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=True
         ).transpose(1, 2)
-        branches = self._mixed(attended).reshape(batch, context, self.count, width)
+        branches = self._mixed(attended).reshape(batch, context, -1)
         if trace is not None and decay is not None:
-            decay = decay.view(self.count, width)
             trace = decay * trace + (1 - decay) * branches[:, -1]
         return branches, trace
 
     def _mixed(self, attended: Tensor) -> Tensor:
         """Everything after the attention: (batch, context, groups, units) -> (rows, groups, units)."""
-        rows = attended.reshape(-1, self.groups, self.units)
+        rows = attended.flatten(0, 1)
         y = rows
         if self.up is not None and self.down is not None:
             if self.conv_weight is not None and self.conv_bias is not None:
                 attended = attended + causal_convolution(attended, self.conv_weight, self.conv_bias)
-            grouped = attended.reshape(-1, self.groups, self.units).transpose(0, 1)
+            grouped = attended.flatten(0, 1).transpose(0, 1)
             y = rows + self.down(F.gelu(self.up(grouped))).transpose(0, 1)
         if self.norm_weight is not None and self.norm_bias is not None:
             normed = F.layer_norm(y, (self.units,))

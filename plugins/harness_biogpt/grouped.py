@@ -26,11 +26,10 @@ class GroupedLinear(nn.Module):
 
     def __init__(self, groups: int, inputs: int, outputs: int, fan_out: int) -> None:
         super().__init__()
-        self.groups = groups
         self.weight = xavier_uniform((groups * outputs, inputs), inputs, fan_out)
         self.bias = nn.Parameter(torch.zeros(groups * outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """(groups, rows, in) -> (groups, rows, out); ``x`` need not be contiguous."""
-        weight = self.weight.view(self.groups, -1, x.shape[2])
-        return torch.baddbmm(self.bias.view(self.groups, 1, -1), x, weight.transpose(1, 2))
+        weight = self.weight.view(len(x), -1, x.shape[2])
+        return torch.baddbmm(self.bias.view(len(x), 1, -1), x, weight.transpose(1, 2))

@@ -32,9 +32,8 @@ def units_of(shape: Shape) -> Iterator[UnitGroup]:
                     UnitMember(f"{soma}.down.weight", 1, "out"),
                 )
                 parts.append(UnitGroup(f"layer{i}.neuron{j}.ffn", "neuron", shape.soma_units, members))
-        inside.append(UnitMember(f"columns.{i}.neuron_weights", 0, "own"))
         inside.append(UnitMember(f"columns.{i}.projection", 1, "out", width=shape.width))
-        yield UnitGroup(f"layer{i}.neurons", "neuron", len(layer), tuple(inside), "a softmax over the column's neurons")
+        yield UnitGroup(f"layer{i}.neurons", "neuron", len(layer), tuple(inside))
         yield from parts
     yield _stream(shape)
 

@@ -40,12 +40,12 @@ class PackedTexts:
         self.runs = list(zip(equal.tolist(), lengths.tolist(), strict=True))
         self._back = order.argsort()
 
-    def attention(self, qkv: Tensor, heads: int) -> Tensor:
+    def attention(self, qkv: Tensor, head_size: int) -> Tensor:
         """Softmax attention of each text over its own tokens: (tokens, 3 width) to (tokens, width)."""
-        parts, width = [], qkv.shape[1] // 3
+        parts, heads = [], qkv.shape[1] // (3 * head_size)
         for part, (texts, tokens) in zip(self._split(qkv), self.runs, strict=True):
-            q, k, v = part.view(texts, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
-            parts.append(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(len(part), width))
+            q, k, v = part.view(texts, tokens, 3, heads, head_size).permute(2, 0, 3, 1, 4)
+            parts.append(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(len(part), heads * head_size))
         return torch.cat(parts)
 
     def means(self, x: Tensor) -> Tensor:
@@ -58,13 +58,40 @@ class PackedTexts:
         return x.split_with_sizes([texts * tokens for texts, tokens in self.runs])
 
 
+class PaddedTexts:
+    """The same of all places, padding too, which no text sees: as many operations for any lengths, for tracing.
+
+    Args:
+        real: (texts, length) bool: which places hold a token.
+    """
+
+    def __init__(self, real: Tensor) -> None:
+        self.real = real
+        self.places = torch.arange(real.shape[0] * real.shape[1], device=real.device)
+
+    def attention(self, qkv: Tensor, head_size: int) -> Tensor:
+        """As :meth:`PackedTexts.attention`, (places, 3 width) to (places, width)."""
+        texts, length = self.real.shape
+        q, k, v = qkv.view(texts, length, 3, -1, head_size).permute(2, 0, 3, 1, 4)
+        seen = self.real | ~self.real.any(1, keepdim=True)  # a text without tokens sees its padding, and nobody sees it
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen[:, None, None])
+        return mixed.transpose(1, 2).reshape(texts * length, -1)
+
+    def means(self, x: Tensor) -> Tensor:
+        """As :meth:`PackedTexts.means`, of (places, width)."""
+        texts, length = self.real.shape
+        weights = self.real.to(x.dtype)
+        sums = (x.view(texts, length, -1) * weights.unsqueeze(2)).sum(1)
+        return sums / weights.sum(1, keepdim=True).clamp(min=1)
+
+
 class EncoderBlock(nn.Module):
     """x + out(attention(norm(x))), then the same with a feed-forward part."""
 
     def __init__(self, options: BandTransformerOptions) -> None:
         super().__init__()
         width, own = options.hidden, options.attention == "torch"
-        self.heads = options.heads
+        self.head_size = width // options.heads
         self.attn_norm, self.qkv = nn.LayerNorm(width), nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width, bias=own)
         self.ffn_norm = nn.LayerNorm(width)
@@ -74,9 +101,9 @@ class EncoderBlock(nn.Module):
             nn.init.zeros_(self.qkv.bias)
             nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor, packed: PackedTexts) -> Tensor:
+    def forward(self, x: Tensor, packed: PackedTexts | PaddedTexts) -> Tensor:
         """(tokens, width) to the same."""
-        x = x + self.out(packed.attention(self.qkv(self.attn_norm(x)), self.heads))
+        x = x + self.out(packed.attention(self.qkv(self.attn_norm(x)), self.head_size))
         hidden: Tensor = self.down(self.up(self.ffn_norm(x)).relu())
         return x + hidden
 
@@ -105,7 +132,7 @@ class BandTransformerNetwork(nn.Module):
 
     def logits(self, ids: Tensor, real: Tensor) -> Tensor:
         """(texts, classes) of ids (texts, length), where ``real`` (texts, length) says which are tokens."""
-        packed = PackedTexts(real)
+        packed = PaddedTexts(real) if torch.compiler.is_compiling() else PackedTexts(real)
         x = self.tokens(ids.flatten()[packed.places]) + self.positions(packed.places % ids.shape[1])
         streams = [x]
         for i, block in enumerate(self.blocks, 1):

@@ -22,13 +22,13 @@ class BiasedAttention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.head_size = width // heads
         self.norm, self.qkv = nn.LayerNorm(width), nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """(batch, places, width) to the same; ``bias`` is (places, places), a row for each query."""
-        q, k, v = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(self.norm(x)).unflatten(-1, (3, -1, self.head_size)).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         found: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return found

@@ -24,6 +24,7 @@ from harness import (
     Unsupported,
     in_units,
     out_units,
+    outermost,
     unit_masks,
 )
 from harness_structured.importance import Score, importance
@@ -146,13 +147,4 @@ class Units(SparsityMethod[UnitsOptions]):
         """The groups whose units may go."""
         kinds = self.options.kinds
         free = [group for group in groups if group.removable and (kinds is None or group.kind in kinds)]
-        return [g for g in free if not any(_holds(other, g) for other in free)]
-
-
-def _holds(larger: UnitGroup, group: UnitGroup) -> bool:
-    """Whether the units of a group are parts of fewer, ``larger`` units: they are read in the same places."""
-
-    def places(of: UnitGroup) -> set[tuple[str, int, int]]:
-        return {(m.parameter, m.axis, m.start) for m in of.members if m.side == "out" and m.only is None}
-
-    return larger.count < group.count and bool(places(larger) & places(group))
+        return outermost(free)

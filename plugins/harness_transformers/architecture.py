@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from harness import Architecture, Connection, UnitGroup
 from harness_transformers.connections import connections_of
@@ -91,6 +92,15 @@ class Hf(Architecture[HfOptions]):
     def units(self) -> Sequence[UnitGroup]:
         """See :func:`harness_transformers.units.units_of`; reads the config only."""
         return self._found[1]
+
+    def cut(self, module: nn.Module, kept: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> None:
+        """GPT-2's layers note their sizes."""
+        part: Any
+        for part in module.modules():
+            if hasattr(part, "nf"):
+                part.nx, part.nf = part.weight.shape
+            if hasattr(part, "split_size"):
+                part.split_size = part.c_attn.weight.shape[1] // 3
 
     @cached_property
     def _found(self) -> tuple[list[Connection], list[UnitGroup]]:

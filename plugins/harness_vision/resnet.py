@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,12 +70,14 @@ class ResNetBlock(nn.Module):
         self.second = ConvNorm(block.outputs, block.outputs)
         self.shortcut = ConvNorm(block.inputs, block.outputs, 1, block.stride) if block.projects else None
         self._stride, self._more = block.stride, block.outputs - block.inputs
+        self.left: Tensor | None = None  # channels that were not cut out of a padded shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, inputs, side, side) to (batch, outputs, side / stride, side / stride)."""
         past = x if self.shortcut is None else self.shortcut(x)
         if self.shortcut is None and (self._more or self._stride > 1):
             past = F.pad(x[:, :, :: self._stride, :: self._stride], (0, 0, 0, 0, 0, self._more))
+            past = past if self.left is None else past.index_select(1, self.left)
         inner = self.second(self.first(x).relu())
         return torch.relu(inner + past)
 
@@ -164,6 +166,15 @@ class ResNet(Architecture[ResNetOptions]):
             stream += written(f"{place}.second")
         stream.append(UnitMember("classifier.weight", 1, "out"))
         return [*groups, UnitGroup(f"group{group}", "channel", blocks[-1].outputs, tuple(stream))]
+
+    def cut(self, module: nn.Module, kept: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> None:
+        """A shortcut that pads with zeros has none for channels that are gone."""
+        padded = [block for block in self._blocks() if block.changes and not block.projects]
+        last = next((left for name, left in kept.items() if name == "group3" and not left.all()), None)
+        if padded and last is not None:
+            block = module.get_submodule(f"blocks.block{padded[-1].k}")
+            assert isinstance(block, ResNetBlock)
+            block.left = last.nonzero().flatten().to(block.first.conv.weight.device)
 
     def scaled(self, parameters: int) -> ResNet:
         """The same depth with fewer channels."""

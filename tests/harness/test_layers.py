@@ -17,6 +17,7 @@ LAYERS = (
     "core",
     "storage",
     "interchange",
+    "compaction",
     "registry",
     "suites",
     "training",

@@ -15,7 +15,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from harness import CorruptFile, DataMissing, DataSpec, Masks, Unsupported, UserError
+from harness import CorruptFile, DataMissing, DataSpec, Masks, Unsupported, UserError, outermost, unit_masks
+from harness.compaction.compact import compact
+from harness.compaction.program import trace
 from harness.results.flops import forward_flops
 from harness.testing import check_architecture
 from harness.training.weights import Weights
@@ -112,6 +114,23 @@ def test_heads_under_one_norm_are_coupled() -> None:
     groups = {g.name: g.coupled for g in hf({**LLAMA, "model_type": "olmo2"}).units()}
     assert groups["layer0.heads"] == groups["layer1.key_value_heads"] == "a norm over all heads"
     assert groups["layer0.ffn"] is None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_units_that_are_gone_are_cut_out(family: str) -> None:
+    architecture, network = hf(FAMILIES[family]), random_network(FAMILIES[family])
+    network.requires_grad_(False)
+    parameters, generator = dict(network.named_parameters()), torch.Generator().manual_seed(3)
+    groups = [group for group in outermost(architecture.units()) if group.removable]
+    kept = {group.name: torch.rand(group.count, generator=generator) < 0.5 for group in groups}
+    masks = unit_masks(architecture.connections(), architecture.units(), kept)
+    for c in architecture.connections():
+        c.region(parameters[c.parameter]).mul_(masks[c.name])
+    found = compact(architecture, network)
+    assert {name: left for name, (left, _) in found.units.items()} == {n: max(1, int(k.sum())) for n, k in kept.items()}
+    inputs = torch.randint(VOCABULARY, (3, CONTEXT))
+    assert float((found.module(inputs) - network(inputs)).abs().max()) < 1e-5  # of what transformers does in float32
+    torch.testing.assert_close(trace(found.module, DATA)(inputs), network(inputs), rtol=1e-5, atol=1e-5)
 
 
 def test_gpt2_is_our_own_gpt2() -> None:

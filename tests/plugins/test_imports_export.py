@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness import UserError
+from harness import DataSpec, UserError
 from harness.cli import cli
 from harness.interchange.bundle import read
 from harness.results.cell_record import CellRecord
 from harness.results.store import ResultStore
 from harness.stages.store import StageStore
+from harness_architectures.gpt2 import Gpt2, Gpt2Options
 
 SUITE = """
 name: made
@@ -31,6 +35,8 @@ methods:
   genome: {scope: [attn_out, ffn_up], initial: genome.safetensors}
   soft: {use: genome, scope: [attn_out, ffn_up], initial: genome.safetensors, evaluation: {masks: soft}}
 """
+DOCUMENT = Path(__file__).parents[2] / "docs" / "speed.md"
+TEXT = DataSpec("language", (16,), 256, examples=8, tokens=16)
 METHODS = ("dense", "random", "genome", "soft")
 
 
@@ -175,6 +181,38 @@ def test_a_suite_with_an_old_key_is_exported_with_a_warning(
     (tmp_path / "made.yaml").write_text(SUITE + "budgets: {short: {}}\n")
     export("random", tmp_path / "x", "--suite", str(tmp_path / "made.yaml"))
     assert "'budgets' is now called 'profiles'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["random", "genome", "soft"])
+def test_a_compact_export_computes_what_was_scored(
+    made: Path, exported: dict[str, Path], tmp_path: Path, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The three lines of the documentation, in a process that cannot import the harness."""
+    folder = tmp_path / "small"
+    export(method, folder, "--compact", "--batch", "3")
+    printed = capsys.readouterr().out
+    assert "times as fast" in printed and "with zeros" in printed and str(folder) in printed
+    summary = json.loads((folder / "compact.json").read_text())
+    assert summary["inputs"] == [3, 16] and summary["bytes"] == (folder / "model.safetensors").stat().st_size
+    assert all(
+        layer["csr_times_as_fast"]["low"] > 1 for layer in summary["linear_layers"].values() if layer["runs"] == "csr"
+    )
+    whole = Gpt2(Gpt2Options(n_layers=2, width=16, heads=2, attn_out_bias=False, vocabulary_padding=100), TEXT).build()
+    whole.load_state_dict(load_file(exported[method] / "model.safetensors"))
+    inputs = torch.randint(256, (5, 16), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.save((inputs, whole.eval()(inputs)), tmp_path / "expected.pt")
+    (lines,) = re.findall(r"```python\n(import runpy\n.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    script = "import sys, torch; sys.modules['harness'] = None; inputs, expected = torch.load('expected.pt')\n"
+    check = "torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5)"
+    code = f"{script}{lines}{check}"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_compact_export_has_one_format(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="leave out --format hf"):
+        export("random", tmp_path / "x", "--compact", "--format", "hf")
 
 
 def test_what_cannot_be_exported_is_said(made: Path, tmp_path: Path) -> None:

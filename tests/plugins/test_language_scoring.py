@@ -44,7 +44,7 @@ class Side(Counting):
         for block in self.blocks:
             attn = block.attn
             batch, n, width = x.shape
-            heads = attn.qkv(block.attn_norm(x)).view(batch, n, 3, attn.heads, width // attn.heads)
+            heads = attn.qkv(block.attn_norm(x)).view(batch, n, 3, -1, attn.head_size)
             query, key, value = heads.permute(2, 0, 3, 1, 4)
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible[:, None])
             x = x + attn.out(mixed.transpose(1, 2).reshape(batch, n, width))

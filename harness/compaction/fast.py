@@ -1,0 +1,87 @@
+"""The fastest way that we know to run a masked network here, beside the dense one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from harness.compaction.compact import Compacted, compact, random_inputs
+from harness.compaction.kernels import Layer, Timed, choose_kernels
+from harness.compaction.program import trace
+from harness.compaction.timing import Speed, side_by_side
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.core.architecture import Architecture
+
+TOLERANCE = 1e-4
+"""By how much outputs in float32 may differ from the masked network's, relative to the largest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fast:
+    """A masked network without dead units, its linear layers as fast as measured.
+
+    Attributes:
+        program: a graph of torch's operations with one input.
+        whole: the same of the masked network as it is, with zeros, for comparisons.
+        compacted: what was cut out.
+        layers: buffer -> how a linear layer runs.
+        speed: of the program beside ``whole``, at the batch size asked.
+        inputs: that batch.
+    """
+
+    program: fx.GraphModule
+    whole: fx.GraphModule
+    compacted: Compacted
+    layers: Mapping[str, Layer]
+    speed: Speed
+    inputs: Tensor
+
+
+@torch.no_grad()
+def make_fast(architecture: Architecture[Any], module: nn.Module, batch: int, timed: Timed = side_by_side) -> Fast:
+    """Cut out dead units, and let linear layers of low density run as sparse ones where that is faster.
+
+    Both are traced in the same way, so that what differs is the mask. Sparse layers are dropped again if the whole
+    network is not faster with them. Timed on the module's device with as many threads as torch has now.
+
+    Args:
+        architecture: that built the module.
+        module: with effective weights; not touched.
+        batch: examples at a time.
+        timed: how ways are timed.
+
+    Raises:
+        Unsupported: if torch cannot trace the network.
+        HarnessError: if what comes out computes something else.
+    """
+    parameter = next(iter(module.parameters()))
+    inputs = random_inputs(architecture.data, 0, batch, parameter.dtype, whole=True).to(parameter.device)
+    whole = trace(module, architecture.data)
+    compacted = compact(architecture, module)
+    dense = trace(compacted.module, architecture.data)
+    sparse = copy.deepcopy(dense)
+    layers = choose_kernels(sparse, inputs, timed)
+    ways = {"whole": partial(whole, inputs), "dense": partial(dense, inputs), "sparse": partial(sparse, inputs)}
+    if all(layer.kernel == "dense" for layer in layers.values()):
+        del ways["sparse"]
+    speeds = timed(ways, "dense", inputs.device)
+    program = sparse if "sparse" in speeds and speeds["sparse"].low > 1 else dense
+    if program is dense:
+        layers = {name: layer.as_dense() for name, layer in layers.items()}
+    _require_equal(program(inputs), whole(inputs))
+    speed = timed({"whole": ways["whole"], "fast": partial(program, inputs)}, "whole", inputs.device)["fast"]
+    return Fast(program, whole, compacted, layers, speed, inputs)
+
+
+def _require_equal(found: Tensor, expected: Tensor) -> None:
+    difference = float((found - expected).abs().max())
+    if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
+        raise HarnessError(f"the compact network is off by {difference:.3g}")

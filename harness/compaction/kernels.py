@@ -1,0 +1,127 @@
+"""Which linear layers of a network run faster as sparse ones here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx
+
+from harness.compaction.program import unused
+from harness.compaction.standalone import compressed, sparse_linear
+from harness.compaction.timing import Speed, side_by_side
+
+Kernel = Literal["dense", "csr"]
+DENSEST = 0.5
+"""Layers of a higher density are not tried: nothing is gained above a third."""
+SMALLEST = 4096
+"""Nor are layers of fewer weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """How one linear layer runs.
+
+    Attributes:
+        kernel: ``csr`` where that was faster, with its whole interval; else ``dense``.
+        density: of its weight.
+        shape: of its weight, (out, in).
+        measured: ``csr`` beside dense at the batch size asked; None where it was not tried.
+    """
+
+    kernel: Kernel
+    density: float
+    shape: tuple[int, int]
+    measured: Speed | None
+
+    def as_dense(self) -> Layer:
+        """The same, dense."""
+        return replace(self, kernel="dense")
+
+
+Timed = Callable[[Mapping[str, Callable[[], object]], str, torch.device], Mapping[str, Speed]]
+
+
+@torch.no_grad()
+def choose_kernels(program: fx.GraphModule, inputs: Tensor, timed: Timed = side_by_side) -> dict[str, Layer]:
+    """Let linear layers run on compressed rows where that is faster; the program is changed.
+
+    Each is timed alone, with inputs of the shape that it has in the program, at the number of threads that torch has
+    now. One layer stays dense unless the whole interval of its ratio lies above 1.
+
+    Args:
+        program: of :func:`harness.compaction.program.trace`.
+        inputs: a batch as it will be used.
+        timed: how ways are timed.
+
+    Returns:
+        buffer -> layer, for every linear layer with a matrix of its own.
+    """
+    seen = _Inputs(program)
+    seen.run(inputs)
+    found: dict[str, Layer] = {}
+    for node in list(program.graph.nodes):
+        weight = _weight(node)
+        if weight is None:
+            continue
+        matrix = program.get_buffer(weight)
+        dense = matrix.t() if node.target is torch.ops.aten.addmm.default else matrix
+        density = int(dense.count_nonzero()) / max(1, dense.numel())
+        shape = (dense.shape[0], dense.shape[1])
+        speed = None
+        if density <= DENSEST and dense.numel() >= SMALLEST:
+            rows, arguments = compressed(dense.contiguous()), seen.arguments[node]
+            x, bias = _operands(node, arguments)
+            ways = {"dense": partial(node.target, *arguments), "csr": partial(sparse_linear, x, rows, bias)}
+            speed = timed(ways, "dense", inputs.device)["csr"]
+            if speed.low > 1:
+                _replace(program, node, unused(f"{weight}_rows", program), rows)
+        kernel: Kernel = "csr" if speed is not None and speed.low > 1 else "dense"
+        found[weight] = Layer(kernel, density, shape, speed)
+    program.graph.eliminate_dead_code()
+    program.delete_all_unused_submodules()
+    used = {node.target for node in program.graph.nodes if node.op == "get_attr"}
+    for name in [name for name, _ in program.named_buffers() if name not in used]:
+        delattr(program, name)
+    program.recompile()
+    return found
+
+
+def _weight(node: fx.Node) -> str | None:
+    """The buffer with the matrix of a linear layer; None of another operation."""
+    if node.target not in (torch.ops.aten.linear.default, torch.ops.aten.addmm.default) or node.kwargs:
+        return None
+    matrix = node.args[1 if node.target is torch.ops.aten.linear.default else 2]
+    return str(matrix.target) if isinstance(matrix, fx.Node) and matrix.op == "get_attr" else None
+
+
+def _operands(node: fx.Node, arguments: tuple[Any, ...]) -> tuple[Any, Any]:
+    """What is multiplied and what is added, of nodes or of tensors."""
+    if node.target is torch.ops.aten.addmm.default:
+        return arguments[1], arguments[0]
+    return arguments[0], arguments[2] if len(arguments) > 2 else None
+
+
+def _replace(program: fx.GraphModule, node: fx.Node, name: str, rows: Tensor) -> None:
+    program.register_buffer(name, rows)
+    x, bias = _operands(node, node.args)
+    with program.graph.inserting_before(node):
+        weight = program.graph.get_attr(name)
+        node.replace_all_uses_with(program.graph.call_function(sparse_linear, (x, weight, bias)))
+    program.graph.erase_node(node)
+
+
+class _Inputs(fx.Interpreter):
+    """Notes what every linear layer is given."""
+
+    def __init__(self, program: fx.GraphModule) -> None:
+        super().__init__(program)
+        self.arguments: dict[fx.Node, tuple[Any, ...]] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        if _weight(n) is not None:
+            self.arguments[n] = self.fetch_args_kwargs_from_env(n)[0]
+        return super().run_node(n)
