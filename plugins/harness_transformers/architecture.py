@@ -94,13 +94,15 @@ class Hf(Architecture[HfOptions]):
         return self._found[1]
 
     def cut(self, module: nn.Module, kept: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> None:
-        """GPT-2's layers note their sizes."""
+        """Layers of GPT-2 note their sizes, attention of OPT and others its number of heads."""
         part: Any
         for part in module.modules():
             if hasattr(part, "nf"):
                 part.nx, part.nf = part.weight.shape
             if hasattr(part, "split_size"):
                 part.split_size = part.c_attn.weight.shape[1] // 3
+            if hasattr(part, "num_heads") and hasattr(part, "head_dim") and hasattr(part, "q_proj"):
+                part.num_heads = len(part.q_proj.weight) // part.head_dim
 
     @cached_property
     def _found(self) -> tuple[list[Connection], list[UnitGroup]]:
