@@ -62,6 +62,9 @@ _PUBLIC = {
     "drop_grow": "core.drop_grow",
     "head_loss": "core.head_loss",
     "hookimpl": "registry.hookspecs",
+    "make_fast": "compaction.fast",
+    "peak_bytes": "compaction.memory",
+    "side_by_side": "compaction.timing",
     "in_units": "core.units",
     "mask_as_bits": "core.mask_arithmetic",
     "mask_as_numbers": "core.mask_arithmetic",
@@ -88,6 +91,9 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from harness.compaction.fast import make_fast as make_fast
+    from harness.compaction.memory import peak_bytes as peak_bytes
+    from harness.compaction.timing import side_by_side as side_by_side
     from harness.core.architecture import Architecture as Architecture
     from harness.core.architecture import NoOptions as NoOptions
     from harness.core.architecture import Size as Size

@@ -178,7 +178,7 @@ def _report(was: CellRecord, now: CellRecord, planned: PlannedCell, store: Resul
     if all(one.equal for one in known):
         say("Reproduced: everything that the record knows is equal, to the last bit.")
     elif exact(now, differences) and not wrong:
-        say("Reproduced: all results are equal to the last bit; what differs is how another revision counts.")
+        say("Reproduced: all results are equal to the last bit; what differs is time, or how another revision counts.")
     elif exact(now, differences):
         say(f"Not reproduced: on an equal machine these must be equal: {names}.")
     else:

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from harness.compaction import standalone
 from harness.compaction.fast import Fast
+from harness.compaction.packed import packed
 from harness.errors import Unsupported
 from harness.interchange.bundle import new_folder, save_tensors
 from harness.version import __version__
@@ -77,22 +77,6 @@ def write_export(folder: Path, fast: Fast, title: str, more: Mapping[str, Any]) 
         summary = json.dumps({**more, **described(fast), "bytes": size}, indent=2)
         (temporary / SUMMARY).write_text(f"{summary}\n", encoding="utf8")
     return size
-
-
-def packed(program: fx.GraphModule) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a file says of each tensor, and the tensors to store."""
-    layout: dict[str, Any] = {}
-    stored: dict[str, Tensor] = {}
-    for name, tensor in program.named_buffers():
-        runs = "csr" if tensor.layout == torch.sparse_csr else "dense"
-        dense = (tensor.to_dense() if runs == "csr" else tensor).detach().cpu().contiguous()
-        kept = dense != 0
-        values = dense[kept]
-        bits = torch.from_numpy(np.packbits(kept.flatten().numpy(), bitorder="little"))
-        smaller = dense.ndim > 0 and bits.nbytes + values.nbytes < dense.nbytes
-        layout[name] = {"shape": list(dense.shape), "stored": "bits" if smaller else "dense", "runs": runs}
-        stored |= {f"{name}.bits": bits, f"{name}.values": values} if smaller else {name: dense.clone()}
-    return layout, stored
 
 
 def source(program: fx.GraphModule, title: str, folder: str) -> str:

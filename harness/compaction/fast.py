@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from harness.compaction.compact import Compacted, compact, random_inputs
 from harness.compaction.kernels import Layer, Timed, choose_kernels
+from harness.compaction.packed import packed
 from harness.compaction.program import trace
 from harness.compaction.timing import Speed, side_by_side
 from harness.errors import HarnessError
@@ -43,6 +44,11 @@ class Fast:
     layers: Mapping[str, Layer]
     speed: Speed
     inputs: Tensor
+
+    @property
+    def bytes(self) -> int:
+        """Of the program's tensors, as a file packs them."""
+        return sum(tensor.nbytes for tensor in packed(self.program)[1].values())
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from harness.core.data import DataSpec, Split, TrainingData
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from harness.core.architecture import Architecture
     from harness.core.examples import Examples
@@ -36,11 +36,13 @@ class Metric:
         unit: for example ``"fraction"``, ``"nats/byte"``.
         direction: ``"max"`` if higher is better, ``"min"`` if lower is, ``"none"`` if the number describes and does
             not judge: rows are then not ranked by it.
+        timed: whether a clock was read for it: equal runs then give other numbers.
     """
 
     name: str
     unit: str
     direction: Literal["max", "min", "none"]
+    timed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,18 @@ class Benchmark(ABC, Generic[OptionsT]):
         The batch size is this benchmark's own, fixed, so that scores do not depend on the machine.
         """
         raise NotImplementedError(f"{type(self).__name__} offers no evaluation")
+
+    def evaluate_network(
+        self, network: nn.Module, architecture: Architecture[Any] | None, split: Split, device: torch.device
+    ) -> Mapping[str, Measurement]:
+        """What is called to score a cell: :meth:`evaluate`, unless a benchmark asks about the network itself.
+
+        Args:
+            network: in evaluation mode, with effective weights: as what :meth:`evaluate` is given. Not to be changed.
+            architecture: that built it; None where several networks predict together.
+            split, device: as there.
+        """
+        return self.evaluate(network, split, device)
 
     def references(self, device: torch.device) -> Mapping[str, float]:
         """What can be had without any network: name -> what it scores on the test split by the primary metric.

@@ -13,8 +13,9 @@ ERRORS, SHARE = 3.0, 0.05
 """How far scores may be apart on another machine: standard errors over test examples, else a share of the score."""
 MACHINE = ("device", "device_name", "machine", "cpu_capability", "torch", "threads", "processes")
 """What numbers depend on besides the code: equal runs on machines that are equal in these give equal bits."""
-Weight = Literal["result", "account"]
-"""A *result* is what the network and its scores are; an *account* also depends on how the code counts."""
+Weight = Literal["result", "account", "clock"]
+"""A *result* is what the network and its scores are; an *account* also depends on how the code counts; what a *clock*
+says is never the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ def failing(
     if not exact(now, differences):
         return [one for one in found if one.tolerance is not None and one.was is not None and not one.close]
     same = _same_code(was, now)
-    return [one for one in found if one.was is not None and not one.equal and (one.weight == "result" or same)]
+    binding = ("result", "account") if same else ("result",)
+    return [one for one in found if one.was is not None and not one.equal and one.weight in binding]
 
 
 def exact(now: CellRecord, differences: Mapping[str, tuple[str, str]]) -> bool:
@@ -111,7 +113,11 @@ def _scores(split: str, was: Mapping[str, MetricScore], now: Mapping[str, Metric
         old, new = was.get(name), now.get(name)
         error = max((score.stderr for score in (old, new) if score and score.stderr is not None), default=None)
         allowed = ERRORS * error if error is not None else SHARE * abs(old.value) if old else None
-        yield Agreement(f"{split} {name}", old and old.value, new and new.value, tolerance=allowed)
+        values = old and old.value, new and new.value
+        if (old or new) and any(score.timed for score in (old, new) if score):
+            yield Agreement(f"{split} {name}", *values, "clock")
+            continue
+        yield Agreement(f"{split} {name}", *values, tolerance=allowed)
         if old and new and None not in (old.n, new.n) and old.n != new.n:
             yield Agreement(f"{split} {name}: n", old.n, new.n)
 

@@ -90,7 +90,8 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
     splits: tuple[Split, ...] = ("test", "validation")
     with runner.predicting(scored, masks) as model:
         for split in splits:
-            found[split] = runner.score(model, cell, benchmark, split)
+            architecture = network.architecture if len(members) == 1 else None
+            found[split] = runner.score(model, architecture, cell, benchmark, split)
         zeros = scored.zeros()  # of exactly the weights that were scored
         nonzero = scored.nonzero_total()
         soft = masks == "soft" and network.soft
@@ -355,6 +356,7 @@ def _measured(benchmark: Benchmark[Any], found: Mapping[str, Measurement], split
             direction=metric.direction,
             split=split,
             primary=index == 0,
+            timed=metric.timed,
         )
         for index, metric in enumerate(benchmark.metrics)
         if metric.name in found

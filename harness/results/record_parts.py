@@ -166,6 +166,7 @@ class MetricScore(RecordPart):
     direction: Direction = Field(description='which values are better; "none" if the metric does not judge')
     split: str = Field("test", description="test or validation")
     primary: bool = Field(False, description="whether methods are ranked by it")
+    timed: bool = Field(False, description="whether a clock was read for it: it is another number each time")
 
 
 class SampleFile(RecordPart):
