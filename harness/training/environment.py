@@ -71,15 +71,19 @@ def git_revision() -> str | None:
 
 def describe(device: torch.device) -> dict[str, Any]:
     """The environment of a result record."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         **_static(),
         "device": device.type,
-        "device_name": name,
+        "device_name": device_name(device),
         "threads": torch.get_num_threads(),
         "determinism": "bit-identical on equal machine and threads" if device.type == "cpu" else "not guaranteed",
         "host_cores": os.cpu_count(),
     }
+
+
+def device_name(device: torch.device) -> str:
+    """Name of the GPU, or of the processor."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
 
 
 @cache
