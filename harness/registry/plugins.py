@@ -100,10 +100,12 @@ class Registry:
     Attributes:
         failures: what could not be loaded; everything else keeps working.
         only: the entry points that ``HARNESS_PLUGINS`` allows, or None where all are loaded.
+        files: single-file plugins, for other processes to load.
     """
 
     failures: list[Failure] = field(default_factory=list)
     only: frozenset[str] | None = None
+    files: tuple[Path, ...] = ()
     _entries: dict[tuple[Kind | Tool, str], list[Registered]] = field(default_factory=dict)
 
     def entries(self, kind: Kind | Tool) -> list[Registered]:
@@ -208,7 +210,7 @@ def load(files: Sequence[Path] = (), installed: Iterable[EntryPoint] | None = No
     """
     found = entry_points(group=GROUP) if installed is None else installed
     points = {(point.name, point.value): point for point in found}
-    registry = Registry()
+    registry = Registry(files=tuple(dict.fromkeys(file.resolve() for file in files)))
     if (variable := os.environ.get(VARIABLE)) is not None:
         registry.only = frozenset(word.strip() for word in variable.split(",") if word.strip())
         names = {point.name for point in points.values()}
@@ -225,7 +227,7 @@ def load(files: Sequence[Path] = (), installed: Iterable[EntryPoint] | None = No
                 registry.failures.append(Failure(origin, f"import failed: {_describe(error)}", _where(error)))
             else:
                 registry._register(origin, plugin)
-    for path in dict.fromkeys(file.resolve() for file in files):
+    for path in registry.files:
         before = len(registry.failures)
         registry._register(*_load_file(path))
         if len(registry.failures) > before:
