@@ -43,8 +43,8 @@ def show_dry_run(
     """The plan, with the cells whose settings are not chosen yet as they are by default."""
     graph = compile_graph([*suite.cells, *suite.pending], suite.registry)
     plan = make_plan(graph, store, selected, force)
-    cost = cost_of(suite, plan, store)
-    seconds = cost.stage_seconds if cost else {}
+    cost = cost_of(suite, plan, store, here=not options, timed=True)
+    seconds = cost.job_seconds if cost else {}
     if not hashes:
         show_rows(plain_console(), plan, seconds, width)
     show_plan(console, suite, plan, store, cost, workers, options)

@@ -30,7 +30,7 @@ class RunView:
     Args:
         console: on stderr.
         jobs: everything that will run.
-        seconds: stage hash -> about how long it takes, for the time left; only the proportions matter.
+        seconds: job -> about how long it takes, for the time left; only the proportions matter.
         beats: (folder of work, suite) to tell other terminals what runs; None where somebody else does.
     """
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from harness.cli import show_warnings
-from harness.executors.planning import REFERENCE, Cost, Plan, estimate, summary
+from harness.executors.cost import REFERENCE, Cost, estimate
+from harness.executors.planning import Plan, summary
 from harness.executors.shortage import shortage_in_jobs, shortage_of_disk, shortage_of_memory
 from harness.formatting import count, duration
 from harness.machine import gpus
-from harness.stages.store import StageStore
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,9 +21,16 @@ if TYPE_CHECKING:
     from harness.suites.suite import Suite
 
 
-def cost_of(suite: Suite, plan: Plan, store: ResultStore) -> Cost | None:
-    """About what it takes; None where nothing is to be trained."""
-    return estimate(plan, suite, StageStore(store.work)) if plan.steps else None
+def cost_of(suite: Suite, plan: Plan, store: ResultStore, here: bool, timed: bool = False) -> Cost | None:
+    """About what it takes, ``here`` or on a cluster; None where nothing is to be trained.
+
+    ``timed`` takes some seconds to try what nothing is known of: where nobody waits for a run to begin.
+    """
+    if not plan.steps:
+        return None
+    from harness.training.distributed import Substrate
+
+    return estimate(plan, suite, store, Substrate.detect().device if here else None, timed)
 
 
 def show_plan(
@@ -48,7 +55,7 @@ def show_plan(
         if cost.gpu_hours >= 1:
             lines.append(f"about {cost.gpu_hours:,.0f} GPU-hours on {name} at {efficiency:.0%}")
         if options is None:
-            lines.append(f"about {duration(cost.seconds / workers)} on {workers} workers here (from {cost.basis})")
+            lines.append(f"about {duration(cost.seconds(workers))} on {workers} workers here (from {cost.basis})")
         lines.append(f"about {cost.disk_bytes / 1e6:,.0f} MB of stages in {store.work}")
     for indent, line in zip([f"{suite.name}: ", *["  "] * len(lines)], lines, strict=False):
         console.print(Text.assemble((indent, "bold"), line), soft_wrap=True)

@@ -48,7 +48,7 @@ Examples:
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the suite; repeatable.")
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="Load a single-file plugin.")
-@click.option("--dry-run", is_flag=True, help="Show the plan and its cost, run nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and its cost; run only a few steps, to time them.")
 @click.option("--hashes", is_flag=True, help="With --dry-run: list every job by its hash.")
 @wide_option
 @click.option("--force", is_flag=True, help="Forget the selected cells' results first and run them anew.")
@@ -96,7 +96,7 @@ def command(
     With --executor slurm the work goes to a cluster, as job arrays that wait for each other. Ctrl-C then only stops
     watching; the same command watches again, and hands in what is missing.
     """
-    if executor == "local" and not dry_run:
+    if executor == "local":
         from harness.executors.fork_server import workers_context
 
         workers_context()  # its server imports what workers need while this process imports what it needs
@@ -148,8 +148,8 @@ def command(
         slurm_queue.check(results.resolve())
     while True:  # once, and where settings are tuned once more with those that the trials have chosen
         plan = make_plan(compile_graph(current.cells, registry), store, _selection(only, current), force)
-        cost = cost_of(loaded, plan, store)
-        seconds = cost.stage_seconds if cost else {}
+        cost = cost_of(loaded, plan, store, here=not options)
+        seconds = cost.job_seconds if cost else {}
         show_plan(console, current, plan, store, cost, count, options)
         prepare_data(loaded, plan)
         store.write_plan(loaded.name, _suite_plan(current, plan, tuned, overrides, plugins))

@@ -47,7 +47,7 @@ class PlanRow:
 
 
 def plan_rows(plan: Plan, seconds: Mapping[str, float]) -> list[PlanRow]:
-    """The selected cells of a plan, in order of the suite; ``seconds`` by hash of the stages that are to run."""
+    """The selected cells of a plan, in order of the suite; ``seconds`` by job that is to run."""
     groups = _grouped(plan.selected, by_density=True)
     if len(groups) > MANY:
         groups = _grouped(plan.selected, by_density=False)
@@ -76,7 +76,7 @@ def plan_rows(plan: Plan, seconds: Mapping[str, float]) -> list[PlanRow]:
                 steps=(min(steps), max(steps)),
                 stages=len(stages),
                 shared=sum(uses[name] > 1 for name in stages),
-                seconds=sum(seconds.get(name, 0.0) for name in left),
+                seconds=sum(seconds.get(name, 0.0) for name in [*left, *(one.id for one in cells)]),
             )
         )
         counted |= left

@@ -1,12 +1,10 @@
-"""What is left to do for a suite, and about what it will cost."""
+"""What is left to do for a suite."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from harness.executors.base import Job
@@ -19,14 +17,6 @@ from harness.stages.store import StageStore
 
 if TYPE_CHECKING:
     from harness.suites.cell import Cell
-    from harness.suites.suite import Suite
-
-EFFICIENCY = 0.2
-"""Share of a large matrix product's speed that training reaches, for a first guess of the time."""
-
-
-REFERENCE = ("an A100", 312e12, 0.4)
-"""A GPU, its bf16 operations per second, and the share of them that training a language model reaches."""
 
 
 @dataclass(slots=True)
@@ -112,120 +102,6 @@ def forget(plan: Plan, results: ResultStore) -> None:
     for planned in plan.selected:
         for stage in planned.stages:
             store.discard(stage.hash)
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """About what a plan takes: training tokens and operations, seconds of one worker per stage, bytes.
-
-    ``tokens`` counts examples where data are no text. ``disk_bytes`` is for the stages that are kept,
-    ``checkpoint_bytes`` for the checkpoints of one that runs. ``memory`` is what one training of an architecture takes
-    at least, by label, beside its process and its data; an architecture of which that is not known is left out.
-    """
-
-    tokens: int
-    flops: float
-    stage_seconds: Mapping[str, float]
-    disk_bytes: float
-    basis: str
-    checkpoint_bytes: float = 0.0
-    memory: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def memory_bytes(self) -> int:
-        """Of the largest network."""
-        return max(self.memory.values(), default=0)
-
-    @property
-    def gpu_hours(self) -> float:
-        """Hours of one GPU of the reference kind, at the efficiency that large networks reach."""
-        return self.flops / (REFERENCE[1] * REFERENCE[2]) / 3600
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of one worker for all stages."""
-        return sum(self.stage_seconds.values())
-
-
-def estimate(plan: Plan, suite: Suite, store: StageStore) -> Cost:
-    """A first guess; seconds per step are the median of finished stages of the same network and method,
-    or of the network with any method, where there are any.
-    """
-    import torch
-
-    from harness.executors.footprint import COPIES, training_bytes
-    from harness.results.flops import forward_flops
-
-    flops = disk = checkpoint = 0.0
-    memory: dict[str, int] = {}
-    tokens = 0
-    seconds: dict[str, float] = {}
-    measured = _measured(plan.graph.stages.values(), store)
-    networks: dict[Any, tuple[int, int, int]] = {}
-    speed: float | None = None
-    for stage in plan.stages:
-        cell = stage.cell
-        key = _network_key(stage)
-        if key not in networks:
-            spec = suite.spec(cell.training_part)
-            architecture = suite.registry.get("architecture", cell.architecture_part.plugin)(
-                cell.architecture_part.options, spec
-            )
-            with torch.random.fork_rng(devices=[]), torch.device("meta"):
-                size = sum(p.numel() for p in architecture.build().parameters())
-            networks[key] = (forward_flops(architecture, spec).total, size, spec.tokens)
-            label, needed = cell.architecture, training_bytes(architecture, spec, cell.training)
-            memory |= {} if needed is None else {label: max(needed, memory.get(label, 0))}
-        forward, size, length = networks[key]
-        examples = stage.steps * cell.training.batch_size
-        tokens += examples * length
-        work = 3.0 * forward * examples
-        flops += work
-        disk += 4.0 * size
-        # Two checkpoints are kept while the next one is written; gradients are in none.
-        checkpoint = max(checkpoint, 3 * (COPIES[cell.training.optimizer] - 1) * 4.0 * size)
-        known = measured.get((key, stage.cell.method_part.plugin)) or measured.get((key, None))
-        if known:
-            seconds[stage.hash] = median(known) * stage.steps
-        else:
-            speed = speed or _matrix_speed()
-            seconds[stage.hash] = work / (speed * EFFICIENCY)
-    basis = "finished stages" if speed is None else f"{speed / 1e9:.0f} GFLOP/s at {EFFICIENCY:.0%}"
-    return Cost(tokens, flops, seconds, disk, basis, checkpoint, memory)
-
-
-def _network_key(stage: Stage) -> tuple[int, int, int]:
-    cell = stage.cell
-    return (id(cell.architecture_part), id(cell.training_part), cell.training.batch_size)
-
-
-def _measured(stages: Iterable[Stage], store: StageStore) -> dict[Any, list[float]]:
-    """Seconds per step of finished stages, by network and method, and by network for every method (None)."""
-    found: dict[Any, list[float]] = {}
-    for stage in stages:
-        manifest = store.manifest(stage.hash)
-        if manifest and manifest.get("seconds_per_step"):
-            for method in (stage.cell.method_part.plugin, None):
-                found.setdefault((_network_key(stage), method), []).append(manifest["seconds_per_step"])
-    return found
-
-
-def _matrix_speed() -> float:
-    """Operations per second of a matrix product on one thread of this machine, or on its GPU."""
-    import torch
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    size = 512 if device.type == "cpu" else 4096
-    a = torch.ones(size, size, device=device)
-    best = float("inf")
-    for _ in range(5):
-        start = perf_counter()
-        (a @ a).sum().item()
-        best = min(best, perf_counter() - start)
-    torch.set_num_threads(threads)
-    return 2.0 * size**3 / best
 
 
 def summary(graph: Graph, plan: Plan) -> Sequence[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.executors.planning import Cost, Plan
+from harness.executors.cost import Cost
+from harness.executors.planning import Plan
 from harness.formatting import count, size
 from harness.machine import free_disk, free_memory, gpu_memory
 from harness.suites.slurm_options import SlurmOptions

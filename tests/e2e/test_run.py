@@ -148,6 +148,7 @@ def test_missing_data_ends_a_run_before_it_begins(tmp_path, said, monkeypatch):
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FATES_FOLDER", str(tmp_path))  # where methods note the few steps that are timed
     place = Place(tmp_path)
     command = ["run", str(place.root / "s.yaml"), *PLUGINS, "--results", str(place.results)]
     with pytest.raises(SystemExit) as caught:

@@ -45,6 +45,10 @@ def rows(folder: Path, registry, densities: list[float], finished: str = "") -> 
         about = {"status": "done", "cell": planned.id, "suite": "s", "seed": 0, "density": {"mask": 0.5}}
         results.write(CellRecord.model_validate({**about, **parts, "metrics": score}))
     plan = make_plan(graph, results)
+    evaluations = {job.id: 0.25 for job in plan.jobs if job.id not in graph.stages}
+    assert len(evaluations) == len(graph.cells) - len(done)
+    each = plan_rows(plan, evaluations)
+    assert [row.seconds for row in each] == [0.25 * (row.cells - row.finished) for row in each]
     found = plan_rows(plan, {stage.hash: float(stage.steps) for stage in plan.stages})
     assert sum(row.cells for row in found) == len(graph.cells)
     assert sum(row.finished for row in found) == len(done)

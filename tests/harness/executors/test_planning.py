@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.executors.planning import Plan, estimate, forget, make_plan, summary
+from harness.executors.planning import Plan, forget, make_plan, summary
 from harness.registry.plugins import load
 from harness.results.cell_record import CellRecord
 from harness.results.store import ResultStore
@@ -46,7 +46,7 @@ def results(tmp_path: Path) -> ResultStore:
 
 def finish(results: ResultStore, work: Stage | PlannedCell, status: str = "done") -> None:
     if isinstance(work, Stage):
-        StageStore(results.work).finish(work.hash, {}, {}, {"stage": work.hash, "seconds_per_step": 0.5})
+        StageStore(results.work).finish(work.hash, {}, {}, {"stage": work.hash})
     else:
         part = {"label": "x"}
         metrics = {"accuracy": {"value": 0.5, "direction": "max"}} if status == "done" else {}
@@ -151,34 +151,6 @@ def test_force_runs_the_selected_cells_anew_and_nothing_else(graph, results):
     forget(plan, results)
     after = make_plan(graph, results)
     assert len(after.finished) == 8 and {job.id for job in after.jobs} == {job.id for job in plan.jobs}
-
-
-def test_the_estimate_counts_operations_and_learns_from_finished_stages(graph, suite, results):
-    plan = make_plan(graph, results)
-    first = estimate(plan, suite, StageStore(results.work))
-    weights = 64 * 8 + 8 * 10
-    # 2 operations a weight forward, twice that backward; biases and activations are small.
-    assert first.flops == pytest.approx(3 * 2 * weights * 32 * plan.steps, rel=0.1)
-    assert first.disk_bytes == 4 * (weights + 18) * 10
-    assert first.seconds > 0 and "GFLOP/s" in first.basis
-    finish(results, graph.cells[0].stages[0])
-    later = make_plan(graph, results)
-    cost = estimate(later, suite, StageStore(results.work))
-    assert cost.basis == "finished stages" and cost.seconds == pytest.approx(0.5 * later.steps)
-
-
-def test_the_estimate_takes_a_methods_own_time_and_one_slow_stage_changes_nothing(graph, suite, results):
-    store = StageStore(results.work)
-    random = [stage for stage in graph.stages.values() if stage.cell.method == "random"]
-    for stage, rate in zip(random, (2.0, 2.0, 99.0), strict=False):
-        store.finish(stage.hash, {}, {}, {"stage": stage.hash, "seconds_per_step": rate})
-    dense = next(stage for stage in graph.stages.values() if stage.cell.method == "dense")
-    store.finish(dense.hash, {}, {}, {"stage": dense.hash, "seconds_per_step": 0.5})
-    left = make_plan(graph, results).stages
-    seconds = estimate(make_plan(graph, results), suite, store).stage_seconds
-    rates = {stage.cell.method: seconds[stage.hash] / stage.steps for stage in left}
-    # magnitude, of which nothing has run, as the median of the four known
-    assert rates == pytest.approx({"dense": 0.5, "random": 2.0, "magnitude": 2.0})
 
 
 def test_records_of_other_suites_do_not_count(graph, results):

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from harness.core.data import DataSpec
 from harness.executors import shortage
+from harness.executors.cost import Cost
 from harness.executors.footprint import training_bytes
-from harness.executors.planning import Cost
 from harness.machine import free_disk, free_memory
 from harness.suites.schema import Training
 from harness.suites.slurm_options import SlurmOptions
