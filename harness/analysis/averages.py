@@ -40,6 +40,7 @@ _CONSTANT = (
     "primary",
     "program",
     "settings",
+    "timed",
     "comparisons",
     "norms_estimated",
     "references",

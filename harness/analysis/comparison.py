@@ -18,6 +18,8 @@ from harness.analysis.ranking import rank
 from harness.errors import UserError, unknown_name
 from harness.results.store import LeftOut
 
+TIMES_AS_FAST = "times as fast"
+"""Unit of a metric that says how much faster a network is than with zeros in place of what it lacks."""
 DENSITY_TOLERANCE = 0.1
 """Relative: how near a density must be to count as the one asked for."""
 
@@ -98,8 +100,26 @@ def rows(frame: pd.DataFrame, baseline: str | None = None) -> list[ComparisonRow
         for row in table:
             row.factors = factors(row, table)
             row.speedup_theoretical = _ratio(row.inference_flops, row.inference_flops_sparse)
+    _note_speeds(found)
     found.sort(key=_order)
     return found
+
+
+def _note_speeds(found: Sequence[ComparisonRow]) -> None:
+    """How fast networks are, where the same rows are in a table of that; of several such tables the first counts."""
+    names = ("suite", "experiment", "architecture", "trained_on", "method", "density_scope", "match")
+
+    def networks(row: ComparisonRow) -> tuple[object, ...]:
+        return (*row.take(*names), row.asked)
+
+    speeds: dict[tuple[object, ...], ComparisonRow] = {}
+    for row in found:
+        if row.timed and row.primary and row.unit == TIMES_AS_FAST:
+            speeds.setdefault(networks(row), row)
+    for row in found:
+        speed = speeds.get(networks(row))
+        if speed is not None and not row.timed and not speed.mixed:
+            row.speedup_measured, row.measured_by = speed.mean, speed.protocol
 
 
 def tables(found: Iterable[ComparisonRow]) -> Iterator[tuple[tuple[str, ...], list[ComparisonRow]]]:

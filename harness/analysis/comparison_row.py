@@ -59,6 +59,7 @@ KEYS = (
     "settings",
     *SPENT,
     "speedup_theoretical",
+    "speedup_measured",
     "cells",
 )
 """What a row says of itself, for programs."""
@@ -92,7 +93,10 @@ class ComparisonRow:
         factors: by control, how many times this row's weights that one needs for its score.
         baseline: the method that it is compared with; ``difference`` is the row minus that, paired by seed.
             It is tested only where it is a question.
+        timed: whether a clock was read for the metric.
         speedup_theoretical: of inference, dense over sparse FLOPs: no time is measured.
+        speedup_measured: how many times as fast as with zeros in place of what it lacks, by the table of these networks
+            that a clock was read for, whose protocol is ``measured_by``.
         group: counts the table's densities from high to low, and training budgets within them; ``rival`` says whether
             the row can be ranked within it. ``small`` is a smaller network without a mask.
         rank, rank_worst: the range of ranks within the group that the data allows.
@@ -171,7 +175,10 @@ class ComparisonRow:
     comparisons: Comparisons | None = None
     contrasts: list[Contrast] = field(default_factory=list)
     factors: dict[str, DensityEquivalent] = field(default_factory=dict)
+    timed: bool = False
     speedup_theoretical: float | None = None
+    speedup_measured: float | None = None
+    measured_by: str = ""
     group: int = 0
     rival: bool = False
     small: bool = False

@@ -41,6 +41,7 @@ class ResultRow:
         published: number that a paper reports for the primary metric.
         made_with: versions and devices of training and, where it was elsewhere, of the test.
         settings: those that tuning has chosen, in words; "" where nothing is tuned.
+        timed: whether a clock was read for the value.
         references: what can be had without a network, by the primary metric, in words.
         baseline: the method that the suite's plan compares with; ``comparisons`` is what else it compares.
         per_example: where the results of single test examples are, if they were kept.
@@ -92,6 +93,7 @@ class ResultRow:
     made_with: str
     baseline: str
     settings: str = ""
+    timed: bool = False
     references: str = ""
     comparisons: Comparisons | None = None
     per_example: PerExample | None = None
@@ -182,6 +184,7 @@ def rows_of(
             made_with=made_with,
             baseline=baseline,
             settings=settings,
+            timed=metric.timed,
             references=", ".join(f"{name} {value:.6g}" for name, value in benchmark.references.items())
             if metric.primary
             else "",

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil, comb
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import torch
 
@@ -19,6 +19,8 @@ LEAST = 2e-4
 """Seconds between two looks at the clock, by repeating what is shorter: it drowns in the clock's noise."""
 BLOCKS = 5
 """Looks at the clock in a round; their median is the round's time, so that an interruption does not count."""
+LONG = 0.05
+"""Seconds from which a way is looked at once a round: interruptions hit all ways alike by then."""
 MOST = 200
 """Repetitions between two looks at most."""
 
@@ -44,7 +46,7 @@ def side_by_side(
     reference: str,
     device: torch.device,
     rounds: int = ROUNDS,
-    clock: Callable[[], float] = perf_counter,
+    clock: Callable[[], float] | None = None,
 ) -> dict[str, Speed]:
     """Time all ways in one process; the reference among them.
 
@@ -56,8 +58,11 @@ def side_by_side(
         reference: the name that ratios are taken to.
         device: whose work has to be waited for.
         rounds: that count, at least 1.
-        clock: seconds.
+        clock: seconds. By default the processor's time where all is done by one thread of a CPU, so that waiting for the
+            processor counts for nobody; else that of the wall.
     """
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = clock or (thread_time if alone else perf_counter)
 
     def wait() -> None:
         if device.type == "cuda":
@@ -71,17 +76,19 @@ def side_by_side(
         wait()
         return (clock() - start) / times
 
-    repeats = {}
+    repeats, looks = {}, {}
     for name, way in ways.items():
         taken(way, 1)
-        repeats[name] = max(1, min(MOST, ceil(LEAST / max(taken(way, 1), 1e-9))))
+        once = max(taken(way, 1), 1e-9)
+        repeats[name] = max(1, min(MOST, ceil(LEAST / once)))
+        looks[name] = 1 if once >= LONG else BLOCKS
     times: dict[str, list[float]] = {name: [] for name in ways}
     collecting = gc.isenabled()
     gc.disable()
     try:
         for number in range(rounds + 1):
             for name in random.Random(number).sample(list(ways), len(ways)):
-                blocks = [taken(ways[name], repeats[name]) for _ in range(BLOCKS)]
+                blocks = [taken(ways[name], repeats[name]) for _ in range(looks[name])]
                 if number:
                     times[name].append(statistics.median(blocks))
     finally:

@@ -207,6 +207,7 @@ def _cost_table(table: Sequence[ComparisonRow]) -> Table:
         (Column("inference FLOPs, dense", right=True), lambda row: _scientific(row.inference_flops)),
         (Column("inference, sparse", right=True), lambda row: _scientific(row.inference_flops_sparse)),
         (Column("speed-up in theory", right=True), lambda row: _optional(row.speedup_theoretical, ".2f")),
+        (Column("speed-up, measured", right=True), lambda row: _optional(row.speedup_measured, ".2f")),
         (Column("training time", right=True), lambda row: _optional(row.seconds, "", duration)),
         (Column("peak memory", right=True), lambda row: _optional(row.peak_memory, "", size)),
     ]
@@ -217,7 +218,8 @@ def _cost_table(table: Sequence[ComparisonRow]) -> Table:
         [
             "FLOPs: 2 per multiply-accumulate, dense-equivalent and sparse-theoretical (RigL's accounting). In theory: "
             "inference, dense over sparse; masks are applied to dense kernels and save no time. Training time: as the "
-            "runs were scheduled, beside others; no measure of a method's speed."
+            "runs were scheduled, beside others; no measure of a method's speed.",
+            *sorted({f"Speed-up, measured: {row.measured_by}." for row in table if row.measured_by}),
         ],
         answer=cost_answer(table),
     )

@@ -49,6 +49,7 @@ _HEADLINE = 5  # the overview keeps columns up to this ``drop``
 _ALT = {
     "pruning": "the metric by density and method",
     "frontier": "the metric against its cost, the efficient rows joined",
+    "time": "the metric against measured time, the efficient rows joined",
     "training": "training loss against step, a line for each method",
     "settling": "likeness of the masks to the final ones, distance of the weights, and score, against the training",
 }
@@ -137,6 +138,8 @@ class _Figures:
     def folded(self, board: Board) -> str:
         """The efficiency frontier and, once for each training, its curves."""
         images = [self._image(board.primary.title, "frontier", frontier(board.rows, self._styles))]
+        timed = frontier(board.rows, self._styles, measured=True)
+        images.append(self._image(board.primary.title, "time", timed))
         first = board.rows[0]
         training = (first.experiment, first.architecture, first.trained_on)
         if training not in self._trained:

@@ -103,15 +103,19 @@ def cost_answer(table: Sequence[ComparisonRow]) -> list[str]:
     """Where inference and training cost least and most, in theory."""
     found = []
     fast = [row for row in table if row.speedup_theoretical is not None]
+    measured = [row for row in table if row.speedup_measured is not None]
     if fast:
         most = max(fast, key=lambda row: row.speedup_theoretical or 0.0)
         times = most.speedup_theoretical or 1.0
         found.append(
-            f"In theory inference costs least in {_at(most)}, a factor of {times:.3g} below dense; dense kernels "
-            "save no time."
+            f"In theory inference costs least in {_at(most)}, a factor of {times:.3g} below dense"
+            f"{'.' if measured else '; dense kernels save no time.'}"
             if times >= _UNEQUAL
             else "Not even in theory does inference cost less than dense."
         )
+    if measured:
+        most = max(measured, key=lambda row: row.speedup_measured or 0.0)
+        found.append(f"Measured, {_at(most)} is fastest: {most.speedup_measured:.3g} times as fast as with zeros.")
     found += _extremes(table, "Training", lambda row: row.flops, "FLOPs, dense-equivalent")
     return found or ["What it took is not recorded."]
 

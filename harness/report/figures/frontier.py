@@ -26,23 +26,27 @@ from harness.report.places import label, lost
 from harness.report.svg import Point, brief, drawable, element, line
 
 
-def frontier(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefix: str = "frontier") -> str | None:
+def frontier(
+    table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefix: str = "frontier", measured: bool = False
+) -> str | None:
     """Means with 95 % intervals against cost; a step line joins the Pareto-efficient rows.
 
-    The cost is the sparse-theoretical FLOPs of inference where every row has them, else the parameters
-    that are left. Rows whose densities differ between seeds have no mean and are left out; those whose networks all
-    do not work are never efficient. ``table``: the rows of one table. None if no two rows have different costs, or if
-    the metric does not judge.
+    The cost is the sparse-theoretical FLOPs of inference where every row has them, else the parameters that are left;
+    ``measured`` takes the time of inference instead, of rows whose speed was measured. Rows whose densities differ
+    between seeds have no mean and are left out; those whose networks all do not work are never efficient. ``table``:
+    the rows of one table. None if no two rows have different costs, or if the metric does not judge.
     """
     if table and table[0].direction == "none":
         return None
     rows = with_mean(table)
     flops = all(drawable(row.inference_flops_sparse) for row in rows)
-    priced = [(cost, row) for row in rows if drawable(cost := _cost(row, flops)) and cost > 0]
+    price = _time if measured else _flops if flops else _left
+    priced = [(cost, row) for row in rows if drawable(cost := price(row)) and cost > 0]
     if len({cost for cost, _ in priced}) < 2:
         return None
     costs, rows = [cost for cost, _ in priced], [row for _, row in priced]
     what = "inference FLOPs, sparse-theoretical" if flops else "parameters left (not zero)"
+    what = "inference time, measured (1: with zeros)" if measured else what
     best = efficient(costs, [math.nan if lost(row) else row.mean for row in rows], rows[0].direction)
     direction = rows[0].direction
     scores = metric_scale(usual(rows, metric_scale(rows, direction), direction), direction)
@@ -81,9 +85,15 @@ def frontier(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefi
     )
 
 
-def _cost(row: ComparisonRow, flops: bool) -> float | None:
-    if flops:
-        return row.inference_flops_sparse
+def _time(row: ComparisonRow) -> float | None:
+    return 1 / row.speedup_measured if row.speedup_measured else None
+
+
+def _flops(row: ComparisonRow) -> float | None:
+    return row.inference_flops_sparse
+
+
+def _left(row: ComparisonRow) -> float | None:
     return row.left if drawable(row.left) else None
 
 

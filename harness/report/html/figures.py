@@ -61,6 +61,7 @@ class Figures:
         drawn = [
             self._add(lambda prefix: pruning_curve(table, self.palette, prefix), "Pruning curve"),
             self._add(lambda prefix: frontier(table, self.palette, prefix), "Efficiency frontier"),
+            self._add(lambda prefix: frontier(table, self.palette, prefix, measured=True), "Measured speed"),
         ]
         return [one for one in drawn if one]
 

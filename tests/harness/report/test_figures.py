@@ -359,6 +359,17 @@ def test_the_frontier_leaves_out_rows_without_a_mean_and_says_so() -> None:
     assert frontier([table[0], table[2]], looks(table)) is None
 
 
+def test_the_frontier_against_time_has_the_rows_that_were_measured() -> None:
+    table = [row("dense", 1.0, 0.95), row("thin", 0.1, 0.9), row("random", 0.1, 0.8)]
+    assert frontier(table, looks(table), measured=True) is None
+    for one, speed in zip(table[:2], (1.0, 4.0), strict=True):
+        one.speedup_measured = speed
+    root = parse(frontier(table, looks(table), measured=True))
+    assert sorted(text.split(",")[0] for text in drawn(root)) == ["dense", "thin"]
+    assert "inference time, measured (1: with zeros)" in texts(root)
+    assert "at 0.25" in (root.findtext(SVG + "desc") or "")
+
+
 def test_networks_that_do_not_work_are_crossed_last_and_never_efficient() -> None:
     lost = row("cut off", 0.05, 0.97, broken=dict.fromkeys(range(3), "cut"))
     table = [row("dense", 1.0, 0.95), lost, row("random", 0.05, 0.1, n=5, broken={0: "cut", 3: "cut"})]
