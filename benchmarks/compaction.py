@@ -1,8 +1,8 @@
 """What masks are worth once dead units are cut out and sparse layers run where they are faster.
 
-Every network is masked at random, by single weights and by whole units, to the same density of its maskable weights, made
-fast as ``harness export --compact`` does, and timed beside itself with zeros, both traced alike: median ratios over 15
-rounds with their intervals. The second table has single linear layers of 2^20 weights and more with half and fewer of
+Every network is masked at random, by single weights and by whole units, to the same density of its maskable weights,
+made fast as ``harness export --compact`` does, and timed beside itself with zeros, both traced alike: median ratios over
+15 rounds with their intervals. The second table has single linear layers of 2^20 weights and more with half and fewer of
 their units left on both sides: how many times as fast they are, times their density (1 would be all that was cut).
 
     python benchmarks/compaction.py                       # mlp, gpt2 and biogpt at 0.5, 0.2, 0.1, 0.05
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness import Architecture, DataSpec, make_fast, outermost, side_by_side, unit_masks
+from harness.compaction.timing import Speed
 from harness.core.connections import weights_among
 from harness.core.densities import DensityBudget, select
 
@@ -84,12 +85,16 @@ def networks(names: Sequence[str], batch: int, device: torch.device) -> None:
                 whole = sum(parameter.numel() for parameter in module.parameters())
                 left = sum(p.numel() for p in fast.compacted.module.parameters()) / whole
                 sparse = sum(layer.kernel == "csr" for layer in fast.layers.values())
-                speeds = [f"{s.ratio:.2f} [{s.low:.2f}, {s.high:.2f}]" for s in (fast.speed, single["fast"])]
                 print(
                     f"| {name} | {by} | {density} | {left:.2f} | {sparse} of {len(fast.layers)} | "
-                    f"{fast.bytes / (4 * whole):.2f} | {speeds[0]} | {speeds[1]} |",
+                    f"{fast.bytes / (4 * whole):.2f} | {text(fast.speed)} | {text(single['fast'])} |",
                     flush=True,
                 )
+
+
+def text(speed: Speed) -> str:
+    """The ratio with its interval."""
+    return f"{speed.ratio:.2f} [{speed.low:.2f}, {speed.high:.2f}]"
 
 
 def layers(batch: int, device: torch.device) -> None:
@@ -105,8 +110,7 @@ def layers(batch: int, device: torch.device) -> None:
             speed = side_by_side(ways, "whole", device)["cut"]
             density = small.numel() / weight.numel()
             print(
-                f"| {out} x {inside} | {share} | {density:.3f} | {speed.ratio:.2f} [{speed.low:.2f}, {speed.high:.2f}] | "
-                f"{speed.ratio * density:.2f} |",
+                f"| {out} x {inside} | {share} | {density:.3f} | {text(speed)} | {speed.ratio * density:.2f} |",
                 flush=True,
             )
 

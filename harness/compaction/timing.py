@@ -58,8 +58,8 @@ def side_by_side(
         reference: the name that ratios are taken to.
         device: whose work has to be waited for.
         rounds: that count, at least 1.
-        clock: seconds. By default the processor's time where all is done by one thread of a CPU, so that waiting for the
-            processor counts for nobody; else that of the wall.
+        clock: seconds. By default the processor's time where all is done by one thread of a CPU, so that waiting for
+            it counts for nobody; else that of the wall.
     """
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     clock = clock or (thread_time if alone else perf_counter)
