@@ -1,9 +1,9 @@
 """What masks are worth once dead units are cut out and sparse layers run where they are faster.
 
 Every network is masked at random, by single weights and by whole units, to the same density of its maskable weights,
-made fast as ``harness export --compact`` does, and timed beside itself with zeros, both traced alike: median ratios over
-15 rounds with their intervals. The second table has single linear layers of 2^20 weights and more with half and fewer of
-their units left on both sides: how many times as fast they are, times their density (1 would be all that was cut).
+made fast as ``harness export --compact`` does, and timed beside itself with zeros, both traced alike: median ratios
+over 15 rounds with their intervals. The second table has single linear layers of 2^20 weights and more with a part of
+their units left on both sides: how many times as fast they are, times their density (1 is all that was cut).
 
     python benchmarks/compaction.py                       # mlp, gpt2 and biogpt at 0.5, 0.2, 0.1, 0.05
     python benchmarks/compaction.py --networks mlp --batch 256
