@@ -32,8 +32,8 @@ TEXT = DataSpec("language", (64,), 256, examples=64, tokens=64)
 NETWORKS: dict[str, tuple[str, dict[str, Any], DataSpec, int]] = {
     "mlp": ("mlp", {"hidden": [300, 100]}, PICTURES, 1),
     "wide mlp": ("mlp", {"hidden": [2048, 2048]}, PICTURES, 1),
-    "gpt2": ("gpt2", {"n_layers": 4, "width": 256, "heads": 8}, TEXT, 4),
-    "biogpt": ("biogpt", {"n_layers": 4, "width": 192}, TEXT, 4),
+    "gpt2": ("gpt2", {"n_layers": 2, "width": 256, "heads": 8}, TEXT, 4),
+    "biogpt": ("biogpt", {"n_layers": 2, "width": 192}, TEXT, 4),
 }
 """Architecture, options, data, and what the batch is divided by: texts are 64 tokens each."""
 LAYERS = ((1024, 1024), (3072, 768), (768, 3072), (4096, 1024))

@@ -27,5 +27,5 @@ def harness_register_importers() -> list[Entry]:
 def harness_register_exporters() -> list[Entry]:
     """What writes files for others."""
     return [
-        Entry("hf", "harness_imports.hf:HfExporter", "GPT-2 as transformers saves it: GPT2LMHeadModel.from_pretrained")
+        Entry("hf", "harness_imports.hf:HfExporter", "gpt2 and hf as transformers saves them: from_pretrained reads it")
     ]

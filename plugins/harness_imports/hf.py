@@ -1,4 +1,4 @@
-"""GPT-2 in the layout of ``save_pretrained``."""
+"""Language networks in the layout of ``save_pretrained``."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from harness_imports.bundles import GPT2_VOCABULARY
 
 
 class HfExporter(Exporter):
-    """What ``GPT2LMHeadModel.from_pretrained`` reads: config.json and model.safetensors, masks.safetensors beside.
+    """What ``from_pretrained`` reads: config.json and model.safetensors, masks.safetensors beside.
 
-    Linear weights are (in, out); the head is tied and not written; biases that the network lacks are zero; rows
-    that pad the vocabulary are left out. Masks have the names and the layout of the parameters they belong to.
+    An architecture that is a transformers model writes itself (``save_pretrained``). Of ``gpt2`` linear weights are
+    (in, out); the head is tied and not written; biases that the network lacks are zero; rows that pad the vocabulary are
+    left out. Masks have the names and the layout of the parameters they belong to.
     """
 
     def unsupported(self, architecture: Architecture[Any]) -> str | None:
-        """Anything but gpt2."""
-        if isinstance(architecture, Gpt2):
+        """Anything but gpt2 and transformers' own."""
+        if isinstance(architecture, Gpt2) or hasattr(architecture, "save_pretrained"):
             return None
-        return f"writes GPT-2 only, and {type(architecture).__name__} is another network"
+        return f"writes GPT-2 and models of transformers, and {type(architecture).__name__} is another network"
 
     def write(
         self,
@@ -39,6 +40,9 @@ class HfExporter(Exporter):
         keep: Mapping[str, Tensor],
     ) -> None:
         """Write the two files, and the masks where there are any."""
+        if hasattr(architecture, "save_pretrained"):
+            architecture.save_pretrained(folder, weights, keep)
+            return
         options, vocabulary = architecture.options, architecture.data.outputs
         whole = dict(_theirs(weights, vocabulary))
         for i in range(options.n_layers):

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from harness import Architecture, Connection, UnitGroup
+from harness.interchange.bundle import MASKS, save_tensors
 from harness_transformers.connections import connections_of
 from harness_transformers.hub import digest, located
 from harness_transformers.loading import config_from, loaded_model, new_model
 from harness_transformers.network import HfNetwork
 from harness_transformers.options import HfOptions
+from harness_transformers.quiet import asked
 from harness_transformers.units import units_of
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -104,6 +106,22 @@ class Hf(Architecture[HfOptions]):
             if hasattr(part, "num_heads") and hasattr(part, "head_dim") and hasattr(part, "q_proj"):
                 part.num_heads = len(part.q_proj.weight) // part.head_dim
 
+    def save_pretrained(self, folder: Path, weights: Mapping[str, Tensor], keep: Mapping[str, Tensor]) -> None:
+        """Write config.json and weights as transformers does, and masks beside them, under transformers' own names.
+
+        Args:
+            folder: that is there.
+            weights: under the names of the network's own ``state_dict``, tied ones once.
+            keep: parameter -> bool tensor of its shape, for those that are masked.
+        """
+        model = new_model(self._config, DTYPES[self.options.dtype])
+        model.load_state_dict(_theirs(weights), strict=False)  # tied ones are there once
+        model.tie_weights()
+        with asked("to save this model"):
+            model.save_pretrained(folder, safe_serialization=True)
+        if keep:
+            save_tensors(folder / MASKS, _theirs(keep))
+
     @cached_property
     def _found(self) -> tuple[list[Connection], list[UnitGroup]]:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
@@ -127,3 +145,7 @@ class Hf(Architecture[HfOptions]):
         """The longest input that the config allows, or None if it sets no limit."""
         names = ("max_position_embeddings", "max_seq_len")
         return next((int(value) for name in names if (value := getattr(self._config, name, None))), None)
+
+
+def _theirs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("model."): tensor for name, tensor in tensors.items()}

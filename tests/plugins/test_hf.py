@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file
 
 from harness import CorruptFile, DataMissing, DataSpec, Masks, Unsupported, UserError, outermost, unit_masks
 from harness.compaction.compact import compact
 from harness.compaction.program import trace
+from harness.interchange.bundle import own_state
 from harness.results.flops import forward_flops
 from harness.testing import check_architecture
 from harness.training.weights import Weights
@@ -25,6 +27,9 @@ from harness_architectures.gpt2 import Gpt2, Gpt2Options, load_hf
 
 pytest.importorskip("transformers", reason="transformers is not installed")
 
+from transformers import AutoModelForCausalLM
+
+from harness_imports.hf import HfExporter
 from harness_transformers.architecture import Hf
 from harness_transformers.hub import fetch
 from harness_transformers.network import HfNetwork
@@ -131,6 +136,26 @@ def test_units_that_are_gone_are_cut_out(family: str) -> None:
     inputs = torch.randint(VOCABULARY, (3, CONTEXT))
     assert float((found.module(inputs) - network(inputs)).abs().max()) < 1e-5  # of what transformers does in float32
     torch.testing.assert_close(trace(found.module, DATA)(inputs), network(inputs), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_pruned_model_goes_back_to_transformers(family: str, tmp_path: Path) -> None:
+    architecture = hf(FAMILIES[family])
+    network = random_network(FAMILIES[family]).float().requires_grad_(False)
+    c = next(c for c in architecture.connections() if c.role == "ffn_up")
+    parameter = dict(network.named_parameters())[c.parameter]
+    mask = torch.rand(c.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    c.region(parameter).mul_(mask)
+    keep = torch.ones_like(parameter, dtype=torch.bool)
+    c.region(keep).copy_(mask)
+    HfExporter().write(tmp_path, architecture, own_state(network), {c.parameter: keep})
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path, local_files_only=True).eval()
+    assert type(theirs) is type(network.model)
+    inputs = torch.randint(VOCABULARY, (3, CONTEXT), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(inputs).logits, network(inputs), rtol=1e-5, atol=1e-5)
+    saved = load_file(tmp_path / "masks.safetensors")
+    assert {f"model.{name}": tensor.tolist() for name, tensor in saved.items()} == {c.parameter: keep.tolist()}
 
 
 def test_gpt2_is_our_own_gpt2() -> None:

@@ -520,4 +520,6 @@ def test_hf_writes_gpt2_only() -> None:
     from harness_imports.hf import HfExporter
 
     network = Mlp(Mlp.Options(), DataSpec("classification", (1, 8, 8), 10, 1))
-    assert "writes GPT-2 only, and Mlp is another network" in (HfExporter().unsupported(network) or "")
+    assert "writes GPT-2 and models of transformers, and Mlp is another network" in (
+        HfExporter().unsupported(network) or ""
+    )

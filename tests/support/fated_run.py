@@ -49,9 +49,19 @@ class Place:
         command += ["--results", str(results or self.results), "--checkpoint-minutes", "0", *arguments]
         environment = {**os.environ, "FATES_FOLDER": str(self.root), "PYTHONWARNINGS": "default", "COLUMNS": "200"}
         environment.pop("HARNESS_DEBUG", None)
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
-        )
+        # Under nohup the tests ignore SIGHUP, and what they start would inherit that.
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        try:
+            return subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+                start_new_session=True,
+            )
+        finally:
+            signal.signal(signal.SIGHUP, before)
 
     def run(self, *arguments: str, results: Path | None = None) -> tuple[int, str]:
         """Exit code and stderr, which must hold no warning and no traceback."""
