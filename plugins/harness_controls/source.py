@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from pydantic import BaseModel
 from torch import Tensor
 
-from harness import Masks, MethodContext, Prune, SparsityMethod, Unsupported
+from harness import Connection, Masks, MethodContext, Prune, SparsityMethod, Unsupported
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
@@ -31,6 +31,10 @@ class FromSource(SparsityMethod[OptionsT]):
     def refine(self, masks: Masks, context: MethodContext) -> Masks:
         """The source's masks."""
         return source_masks(context)
+
+    def other_count(self, asked: int, kept: int, connections: Sequence[Connection]) -> str | None:
+        """Where the source keeps another number than was asked of both."""
+        return "as many as its source, whose masks it takes"
 
 
 def source_masks(context: MethodContext) -> Masks:

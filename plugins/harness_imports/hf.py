@@ -22,8 +22,8 @@ class HfExporter(Exporter):
     """What ``from_pretrained`` reads: config.json and model.safetensors, masks.safetensors beside.
 
     An architecture that is a transformers model writes itself (``save_pretrained``). Of ``gpt2`` linear weights are
-    (in, out); the head is tied and not written; biases that the network lacks are zero; rows that pad the vocabulary are
-    left out. Masks have the names and the layout of the parameters they belong to.
+    (in, out); the head is tied and not written; biases that the network lacks are zero; rows that pad the vocabulary
+    are left out. Masks have the names and the layout of the parameters they belong to.
     """
 
     def unsupported(self, architecture: Architecture[Any]) -> str | None:
