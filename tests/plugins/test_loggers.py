@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,14 @@ def history(path: Path) -> Rows:
     return found
 
 
+def written(path: Path, whole: Callable[[Rows], bool], patience: float = 60.0) -> Rows:
+    """The rows once they are ``whole``: W&B's own process may still be writing when a run has ended."""
+    end = time.monotonic() + patience
+    while not whole(rows := history(path)) and time.monotonic() < end:
+        time.sleep(0.1)
+    return rows
+
+
 def test_event_files_hold_what_the_series_say(tmp_path, registry):
     cell = planned(tmp_path, registry)
     made, warnings = trained(tmp_path, registry, cell, [TensorBoard()])
@@ -189,9 +197,10 @@ def test_wandb_writes_the_same_offline(tmp_path, registry, monkeypatch):
     made, warnings = trained(tmp_path, registry, cell, [Wandb()])
     assert not warnings
     (stage,) = (tmp_path / "s" / "wandb").glob(f"offline-run-*-{cell.stages[0].hash}/*.wandb")
-    assert history(stage) == expected(made["series"])
+    assert written(stage, lambda rows: rows == expected(made["series"])) == expected(made["series"])
     (whole,) = (tmp_path / "s" / "wandb").glob(f"offline-run-*-{cell.id}/*.wandb")
-    assert history(whole)["final/test/accuracy"] == [(45, made["record"]["metrics"]["accuracy"]["value"])]
+    final = written(whole, lambda rows: "final/test/accuracy" in rows)
+    assert final["final/test/accuracy"] == [(45, made["record"]["metrics"]["accuracy"]["value"])]
 
 
 @pytest.mark.parametrize("method", ["soft", "programmed, program: dynamic, density: 0.4"])
