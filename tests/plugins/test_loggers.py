@@ -146,6 +146,8 @@ def history(path: Path) -> Rows:
             at += 32768 - at % 32768
             continue
         _, size, kind = struct.unpack_from("<IHB", data, at)
+        if at + 7 + size > len(data):  # still being written
+            break
         record += data[at + 7 : at + 7 + size]
         at += 7 + size
         if kind in (1, 4):  # whole, or last part
