@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.core.architecture import Architecture
     from harness.core.data import DataSpec
 
-EXAMPLES = 8
+EXAMPLES = 32
 """Of a draw, on which constants are found and outputs compared."""
 NUMBERS = 4096
 """Inputs of a draw are cut to about so many numbers in all, where they may be shorter; at least one example."""
@@ -35,8 +35,8 @@ class Compacted:
     Attributes:
         module: computes what the whole one did, in its type.
         units: group -> (units left, units there were), for those that can be removed.
-        folded: how many units without inputs were taken into the next bias.
-        staying: group -> why units stay that give the same number for every example.
+        folded: how many units without inputs were taken into the next bias, or gave nothing.
+        staying: group -> why units without inputs stay.
     """
 
     module: nn.Module
@@ -68,11 +68,11 @@ def compact(architecture: Architecture[Any], module: nn.Module) -> Compacted:
 
     with torch.no_grad():
         expected = whole(draw(2))
-    folded, staying = 0, dict[str, str]()
+    folded = 0
     while True:
         kept = kept_units(groups, dict(whole.named_parameters()))
         found = fold_constants(whole, groups, kept, draw)
-        folded, staying = folded + found.folded, {**staying, **found.staying}
+        folded += found.folded
         if not found.folded:
             break
     original = {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
@@ -88,7 +88,7 @@ def compact(architecture: Architecture[Any], module: nn.Module) -> Compacted:
         raise HarnessError(f"without its dead units {name} is off by {difference:.3g}")
     units = {group.name: (int(kept[group.name].sum()), group.count) for group in groups}
     dtype = next(iter(module.parameters())).dtype
-    return Compacted(whole.to(dtype).requires_grad_(False), units, folded, staying)
+    return Compacted(whole.to(dtype).requires_grad_(False), units, folded, found.staying)
 
 
 def cut(module: nn.Module, groups: Sequence[UnitGroup], kept: Mapping[str, Tensor]) -> None:

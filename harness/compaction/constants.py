@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from harness.compaction.dead_units import in_use
-from harness.core.units import UnitGroup, UnitMember
+from harness.core.units import UnitGroup, UnitMember, in_use
 
 TOLERANCE = 1e-9
 """By how much, relative to the largest, gradients may differ from those of a constant; they are of float64."""
@@ -20,8 +19,8 @@ class Folding:
     """What became of units without inputs.
 
     Attributes:
-        folded: how many were taken into the next bias, over all groups.
-        staying: group -> why some of its units could not be.
+        folded: how many were taken into the next bias, or gave nothing, over all groups.
+        staying: group -> why some of its units stay.
     """
 
     folded: int
@@ -36,7 +35,8 @@ def fold_constants(
     How much a unit gives is taken from gradients: of y = W a + b, with a column of a that is the same number c for all
     examples and places, dL/dW is c dL/db in that column, for any L. Where the two are not in one proportion, over all
     rows, kernel entries and two draws of examples and L, it gives no constant (a padded convolution sees zeros beside
-    it) and stays; so it does where the reader has no bias, unless it gives nothing.
+    it) and stays; so it does where the reader has no bias, unless it gives exactly nothing, and where no example of a
+    draw reaches the reader, of which gradients then say nothing.
 
     Args:
         module: in float64 and evaluation mode; changed.
@@ -95,21 +95,31 @@ def _fold(
     columns = weight.movedim(member.axis, 0)
     units = member.units(len(columns), count)
     staying: dict[int, str] = {}
+    reached = all(d[member.parameter].any() for d in draws)
     for entry in (i for i, unit in enumerate(units.tolist()) if unit >= 0 and mute[unit] and columns[i].any()):
         parts = [_rows(d[member.parameter].movedim(member.axis, 0)[entry]) for d in draws]
-        scales = [d[member.parameter].abs().max() for d in draws]
-        if all(part.abs().max() <= TOLERANCE * scale for part, scale in zip(parts, scales, strict=True)):
-            columns[entry] = 0  # it gives nothing; or nothing that its reader gives matters
-        elif bias is None:
-            staying[int(units[entry])] = f"{member.parameter} has no bias that could take what they give"
-        else:
+        constant = None
+        if bias is not None:
             constant = _constant(parts, [d[_bias(member.parameter)] for d in draws])
-            if constant is None:
-                staying[int(units[entry])] = f"{member.parameter} does not read the same of them everywhere"
-            else:
-                bias += constant * _rows(columns[entry]).sum(1)
-                columns[entry] = 0
+        elif reached and not any(part.any() for part in parts):
+            constant = 0.0
+        if constant is None:
+            staying[int(units[entry])] = f"{member.parameter} {_reason(reached, bias)}"
+            continue
+        if bias is not None:
+            bias += constant * _rows(columns[entry]).sum(1)
+        columns[entry] = 0
     return staying
+
+
+def _reason(reached: bool, bias: Tensor | None) -> str:
+    if not reached:
+        return "is reached by no example that was tried"
+    return (
+        "does not read the same of them everywhere"
+        if bias is not None
+        else "has no bias that could take what they give"
+    )
 
 
 def _rows(column: Tensor) -> Tensor:

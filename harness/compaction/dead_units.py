@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from harness.core.units import Side, UnitGroup
+from harness.core.units import UnitGroup, in_use
 
 
 def kept_units(groups: Sequence[UnitGroup], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -34,23 +34,6 @@ def kept_units(groups: Sequence[UnitGroup], tensors: Mapping[str, Tensor]) -> di
         if not left.any():
             left[0] = True
     return alive
-
-
-def in_use(group: UnitGroup, side: Side, flags: Mapping[str, Tensor]) -> Tensor:
-    """Which units have an entry that is True on one of their sides, bool (count,).
-
-    Parameters that are not in ``flags`` count as True.
-    """
-    found = torch.zeros(group.count, dtype=torch.bool)
-    for member in group.members:
-        if member.side != side:
-            continue
-        if member.parameter not in flags:
-            return torch.ones_like(found)
-        along = flags[member.parameter].movedim(member.axis, 0).flatten(1).any(1).cpu()
-        units = member.units(len(along), group.count)
-        found[units[(units >= 0) & along]] = True
-    return found
 
 
 def _close(group: UnitGroup, gone: Tensor, read: Mapping[str, Tensor]) -> None:

@@ -110,6 +110,23 @@ def unit_scores(group: UnitGroup, values: Mapping[str, Tensor]) -> Tensor:
     return total
 
 
+def in_use(group: UnitGroup, side: Side, flags: Mapping[str, Tensor]) -> Tensor:
+    """Which units have an entry that is True on one of their sides, bool (count,).
+
+    Parameters that are not in ``flags`` count as True.
+    """
+    found = torch.zeros(group.count, dtype=torch.bool)
+    for member in group.members:
+        if member.side != side:
+            continue
+        if member.parameter not in flags:
+            return torch.ones_like(found)
+        along = flags[member.parameter].movedim(member.axis, 0).flatten(1).any(1).cpu()
+        units = member.units(len(along), group.count)
+        found[units[(units >= 0) & along]] = True
+    return found
+
+
 def unit_masks(connections: Sequence[Connection], groups: Sequence[UnitGroup], kept: Mapping[str, Tensor]) -> Masks:
     """Masks that keep exactly the weights of kept units: both what enters and what leaves the others is gone.
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from harness.core.connections import weights_among
 from harness.core.language_network import LanguageNetwork
 from harness.core.masks import Masks
+from harness.core.units import in_use
 from harness.errors import CorruptFile, DataMissing, Unsupported
 from harness.results.effective import effective
 from harness.results.record_parts import Connectivity, DeadUnits
@@ -128,17 +129,10 @@ def structure(
 
 def _dead(group: UnitGroup, effective_weights: Mapping[str, Tensor]) -> Tensor:
     """Which units lack effective weights on a side that the group has, bool (count,)."""
-    alive: dict[str, Tensor] = {}
-    for member in group.members:
-        flags = effective_weights.get(member.parameter)
-        if flags is not None and member.side != "own":
-            along = flags.movedim(member.axis, 0).flatten(1).any(1).cpu()
-            unit = member.units(len(along), group.count)
-            side = alive.setdefault(member.side, torch.zeros(group.count, dtype=torch.bool))
-            side[unit[(unit >= 0) & along]] = True
+    sides = {member.side for member in group.members if member.parameter in effective_weights} - {"own"}
     dead = torch.zeros(group.count, dtype=torch.bool)
-    for side in alive.values():
-        dead |= ~side
+    for side in sides:
+        dead |= ~in_use(group, side, effective_weights)
     return dead
 
 

@@ -73,6 +73,20 @@ def test_a_unit_that_gives_nothing_goes_without_a_bias() -> None:
     assert torch.equal(dict(found.module.named_parameters())["layers.1.bias"], before)
 
 
+def test_a_constant_is_not_taken_for_nothing_where_no_example_reaches_its_reader() -> None:
+    """Readers that are closed for all inputs that are tried, and open for larger ones."""
+    module, tensors = toy()
+    tensors["layers.0.weight"][2] = 0
+    tensors["layers.0.bias"][2] = 0.7
+    tensors["layers.1.bias"] -= 100
+    found = compact(TOY, module)
+    inputs = 1e4 * torch.randn(64, 8, dtype=torch.float64)
+    expected = module(inputs)
+    assert float((expected - tensors["layers.2.bias"]).abs().max()) > 1, "the readers are open"
+    assert float((found.module(inputs) - expected).abs().max()) < 1e-9
+    assert found.units["band1"] == (8, 8) and "is reached by no example that was tried" in found.staying["band1"]
+
+
 class Pictures(Architecture[NoOptions]):
     """Two convolutions; the second is padded, or has no bias."""
 
