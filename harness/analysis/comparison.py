@@ -19,7 +19,7 @@ from harness.errors import UserError, unknown_name
 from harness.results.store import LeftOut
 
 TIMES_AS_FAST = "times as fast"
-"""Unit of a metric that says how much faster a network is than with zeros in place of what it lacks."""
+"""Unit of a metric that says how much faster a network is than dense."""
 DENSITY_TOLERANCE = 0.1
 """Relative: how near a density must be to count as the one asked for."""
 

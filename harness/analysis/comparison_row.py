@@ -95,8 +95,8 @@ class ComparisonRow:
             It is tested only where it is a question.
         timed: whether a clock was read for the metric.
         speedup_theoretical: of inference, dense over sparse FLOPs: no time is measured.
-        speedup_measured: how many times as fast as with zeros in place of what it lacks, by the table of these networks
-            that a clock was read for, whose protocol is ``measured_by``.
+        speedup_measured: how many times as fast as the dense network, by the table of these networks that a clock was
+            read for, whose protocol is ``measured_by``.
         group: counts the table's densities from high to low, and training budgets within them; ``rival`` says whether
             the row can be ranked within it. ``small`` is a smaller network without a mask.
         rank, rank_worst: the range of ranks within the group that the data allows.

@@ -31,7 +31,8 @@ class Fast:
 
     Attributes:
         program: a graph of torch's operations with one input.
-        whole: the same of the masked network as it is, with zeros, for comparisons.
+        whole: the same of the network that it is compared with: the masked one as it is, with zeros, unless another was
+            given.
         compacted: what was cut out.
         layers: buffer -> how a linear layer runs.
         speed: of the program beside ``whole``, at the batch size asked.
@@ -52,7 +53,13 @@ class Fast:
 
 
 @torch.no_grad()
-def make_fast(architecture: Architecture[Any], module: nn.Module, batch: int, timed: Timed = side_by_side) -> Fast:
+def make_fast(
+    architecture: Architecture[Any],
+    module: nn.Module,
+    batch: int,
+    reference: nn.Module | None = None,
+    timed: Timed = side_by_side,
+) -> Fast:
     """Cut out dead units, and let linear layers of low density run as sparse ones where that is faster.
 
     Both are traced in the same way, so that what differs is the mask. Sparse layers are dropped again if the whole
@@ -62,6 +69,7 @@ def make_fast(architecture: Architecture[Any], module: nn.Module, batch: int, ti
         architecture: that built the module.
         module: with effective weights; not touched.
         batch: examples at a time.
+        reference: what its speed is compared with; the module itself by default.
         timed: how ways are timed.
 
     Raises:
@@ -70,20 +78,21 @@ def make_fast(architecture: Architecture[Any], module: nn.Module, batch: int, ti
     """
     parameter = next(iter(module.parameters()))
     inputs = random_inputs(architecture.data, 0, batch, parameter.dtype, whole=True).to(parameter.device)
-    whole = trace(module, architecture.data)
+    whole = trace(module if reference is None else reference, architecture.data)
     compacted = compact(architecture, module)
     dense = trace(compacted.module, architecture.data)
     sparse = copy.deepcopy(dense)
     layers = choose_kernels(sparse, inputs, timed)
-    ways = {"whole": partial(whole, inputs), "dense": partial(dense, inputs), "sparse": partial(sparse, inputs)}
-    if all(layer.kernel == "dense" for layer in layers.values()):
-        del ways["sparse"]
-    speeds = timed(ways, "dense", inputs.device)
-    program = sparse if "sparse" in speeds and speeds["sparse"].low > 1 else dense
-    if program is dense:
-        layers = {name: layer.as_dense() for name, layer in layers.items()}
-    _require_equal(program(inputs), whole(inputs))
-    speed = timed({"whole": ways["whole"], "fast": partial(program, inputs)}, "whole", inputs.device)["fast"]
+    program = dense
+    if any(layer.kernel == "csr" for layer in layers.values()):
+        ways = {"dense": partial(dense, inputs), "sparse": partial(sparse, inputs)}
+        if timed(ways, "dense", inputs.device)["sparse"].low > 1:
+            program = sparse
+        else:
+            layers = {name: layer.as_dense() for name, layer in layers.items()}
+    _require_equal(program(inputs), module(inputs))
+    both = {"whole": partial(whole, inputs), "fast": partial(program, inputs)}
+    speed = timed(both, "whole", inputs.device)["fast"]
     return Fast(program, whole, compacted, layers, speed, inputs)
 
 

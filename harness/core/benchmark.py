@@ -204,13 +204,19 @@ class Benchmark(ABC, Generic[OptionsT]):
         raise NotImplementedError(f"{type(self).__name__} offers no evaluation")
 
     def evaluate_network(
-        self, network: nn.Module, architecture: Architecture[Any] | None, split: Split, device: torch.device
+        self,
+        network: nn.Module,
+        architecture: Architecture[Any] | None,
+        declared: Architecture[Any] | None,
+        split: Split,
+        device: torch.device,
     ) -> Mapping[str, Measurement]:
         """What is called to score a cell: :meth:`evaluate`, unless a benchmark asks about the network itself.
 
         Args:
             network: in evaluation mode, with effective weights: as what :meth:`evaluate` is given. Not to be changed.
             architecture: that built it; None where several networks predict together.
+            declared: as the suite has it: another one where the method made a smaller network of it.
             split, device: as there.
         """
         return self.evaluate(network, split, device)

@@ -115,7 +115,7 @@ def cost_answer(table: Sequence[ComparisonRow]) -> list[str]:
         )
     if measured:
         most = max(measured, key=lambda row: row.speedup_measured or 0.0)
-        found.append(f"Measured, {_at(most)} is fastest: {most.speedup_measured:.3g} times as fast as with zeros.")
+        found.append(f"Measured, {_at(most)} is fastest: {most.speedup_measured:.3g} times as fast as dense.")
     found += _extremes(table, "Training", lambda row: row.flops, "FLOPs, dense-equivalent")
     return found or ["What it took is not recorded."]
 

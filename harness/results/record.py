@@ -90,8 +90,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
     splits: tuple[Split, ...] = ("test", "validation")
     with runner.predicting(scored, masks) as model:
         for split in splits:
-            architecture = network.architecture if len(members) == 1 else None
-            found[split] = runner.score(model, architecture, cell, benchmark, split)
+            found[split] = runner.score(model, network if len(members) == 1 else None, cell, benchmark, split)
         zeros = scored.zeros()  # of exactly the weights that were scored
         nonzero = scored.nonzero_total()
         soft = masks == "soft" and network.soft

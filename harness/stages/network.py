@@ -67,7 +67,7 @@ class Network:
     where it does not, its state is only ``carried`` on. ``trained`` is what this stage's training phase computed,
     for its FLOPs, and ``trained_by`` the environments in which the weights came about, in order. ``changed`` says that
     the weights have changed since the last training. ``history`` are the masks of the last training, where a
-    suite wants them.
+    suite wants them. ``declared`` is the architecture as the suite has it, where the method took another one.
     """
 
     cell: Cell
@@ -85,6 +85,7 @@ class Network:
     trained_by: list[dict[str, Any]] = field(default_factory=list)
     changed: bool = False
     history: MaskHistory | None = None
+    declared: Architecture[Any] | None = None
 
     @property
     def current(self) -> CurrentMasks:
@@ -206,7 +207,7 @@ class NetworkBuilder:
         adapted = method.adapt(architecture, scope, budget)
         if adapted is not architecture and cell.architecture_part.weights is not None:
             raise Unsupported(f"method '{cell.method}' changes the network, so it cannot start from imported weights")
-        architecture = adapted
+        declared, architecture = architecture if adapted is not architecture else None, adapted
         module = initial_module(architecture, cell.seed, draw, cell.architecture_part.weights).to(self._device)
         everything = architecture.connections()
         connections = cell.in_scope(everything, method.kinds)
@@ -227,7 +228,7 @@ class NetworkBuilder:
         attached = any(phase.hooks for phase in stage.phases)
         if attached:
             method.attach(context)
-        return Network(cell, architecture, module, connections, method, context, attached)
+        return Network(cell, architecture, module, connections, method, context, attached, declared=declared)
 
     def _budget(self, stage: Stage, connections: tuple[Connection, ...]) -> DensityBudget | None:
         cell, connections = stage.cell, weights_among(connections)

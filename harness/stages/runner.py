@@ -32,7 +32,6 @@ from harness.training.distributed import Substrate
 from harness.training.environment import describe
 
 if TYPE_CHECKING:
-    from harness.core.architecture import Architecture
     from harness.registry.plugins import Kind, Registry
     from harness.stages.graph import PlannedCell, Stage
     from harness.suites.cell import Cell, Part
@@ -243,19 +242,21 @@ class StageRunner:
     def score(
         self,
         model: nn.Module,
-        architecture: Architecture[Any] | None,
+        network: Network | None,
         cell: Cell,
         benchmark: Benchmark[Any],
         split: Split,
     ) -> Checked:
-        """Scores of a module within :meth:`evaluating`; without an ``architecture`` where it is several networks.
+        """Scores of a module within :meth:`evaluating`; no ``network`` where it is several.
 
         Raises:
             BadScore: if the benchmark returned none, or changed the network.
         """
         torch.manual_seed(derived_seed(cell.seed, "evaluation"))
         before = _content(model)
-        scores = benchmark.evaluate_network(model, architecture, split, self.substrate.device)
+        architecture = network.architecture if network else None
+        declared = (network.declared if network else None) or architecture
+        scores = benchmark.evaluate_network(model, architecture, declared, split, self.substrate.device)
         found = checked(benchmark, split, scores)
         if _content(model) != before:
             raise BadScore(f"{type(benchmark).__name__}.evaluate('{split}') changed the network that it was to score")
@@ -266,7 +267,7 @@ class StageRunner:
     ) -> Checked:
         """Scores of a network; leaves random state and weights as they were."""
         with self.evaluating(network, weights, masks) as model:
-            return self.score(model, network.architecture, network.cell, benchmark, split)
+            return self.score(model, network, network.cell, benchmark, split)
 
     def benchmark(self, part: Part) -> Benchmark[Any]:
         """The benchmark behind a part; a few are kept."""

@@ -10,5 +10,5 @@ from harness import Entry, hookimpl
 @hookimpl
 def harness_register_benchmarks() -> Sequence[Entry]:
     """Register ``speed``."""
-    summary = "how many times as fast as the same network with zeros, latency, memory, bytes; evaluation only"
+    summary = "how many times as fast as the dense network, latency, memory, bytes; evaluation only"
     return [Entry("speed", "harness_speed.speed:SpeedBenchmark", summary)]

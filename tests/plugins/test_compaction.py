@@ -17,6 +17,7 @@ from harness import Architecture, DataSpec, outermost, unit_masks
 from harness.compaction.compact import compact, random_inputs
 from harness.compaction.exported import write_export
 from harness.compaction.fast import make_fast
+from harness.compaction.kernels import choose_kernels
 from harness.compaction.program import trace
 from harness.compaction.timing import Speed
 from harness_architectures.gpt2 import Gpt2
@@ -56,6 +57,9 @@ NETWORKS: dict[str, tuple[type[Architecture[Any]], dict[str, Any], DataSpec]] = 
     "band_transformer": (BandTransformer, ENCODER, TEXTS),
     "band_video": (BandVideo, {**ENCODER, "patch": 4}, FRAMES),
 }
+
+CONVOLUTIONS = {"resnet", "resnet, padded", "vgg", "band_cnn"}
+"""Networks whose one linear layer may be dense."""
 
 
 def built(name: str) -> tuple[Architecture[Any], nn.Module]:
@@ -136,6 +140,24 @@ def test_a_traced_network_takes_any_number_of_examples(name: str) -> None:
             torch.testing.assert_close(program(inputs), module(inputs), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_sparse_layers_compute_what_the_masked_network_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float64, wherever a linear layer is masked; what is read several times is kept once."""
+    monkeypatch.setattr("harness.compaction.kernels.SMALLEST", 0)
+    architecture, module = built(name)
+    close(module, architecture, "weights")
+    program = trace(module, architecture.data)
+    found = choose_kernels(program, random_inputs(architecture.data, 1, 4), faster)
+    sparse = [layer for layer in found.values() if layer.kernel == "csr"]
+    assert sparse or name in CONVOLUTIONS
+    layouts = [tensor.layout for _, tensor in program.named_buffers()]
+    assert layouts.count(torch.sparse_csr) == len(sparse)
+    inputs = random_inputs(architecture.data, 3, 5)
+    expected = module(inputs)
+    with torch.no_grad():
+        assert float((program(inputs) - expected).abs().max()) < 1e-10 * max(1.0, float(expected.abs().max()))
+
+
 def test_neurons_of_a_column_share_as_before_when_one_is_gone() -> None:
     """The softmax over neurons gives what it gave to the others, not all to those that are left."""
     architecture, module = built("biogpt")
@@ -161,7 +183,7 @@ def test_an_export_loads_in_plain_pytorch(name: str, tmp_path: Path) -> None:
     architecture, module = built(name)
     close(module, architecture, "weights")
     module.float()
-    fast = make_fast(architecture, module, 3, faster)
+    fast = make_fast(architecture, module, 3, timed=faster)
     write_export(tmp_path / "small", fast, "toy.s0", {"cell": "toy.s0"})
     inputs = random_inputs(architecture.data, 4, 5, torch.float32)
     with torch.no_grad():
@@ -185,7 +207,7 @@ def test_an_export_runs_sparse_layers_where_they_are_faster(tmp_path: Path) -> N
     with torch.no_grad():
         for layer in module.layers.values():  # type: ignore[union-attr, operator]
             layer.weight.mul_(torch.rand(layer.weight.shape) < 0.1)
-    fast = make_fast(architecture, module, 3, faster)
+    fast = make_fast(architecture, module, 3, timed=faster)
     kernels = {name: layer.kernel for name, layer in fast.layers.items()}
     assert kernels == {"layers_hidden1_weight": "csr", "layers_hidden2_weight": "csr", "layers_output_weight": "dense"}
     size = write_export(tmp_path / "small", fast, "toy.s0", {})

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness import DataSpec, Unsupported, peak_bytes
+from harness import DataSpec, Unsupported, make_fast, peak_bytes
 from harness.cli import cli
 from harness.compaction.program import trace
 from harness.results.agreement import agreements, failing
@@ -31,16 +31,17 @@ training: {steps: 5, batch_size: 32, lr: 1e-3}
 methods:
   dense:
   random: {density: 0.1}
+  small_dense: {density: 0.1}
 """
 
 
 def measured(architecture: Any, module: nn.Module, **options: Any) -> dict[str, float]:
     benchmark = SpeedBenchmark(SpeedOptions(**options))
-    found = benchmark.evaluate_network(module.eval(), architecture, "test", CPU)
+    found = benchmark.evaluate_network(module.eval(), architecture, architecture, "test", CPU)
     assert list(found) == [metric.name for metric in benchmark.metrics]
     assert all(math.isfinite(m.value) and m.value > 0 and m.n == benchmark.examples("test") for m in found.values())
     assert all(metric.timed for metric in benchmark.metrics)
-    assert benchmark.evaluate_network(module, architecture, "validation", CPU) == {}
+    assert benchmark.evaluate_network(module, architecture, architecture, "validation", CPU) == {}
     return {name: measurement.value for name, measurement in found.items()}
 
 
@@ -82,7 +83,24 @@ def test_what_cannot_be_measured_is_refused() -> None:
     assert "writes no tokens" in str(SpeedBenchmark(SpeedOptions(generate=1)).unsupported(perceptron))
     assert SpeedBenchmark(SpeedOptions()).unsupported(perceptron) is None
     with pytest.raises(Unsupported, match="one by one"):
-        SpeedBenchmark(SpeedOptions()).evaluate_network(perceptron.build(), None, "test", CPU)
+        SpeedBenchmark(SpeedOptions()).evaluate_network(perceptron.build(), None, None, "test", CPU)
+
+
+def test_a_smaller_network_stands_beside_the_one_that_the_suite_declares(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def noted(architecture: Any, module: nn.Module, batch: int, reference: nn.Module) -> Any:
+        seen.append(sum(parameter.numel() for parameter in reference.parameters()))
+        return make_fast(architecture, module, batch, reference)
+
+    monkeypatch.setattr("harness_speed.speed.make_fast", noted)
+    declared, smaller = (Mlp(MlpOptions(hidden=[hidden]), PICTURES) for hidden in (64, 8))
+    before = torch.get_rng_state()
+    module = smaller.build().eval()
+    torch.set_rng_state(before)
+    SpeedBenchmark(SpeedOptions(batch=4)).evaluate_network(module, smaller, declared, "test", CPU)
+    assert seen == [64 * 64 + 64 + 64 * 10 + 10]
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_suite_measures_what_it_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,9 +111,9 @@ def test_a_suite_measures_what_it_trained(tmp_path: Path, monkeypatch: pytest.Mo
     cli.main(["run", "fast.yaml", "--workers", "1"], standalone_mode=False)
     store = ResultStore(tmp_path / "results")
     records = [record for record in store.records("fast") if isinstance(record, CellRecord)]
-    assert len(records) == 4
+    assert len(records) == 6
     speeds = [record for record in records if record.benchmark.label == "speed"]
-    assert {record.method.label for record in speeds} == {"dense", "random"}
+    assert {record.method.label for record in speeds} == {"dense", "random", "small_dense"}
     for record in records:
         assert {score.timed for score in record.metrics.values()} == {record in speeds}
     (was,) = (record for record in speeds if record.method.label == "random")

@@ -46,7 +46,7 @@ def frontier(
         return None
     costs, rows = [cost for cost, _ in priced], [row for _, row in priced]
     what = "inference FLOPs, sparse-theoretical" if flops else "parameters left (not zero)"
-    what = "inference time, measured (1: with zeros)" if measured else what
+    what = "inference time, measured (1: dense)" if measured else what
     best = efficient(costs, [math.nan if lost(row) else row.mean for row in rows], rows[0].direction)
     direction = rows[0].direction
     scores = metric_scale(usual(rows, metric_scale(rows, direction), direction), direction)

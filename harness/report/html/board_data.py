@@ -31,7 +31,7 @@ _MORE = (
     ("inference_flops", "plain", "inference FLOPs", "dense-equivalent, one example"),
     ("inference_flops_sparse", "plain", "sparse inference FLOPs", "in theory: if masked weights cost nothing"),
     ("speedup_theoretical", "times", "speed-up in theory", "of inference: dense over sparse FLOPs"),
-    ("speedup_measured", "times", "speed-up, measured", "beside the same network with zeros, on the machine it ran on"),
+    ("speedup_measured", "times", "speed-up, measured", "beside the dense network, on the machine it ran on"),
     ("seconds", "time", "training time", "of runs as they were scheduled, mean over seeds: no measure of speed"),
     ("peak_memory", "memory", "peak memory", "measured, mean over seeds"),
 )

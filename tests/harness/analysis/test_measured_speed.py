@@ -56,5 +56,5 @@ def test_the_table_of_costs_has_theory_beside_the_clock() -> None:
     place = names.index("speed-up, measured")
     assert sorted(row[place] for row in board.cost.rows) == ["1.00", "2.00", "4.20"]
     assert "Speed-up, measured: by the clock." in board.cost.notes
-    assert "Measured, thin at 0.0500 is fastest: 4.2 times as fast as with zeros." in board.cost.answer
+    assert "Measured, thin at 0.0500 is fastest: 4.2 times as fast as dense." in board.cost.answer
     assert "speed-up, measured" not in [column.name for column in speed.cost.columns]

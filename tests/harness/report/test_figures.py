@@ -366,7 +366,7 @@ def test_the_frontier_against_time_has_the_rows_that_were_measured() -> None:
         one.speedup_measured = speed
     root = parse(frontier(table, looks(table), measured=True))
     assert sorted(text.split(",")[0] for text in drawn(root)) == ["dense", "thin"]
-    assert "inference time, measured (1: with zeros)" in texts(root)
+    assert "inference time, measured (1: dense)" in texts(root)
     assert "at 0.25" in (root.findtext(SVG + "desc") or "")
 
 
