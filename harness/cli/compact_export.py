@@ -18,8 +18,10 @@ def write_compact(folder: Path, planned: PlannedCell, network: Network, runner: 
     """Write the network as it was evaluated, and say what became of it."""
     import torch
 
+    from harness.cli.fitting import terminal_width
     from harness.compaction.exported import write_export
     from harness.compaction.fast import make_fast
+    from harness.formatting import fitted
 
     torch.set_num_threads(planned.cell.training.threads)
     weights = network.begin_phase(hooks=network.soft)
@@ -29,7 +31,7 @@ def write_compact(folder: Path, planned: PlannedCell, network: Network, runner: 
     size = write_export(folder, fast, planned.id, {"cell": planned.id, "masks": planned.cell.evaluation.masks})
     click.echo(f"exported {planned.id} to {folder} (compact)")
     for line in lines(fast, size, dense, folder):
-        click.echo(f"  {line}")
+        click.echo(fitted(f"  {line}", terminal_width(), hanging=14))
 
 
 def lines(fast: Fast, size: int, dense: int, folder: Path) -> list[str]:
@@ -51,5 +53,8 @@ def lines(fast: Fast, size: int, dense: int, folder: Path) -> list[str]:
         f"{len(fast.inputs)} examples in {1000 * speed.seconds:.3g} ms",
         f"measured    on {fast.inputs.device.type}, {torch.get_num_threads()} thread(s), beside the masked network",
     ]
-    found += [f"left        {name}: {reason}" for name, reason in fast.compacted.staying.items()]
+    staying = [f"{name}: {reason}" for name, reason in fast.compacted.staying.items()]
+    found += [f"left        {text}" for text in staying[:3]]
+    if len(staying) > 3:
+        found.append(f"            and units of {len(staying) - 3} groups more, see compact.json")
     return [*found, f'load        runpy.run_path("{folder}/network.py")["load"]()']

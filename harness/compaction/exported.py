@@ -16,6 +16,7 @@ from torch import fx
 from harness.compaction import standalone
 from harness.compaction.fast import Fast
 from harness.compaction.packed import packed
+from harness.compaction.timing import Speed
 from harness.errors import Unsupported
 from harness.interchange.bundle import new_folder, save_tensors
 from harness.version import __version__
@@ -131,5 +132,5 @@ def described(fast: Fast) -> dict[str, Any]:
     }
 
 
-def _speed(speed: Any) -> dict[str, float]:
+def _speed(speed: Speed) -> dict[str, float]:
     return {"ratio": round(speed.ratio, 4), "low": round(speed.low, 4), "high": round(speed.high, 4)}
