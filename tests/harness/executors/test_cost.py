@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -11,11 +9,7 @@ from harness.executors import step_times
 from harness.executors.cost import START_SECONDS, Cost, estimate
 from harness.executors.planning import Plan, make_plan
 from harness.executors.step_times import EVALUATION_SECONDS, STAGE_SECONDS
-from harness.registry.plugins import load
-from harness.results.store import ResultStore
-from harness.stages.graph import Graph, compile_graph
 from harness.stages.store import StageStore
-from harness.suites.suite import Suite, load_suite
 
 SUITE = """
 architectures: {mlp: {hidden: [8]}}
@@ -28,23 +22,6 @@ methods:
   random: {density: {match: magnitude}}
 """
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def suite(tmp_path_factory) -> Suite:
-    path = tmp_path_factory.mktemp("suite") / "s.yaml"
-    path.write_text(SUITE)
-    return load_suite(path, load())
-
-
-@pytest.fixture(scope="module")
-def graph(suite) -> Graph:
-    return compile_graph(suite.cells, suite.registry)
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> ResultStore:
-    return ResultStore(tmp_path / "results")
 
 
 def test_operations_and_bytes_are_counted(graph, suite, results) -> None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from harness.executors.pace import ENOUGH, Pace
 from harness.executors.step_kind import StepKind, StepKinds
-from harness.registry.plugins import load
 from harness.results.cell_record import CellRecord
 from harness.results.store import ResultStore
-from harness.stages.graph import Graph, PlannedCell, Stage, compile_graph
+from harness.stages.graph import Graph, PlannedCell, Stage
 from harness.stages.store import StageStore
-from harness.suites.suite import Suite, load_suite
+from harness.suites.suite import Suite
 
 SUITE = """
 architectures: {mlp: {hidden: [8]}}
@@ -23,18 +20,6 @@ training: {steps: 10, batch_size: 32}
 seeds: 5
 methods: {dense: , genome: }
 """
-
-
-@pytest.fixture(scope="module")
-def suite(tmp_path_factory) -> Suite:
-    path = tmp_path_factory.mktemp("suite") / "s.yaml"
-    path.write_text(SUITE)
-    return load_suite(path, load())
-
-
-@pytest.fixture(scope="module")
-def graph(suite) -> Graph:
-    return compile_graph(suite.cells, suite.registry)
 
 
 def cells(graph: Graph, method: str) -> list[PlannedCell]:

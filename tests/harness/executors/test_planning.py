@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from harness.executors.planning import Plan, forget, make_plan, summary
-from harness.registry.plugins import load
 from harness.results.cell_record import CellRecord
 from harness.results.store import ResultStore
-from harness.stages.graph import Graph, PlannedCell, Stage, compile_graph
+from harness.stages.graph import PlannedCell, Stage
 from harness.stages.store import StageStore
-from harness.suites.suite import Suite, load_suite
 
 SUITE = """
 architectures: {mlp: {hidden: [8]}}
@@ -25,23 +22,6 @@ methods:
   magnitude: {density: [0.5, 0.1], recovery_steps: 5}
   random: {density: {match: magnitude}}
 """
-
-
-@pytest.fixture(scope="module")
-def suite(tmp_path_factory) -> Suite:
-    path = tmp_path_factory.mktemp("suite") / "s.yaml"
-    path.write_text(SUITE)
-    return load_suite(path, load())
-
-
-@pytest.fixture(scope="module")
-def graph(suite) -> Graph:
-    return compile_graph(suite.cells, suite.registry)
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> ResultStore:
-    return ResultStore(tmp_path / "results")
 
 
 def finish(results: ResultStore, work: Stage | PlannedCell, status: str = "done") -> None:

@@ -12,9 +12,8 @@ import torch
 
 from harness.executors import short_timing
 from harness.executors.short_timing import Timed, step_seconds, trainer_of
-from harness.registry.plugins import load
 from harness.stages.graph import compile_graph
-from harness.suites.suite import Suite, load_suite
+from harness.suites.suite import Suite
 
 SUITE = """
 architectures: {mlp: {hidden: [8]}}
@@ -29,13 +28,6 @@ methods:
   matched: {use: set, density: {match: genome}}
 """
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def suite(tmp_path_factory) -> Suite:
-    path = tmp_path_factory.mktemp("suite") / "s.yaml"
-    path.write_text(SUITE)
-    return load_suite(path, load())
 
 
 @pytest.fixture(scope="module")

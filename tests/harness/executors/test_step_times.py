@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,11 +19,10 @@ from harness.executors.step_times import (
     STEP_SECONDS,
     StepTimes,
 )
-from harness.registry.plugins import load
 from harness.results.store import ResultStore
 from harness.stages.graph import PlannedCell, Stage, compile_graph
 from harness.stages.store import StageStore
-from harness.suites.suite import Suite, load_suite
+from harness.suites.suite import load_suite
 
 SUITE = """
 architectures: {small: {use: mlp, hidden: [8]}, large: {use: mlp, hidden: [1024]}}
@@ -38,18 +36,6 @@ SPEED = 1e9
 """Operations per second of a matrix product."""
 SMALL, LARGE = (3 * 2 * (64 * hidden + 10 * hidden) * 30 for hidden in (8, 1024))
 """Operations of a step."""
-
-
-@pytest.fixture(scope="module")
-def suite(tmp_path_factory) -> Suite:
-    path = tmp_path_factory.mktemp("suite") / "s.yaml"
-    path.write_text(SUITE)
-    return load_suite(path, load())
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> ResultStore:
-    return ResultStore(tmp_path / "results")
 
 
 Times = Callable[..., tuple[StepTimes, dict[str, Stage], dict[str, PlannedCell]]]
