@@ -100,6 +100,9 @@ def command(
         from harness.executors.fork_server import workers_context
 
         workers_context()  # its server imports what workers need while this process imports what it needs
+    from importlib import import_module
+    from threading import Thread
+
     from harness.cli.console import plain_console
     from harness.cli.execution import execute, prepare_data
     from harness.cli.plan_summary import cost_of, show_plan, waiting
@@ -157,6 +160,8 @@ def command(
             forget(plan, store)
         interrupted, failures = False, _failures(plan, plan.diverged)
         if plan.jobs:
+            # Half a second of imports, while workers run.
+            Thread(target=import_module, args=["harness.report.leaderboard"]).start()
             if options:
                 submitter = Submitter(
                     results.resolve(), loaded.name, options, seconds, plugins, checkpoint_minutes * 60
