@@ -62,6 +62,7 @@ _PUBLIC = {
     "drop_grow": "core.drop_grow",
     "head_loss": "core.head_loss",
     "hookimpl": "registry.hookspecs",
+    "load": "report.results",
     "make_fast": "compaction.fast",
     "peak_bytes": "compaction.memory",
     "side_by_side": "compaction.timing",
@@ -153,5 +154,6 @@ if TYPE_CHECKING:
     from harness.errors import UserError as UserError
     from harness.registry.hookspecs import Entry as Entry
     from harness.registry.hookspecs import hookimpl as hookimpl
+    from harness.report.results import load as load
     from harness.seeds import derived_seed as derived_seed
     from harness.storage.data_directory import data_directory as data_directory

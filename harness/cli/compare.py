@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from collections import Counter
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from harness.report.tables import Table
     from harness.results.store import LeftOut
 
-FORMATS = ("table", "markdown", "latex", "csv", "json")
-DATA = ("csv", "json")
+FORMATS = ("table", "markdown", "latex", "csv", "json", "parquet")
+DATA = ("csv", "json", "parquet")
 COSTS = ("density", "flops", "training-flops")
 _LISTED = 10  # files named on stderr before the rest is only counted
 
@@ -55,6 +56,7 @@ Examples:
   harness compare --methods genome random --suite quickstart --at-density 0.1
   harness compare --metric loss --format markdown
   harness compare --format json > rows.json
+  harness compare --format parquet > rows.parquet
   harness compare --suite quickstart --pareto flops
   harness compare --suite gpt2_wiki_cpu --wins
   harness compare --suite gpt2_wiki_cpu --profile --figure profile.svg
@@ -201,6 +203,15 @@ def _write_data(rows: Sequence[Mapping[str, Any]], form: str) -> None:
 
     if form == "json":
         click.echo(json.dumps(rows, indent=2, allow_nan=False))
+    elif form == "parquet":
+        import pandas as pd
+
+        if sys.stdout.isatty():
+            raise click.UsageError("--format parquet writes bytes, which no terminal shows: > rows.parquet")
+        texts = ({k: json.dumps(v) if isinstance(v, Mapping) else v for k, v in row.items()} for row in rows)
+        file = io.BytesIO()
+        pd.DataFrame(list(texts), columns=list(KEYS)).to_parquet(file)
+        sys.stdout.buffer.write(file.getvalue())
     else:
         writer = csv.DictWriter(sys.stdout, KEYS, lineterminator="\n")
         writer.writeheader()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from result_files import write_record
@@ -89,6 +90,12 @@ def test_formats_agree(results):
     assert tuple(read[0]) == KEYS
     assert [float(row["mean"]) for row in read] == [row["mean"] for row in found]
     assert read[0]["cells"].split() == found[0]["cells"] and read[0]["p_value"] == ""
+    frame = pd.read_parquet(
+        io.BytesIO(invoke(compare.command, "--results", results, "--format", "parquet").stdout_bytes)
+    )
+    assert tuple(frame.columns) == KEYS and frame["mean"].tolist() == [row["mean"] for row in found]
+    assert [list(seeds) for seeds in frame["seeds"]] == [row["seeds"] for row in found]
+    assert frame["broken"].map(json.loads).tolist() == [row["broken"] for row in found]
     markdown = invoke(compare.command, "--results", results, "--format", "markdown").stdout.splitlines()
     folded = 2  # tables: the columns that matter, and the others
     assert len([line for line in markdown if line.startswith("|")]) == 2 * folded * (2 + 3)

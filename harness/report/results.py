@@ -1,0 +1,207 @@
+"""Results in Python and notebooks: frames, comparisons, leaderboards and figures of one or many results folders."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from harness.analysis.comparison import Selection, selected
+from harness.analysis.comparison_row import KEYS, ComparisonRow
+from harness.analysis.frame import load as load_store
+from harness.errors import UserError, unknown_name
+from harness.report.cell_texts import titled
+from harness.report.figures import frontier, pruning_curve
+from harness.report.palette import palette
+from harness.report.score_table import score_table
+from harness.report.tables import Table, latex, markdown
+from harness.results.store import LeftOut, ResultStore
+from harness.storage.atomic_files import write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.report.palette import Style
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture that a notebook shows by itself.
+
+    Attributes:
+        svg: its text.
+    """
+
+    svg: str
+
+    def save(self, path: str | Path) -> None:
+        """Write it to a file."""
+        write_text(Path(path), self.svg)
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+
+class Comparison:
+    """Methods on equal terms: what ``harness compare`` shows.
+
+    Attributes:
+        tables: lists of :class:`~harness.analysis.comparison_row.ComparisonRow`, a list for each table.
+    """
+
+    def __init__(self, tables: Sequence[Sequence[ComparisonRow]], styles: Mapping[str, Style]) -> None:
+        self.tables = tables
+        self._styles = styles
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """A row for each method and density of each table: the mean over seeds, its interval, rank, p and control.
+
+        The columns are those of ``harness compare --format json`` (docs/records.md).
+        """
+        return pd.DataFrame([row.told() for table in self.tables for row in table], columns=list(KEYS))
+
+    def figure(self, cost: bool = False) -> Figure:
+        """The metric against density, or against the FLOPs of inference.
+
+        Raises:
+            UserError: where the comparison is more than one table, or there is nothing to draw.
+        """
+        if len(self.tables) != 1:
+            raise UserError(
+                f"one figure shows one table, and these are {len(self.tables)}: choose with suite=, benchmark= and "
+                "architecture="
+            )
+        drawn = (frontier if cost else pruning_curve)(self.tables[0], self._styles)
+        if drawn is None:
+            raise UserError("there is nothing to draw: it takes two rows that differ")
+        return Figure(drawn)
+
+    def latex(self) -> str:
+        """For a paper, with the package booktabs."""
+        return "\n".join(map(latex, self._texts()))
+
+    def _texts(self) -> list[Table]:
+        several = len({row.suite for table in self.tables for row in table}) > 1
+        return [score_table(table, (f"{table[0].suite}, " if several else "") + titled(table)) for table in self.tables]
+
+    def _repr_markdown_(self) -> str:
+        return "\n".join(f"**{table.title}**\n\n{markdown(table)}" for table in self._texts())
+
+    def __repr__(self) -> str:
+        return self._repr_markdown_()
+
+
+class Results:
+    """What has been measured, over all suites of one or many results folders.
+
+    Attributes:
+        stores: the folders.
+        left_out: files that are not counted, with the reason: failed cells, damaged files, superseded ones.
+    """
+
+    def __init__(self, stores: Mapping[Path, Sequence[str]]) -> None:
+        self.stores = [ResultStore(path) for path in stores]
+        self._suites = {suite: ResultStore(path) for path, suites in stores.items() for suite in suites}
+        found = [load_store(ResultStore(path), suites) for path, suites in stores.items()]
+        self._rows = pd.concat([frame for frame, _ in found], ignore_index=True)
+        self.left_out: list[LeftOut] = [item for _, left in found for item in left]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row for each metric of each finished cell, so one a seed.
+
+        The columns are those of :class:`~harness.analysis.result_row.ResultRow`: labels are categories, ``seed`` is an
+        integer, numbers are floats (nan: unknown), ``primary`` and ``timed`` are bool.
+        """
+        kept = self._rows.drop(columns=["comparisons", "per_example"])
+        names = [name for name in kept.columns if all(isinstance(value, str) for value in kept[name])]
+        return kept.astype(dict.fromkeys(names, "category"))
+
+    @property
+    def suites(self) -> list[str]:
+        """Names, sorted."""
+        return sorted(self._suites)
+
+    def compare(self, methods: Sequence[str] = (), **chosen: Any) -> Comparison:
+        """Methods at equal density, data, compute and seeds: means, 95 % intervals, ranks, paired differences.
+
+        Args:
+            methods: labels, all by default; the baseline stays beside them.
+            chosen: ``suite``, ``benchmark``, ``architecture``, ``metric``, ``baseline``, ``at_density``, as the options
+                of ``harness compare``.
+
+        Raises:
+            UserError: for a name that no result has, or if nothing is left.
+        """
+        known = [name for name in Selection.__dataclass_fields__ if name != "methods"]
+        for name in chosen:
+            if name not in known:
+                raise UserError(unknown_name("option", name, known))
+        tables = selected(self._rows, Selection(methods=list(methods), **chosen), self.left_out)
+        if not tables:
+            raise UserError("no finished cell matches all of these options")
+        return Comparison(tables, self._styles)
+
+    def leaderboard(self, suite: str | None = None) -> Comparison:
+        """All rows of a suite, by default of all suites, by their primary metrics."""
+        return self.compare(suite=suite)
+
+    def figure(self, cost: bool = False, **chosen: Any) -> Figure:
+        """The metric against density, or against FLOPs, of what :meth:`compare` gives for the same options."""
+        return self.compare(**chosen).figure(cost)
+
+    @property
+    def _styles(self) -> Mapping[str, Style]:
+        return palette(self._rows["method"].unique(), next(iter(self._rows["baseline"].mode()), None))
+
+    def _overview(self) -> pd.DataFrame:
+        primary = self._rows[self._rows["primary"].astype(bool)]
+        found = primary.groupby("suite").agg(
+            cells=("cell", "nunique"),
+            methods=("method", "nunique"),
+            seeds=("seed", "nunique"),
+            benchmarks=("benchmark", lambda names: ", ".join(sorted(set(names)))),
+        )
+        return found.reset_index()
+
+    def _repr_html_(self) -> str:
+        where = html.escape(", ".join(str(store.root) for store in self.stores))
+        left = f"; {len(self.left_out)} files not counted, see .left_out" if self.left_out else ""
+        return f"<p>Results of {where}{left}</p>{self._overview().to_html(index=False)}"
+
+    def __repr__(self) -> str:
+        return self._overview().to_string(index=False)
+
+
+def load(where: str | Path = "results") -> Results:
+    """The results below a folder, or those of all folders that a pattern matches.
+
+    Args:
+        where: a results folder, the folder of one suite in one, or a pattern such as ``runs/*``.
+
+    Raises:
+        UserError: if there are none, or a suite is in two of the folders.
+    """
+    paths = sorted(map(Path, glob(str(where)))) or [Path(where)]  # noqa: PTH207 - also absolute patterns
+    stores: dict[Path, list[str]] = {}
+    for path in paths:
+        if suites := ResultStore(path).suites():
+            stores.setdefault(path, []).extend(suites)
+        elif path.name in ResultStore(path.parent).suites():
+            stores.setdefault(path.parent, []).append(path.name)
+    seen: dict[str, Path] = {}
+    for path, suites in stores.items():
+        for suite in suites:
+            if suite in seen:
+                raise UserError(f"suite '{suite}' is in {seen[suite]} and in {path}: load one of them")
+            seen[suite] = path
+    if not stores:
+        raise UserError(f"no results in {where}: run a suite first, or name its results folder")
+    return Results(stores)

@@ -1,0 +1,106 @@
+"""Results in Python: frames, comparisons, figures, and what is said where there are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from result_files import write_record
+
+import harness
+from harness import UserError
+from harness.report.results import Results
+from harness.results.store import ResultStore
+
+
+def fill(root: Path, suite: str) -> None:
+    store = ResultStore(root)
+    for method, mask, value in (("dense", 1.0, 0.9), ("random", 0.1, 0.7), ("genome", 0.1, 0.8)):
+        for seed in range(3):
+            write_record(
+                store,
+                {
+                    "schema": 1,
+                    "status": "done",
+                    "cell": f"{suite}-{method}-{seed}",
+                    "suite": suite,
+                    "experiment": "main",
+                    "architecture": {"label": "mlp", "parameters": 1000},
+                    "method": {"label": method, "plugin": method, "version": "1", "options": {}},
+                    "benchmark": {"label": "digits", "protocol": "test"},
+                    "seed": seed,
+                    "density": {"scope": "maskable", "mask": mask, "nonzero": mask},
+                    "metrics": {
+                        "accuracy": {
+                            "value": value + seed / 100,
+                            "n": 10,
+                            "unit": "fraction",
+                            "direction": "max",
+                            "primary": True,
+                        },
+                        "loss": {"value": 0.5, "n": 10, "unit": "nats", "direction": "min", "primary": False},
+                    },
+                },
+            )
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    fill(tmp_path / "a", "one")
+    return harness.load(tmp_path / "a")
+
+
+def test_a_frame_has_a_row_for_each_metric_of_each_seed_and_types(results: Results) -> None:
+    frame = results.frame
+    assert len(frame) == 2 * 3 * 3
+    assert isinstance(frame["method"].dtype, pd.CategoricalDtype)
+    assert frame["seed"].dtype == int
+    assert frame["value"].dtype == float
+    assert frame["primary"].dtype == bool
+    means = frame[frame["primary"]].groupby("method", observed=True)["value"].mean()
+    assert means.to_dict() == pytest.approx({"dense": 0.91, "random": 0.71, "genome": 0.81})
+
+
+def test_a_comparison_is_that_of_the_command(results: Results) -> None:
+    rows = results.compare(["genome"], suite="one").frame
+    assert rows["method"].tolist() == ["dense", "genome"]
+    assert rows["mean"].tolist() == pytest.approx([0.9102038, 0.8101002])  # on the logit scale
+    assert "| genome" in repr(results.compare(["genome"]))
+    assert r"\toprule" in results.compare().latex()
+
+
+def test_leaderboards_and_figures_show_themselves(results: Results, tmp_path: Path) -> None:
+    board = results.leaderboard("one")
+    assert "**main: mlp on digits**" in board._repr_markdown_()
+    figure = results.figure(suite="one")
+    ElementTree.fromstring(figure._repr_svg_())
+    figure.save(tmp_path / "f.svg")
+    assert (tmp_path / "f.svg").read_text() == figure.svg
+    assert "<table" in results._repr_html_()
+    assert "one" in repr(results)
+
+
+def test_a_pattern_takes_many_folders_and_no_suite_twice(tmp_path: Path) -> None:
+    for folder, suite in (("a", "one"), ("b", "two"), ("c", "one")):
+        fill(tmp_path / folder, suite)
+    assert harness.load(tmp_path / "[ab]").suites == ["one", "two"]
+    assert len(harness.load(tmp_path / "[ab]").frame) == 2 * 18
+    assert harness.load(tmp_path / "b" / "two").suites == ["two"]
+    with pytest.raises(UserError, match=r"suite 'one' is in .*a and in .*c"):
+        harness.load(tmp_path / "*")
+
+
+def test_names_and_options_that_are_not_there(results: Results, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no results in .*nowhere"):
+        harness.load(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="Did you mean 'genome'"):
+        results.compare(["genom"])
+    with pytest.raises(UserError, match=r"unknown option 'sute'\. Did you mean 'suite'"):
+        results.compare(sute="one")
+    with pytest.raises(UserError, match="no finished cell matches"):
+        results.compare(["genome"], at_density=0.5, baseline="genome")
+    fill(tmp_path / "a", "more")
+    with pytest.raises(UserError, match="these are 2"):
+        harness.load(tmp_path / "a").figure()
