@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness.analysis.comparison_row import ComparisonRow
+    from harness.report.pivot_table import Across
     from harness.report.tables import Table
     from harness.results.store import LeftOut
 
 FORMATS = ("table", "markdown", "latex", "csv", "json", "parquet")
 DATA = ("csv", "json", "parquet")
 COSTS = ("density", "flops", "training-flops")
+ACROSS = ("density", "benchmark")
 _LISTED = 10  # files named on stderr before the rest is only counted
 
 
@@ -60,7 +62,7 @@ Examples:
   harness compare --suite quickstart --pareto flops
   harness compare --suite gpt2_wiki_cpu --wins
   harness compare --suite gpt2_wiki_cpu --profile --figure profile.svg
-  harness compare --latex > table.tex
+  harness compare --suite quickstart --across density --latex > table.tex
 """,
 )
 @click.option("--methods", multiple=True, metavar="NAME...", help="Labels to compare. Default: all.")
@@ -88,6 +90,12 @@ metric and a cost: {', '.join(COSTS)}.",
     help="Draw --pareto \
 flops, --profile or, without them, metric against density.",
 )
+@click.option(
+    "--across",
+    type=click.Choice(ACROSS),
+    help="A row for each method, a column for each density or benchmark, as papers print it.",
+)
+@click.option("--columns", metavar="NAME,...", help="Only these columns of the table.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @wide_option
 @click.option("--latex", "form", flag_value="latex", help="The same as --format latex.")
@@ -98,6 +106,8 @@ def command(
     wins: bool,
     profile: bool,
     figure: Path | None,
+    across: Across | None,
+    columns: str | None,
     form: str,
     wide: bool,
     results: Path,
@@ -113,10 +123,11 @@ def command(
     from harness.results.store import ResultStore
 
     views = [name for name, asked in (("--pareto", pareto), ("--wins", wins), ("--profile", profile)) if asked]
+    views += ["--across"] if across else []
     if len(views) > 1:
         raise click.UsageError(f"{' and '.join(views)} are different views: give one of them")
-    if views and form in DATA:
-        raise click.UsageError(f"{views[0]} has no --format {form}: give table, markdown or latex")
+    if form in DATA and (found := [*views, *(["--columns"] if columns else [])]):
+        raise click.UsageError(f"{found[0]} has no --format {form}: give table, markdown or latex")
     suite = where["suite"]
     frame, left = load(ResultStore(results), None if suite is None else [suite])
     _note(left)
@@ -133,18 +144,26 @@ def command(
     if form in DATA:
         _write_data([row.told() for row in rows], form)
     else:
-        _write(_tables(tables, pareto, wins, profile), form, terminal_width(wide))
+        shown = _tables(tables, pareto, wins, profile, across)
+        if columns:
+            shown = [table.only(columns.split(",")) for table in shown]
+        _write(shown, form, terminal_width(wide))
     if figure is not None:
         _draw(tables, frame, pareto, profile, figure)
 
 
-def _tables(tables: Sequence[list[ComparisonRow]], pareto: str | None, wins: bool, profile: bool) -> list[Table]:
+def _tables(
+    tables: Sequence[list[ComparisonRow]], pareto: str | None, wins: bool, profile: bool, across: Across | None
+) -> list[Table]:
     from harness.analysis import problems
     from harness.errors import UserError
     from harness.report import comparisons
     from harness.report.cell_texts import titled
+    from harness.report.pivot_table import pivot_tables
     from harness.report.score_table import score_table
 
+    if across:
+        return pivot_tables(tables, across)
     if pareto:
         return list(comparisons.pareto(tables, pareto))
     if not (wins or profile):

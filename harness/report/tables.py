@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from rich.console import Console
 from rich.text import Text
 from tabulate import tabulate
 
+from harness.errors import UserError, unknown_name
 from harness.formatting import fitted
 
 NONE = "\N{EN DASH}"
@@ -57,9 +58,10 @@ class Column:
 
 @dataclass(slots=True)
 class Table:
-    """A title, columns, rows of one cell per column, and notes; ``bold`` holds numbers of rows.
+    """A title, columns, rows of one cell per column, and notes.
 
-    ``answer`` are sentences that come before the table, ``detail`` is a table that comes after it.
+    ``bold`` holds numbers of rows, ``bold_cells`` those of rows and columns. ``answer`` are sentences that come before
+    the table, ``detail`` is a table that comes after it.
     """
 
     title: str
@@ -69,6 +71,29 @@ class Table:
     bold: set[int] = field(default_factory=set)
     answer: list[str] = field(default_factory=list)
     detail: Table | None = None
+    bold_cells: set[tuple[int, int]] = field(default_factory=set)
+
+    def only(self, names: Sequence[str]) -> Table:
+        """The same with some of its columns, in the order of the names.
+
+        Raises:
+            UserError: for a name that no column has.
+        """
+        known = [column.name for column in self.columns]
+        for name in names:
+            if name not in known:
+                raise UserError(unknown_name("column", name, known))
+        kept = [known.index(name) for name in names]
+        return replace(
+            self,
+            columns=[replace(self.columns[i], drop=0, folded=False) for i in kept],
+            rows=[[row[i] for i in kept] for row in self.rows],
+            bold_cells={(row, kept.index(column)) for row, column in self.bold_cells if column in kept},
+        )
+
+    def is_bold(self, row: int, column: int) -> bool:
+        """Whether a cell is not beaten."""
+        return (row in self.bold and self.columns[column].strong) or (row, column) in self.bold_cells
 
 
 def markdown(table: Table) -> str:
@@ -91,10 +116,7 @@ def details(title: str, text: str) -> str:
 
 
 def _pipes(table: Table, shown: Sequence[int]) -> str:
-    cells = [
-        [_written(row[i], table.columns[i].strong and number in table.bold) for i in shown]
-        for number, row in enumerate(table.rows)
-    ]
+    cells = [[_written(row[i], table.is_bold(number, i)) for i in shown] for number, row in enumerate(table.rows)]
     return tabulate(
         cells,
         headers=[escape(table.columns[i].name) for i in shown],
@@ -105,12 +127,9 @@ def _pipes(table: Table, shown: Sequence[int]) -> str:
 
 
 def latex(table: Table) -> str:
-    """The table for a paper, with rules of the package booktabs; title and notes as comments."""
+    """The table for a paper, with rules of the package booktabs, a caption and a label; the answer as comments."""
     cells = [
-        [
-            rf"\textbf{{{_tex(cell)}}}" if column.strong and i in table.bold else _tex(cell)
-            for cell, column in zip(row, table.columns, strict=True)
-        ]
+        [rf"\textbf{{{_tex(cell)}}}" if table.is_bold(i, j) else _tex(cell) for j, cell in enumerate(row)]
         for i, row in enumerate(table.rows)
     ]
     text = tabulate(
@@ -122,10 +141,18 @@ def latex(table: Table) -> str:
     )
     for rule in ("toprule", "midrule", "bottomrule"):
         text = text.replace(r"\hline", rf"\{rule}", 1)
-    return (
-        "\n".join([*(f"% {' '.join(note.split())}" for note in (table.title, *table.answer, *table.notes)), text])
-        + "\n"
-    )
+    answer = [f"% {' '.join(sentence.split())}" for sentence in table.answer]
+    caption = _tex(" ".join([f"{table.title}.", *table.notes]))
+    label = re.sub("[^a-z0-9]+", "-", table.title.lower()).strip("-")
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{caption}}}",
+        rf"\label{{tab:{label}}}",
+        text,
+        r"\end{table}",
+    ]
+    return "\n".join([*answer, *lines]) + "\n"
 
 
 def print_tables(tables: Iterable[Table], console: Console, width: int | None) -> None:
@@ -141,6 +168,12 @@ def print_table(table: Table, console: Console, width: int | None, said: set[str
     ``width`` None prints every column in full. ``said`` are notes that need no repetition; those of this table are
     added. Columns are laid out here, because rich's own table takes about a millisecond a row.
     """
+    if table.bold_cells:
+        rows = [
+            [f"{cell} *" if (i, j) in table.bold_cells else cell for j, cell in enumerate(row)]
+            for i, row in enumerate(table.rows)
+        ]
+        table = replace(table, rows=rows, notes=["*: not beaten.", *table.notes], bold_cells=set())
     shown, widths = _fit(table, width)
 
     def line(cells: Sequence[str]) -> str:

@@ -1,0 +1,90 @@
+"""Comparisons as papers print them: a row for each method, a column for each density or each benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from harness.analysis.comparison_row import ComparisonRow
+from harness.report.answers import answers, density
+from harness.report.cell_texts import precision, score, titled
+from harness.report.places import label
+from harness.report.score_notes import notes
+from harness.report.tables import NONE, Column, Table
+
+Across = Literal["density", "benchmark"]
+OWN = "own density"
+"""Heading of rows whose density nobody asked for."""
+
+
+def pivot_tables(tables: Sequence[Sequence[ComparisonRow]], across: Across) -> list[Table]:
+    """A table for each comparison, or for each network where benchmarks are the columns; bold is what is not beaten."""
+    if across == "density":
+        return [_by_density(table) for table in tables]
+    networks: dict[tuple[str, ...], list[Sequence[ComparisonRow]]] = {}
+    for table in tables:
+        networks.setdefault(table[0].take("suite", "experiment", "architecture"), []).append(table)
+    return [_by_benchmark(group) for group in networks.values()]
+
+
+def _by_density(rows: Sequence[ComparisonRow]) -> Table:
+    """The whole network's score stands in the column 1; where nobody asked for a density the score says it."""
+    places = precision(rows)
+    asked = sorted({number for row in rows if (number := _asked(row)) is not None}, reverse=True)
+    names = [f"{number:g}" for number in asked] + [OWN] * any(_asked(row) is None for row in rows)
+
+    def column(row: ComparisonRow) -> str:
+        return OWN if (number := _asked(row)) is None else f"{number:g}"
+
+    def text(row: ComparisonRow) -> str:
+        return score(row, places) + (f" at {density(row)}" if column(row) == OWN else "")
+
+    table = _filled(rows, names, column, label, text)
+    table.title = f"{titled(rows)}: {rows[0].metric} by density"
+    table.answer, table.notes = answers(rows), notes(rows, next((row.baseline for row in rows if row.baseline), None))
+    return table
+
+
+def _by_benchmark(group: Sequence[Sequence[ComparisonRow]]) -> Table:
+    """A row is a method at a density."""
+    names = [f"{rows[0].benchmark}, {rows[0].metric}" for rows in group]
+    names = [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names, 1)]
+    every = [row for rows in group for row in rows]
+    where = {id(row): (name, precision(rows)) for name, rows in zip(names, group, strict=True) for row in rows}
+
+    def called(row: ComparisonRow) -> str:
+        return label(row) if row.whole else f"{label(row)} at {density(row)}"
+
+    table = _filled(every, names, lambda row: where[id(row)][0], called, lambda row: score(row, where[id(row)][1]))
+    first = group[0][0]
+    table.title = f"{first.experiment}: {first.architecture} by benchmark".removeprefix(": ")
+    for name, rows in zip(names, group, strict=True):
+        table.answer += [f"{name}: {sentence}" for sentence in answers(rows)]
+        table.notes.append(f"{name}: {' '.join(notes(rows, None)[:2])}")
+    return table
+
+
+def _filled(
+    rows: Sequence[ComparisonRow],
+    names: Sequence[str],
+    column: Callable[[ComparisonRow], str],
+    called: Callable[[ComparisonRow], str],
+    text: Callable[[ComparisonRow], str],
+) -> Table:
+    """Rows in the order in which they come first; those of one name and column stand below each other."""
+    told = {(*row.take("suite", "benchmark", "protocol"), row.group) for row in rows if (row.rank or 1) > 1}
+    cells: dict[tuple[str, int], list[str]] = {}
+    bold = set()
+    for row in rows:
+        at, name = names.index(column(row)), called(row)
+        again = next(k for k in range(len(rows)) if cells.get((name, k), [NONE] * len(names))[at] == NONE)
+        cells.setdefault((name, again), [NONE] * len(names))[at] = text(row)
+        if row.rank == 1 and (*row.take("suite", "benchmark", "protocol"), row.group) in told:
+            bold.add((list(cells).index((name, again)), at + 1))
+    columns = [Column("method", names=True, key=True), *(Column(name, 5) for name in names)]
+    return Table("", columns, [[name, *row] for (name, _), row in cells.items()], bold_cells=bold)
+
+
+def _asked(row: ComparisonRow) -> float | None:
+    """The column of a row; None for a density that it, or what it is matched to, chose itself."""
+    return 1.0 if row.whole else row.asked
