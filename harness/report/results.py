@@ -19,6 +19,7 @@ from harness.errors import UserError, unknown_name
 from harness.report.cell_texts import titled
 from harness.report.figures import frontier, pruning_curve
 from harness.report.palette import palette
+from harness.report.pivot_table import Across, pivot_tables
 from harness.report.score_table import score_table
 from harness.report.tables import Table, latex, markdown
 from harness.results.store import LeftOut, ResultStore
@@ -83,9 +84,9 @@ class Comparison:
             raise UserError("there is nothing to draw: it takes two rows that differ")
         return Figure(drawn)
 
-    def latex(self) -> str:
-        """For a paper, with the package booktabs."""
-        return "\n".join(map(latex, self._texts()))
+    def latex(self, across: Across | None = None) -> str:
+        """For a paper, with the package booktabs; ``across`` densities or benchmarks: a column for each."""
+        return "\n".join(map(latex, pivot_tables(self.tables, across) if across else self._texts()))
 
     def _texts(self) -> list[Table]:
         several = len({row.suite for table in self.tables for row in table}) > 1

@@ -69,6 +69,7 @@ def test_a_comparison_is_that_of_the_command(results: Results) -> None:
     assert rows["mean"].tolist() == pytest.approx([0.9102038, 0.8101002])  # on the logit scale
     assert "| genome" in repr(results.compare(["genome"]))
     assert r"\toprule" in results.compare().latex()
+    assert "genome at 0.1000 & " in results.compare().latex(across="benchmark")
 
 
 def test_leaderboards_and_figures_show_themselves(results: Results, tmp_path: Path) -> None:
