@@ -35,6 +35,7 @@ from harness.suites.suite import load_suite
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf8")
 PLUGINS = (ROOT / "docs/plugins.md").read_text(encoding="utf8")
+PYTHON = (ROOT / "docs/python.md").read_text(encoding="utf8")
 SUITES = (ROOT / "docs/suites.md").read_text(encoding="utf8")
 COMMANDS = (ROOT / "docs/commands.md").read_text(encoding="utf8")
 DESIGN = (ROOT / "docs/design.md").read_text(encoding="utf8")
@@ -276,7 +277,7 @@ def names() -> Iterator[str]:
 
 @pytest.mark.parametrize("name", sorted(set(names())))
 def test_everything_of_the_interfaces_is_documented(name):
-    assert re.search(rf"`{name}\b", PLUGINS), f"docs/plugins.md lacks `{name}`"
+    assert re.search(rf"`{name}\b", PLUGINS + PYTHON), f"neither docs/plugins.md nor docs/python.md has `{name}`"
 
 
 @pytest.mark.parametrize("phase", [phase for phase in PHASES if phase is not phases.Finetune])
