@@ -6,18 +6,20 @@ import csv
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.figure_options import FigureFile, FigureWidth
 from harness.cli.fitting import terminal_width, wide_option
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from harness.analysis.comparison_row import ComparisonRow
+    from harness.report.palette import Style
     from harness.report.tables import Table
     from harness.results.store import LeftOut
 
@@ -58,6 +60,7 @@ Examples:
   harness compare --suite quickstart --pareto flops
   harness compare --suite gpt2_wiki_cpu --wins
   harness compare --suite gpt2_wiki_cpu --profile --figure profile.svg
+  harness compare --suite quickstart --benchmark digits --figure digits.pdf --figure-width column
   harness compare --latex > table.tex
 """,
 )
@@ -81,11 +84,18 @@ metric and a cost: {', '.join(COSTS)}.",
 )
 @click.option(
     "--figure",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.svg",
-    help="Draw --pareto \
-flops, --profile or, without them, metric against density.",
+    type=FigureFile(),
+    metavar="FILE",
+    help="Draw --pareto flops, --profile or, without them, metric against density: .svg, or .pdf and .png (300 dpi) \
+with sparsity-harness[figures].",
 )
+@click.option(
+    "--figure-width",
+    type=FigureWidth(),
+    metavar="WIDTH",
+    help="On paper: column (85 mm), text (140 mm) or NNmm.  [default: 190.5mm]",
+)
+@click.option("--dark", is_flag=True, help="The figure for dark pages.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @wide_option
 @click.option("--latex", "form", flag_value="latex", help="The same as --format latex.")
@@ -96,6 +106,8 @@ def command(
     wins: bool,
     profile: bool,
     figure: Path | None,
+    figure_width: float | None,
+    dark: bool,
     form: str,
     wide: bool,
     results: Path,
@@ -110,6 +122,8 @@ def command(
     from harness.errors import UserError
     from harness.results.store import ResultStore
 
+    if figure is None and (dark or figure_width):
+        raise click.UsageError("--dark and --figure-width say how a figure is drawn: give --figure FILE too")
     views = [name for name, asked in (("--pareto", pareto), ("--wins", wins), ("--profile", profile)) if asked]
     if len(views) > 1:
         raise click.UsageError(f"{' and '.join(views)} are different views: give one of them")
@@ -133,7 +147,11 @@ def command(
     else:
         _write(_tables(tables, pareto, wins, profile), form, terminal_width(wide))
     if figure is not None:
-        _draw(tables, frame, pareto, profile, figure)
+        from harness.report.figures.picture import write_picture
+        from harness.report.figures.standalone import standalone
+
+        write_picture(figure, standalone(*_draw(tables, frame, pareto, profile, figure_width), dark))
+        click.echo(f"written: {figure}", err=True)
 
 
 def _tables(tables: Sequence[list[ComparisonRow]], pareto: str | None, wins: bool, profile: bool) -> list[Table]:
@@ -156,31 +174,29 @@ def _tables(tables: Sequence[list[ComparisonRow]], pareto: str | None, wins: boo
 
 
 def _draw(
-    tables: Sequence[list[ComparisonRow]], frame: pd.DataFrame, pareto: str | None, profile: bool, path: Path
-) -> None:
-    """Write one figure; of several tables nothing but a performance profile can be drawn in one."""
+    tables: Sequence[list[ComparisonRow]], frame: pd.DataFrame, pareto: str | None, profile: bool, width: float | None
+) -> tuple[str, Collection[Style]]:
+    """One figure and the looks of its methods; of several tables only a performance profile can be drawn."""
     from harness.analysis import problems
     from harness.errors import UserError
     from harness.report.figures import frontier, performance_profile, pruning_curve
-    from harness.report.palette import palette
-    from harness.storage.atomic_files import write_text
+    from harness.report.figures.document import WIDTH
+    from harness.report.palette import palette_of
 
     steps = problems.performance_profile(tables)[0] if profile else {}
-    names = {*frame["method"].unique(), *steps}
-    styles = palette(names, next(iter(frame["baseline"].mode()), None))
+    styles = palette_of(frame)
     if not profile and len(tables) > 1:
         raise UserError(
             f"one figure shows one table, and these are {len(tables)}: choose with --suite, --benchmark and "
             "--architecture"
         )
     if profile:
-        drawn = performance_profile(steps, styles)
+        drawn = performance_profile(steps, styles, width=width or WIDTH)
     else:
-        drawn = (frontier if pareto else pruning_curve)(tables[0], styles)
+        drawn = (frontier if pareto else pruning_curve)(tables[0], styles, width=width or WIDTH)
     if drawn is None:
         raise UserError("there is nothing to draw: it takes two rows that differ")
-    write_text(path, drawn)
-    click.echo(f"written: {path}", err=True)
+    return drawn, styles.values()
 
 
 def _write(tables: Sequence[Table], form: str, width: int | None) -> None:
