@@ -7,18 +7,20 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.figure_options import FigureFile, FigureWidth
 from harness.cli.fitting import terminal_width, wide_option
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from harness.analysis.comparison_row import ComparisonRow
+    from harness.report.palette import Style
     from harness.report.pivot_table import Across
     from harness.report.tables import Table
     from harness.results.store import LeftOut
@@ -63,6 +65,7 @@ Examples:
   harness compare --suite gpt2_wiki_cpu --wins
   harness compare --suite gpt2_wiki_cpu --profile --figure profile.svg
   harness compare --suite quickstart --across density --latex > table.tex
+  harness compare --suite quickstart --benchmark digits --figure digits.pdf --figure-width column
 """,
 )
 @click.option("--methods", multiple=True, metavar="NAME...", help="Labels to compare. Default: all.")
@@ -85,10 +88,10 @@ metric and a cost: {', '.join(COSTS)}.",
 )
 @click.option(
     "--figure",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.svg",
-    help="Draw --pareto \
-flops, --profile or, without them, metric against density.",
+    type=FigureFile(),
+    metavar="FILE",
+    help="Draw --pareto flops, --profile or, without them, metric against density: .svg, or .pdf and .png (300 dpi) \
+with sparsity-harness[figures].",
 )
 @click.option(
     "--across",
@@ -96,6 +99,13 @@ flops, --profile or, without them, metric against density.",
     help="A row for each method, a column for each density or benchmark, as papers print it.",
 )
 @click.option("--columns", metavar="NAME,...", help="Only these columns of the table.")
+@click.option(
+    "--figure-width",
+    type=FigureWidth(),
+    metavar="WIDTH",
+    help="On paper: column (85 mm), text (140 mm) or NNmm.  [default: 190.5mm]",
+)
+@click.option("--dark", is_flag=True, help="The figure for dark pages.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @wide_option
 @click.option("--latex", "form", flag_value="latex", help="The same as --format latex.")
@@ -108,6 +118,8 @@ def command(
     figure: Path | None,
     across: Across | None,
     columns: str | None,
+    figure_width: float | None,
+    dark: bool,
     form: str,
     wide: bool,
     results: Path,
@@ -122,6 +134,8 @@ def command(
     from harness.errors import UserError
     from harness.results.store import ResultStore
 
+    if figure is None and (dark or figure_width):
+        raise click.UsageError("--dark and --figure-width say how a figure is drawn: give --figure FILE too")
     views = [name for name, asked in (("--pareto", pareto), ("--wins", wins), ("--profile", profile)) if asked]
     views += ["--across"] if across else []
     if len(views) > 1:
@@ -149,7 +163,11 @@ def command(
             shown = [table.only(columns.split(",")) for table in shown]
         _write(shown, form, terminal_width(wide))
     if figure is not None:
-        _draw(tables, frame, pareto, profile, figure)
+        from harness.report.figures.picture import write_picture
+        from harness.report.figures.standalone import standalone
+
+        write_picture(figure, standalone(*_draw(tables, frame, pareto, profile, figure_width), dark))
+        click.echo(f"written: {figure}", err=True)
 
 
 def _tables(
@@ -177,31 +195,29 @@ def _tables(
 
 
 def _draw(
-    tables: Sequence[list[ComparisonRow]], frame: pd.DataFrame, pareto: str | None, profile: bool, path: Path
-) -> None:
-    """Write one figure; of several tables nothing but a performance profile can be drawn in one."""
+    tables: Sequence[list[ComparisonRow]], frame: pd.DataFrame, pareto: str | None, profile: bool, width: float | None
+) -> tuple[str, Collection[Style]]:
+    """One figure and the looks of its methods; of several tables only a performance profile can be drawn."""
     from harness.analysis import problems
     from harness.errors import UserError
     from harness.report.figures import frontier, performance_profile, pruning_curve
-    from harness.report.palette import palette
-    from harness.storage.atomic_files import write_text
+    from harness.report.figures.document import WIDTH
+    from harness.report.palette import palette_of
 
     steps = problems.performance_profile(tables)[0] if profile else {}
-    names = {*frame["method"].unique(), *steps}
-    styles = palette(names, next(iter(frame["baseline"].mode()), None))
+    styles = palette_of(frame)
     if not profile and len(tables) > 1:
         raise UserError(
             f"one figure shows one table, and these are {len(tables)}: choose with --suite, --benchmark and "
             "--architecture"
         )
     if profile:
-        drawn = performance_profile(steps, styles)
+        drawn = performance_profile(steps, styles, width=width or WIDTH)
     else:
-        drawn = (frontier if pareto else pruning_curve)(tables[0], styles)
+        drawn = (frontier if pareto else pruning_curve)(tables[0], styles, width=width or WIDTH)
     if drawn is None:
         raise UserError("there is nothing to draw: it takes two rows that differ")
-    write_text(path, drawn)
-    click.echo(f"written: {path}", err=True)
+    return drawn, styles.values()
 
 
 def _write(tables: Sequence[Table], form: str, width: int | None) -> None:

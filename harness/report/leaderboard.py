@@ -18,7 +18,7 @@ from harness.report.cell_texts import titled
 from harness.report.figures import frontier, pruning_curve, settling_curves, training_curves
 from harness.report.figures.series import training_series
 from harness.report.mask_agreements import agreement_tables
-from harness.report.palette import Style, palette
+from harness.report.palette import Style, palette_of
 from harness.report.settling import Settled, settled
 from harness.report.tables import Table, code, details, escape, markdown, print_tables
 from harness.report.tuning import tuning_tables
@@ -67,7 +67,7 @@ def write_leaderboards(store: ResultStore, suites: Iterable[str] | None = None) 
     known = store.suites()
     wanted = known if suites is None else sorted(set(suites))
     frame, left = load(store, sorted({*known, *wanted}))
-    styles = palette(frame["method"].unique(), next(iter(frame["baseline"].mode()), None))
+    styles = palette_of(frame)
     paths = []
     for suite in wanted:
         paths.append(store.root / suite / "leaderboard.md")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING
 
 from harness.report.svg import MARKERS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INK, PAPER = ("#1f2328", "#e6edf3"), ("#ffffff", "#0d1117")
 NEUTRAL = {
@@ -16,51 +23,92 @@ NEUTRAL = {
 }
 """Custom property: its colour on a light and on a dark page."""
 
-# Found by a random search at twelve hues: the smallest CIELAB distance between any two of them, and between
-# them and the ink, seen with normal, protan, deutan and tritan eyes, is 16 (light) and 18 (dark).
+# Found by a random search at twelve hues, of CIELAB lightness 40 to 72 on paper and a chroma of at least 30, so that
+# none is read as black. The smallest distance between any two of them, and between them and the ink, is 30 on light and
+# 36 on dark pages for normal eyes, and for protan, deutan and tritan ones 18 and 20.
 COLOURS = (
-    ("#2778f6", "#626f9a"),  # blue
-    ("#da7035", "#e29749"),  # orange
-    ("#24415e", "#aad0fb"),  # deep or pale blue
-    ("#7f05a5", "#9c41d9"),  # purple
-    ("#453d01", "#f2c28a"),  # brown or sand
-    ("#8a6bc5", "#ab8df5"),  # lavender
-    ("#e82d95", "#a85b6b"),  # pink
-    ("#749768", "#178137"),  # green
-    ("#0a6b66", "#64cdb0"),  # teal
-    ("#5b332c", "#e3695c"),  # red brown
-    ("#5a6433", "#becb21"),  # olive
-    ("#0da0b1", "#6ca1a9"),  # cyan
+    ("#e7296a", "#bd5a5a"),  # rose
+    ("#dc0020", "#ff0022"),  # red
+    ("#d97e00", "#fea10c"),  # orange
+    ("#b08e50", "#dab35f"),  # sand
+    ("#4e6b15", "#59841d"),  # olive
+    ("#006c4e", "#0df0a9"),  # deep or pale green
+    ("#18a1be", "#01b0bb"),  # cyan
+    ("#086cd6", "#4e78be"),  # blue
+    ("#5f2dfb", "#bd26ff"),  # violet
+    ("#784aa0", "#ebc0ff"),  # plum or lilac
+    ("#f200ff", "#f66dfb"),  # magenta
+    ("#b9478b", "#d83385"),  # mulberry or pink
 )
-_SHAPES = tuple(MARKERS)  # seven: the same colour and shape meet again after 84 methods
+_SALT = 6636530  # found by search: methods that stand together in the committed suites share colours least
+_SHAPES = tuple(MARKERS)
 _DASHES = ("", "7 3", "2 3", "9 3 2 3")
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a method looks; ``key`` is safe as a CSS class, ``dash`` is "" for a solid line."""
+    """How a method looks; ``key`` is safe as a CSS class."""
 
     key: str
     light: str
     dark: str
     marker: str
-    dash: str
 
 
-REFERENCE = Style("ref", *INK, "circle", "")
+REFERENCE = Style("ref", *INK, "circle")
 
 
-def palette(names: Iterable[str], reference: str | None = None) -> Mapping[str, Style]:
-    """A style for each of all the method names of the results, whatever their order.
+def palette(
+    names: Iterable[str], reference: str | None = None, suites: Iterable[Collection[str]] = ()
+) -> Mapping[str, Style]:
+    """A style for each of all the method names of a report, whatever their order.
 
-    The reference, the baseline of the tables, gets the ink of the text. Up to 84 other
-    names differ from each other in colour or shape; names that follow each other differ in both.
+    A name's colour is the same in every report, for it depends on the name alone, with two exceptions: the reference,
+    the baseline of the tables, has the ink of the text; and where there are no more names than colours, each has one
+    of its own, so that a name whose colour belongs to an earlier one takes the next that is free. Of more names some
+    share a colour: up to seven of these differ in shape.
+
+    ``suites``: names that stand in one figure; those that never do may look alike. Default: all stand together.
     """
     others = sorted(set(names) - {reference})
-    styles = {name: _style(i) for i, name in enumerate(others)}
+    sharing: list[list[str]] = [[] for _ in COLOURS]
+    moved: list[str] = []
+    for name in others:
+        its = sharing[_colour(name)]
+        (moved if its and len(others) <= len(COLOURS) else its).append(name)
+    for name in moved:
+        start = _colour(name)
+        next(its for its in (*sharing[start:], *sharing[:start]) if not its).append(name)
+    groups = [set(group) for group in suites] or [set(others)]
+    styles: dict[str, Style] = {}
+    for colour, its in enumerate(sharing):
+        shapes: dict[str, int] = {}
+        for name in its:
+            beside = set().union(*(group for group in groups if name in group))
+            taken = {shapes[other] for other in beside & shapes.keys()}
+            shapes[name] = next(i for i in count() if i not in taken)
+            key = f"m{colour}-{shapes[name]}"
+            styles[name] = Style(key, *COLOURS[colour], _SHAPES[(colour + shapes[name]) % len(_SHAPES)])
     return styles if reference is None else {reference: REFERENCE, **styles}
 
 
-def _style(i: int) -> Style:
-    light, dark = COLOURS[i % len(COLOURS)]
-    return Style(f"m{i}", light, dark, _SHAPES[i % len(_SHAPES)], _DASHES[i // len(COLOURS) % len(_DASHES)])
+def palette_of(frame: pd.DataFrame) -> Mapping[str, Style]:
+    """The palette of results as :func:`harness.analysis.frame.load` reads them; the most usual baseline has the ink."""
+    suites = frame.groupby("suite")["method"].unique()
+    return palette(frame["method"].unique(), next(iter(frame["baseline"].mode()), None), suites)
+
+
+def dashes(styles: Iterable[Style]) -> Mapping[str, str]:
+    """Key of a style -> dashes of its lines, "" for solid ones: those of one colour in a figure differ."""
+    found: dict[str, str] = {}
+    shared: Counter[str] = Counter()
+    for style in sorted(set(styles), key=lambda style: style.key):
+        found[style.key] = _DASHES[shared[style.light] % len(_DASHES)]
+        shared[style.light] += 1
+    return found
+
+
+def _colour(name: str) -> int:
+    """The place of a name in ``COLOURS``."""
+    digest = hashlib.blake2b(name.encode("utf8", "surrogatepass"), digest_size=4, salt=_SALT.to_bytes(4, "big"))
+    return int.from_bytes(digest.digest(), "big") % len(COLOURS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from glob import glob
@@ -18,12 +18,14 @@ from harness.analysis.frame import load as load_store
 from harness.errors import UserError, unknown_name
 from harness.report.cell_texts import titled
 from harness.report.figures import frontier, pruning_curve
-from harness.report.palette import palette
+from harness.report.figures.document import WIDTH
+from harness.report.figures.picture import write_picture
+from harness.report.figures.standalone import standalone
+from harness.report.palette import palette_of
 from harness.report.pivot_table import Across, pivot_tables
 from harness.report.score_table import score_table
 from harness.report.tables import Table, latex, markdown
 from harness.results.store import LeftOut, ResultStore
-from harness.storage.atomic_files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,13 +39,19 @@ class Figure:
 
     Attributes:
         svg: its text.
+        styles: the looks of its methods.
     """
 
     svg: str
+    styles: Collection[Style]
 
-    def save(self, path: str | Path) -> None:
-        """Write it to a file."""
-        write_text(Path(path), self.svg)
+    def save(self, path: str | Path, dark: bool = False) -> None:
+        """Write it to a file that every program shows: .svg, or .pdf and .png with the extra ``figures``.
+
+        Raises:
+            UserError: for another suffix, or where the extra is missing.
+        """
+        write_picture(Path(path), standalone(self.svg, self.styles, dark))
 
     def _repr_svg_(self) -> str:
         return self.svg
@@ -68,8 +76,8 @@ class Comparison:
         """
         return pd.DataFrame([row.told() for table in self.tables for row in table], columns=list(KEYS))
 
-    def figure(self, cost: bool = False) -> Figure:
-        """The metric against density, or against the FLOPs of inference.
+    def figure(self, cost: bool = False, width: float = WIDTH * 25.4 / 96) -> Figure:
+        """The metric against density, or against the FLOPs of inference; ``width`` on paper in millimetres.
 
         Raises:
             UserError: where the comparison is more than one table, or there is nothing to draw.
@@ -79,10 +87,10 @@ class Comparison:
                 f"one figure shows one table, and these are {len(self.tables)}: choose with suite=, benchmark= and "
                 "architecture="
             )
-        drawn = (frontier if cost else pruning_curve)(self.tables[0], self._styles)
+        drawn = (frontier if cost else pruning_curve)(self.tables[0], self._styles, width=width / 25.4 * 96)
         if drawn is None:
             raise UserError("there is nothing to draw: it takes two rows that differ")
-        return Figure(drawn)
+        return Figure(drawn, self._styles.values())
 
     def latex(self, across: Across | None = None) -> str:
         """For a paper, with the package booktabs; ``across`` densities or benchmarks: a column for each."""
@@ -160,7 +168,7 @@ class Results:
 
     @property
     def _styles(self) -> Mapping[str, Style]:
-        return palette(self._rows["method"].unique(), next(iter(self._rows["baseline"].mode()), None))
+        return palette_of(self._rows)
 
     def _overview(self) -> pd.DataFrame:
         primary = self._rows[self._rows["primary"].astype(bool)]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+import tabulate as tabulate_module
 from rich.console import Console
 from rich.text import Text
 from tabulate import tabulate
@@ -15,6 +16,7 @@ from tabulate import tabulate
 from harness.errors import UserError, unknown_name
 from harness.formatting import fitted
 
+tabulate_module.WIDE_CHARS_MODE = False  # else pages differ where some other package has brought wcwidth
 NONE = "\N{EN DASH}"
 BETTER = {"max": "higher is better", "min": "lower is better", "none": "neither higher nor lower is better"}
 """What a metric's direction means."""

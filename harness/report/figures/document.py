@@ -7,15 +7,23 @@ from collections.abc import Iterable
 
 from harness.report.figures.stylesheet import stylesheet
 from harness.report.palette import Style
-from harness.report.svg import element, escape
+from harness.report.svg import coordinate, element, escape
 
-WIDTH = 720.0  # of every figure
+WIDTH = 720.0  # of figures on pages
 
 
 def document(
-    prefix: str, title: str, description: str, styles: Iterable[Style], content: Iterable[str], height: float
+    prefix: str,
+    title: str,
+    description: str,
+    styles: Iterable[Style],
+    content: Iterable[str],
+    height: float,
+    width: float = WIDTH,
 ) -> str:
     """A figure that a screen reader announces by its title and description, as wide as its page allows.
+
+    ``height`` and ``width``: pixels of 1/96 inch.
 
     Raises:
         ValueError: for a prefix that is no id.
@@ -32,8 +40,7 @@ def document(
         id=prefix,
         role="img",
         aria_labelledby=f"{prefix}-title {prefix}-desc",
-        viewBox=f"0 0 {WIDTH:.0f} {height:.0f}",
-        width=WIDTH,
+        viewBox=f"0 0 {coordinate(width)} {height:.0f}",
+        width=width,
         height=float(round(height)),
-        style="max-width:100%;height:auto",
     )

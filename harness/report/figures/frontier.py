@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
 from harness.formatting import listed
+from harness.report.figures.document import WIDTH
 from harness.report.figures.estimate import (
     ARROWS,
     draw,
@@ -27,7 +28,11 @@ from harness.report.svg import Point, brief, drawable, element, line
 
 
 def frontier(
-    table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefix: str = "frontier", measured: bool = False
+    table: Sequence[ComparisonRow],
+    palette: Mapping[str, Style],
+    prefix: str = "frontier",
+    measured: bool = False,
+    width: float = WIDTH,
 ) -> str | None:
     """Means with 95 % intervals against cost; a step line joins the Pareto-efficient rows.
 
@@ -67,6 +72,7 @@ def frontier(
         metric_label(rows[0]),
         sorted(names.values()),
         " ".join(note),
+        width=width,
     )
     order = sorted(range(len(rows)), key=lambda i: (plot.x(costs[i]), plot.y(rows[i].mean), i))
     spots = {}

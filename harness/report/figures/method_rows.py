@@ -24,6 +24,7 @@ from harness.report.palette import Style
 from harness.report.svg import MARKERS, brief, drawable, element, escape, line, marker, shorten, text_width, wrapped
 
 _ROW, _TOP, _NAME, _GAP = 17.0, 58.0, 190.0, 18.0  # pixels: a row, what is above them, widest name, between panels
+_PANEL = 80.0  # narrower panels stand below each other
 
 Level = tuple[float, Sequence[tuple[str, ComparisonRow]]]
 """A density, and the rows that stand there by name."""
@@ -35,6 +36,8 @@ class _Panel:
 
     left: float
     right: float
+    top: float
+    bottom: float
     scale: Scale
 
 
@@ -46,51 +49,65 @@ def method_rows(
     title: str,
     description: str,
     said: Sequence[str] = (),
+    width: float = WIDTH,
 ) -> str:
     """Means with their intervals, the best of the lowest density on top, on scales of their own for each density.
+
+    Panels stand side by side, or below each other where ``width`` is too narrow for that.
 
     Shares are drawn on logits, on which they are compared. What is far worse than most stands at the edge, with its
     number. ``unmasked``: the baseline, a line through all rows; ``said``: sentences of the note below.
     """
     names = _names(levels)
     first = levels[0][1][0][1]
-    left = 28 + max(text_width(shorten(name, _NAME, 12), 12) for name in (*names, *(row.method for row in unmasked)))
-    width = (WIDTH - 8 - left - _GAP * (len(levels) - 1)) / len(levels)
-    bottom = _TOP + _ROW * (len(names) + len(unmasked))
-    places = {name: _TOP + _ROW * (i + len(unmasked) + 0.5) for i, name in enumerate(names)}
-    top = {row.method: _TOP + 0.5 * _ROW for row in unmasked}
-    content = [element("text", escape(shorten(metric_label(first), WIDTH - 20, 12)), x=8.0, y=16.0)]
+    widest = min(_NAME, 0.4 * width)
+    left = 28 + max(text_width(shorten(name, widest, 12), 12) for name in (*names, *(row.method for row in unmasked)))
+    beside = len(levels) if (width - 8 - left + _GAP) / len(levels) - _GAP >= _PANEL else 1
+    across = (width - 8 - left - _GAP * (beside - 1)) / beside
+    label = wrapped(metric_label(first), width - 20, 12)
+    content = [element("text", escape(text), x=8.0, y=16 + 15.0 * i) for i, text in enumerate(label)]
     marks: dict[Style, list[str]] = {}
     near: list[ComparisonRow] = []
+    methods = {row.method: row.method for row in unmasked}
+    methods |= {name: row.method for _, rows in levels for name, row in rows}
+    bottom = 15.0 * (len(label) - 1)
     for i, (density, rows) in enumerate(levels):
-        start = left + i * (width + _GAP)
-        scale = _scale([*(row for _, row in rows), *unmasked], first.unit, first.direction).over(start, start + width)
-        panel = _Panel(start, start + width, scale)
-        content += _frame(panel, density, bottom, [*top.values(), *places.values()])
+        if i % beside == 0:
+            top = bottom + (_TOP if i == 0 else _TOP + 4)
+            shown = list(dict.fromkeys([*(row.method for row in unmasked), *names]))
+            places = {name: top + _ROW * (k + 0.5) for k, name in enumerate(shown)}
+            bottom = top + _ROW * len(shown)
+            for name, y in places.items():
+                style = palette[methods[name]]
+                marks.setdefault(style, []).extend(_name(style, name, left, y, widest))
+        start = left + i % beside * (across + _GAP)
+        scale = _scale([*(row for _, row in rows), *unmasked], first.unit, first.direction).over(start, start + across)
+        panel = _Panel(start, start + across, top, bottom, scale)
+        content += _frame(panel, density, list(places.values()))
         near += [row for row in (*unmasked, *(row for _, row in rows)) if scale.holds(row.mean)]
         for row in unmasked:
             x = panel.scale(row.mean)
-            marks.setdefault(palette[row.method], []).append(
-                element("path", d=line([(x, _TOP), (x, bottom)]), class_="l")
-            )
-            marks[palette[row.method]] += _estimate(panel, palette[row.method], row, row.method, top[row.method])
+            through = element("path", d=line([(x, top), (x, bottom)]), class_="l")
+            marks[palette[row.method]] += [
+                through,
+                *_estimate(panel, palette[row.method], row, row.method, places[row.method]),
+            ]
         for name, row in sorted(rows, key=lambda one: (one[0], one[1].id)):
             style = palette[row.method]
-            marks.setdefault(style, []).extend(_estimate(panel, style, row, name, places[name]))
-    methods = {name: row.method for _, rows in levels for name, row in rows}
-    for name, y in {**top, **places}.items():
-        style = palette[methods.get(name, name)]
-        marks.setdefault(style, []).extend(_name(style, name, left, y))
+            marks[style] += _estimate(panel, style, row, name, places[name])
     content += [
         element("g", *made, class_=style.key) for style, made in sorted(marks.items(), key=lambda item: item[0].key)
     ]
     drawn = sum(len(unmasked) + len(rows) for _, rows in levels)
-    scales = f"Each density has a scale of its own{', of logits' if first.unit == 'fraction' else ''}."
-    note = [*notes(near), scales, *([ARROWS] if len(near) < drawn else [])]
-    lines = wrapped(" ".join([*note, *said]), WIDTH - 16, 11)
+    logits = first.unit == "fraction"
+    scales = ["A scale of logits."] if logits else []
+    if len(levels) > 1:
+        scales = [f"Each density has a scale of its own{', of logits' * logits}."]
+    note = [*notes(near), *scales, *([ARROWS] if len(near) < drawn else [])]
+    lines = wrapped(" ".join([*note, *said]), width - 16, 11)
     for i, text in enumerate(lines):
         content.append(element("text", escape(text), x=8.0, y=bottom + 40 + 14 * i, class_="s"))
-    return document(prefix, title, description, marks, content, bottom + 48 + 14 * len(lines))
+    return document(prefix, title, description, marks, content, bottom + 48 + 14 * len(lines), width)
 
 
 def _names(levels: Sequence[Level]) -> list[str]:
@@ -98,9 +115,9 @@ def _names(levels: Sequence[Level]) -> list[str]:
     return list(dict.fromkeys(name for _, rows in reversed(levels) for name, _ in order(rows)))
 
 
-def _name(style: Style, name: str, left: float, y: float) -> list[str]:
+def _name(style: Style, name: str, left: float, y: float, widest: float) -> list[str]:
     """A method's shape and name before its row."""
-    text = shorten(name, _NAME, 12)
+    text = shorten(name, widest, 12)
     whole = "" if text == escape(name) else element("title", escape(name))
     shape = element("path", d=marker(MARKERS[style.marker], left - 12, y), class_="p")
     return [shape, element("text", escape(text), whole, x=left - 22, y=y + 4, text_anchor="end")]
@@ -116,18 +133,18 @@ def _scale(rows: Sequence[ComparisonRow], unit: str, direction: str) -> Scale:
     return fit_shares([low, high, *ends])
 
 
-def _frame(panel: _Panel, density: float, bottom: float, rows: Sequence[float]) -> list[str]:
+def _frame(panel: _Panel, density: float, rows: Sequence[float]) -> list[str]:
     """Heading, gridlines with their numbers, and a light line for each row."""
-    made = [element("text", f"density {short(density)}", x=panel.left, y=38.0)]
+    made = [element("text", f"density {short(density)}", x=panel.left, y=panel.top - 20)]
     values = panel.scale.ticks(4)
     texts = list(map(short, values)) if panel.scale.log or panel.scale.logit else labels(values)
     edge = panel.left - _GAP
     for value, text in sorted(zip(values, texts, strict=True), key=lambda tick: panel.scale(tick[0])):
         x, half = panel.scale(value), text_width(text, 11) / 2
-        made.append(element("path", d=line([(x, _TOP - 4), (x, bottom)]), class_="g"))
+        made.append(element("path", d=line([(x, panel.top - 4), (x, panel.bottom)]), class_="g"))
         if x - half > edge:
             edge = x + half + 4
-            for y in (_TOP - 8, bottom + 14):
+            for y in (panel.top - 8, panel.bottom + 14):
                 made.append(element("text", escape(text), x=x, y=y, text_anchor="middle", class_="s"))
     made += [element("path", d=line([(panel.left, y), (panel.right, y)]), class_="g") for y in rows]
     return made

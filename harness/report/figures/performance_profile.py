@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from harness.report.figures.document import WIDTH
 from harness.report.figures.plot import Plot, sentence
 from harness.report.figures.scale import Scale
 from harness.report.palette import Style
@@ -13,7 +14,10 @@ _WIDE = 4.0  # ratios beyond this: a logarithmic axis
 
 
 def performance_profile(
-    profile: Mapping[str, Sequence[Point]], palette: Mapping[str, Style], prefix: str = "profile"
+    profile: Mapping[str, Sequence[Point]],
+    palette: Mapping[str, Style],
+    prefix: str = "profile",
+    width: float = WIDTH,
 ) -> str | None:
     """A step curve a method: the fraction of problems on which it is within a ratio of the best method.
 
@@ -37,6 +41,7 @@ def performance_profile(
         "ratio to the best method of each benchmark (1 is best)",
         "fraction of benchmarks within the ratio, higher is better",
         list(steps),
+        width=width,
     )
     for name, points in steps.items():
         style = palette[name]

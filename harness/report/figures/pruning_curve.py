@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from statistics import mode
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.formatting import listed
 from harness.report.figures.density_axis import SAME, DensityAxis
+from harness.report.figures.document import WIDTH
 from harness.report.figures.estimate import (
     draw,
     draw_seed,
@@ -27,26 +27,29 @@ from harness.report.figures.estimate import (
 from harness.report.figures.method_rows import method_rows
 from harness.report.figures.plot import Plot, sentence
 from harness.report.figures.scale import short
-from harness.report.figures.spread import side_by_side
 from harness.report.palette import Style
 from harness.report.places import label, place
 from harness.report.svg import band, brief, element, escape, line
 
-_APART, _ALONE = 8.0, 32.0  # pixels between points of one density; where no other density is drawn
 _LINES, _PANELS = 10, 4  # more methods than that at no more densities are drawn as rows
 _SEEDS = "Small, thin line: single seeds, where densities differ between seeds; there is no mean."
 _SOFT = "Soft masks stand at density 1: every weight takes part."
 _RINGED = "Ringed: a smaller network without mask, where a mask leaves the whole one as many parameters."
 
 
-def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], prefix: str = "pruning") -> str | None:
+def pruning_curve(
+    table: Sequence[ComparisonRow],
+    palette: Mapping[str, Style],
+    prefix: str = "pruning",
+    width: float = WIDTH,
+) -> str | None:
     """Means with 95 % intervals against mask density, which falls from left to right.
 
-    The baseline without mask is a horizontal line with its interval as a band. Points of different methods
-    at one density stand side by side, so that their intervals can be read; the tick is where they belong.
-    Rows whose densities differ between seeds have no mean: a small point a seed, at its own density. Smaller networks
-    and soft masks stand where :func:`~harness.report.places.place` says. Many methods at few densities, whose lines
-    would cover each other, are rows of a panel for each density instead (:mod:`harness.report.figures.method_rows`).
+    The baseline without mask is a horizontal line with its interval as a band. Points stand at their density, however
+    many meet there. Rows whose densities differ between seeds have no mean: a small point a seed, at its own density.
+    Smaller networks and soft masks stand where :func:`~harness.report.places.place` says. Methods at one density, and
+    many at few, whose marks would cover each other, are rows of a panel for each density instead
+    (:mod:`harness.report.figures.method_rows`).
     ``table``: the rows of one table. None if none of them is masked.
     """
     rows = with_mean(table)
@@ -68,14 +71,16 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
     ]
     title = f"{brief(first.metric)} against mask density: {where(first)}"
     described = _description(first, points, unmasked, mixed)
-    shared = [level for level in _levels(points) if len(level) > 1]
-    if not mixed and len({point.name for point in points}) > _LINES and 0 < len(shared) <= _PANELS:
-        alone = [level[0] for level in _levels(points) if level not in shared]
+    levels = _levels(points)
+    shared = [level for level in levels if len(level) > 1 or len(levels) == 1]
+    many = len({point.name for point in points}) > _LINES or len(levels) == 1
+    if not mixed and many and 0 < len(shared) <= _PANELS:
+        alone = [level[0] for level in levels if level not in shared]
         if alone:
             told = listed([f"{point.name} at {point.density:.3g}" for point in alone])
             said.append(f"Not shown, for no other method has their density: {told}.")
         named = [(_usual(level), [(point.name, point.row) for point in level]) for level in shared]
-        return method_rows(prefix, named, unmasked[:1], palette, title, described, said)
+        return method_rows(prefix, named, unmasked[:1], palette, title, described, said, width)
     said = [*notes([point.row for point in points], unmasked[:1]), *said]
     plot = Plot(
         prefix,
@@ -86,6 +91,7 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
         sorted({*(point.name for point in points), *(row.method for row in (*mixed, *unmasked))}),
         " ".join(said),
         axis.ticks,
+        width=width,
     )
     if axis.gap is not None:
         x = plot.x(axis.gap)
@@ -94,7 +100,7 @@ def pruning_curve(table: Sequence[ComparisonRow], palette: Mapping[str, Style], 
             plot.add("back", None, element("path", d=cut, class_="x"))
     for row in unmasked[:1]:
         _baseline(plot, palette[row.method], row)
-    _means(plot, palette, axis, points, table)
+    _means(plot, palette, axis, points)
     for row in mixed:
         _seeds(plot, palette[row.method], axis, row)
     return plot.render(title, described)
@@ -120,28 +126,15 @@ def _baseline(plot: Plot, style: Style, row: ComparisonRow) -> None:
     plot.name(row.method, style, right, y)
 
 
-def _means(
-    plot: Plot,
-    palette: Mapping[str, Style],
-    axis: DensityAxis,
-    points: Sequence[_Point],
-    table: Sequence[ComparisonRow],
-) -> None:
-    """Lines, points and names; side by side in the order of where the lines end, so that names have a way out."""
+def _means(plot: Plot, palette: Mapping[str, Style], axis: DensityAxis, points: Sequence[_Point]) -> None:
+    """Lines, points and names."""
     lines: dict[str, list[_Point]] = {}
     for point in sorted(points, key=lambda point: (point.name, -point.density, point.row.id)):
         lines.setdefault(point.name, []).append(point)
-    order = {name: (plot.y(line[-1].row.mean), name) for name, line in lines.items()}
-    found = sorted(
-        ((plot.x(axis(point.density)), name, i) for name, line in lines.items() for i, point in enumerate(line)),
-        key=lambda item: (round(item[0]), order[item[1]], item[2]),
-    )
-    rising = accumulate((x for x, _, _ in found), max)
-    moved = side_by_side(list(rising), _ALONE if axis.alone else _APART, plot.left + 6, plot.right - 6)
-    at = {(name, i): x for (_, name, i), x in zip(found, moved, strict=True)}
     for name, group in lines.items():
         style = palette[group[0].row.method]
-        spots = [(at[name, i], draw(plot, style, point.row, at[name, i], name)) for i, point in enumerate(group)]
+        at = [plot.x(axis(point.density)) for point in group]
+        spots = [(x, draw(plot, style, point.row, x, name)) for x, point in zip(at, group, strict=True)]
         if len(spots) > 1:
             plot.add("line", style, element("path", d=line(spots), class_="l"))
         for (x, y), point in zip(spots, group, strict=True):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-
-_TOGETHER = 8.0  # pixels; positions this near each other are one place
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -27,18 +24,3 @@ def spread(positions: Sequence[float], gap: float, low: float, high: float) -> l
     last = high - (len(positions) - 1) * gap
     free = [min(max(mean, low), max(last, low)) for mean, size in pools for _ in range(size)]
     return [position + i * gap for i, position in enumerate(free)]
-
-
-def side_by_side(positions: Sequence[float], most: float, low: float, high: float) -> list[float]:
-    """Positions spread up to ``most`` apart, but no place so far that it takes more than half of the way to the next.
-
-    ``positions`` must rise; those within 8 of their neighbour are one place.
-    """
-    places: list[list[float]] = []
-    for position in positions:
-        if places and position - places[-1][-1] <= _TOGETHER:
-            places[-1].append(position)
-        else:
-            places.append([position])
-    gaps = [(after[0] - before[-1]) / (len(before) + len(after)) for before, after in pairwise(places)]
-    return spread(positions, min([most, *gaps]), low, high)

@@ -23,7 +23,7 @@ from harness.report.figures import (
 from harness.report.figures.layer_densities import connection_densities
 from harness.report.figures.series import RowCurves, training_series
 from harness.report.html.cells import CountedCell, title
-from harness.report.palette import palette
+from harness.report.palette import palette_of
 from harness.report.settling import Settled
 from harness.report.svg import MARKERS
 from harness.results.cell_record import CellRecord
@@ -32,7 +32,6 @@ from harness.results.store import ResultStore
 
 _ROWS = 24  # of one figure of connections; more would be taller than any screen
 _SHEET = re.compile(r"<style>(.*?)</style>", re.DOTALL)
-_INLINE = re.compile(r'^(<svg[^>]*?) style="[^"]*"')
 
 
 class Figures:
@@ -44,7 +43,7 @@ class Figures:
 
     def __init__(self, frame: pd.DataFrame, store: ResultStore) -> None:
         # As in the markdown leaderboards, so that a method has one colour everywhere.
-        self.palette = palette(frame["method"].unique(), next(iter(frame["baseline"].mode()), None))
+        self.palette = palette_of(frame)
         self.svgs: list[str] = []
         self._store = store
 
@@ -142,6 +141,5 @@ class Figures:
         svg = draw(f"f{number}")
         if svg is None:
             return None
-        # The page allows no style attributes; its own style sheet says the same of every figure.
-        self.svgs.append(_INLINE.sub(r"\1", svg))
+        self.svgs.append(svg)
         return {"number": number, "caption": caption}

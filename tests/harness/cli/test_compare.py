@@ -247,3 +247,30 @@ def test_figures(results, tmp_path):
         assert xml.etree.ElementTree.parse(path).getroot().get("role") == "img"
     result = invoke(compare.command, "--results", results, "--figure", path, code=2)
     assert "choose with --suite, --benchmark and --architecture" in str(result.exception)
+
+
+def test_a_figure_has_the_width_and_the_page_that_are_asked_for(results, tmp_path):
+    path = tmp_path / "figure.svg"
+    for options, width, page in (([], 190.5, "#ffffff"), (["--figure-width", "column", "--dark"], 85, "#0d1117")):
+        invoke(compare.command, "--results", results, "--benchmark", "digits", "--figure", path, *options)
+        root = xml.etree.ElementTree.parse(path).getroot()
+        assert float(root.get("width").removesuffix("mm")) == pytest.approx(width, abs=0.02)
+        assert next(e for e in root if e.tag.endswith("rect")).get("fill") == page
+        assert "<style" not in path.read_text() and "class=" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--figure", "a.jpg"], "ends in .svg, .pdf or .png"),
+        (["--figure", "a"], "ends in .svg, .pdf or .png"),
+        (["--figure", "a.svg", "--figure-width", "85"], "column or text, or 60mm to 400mm"),
+        (["--figure", "a.svg", "--figure-width", "59mm"], "column or text, or 60mm to 400mm"),
+        (["--figure-width", "text"], "give --figure FILE too"),
+        (["--dark"], "give --figure FILE too"),
+    ],
+)
+def test_figures_that_are_not_drawn(results, tmp_path, monkeypatch, options, said):
+    monkeypatch.chdir(tmp_path)
+    told = invoke(compare.command, "--results", results, "--benchmark", "digits", *options, code=2)
+    assert said in told.output and not list(tmp_path.glob("a*"))

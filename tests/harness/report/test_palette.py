@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from harness.report.palette import COLOURS, INK, NEUTRAL, PAPER, palette
+from harness.report.palette import COLOURS, INK, NEUTRAL, PAPER, dashes, palette
 
 Colour = tuple[float, float, float]
 
@@ -54,7 +54,15 @@ def test_colours_stand_out_from_the_page(mode: int) -> None:
 @pytest.mark.parametrize("vision", sorted(VISION))
 def test_colours_differ_for_every_eye(mode: int, vision: str) -> None:
     seen = [lab(both[mode], vision) for both in (*COLOURS, INK)]
-    assert min(math.dist(a, b) for a, b in itertools.combinations(seen, 2)) >= (16, 18)[mode]
+    least = ((30, 36) if vision == "normal" else (18, 20))[mode]
+    assert min(math.dist(a, b) for a, b in itertools.combinations(seen, 2)) >= least
+
+
+def test_no_colour_is_read_as_black() -> None:
+    for light, _ in COLOURS:
+        lightness, a, b = lab(light, "normal")
+        assert 40 <= lightness <= 72
+        assert math.hypot(a, b) >= 30
 
 
 def test_the_order_of_names_does_not_matter() -> None:
@@ -65,15 +73,45 @@ def test_the_order_of_names_does_not_matter() -> None:
 def test_the_reference_has_the_ink_and_takes_no_colour() -> None:
     styles = palette(["a", "dense", "b"], "dense")
     assert (styles["dense"].light, styles["dense"].dark) == INK
-    assert [styles[name].light for name in "ab"] == [both[0] for both in COLOURS[:2]]
+    assert styles["a"].light != INK[0] != styles["b"].light
     assert set(palette(["a"])) == {"a"}
     assert "dense" in palette(["a"], "dense")
 
 
-def test_names_differ_in_colour_or_shape_and_neighbours_in_both() -> None:
-    styles = list(palette([f"{i:03}" for i in range(84)]).values())
-    assert len({(style.light, style.marker) for style in styles}) == 84
-    assert len({style.key for style in styles}) == 84
-    for a, b in itertools.pairwise(styles):
-        assert a.light != b.light
-        assert a.marker != b.marker
+def test_a_method_keeps_its_colour_in_every_report() -> None:
+    names = [f"m{i}" for i in range(40)]
+    whole = palette(names)
+    assert len({style.light for style in whole.values()}) == len(COLOURS)
+    for name in names:
+        assert palette([name])[name].light == whole[name].light
+        assert palette([*names[:20], name, "x", "y"], "x")[name].light == whole[name].light
+
+
+def test_up_to_twelve_methods_have_each_a_colour_and_only_the_later_of_a_colour_moves() -> None:
+    alone = {f"m{i}": palette([f"m{i}"])[f"m{i}"].light for i in range(12)}
+    styles = palette(alone)
+    assert len({style.light for style in styles.values()}) == 12
+    firsts = {colour: name for name, colour in sorted(alone.items(), reverse=True)}
+    assert all(styles[name].light == colour for colour, name in firsts.items())
+    assert 6 <= len(firsts) < 12
+
+
+def test_methods_of_one_colour_differ_in_shape_and_their_lines_in_dashes() -> None:
+    styles = palette([f"{i:03}" for i in range(60)])
+    assert len({style.key for style in styles.values()}) == 60
+    for light, _ in COLOURS:
+        alike = [style for style in styles.values() if style.light == light]
+        assert len({style.marker for style in alike[:7]}) == len(alike[:7])
+        assert len(set(dashes(alike[:4]).values())) == len(alike[:4])
+    assert set(dashes(next(s for s in styles.values() if s.light == light) for light, _ in COLOURS).values()) == {""}
+    assert palette(["\ud800", ""])
+
+
+def test_names_of_one_suite_differ_and_others_may_look_alike() -> None:
+    suites = [[f"{letter}{i}" for i in range(30)] for letter in "abc"]
+    styles = palette([name for suite in suites for name in suite], None, suites)
+    assert all(len({(styles[name].light, styles[name].marker) for name in suite}) == 30 for suite in suites)
+    assert len({style.key for style in styles.values()}) < 90
+    assert len({(style.key, style.light, style.marker) for style in styles.values()}) == len(
+        {style.key for style in styles.values()}
+    )

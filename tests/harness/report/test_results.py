@@ -78,7 +78,9 @@ def test_leaderboards_and_figures_show_themselves(results: Results, tmp_path: Pa
     figure = results.figure(suite="one")
     ElementTree.fromstring(figure._repr_svg_())
     figure.save(tmp_path / "f.svg")
-    assert (tmp_path / "f.svg").read_text() == figure.svg
+    assert "<style" not in (tmp_path / "f.svg").read_text()
+    with pytest.raises(UserError, match=r"\.svg, \.pdf or \.png"):
+        figure.save(tmp_path / "f.jpg")
     assert "<table" in results._repr_html_()
     assert "one" in repr(results)
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import minimize
 
 from harness.report.figures.scale import Scale, fit, labels, short, wide
-from harness.report.figures.spread import side_by_side, spread
+from harness.report.figures.spread import spread
 from harness.report.svg import (
     MARKERS,
     band,
@@ -231,11 +231,3 @@ def test_spread_is_the_nearest_that_keeps_the_gap(positions: list[float]) -> Non
 
 def test_spread_shrinks_the_gap_where_there_is_no_room() -> None:
     assert spread([1, 1, 1], 10, 0, 4) == pytest.approx([0, 2, 4])
-
-
-def test_places_stay_apart() -> None:
-    moved = side_by_side([100, 100, 100, 120, 120, 120], 8, 0, 500)
-    assert max(moved[:3]) < min(moved[3:])
-    assert sum(moved[:3]) / 3 == pytest.approx(100)
-    assert moved[1] - moved[0] == pytest.approx(20 / 6)
-    assert side_by_side([50, 50], 8, 0, 500) == [46, 54]

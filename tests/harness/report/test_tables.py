@@ -105,3 +105,8 @@ def test_markdown_folds_columns_with_the_row_they_are_of():
 def test_markdown_does_not_break_a_range():
     text = markdown(Table("", [Column("density")], [["0.25\N{EN DASH}0.75"], ["\N{EN DASH}"]]))
     assert "0.25\N{EN DASH}\N{WORD JOINER}0.75" in text and text.count("\N{WORD JOINER}") == 1
+
+
+def test_columns_are_as_wide_as_their_characters_are_many_whatever_is_installed() -> None:
+    table = Table("wide", [Column("name"), Column("b")], [["\N{CJK UNIFIED IDEOGRAPH-6578}" * 4, "1"], ["abcd", "2"]])
+    assert {len(line) for line in markdown(table).splitlines() if line.startswith("|")} == {len("| name   | b   |")}
