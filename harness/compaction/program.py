@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
 from harness.compaction.compact import random_inputs
 from harness.errors import Unsupported
@@ -30,7 +31,8 @@ def trace(module: nn.Module, spec: DataSpec) -> fx.GraphModule:
         spec: of its inputs.
 
     Raises:
-        Unsupported: if torch cannot trace it, as where the operations depend on the numbers in a batch.
+        Unsupported: if torch cannot trace it, as where the operations depend on the numbers in a batch, or only for as
+            many examples or tokens as it was traced with.
     """
     parameter = next(iter(module.parameters()))
     example = random_inputs(spec, 0, TRACED, parameter.dtype).to(parameter.device)
@@ -46,6 +48,12 @@ def trace(module: nn.Module, spec: DataSpec) -> fx.GraphModule:
         raise Unsupported(f"{type(module).__name__} cannot be traced by torch.export: {reason}") from error
     finally:
         module.train(training)
+    (given,) = (node for node in exported.graph.nodes if node.name in exported.graph_signature.user_inputs)
+    for axis in free:
+        if is_concrete_int(given.meta["val"].shape[axis]):
+            raise Unsupported(
+                f"{type(module).__name__} cannot be traced for any number of {('examples', 'tokens')[axis]}"
+            )
     return _folded(exported)
 
 
