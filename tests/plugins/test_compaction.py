@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness import Architecture, DataSpec, outermost, unit_masks
+from harness import Architecture, DataSpec, Unsupported, outermost, unit_masks
 from harness.compaction.compact import compact, random_inputs
 from harness.compaction.exported import write_export
 from harness.compaction.fast import make_fast
@@ -47,6 +47,7 @@ NETWORKS: dict[str, tuple[type[Architecture[Any]], dict[str, Any], DataSpec]] = 
     "gpt_rope": (GptRope, SMALL, TOKENS),
     "biogpt": (Biogpt, {"n_layers": 4, "width": 24}, TOKENS),
     "biogpt, two passes": (Biogpt, {"n_layers": 6, "width": 24, "n_passes": 2, "feedback_into": "layer"}, TOKENS),
+    "biogpt, gated": (Biogpt, {"n_layers": 4, "width": 24, "branch_gate": True}, TOKENS),
     "biogpt, bare": (Biogpt, {"n_layers": 2, "width": 24, "soma_ffn": False, "branch_ffn": False}, TOKENS),
     "resnet": (ResNet, {"depth": 8, "width": 4}, PICTURES),
     "resnet, padded": (ResNet, {"depth": 8, "width": 4, "shortcut": "padding"}, PICTURES),
@@ -134,6 +135,20 @@ def test_a_traced_network_takes_any_number_of_examples(name: str) -> None:
             inputs[:, 9:] = architecture.data.padding
         with torch.no_grad():
             torch.testing.assert_close(program(inputs), module(inputs), rtol=1e-10, atol=1e-10)
+
+
+def test_segments_outlive_cuts_and_are_no_graph() -> None:
+    """Traces shrink with their branches; the number of segments depends on the text."""
+    data, options = TOKENS, Biogpt.Options(n_layers=4, width=24, branch_gate=True, segment=6)
+    architecture = Biogpt(options, data)
+    torch.manual_seed(0)
+    module = architecture.build().double().eval().requires_grad_(False)
+    close(module, architecture, "units")
+    found, inputs = compact(architecture, module), random_inputs(data, 5)
+    assert size(found.module) < size(module)
+    assert float((found.module(inputs) - module(inputs)).abs().max()) < 1e-10
+    with pytest.raises(Unsupported, match="BiogptNetwork cannot be traced for any number of tokens"):
+        trace(module, data)
 
 
 def test_neurons_of_a_column_share_as_before_when_one_is_gone() -> None:
