@@ -82,12 +82,13 @@ def make_fast(architecture: Architecture[Any], module: nn.Module, batch: int, ti
     program = sparse if "sparse" in speeds and speeds["sparse"].low > 1 else dense
     if program is dense:
         layers = {name: layer.as_dense() for name, layer in layers.items()}
-    _require_equal(program(inputs), whole(inputs))
+    require_equal(program(inputs), whole(inputs))
     speed = timed({"whole": ways["whole"], "fast": partial(program, inputs)}, "whole", inputs.device)["fast"]
     return Fast(program, whole, compacted, layers, speed, inputs)
 
 
-def _require_equal(found: Tensor, expected: Tensor) -> None:
+def require_equal(found: Tensor, expected: Tensor) -> None:
+    """Raise HarnessError if outputs of one shape differ by more than :data:`TOLERANCE`."""
     difference = float((found - expected).abs().max())
     if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
         raise HarnessError(f"the compact network is off by {difference:.3g}")

@@ -17,8 +17,10 @@ from harness import Architecture, DataSpec, Unsupported, outermost, unit_masks
 from harness.compaction.compact import compact, random_inputs
 from harness.compaction.exported import write_export
 from harness.compaction.fast import make_fast
+from harness.compaction.onnx_file import write_onnx
 from harness.compaction.program import trace
 from harness.compaction.timing import Speed
+from harness.errors import HarnessError
 from harness_architectures.gpt2 import Gpt2
 from harness_architectures.gpt_rope import GptRope
 from harness_architectures.mlp import Mlp
@@ -191,6 +193,49 @@ torch.testing.assert_close(network(inputs), expected, rtol=1e-4, atol=1e-5)
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["mlp", "gpt_rope", "biogpt, bare", "resnet", "band_transformer"])
+def test_an_onnx_file_computes_what_the_masked_network_does(name: str, tmp_path: Path) -> None:
+    runtime = onnx_runtime()
+    architecture, module = built(name)
+    close(module, architecture, "units")
+    module.float()
+    compacted, written = write_onnx(tmp_path / "small", architecture, module, {"cell": "toy.s0"})
+    whole = sum(parameter.nbytes for parameter in module.parameters())
+    assert 4 * size(compacted.module) < written and 4 * size(compacted.module) < whole
+    session = runtime.InferenceSession(tmp_path / "small" / "model.onnx")
+    for examples in (1, 6):
+        inputs = random_inputs(architecture.data, 4, examples, torch.float32)
+        inputs = inputs[:, :9] if architecture.data.kind == "language" else inputs
+        (found,) = session.run(None, {"inputs": inputs.numpy()})
+        torch.testing.assert_close(torch.from_numpy(found), module(inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_what_cannot_be_onnx_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx_runtime()
+    architecture, module = built("mlp")
+    module.float()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.onnx, "export", lambda *args, **kwargs: 1 / 0)
+        with pytest.raises(Unsupported, match="cannot write this network: division by zero"):
+            write_onnx(tmp_path / "small", architecture, module, {})
+    write = torch.onnx.export
+
+    def other(program: Any, *args: Any, **kwargs: Any) -> Any:
+        next(program.buffers()).add_(0.1)
+        return write(program, *args, **kwargs)
+
+    monkeypatch.setattr(torch.onnx, "export", other)
+    with pytest.raises(HarnessError, match="is off by"):
+        write_onnx(tmp_path / "small", architecture, module, {})
+    assert not list(tmp_path.iterdir())
+
+
+def onnx_runtime() -> Any:
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package)
+    return pytest.importorskip("onnxruntime")
 
 
 def test_an_export_runs_sparse_layers_where_they_are_faster(tmp_path: Path) -> None:
