@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
+from harness.compaction.batch_norms import fold_batch_norms
 from harness.compaction.compact import random_inputs
 from harness.errors import Unsupported
 
@@ -22,9 +23,9 @@ TRACED = 3
 def trace(module: nn.Module, spec: DataSpec) -> fx.GraphModule:
     """What a module computes in evaluation mode, as a graph of torch's own operations with one input.
 
-    The number of examples is free, of language also the number of tokens. Operations on weights alone are done once,
-    here; tensors that are then needed are buffers of the graph, under the parameter's name with ``_`` for ``.``, or
-    under that of the operation.
+    The number of examples is free, of language also the number of tokens. Batch norms go into the convolutions before
+    them. Operations on weights alone are done once, here; tensors that are then needed are buffers of the graph, under
+    the parameter's name with ``_`` for ``.``, or under that of the operation.
 
     Args:
         module: a network; not touched.
@@ -91,8 +92,9 @@ def _folded(exported: torch.export.ExportedProgram) -> fx.GraphModule:
                 known[node] = _computed(node, known)
             else:
                 copied[node] = graph.node_copy(node, needed)
+    fold_batch_norms(root, graph)
     graph.eliminate_dead_code()
-    return fx.GraphModule(root, graph)
+    return fx.GraphModule(root, graph)  # takes over what the graph reads
 
 
 def _origin(node: fx.Node, names: Mapping[str, str]) -> str:

@@ -139,6 +139,17 @@ def test_a_traced_network_takes_any_number_of_examples(name: str) -> None:
             torch.testing.assert_close(program(inputs), module(inputs), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize(("name", "norms", "left"), [("resnet", 9, 0), ("vgg", 8, 0), ("band_cnn", 21, 5)])
+def test_batch_norms_go_into_convolutions(name: str, norms: int, left: int) -> None:
+    """Five of band_cnn's are of sums of several."""
+    architecture, module = built(name)
+    assert sum(isinstance(part, nn.BatchNorm2d) for part in module.modules()) == norms
+    program = trace(module, architecture.data)
+    assert sum(node.target is torch.ops.aten.batch_norm.default for node in program.graph.nodes) == left
+    inputs = random_inputs(architecture.data, 3)
+    torch.testing.assert_close(program(inputs), module(inputs), rtol=1e-10, atol=1e-10)
+
+
 def test_segments_outlive_cuts_and_are_no_graph() -> None:
     """Traces shrink with their branches; the number of segments depends on the text."""
     data, options = TOKENS, Biogpt.Options(n_layers=4, width=24, branch_gate=True, segment=6)
