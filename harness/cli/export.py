@@ -26,6 +26,7 @@ Examples:
   harness export genome.s0 --to genome_s0
   harness export gpt2.wiki.magnitude.d0.3.s0 --to pruned --format hf
   harness export genome.s0 --to small --compact
+  harness export genome.s0 --to small_onnx --compact --format onnx
 """
 OWN = ("harness", "safetensors")
 
@@ -33,7 +34,13 @@ OWN = ("harness", "safetensors")
 @click.command(epilog=EXAMPLES, short_help="Write a finished cell's network for other programs.")
 @click.argument("cell")
 @click.option("--to", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A new folder.")
-@click.option("--format", "form", default="harness", show_default=True, help="harness, safetensors, or a plugin's: hf.")
+@click.option(
+    "--format",
+    "form",
+    default="harness",
+    show_default=True,
+    help="harness, safetensors, a plugin's: hf, or with --compact: onnx.",
+)
 @click.option(
     "--compact", is_flag=True, help="Without dead units, linear layers sparse where that is faster: for plain PyTorch."
 )
@@ -62,7 +69,8 @@ def command(
     masks.safetensors where masks are hard. ``safetensors`` leaves import.json out.
 
     With --compact: network.py, which loads in plain PyTorch, model.safetensors, whose size shrinks with density, and
-    compact.json, which says what was cut and what was measured on this machine at --batch examples.
+    compact.json, which says what was cut and what was measured on this machine at --batch examples. With --compact
+    --format onnx: model.onnx, all of it dense, and compact.json; nothing is measured.
     """
     import torch
 
@@ -75,11 +83,17 @@ def command(
     from harness.training.distributed import Substrate
 
     registry = load(plugins)
-    formats = [*OWN, *(registered.entry.name for registered in registry.entries("exporter"))]
+    formats = [*OWN, "onnx", *(registered.entry.name for registered in registry.entries("exporter"))]
     if form not in formats:
         raise UserError(unknown_name("format", form, formats))
-    if compact and form != "harness":
-        raise UserError(f"--compact has a format of its own: leave out --format {form}")
+    if compact and form not in ("harness", "onnx"):
+        raise UserError(f"--compact has formats of its own: leave out --format {form}, or take --format onnx")
+    if form == "onnx":
+        from harness.compaction.onnx_file import require_onnx
+
+        if not compact:
+            raise UserError("--format onnx is one of --compact: give both")
+        require_onnx()
     if folder.exists():
         raise UserError(f"{folder} is there already: choose another folder with --to, or remove it first")
     records = ResultStore(results)
@@ -102,7 +116,7 @@ def command(
     if compact:
         from harness.cli.compact_export import write_compact
 
-        write_compact(folder, planned, network, runner, batch)
+        write_compact(folder, planned, network, runner, None if form == "onnx" else batch)
         return
     bundle = _bundle(planned, network, runner)
     state = store.folder(planned.stages[-1].hash) / "state.safetensors"

@@ -14,6 +14,7 @@ import torch
 from torch import fx
 
 from harness.compaction import standalone
+from harness.compaction.compact import Compacted
 from harness.compaction.fast import Fast
 from harness.compaction.packed import packed
 from harness.compaction.timing import Speed
@@ -111,16 +112,12 @@ def described(fast: Fast) -> dict[str, Any]:
     device, inputs = fast.inputs.device, fast.inputs
     parts = dict(fast.program.named_buffers())
     return {
-        "created_by": f"sparsity-harness {__version__}",
+        **cut_out(fast.compacted),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
         "inputs": list(inputs.shape),
         "seconds": fast.speed.seconds,
         "times_as_fast": _speed(fast.speed),
-        "units": {name: {"left": left, "of": of} for name, (left, of) in fast.compacted.units.items()},
-        "constants_in_biases": fast.compacted.folded,
-        "constants_left": dict(fast.compacted.staying),
         "parameters": sum(
             int(t.values().numel() if t.layout == torch.sparse_csr else t.numel()) for t in parts.values()
         ),
@@ -129,6 +126,17 @@ def described(fast: Fast) -> dict[str, Any]:
             | ({"csr_times_as_fast": _speed(layer.measured)} if layer.measured else {})
             for name, layer in fast.layers.items()
         },
+    }
+
+
+def cut_out(compacted: Compacted) -> dict[str, Any]:
+    """What was cut, and by which versions, as JSON."""
+    return {
+        "created_by": f"sparsity-harness {__version__}",
+        "torch": torch.__version__,
+        "units": {name: {"left": left, "of": of} for name, (left, of) in compacted.units.items()},
+        "constants_in_biases": compacted.folded,
+        "constants_left": dict(compacted.staying),
     }
 
 

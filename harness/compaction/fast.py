@@ -90,13 +90,14 @@ def make_fast(
             program = sparse
         else:
             layers = {name: layer.as_dense() for name, layer in layers.items()}
-    _require_equal(program(inputs), module(inputs))
+    require_equal(program(inputs), module(inputs))
     both = {"whole": partial(whole, inputs), "fast": partial(program, inputs)}
     speed = timed(both, "whole", inputs.device)["fast"]
     return Fast(program, whole, compacted, layers, speed, inputs)
 
 
-def _require_equal(found: Tensor, expected: Tensor) -> None:
+def require_equal(found: Tensor, expected: Tensor) -> None:
+    """Raise HarnessError if outputs of one shape differ by more than :data:`TOLERANCE`."""
     difference = float((found - expected).abs().max())
     if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
         raise HarnessError(f"the compact network is off by {difference:.3g}")

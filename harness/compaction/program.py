@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
+from harness.compaction.batch_norms import fold_batch_norms
 from harness.compaction.compact import random_inputs
 from harness.errors import Unsupported
 
@@ -21,16 +23,17 @@ TRACED = 3
 def trace(module: nn.Module, spec: DataSpec) -> fx.GraphModule:
     """What a module computes in evaluation mode, as a graph of torch's own operations with one input.
 
-    The number of examples is free, of language also the number of tokens. Operations on weights alone are done once,
-    here; tensors that are then needed are buffers of the graph, under the parameter's name with ``_`` for ``.``, or
-    under that of the operation.
+    The number of examples is free, of language also the number of tokens. Batch norms go into the convolutions before
+    them. Operations on weights alone are done once, here; tensors that are then needed are buffers of the graph, under
+    the parameter's name with ``_`` for ``.``, or under that of the operation.
 
     Args:
         module: a network; not touched.
         spec: of its inputs.
 
     Raises:
-        Unsupported: if torch cannot trace it, as where the operations depend on the numbers in a batch.
+        Unsupported: if torch cannot trace it, as where the operations depend on the numbers in a batch, or only for as
+            many examples or tokens as it was traced with.
     """
     parameter = next(iter(module.parameters()))
     example = random_inputs(spec, 0, TRACED, parameter.dtype).to(parameter.device)
@@ -46,6 +49,12 @@ def trace(module: nn.Module, spec: DataSpec) -> fx.GraphModule:
         raise Unsupported(f"{type(module).__name__} cannot be traced by torch.export: {reason}") from error
     finally:
         module.train(training)
+    (given,) = (node for node in exported.graph.nodes if node.name in exported.graph_signature.user_inputs)
+    for axis in free:
+        if is_concrete_int(given.meta["val"].shape[axis]):
+            raise Unsupported(
+                f"{type(module).__name__} cannot be traced for any number of {('examples', 'tokens')[axis]}"
+            )
     return _folded(exported)
 
 
@@ -83,8 +92,9 @@ def _folded(exported: torch.export.ExportedProgram) -> fx.GraphModule:
                 known[node] = _computed(node, known)
             else:
                 copied[node] = graph.node_copy(node, needed)
+    fold_batch_norms(root, graph)
     graph.eliminate_dead_code()
-    return fx.GraphModule(root, graph)
+    return fx.GraphModule(root, graph)  # takes over what the graph reads
 
 
 def _origin(node: fx.Node, names: Mapping[str, str]) -> str:

@@ -36,7 +36,12 @@ class BiogptOptions(BaseModel):
         feedback: the gated feedback. With one pass it is never trained, but counted, as published.
         feedback_into: where feedback from late layers enters the next pass: all of it at its ``input``
             (released code), or each at the early ``layer`` it is named after (text).
-        nmda: the NMDA decay; it acts only where a state is passed in, which no benchmark does.
+        nmda: the NMDA decay; it acts only where a state is passed on, which ``segment`` does.
+        segment: tokens of a segment. A text is then read segment by segment, attention and convolution within each, and
+            what goes from one to the next are the NMDA traces. None reads it at once and without a state, as published.
+        branch_gate: a learned gate for each branch, 2 sigmoid(w x + b) of the column's normed input x at each position,
+            that starts at 1. Not published; w and b are not maskable, and go with their branch.
+        checkpointing: the backward pass computes every column a second time instead of keeping what it needs of it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -54,6 +59,9 @@ class BiogptOptions(BaseModel):
     feedback: bool = True
     feedback_into: FeedbackInto = "input"
     nmda: bool = True
+    segment: Size | None = Field(default=None, json_schema_extra={"hashed": "unless_none"})
+    branch_gate: bool | None = Field(default=None, json_schema_extra={"hashed": "unless_none"})
+    checkpointing: bool | None = Field(default=None, json_schema_extra={"hashed": "unless_none"})
 
 
 class Biogpt(Architecture[BiogptOptions]):
@@ -69,7 +77,7 @@ class Biogpt(Architecture[BiogptOptions]):
         return self.options.context or self.data.inputs[0]
 
     def unsupported(self) -> str | None:
-        """Also refuses passes that would all be the same."""
+        """Also refuses passes that would all be the same, and segments that would know nothing of each other."""
         shape = self.shape
         if reason := super().unsupported():
             return reason
@@ -78,6 +86,8 @@ class Biogpt(Architecture[BiogptOptions]):
                 f"n_passes {shape.n_passes} without feedback are equal passes; "
                 "set n_passes: 1, or feedback: true with n_layers of 3 or more"
             )
+        if shape.segment is not None and not shape.nmda:
+            return "segments pass NMDA traces on, and nmda: false has none; leave segment out, or set nmda: true"
         return None
 
     def build(self) -> BiogptNetwork:
@@ -136,6 +146,9 @@ class Biogpt(Architecture[BiogptOptions]):
             branch_norm=options.branch_norm,
             soma_ffn=options.soma_ffn,
             nmda=options.nmda,
+            branch_gate=bool(options.branch_gate),
+            segment=options.segment,
+            checkpointing=bool(options.checkpointing),
         )
 
     def _of_width(self, width: int) -> Biogpt:

@@ -31,6 +31,11 @@ class CorticalColumn(nn.Module):
         self.neuron_weights = nn.Parameter(torch.zeros(len(branches)))
         self.projection = xavier_uniform((shape.width, len(branches) * shape.width), shape.width, shape.width)
 
+    @property
+    def sizes(self) -> list[list[int]]:
+        """Units of each neuron's branches, for each module of ``dendrites``."""
+        return [dendrites.sizes for dendrites in self.dendrites if isinstance(dendrites, Dendrites)]
+
     @torch.no_grad()
     def cut(self, neurons: Tensor, branches: Sequence[Tensor], weights: Tensor) -> None:
         """After units were deleted from its tensors.
@@ -58,10 +63,10 @@ class CorticalColumn(nn.Module):
 
         Args:
             x: the residual stream.
-            trace: NMDA trace, (batch, neurons, width), (batch, stacked) where parts were cut out, or None.
+            trace: NMDA trace, (batch, stacked), the same as (batch, neurons, width) if nothing was cut out, or None.
         """
         normed = self.norm(x)
-        sizes = [dendrites.sizes for dendrites in self.dendrites if isinstance(dendrites, Dendrites)]
+        sizes = self.sizes
         stacked = [sum(run) for run in sizes]
         traces = [None] * len(sizes) if trace is None else trace.flatten(1).split_with_sizes(stacked, 1)
         runs = [dendrites(normed, part) for dendrites, part in zip(self.dendrites, traces, strict=True)]

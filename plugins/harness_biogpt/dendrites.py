@@ -21,6 +21,10 @@ class Dendrites(nn.Module):
     on that; the FFN's result added to the attention's (not to the convolved one); a norm per branch and
     position. Units of branch b are b * d to (b + 1) * d.
 
+    With a gate, each branch is multiplied by 2 sigmoid(w x + b) in (0, 2), a number for each position of the column's
+    normed input x. w and b start at 0, the gate thus at 1. Branches do not compete for it, as they would in a softmax:
+    so one can be cut out and leave the others as they were.
+
     Parameters of all neurons are stacked along rows, neuron after neuron; those of ``qkv`` are all
     queries, then all keys, then all values.
 
@@ -46,6 +50,10 @@ class Dendrites(nn.Module):
         if shape.branch_norm:
             self.norm_weight = nn.Parameter(torch.ones(stacked))
             self.norm_bias = nn.Parameter(torch.zeros(stacked))
+        self.gate_weight = self.gate_bias = None
+        if shape.branch_gate:
+            self.gate_weight = nn.Parameter(torch.zeros(count * branches, width))
+            self.gate_bias = nn.Parameter(torch.zeros(count * branches))
 
     def forward(self, x: Tensor, trace: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """(batch, context, width) -> (batch, context, stacked), and the next trace if one is given.
@@ -62,7 +70,10 @@ class Dendrites(nn.Module):
         attended = F.scaled_dot_product_attention(
             query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=True
         ).transpose(1, 2)
-        branches = self._mixed(attended).reshape(batch, context, -1)
+        branches = self._mixed(attended).reshape(batch, context, -1, self.units)
+        if self.gate_weight is not None:
+            branches = branches * (2 * linear(x, self.gate_weight, self.gate_bias).sigmoid())[..., None]
+        branches = branches.flatten(2)
         if trace is not None and decay is not None:
             trace = decay * trace + (1 - decay) * branches[:, -1]
         return branches, trace

@@ -14,7 +14,7 @@ _ROLES = {"query": "qkv", "key": "qkv", "value": "qkv"}
 
 
 def maskable(shape: Shape) -> Iterator[Connection]:
-    """Every connection in network order; not the positions, norms, biases, mixing weights and NMDA decays.
+    """Every connection in network order; not the positions, norms, biases, gates, mixing weights and NMDA decays.
 
     Depths: 0 the embedding, 1 to n_layers the layers, n_layers + 1 the head; every connection within layer
     i, counted from 0, joins depths i and i + 1. What is inside neuron j of layer i has a name that starts

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from harness import LanguageNetwork, UserError
 from harness_biogpt.column import CorticalColumn
@@ -13,7 +15,7 @@ from harness_biogpt.feedback import GatedFeedback
 from harness_biogpt.shape import Shape
 
 State = tuple[Tensor, ...]
-"""NMDA traces, one per layer: (batch, neurons, width)."""
+"""NMDA traces, one per layer: (batch, neurons * width), less where branches were cut out."""
 
 
 class BiogptNetwork(LanguageNetwork):
@@ -44,9 +46,8 @@ class BiogptNetwork(LanguageNetwork):
 
     def initial_state(self, batch: int) -> State:
         """The state before a text: no trace. With it the logits are those without a state."""
-        return tuple(
-            self.head.weight.new_zeros(batch, len(branches), self.shape.width) for branches in self.shape.layout
-        )
+        columns = (column for column in self.columns if isinstance(column, CorticalColumn))
+        return tuple(self.head.weight.new_zeros(batch, sum(chain(*column.sizes))) for column in columns)
 
     @property
     def head_weight(self) -> Tensor:
@@ -62,8 +63,16 @@ class BiogptNetwork(LanguageNetwork):
         """The embedding and the output of every layer, (batch, context, width) each.
 
         With several passes: the layers of the last pass, and the mixture of the passes' outputs as the last.
+        With segments: one after another, every pass of one before the next.
         """
-        return self._states(inputs, None)[0]
+        segment = self.shape.segment
+        if segment is None:
+            return self._states(inputs, None)[0]
+        state, found = self.initial_state(inputs.shape[0]), []
+        for start in range(0, inputs.shape[1], segment):
+            levels, state = self._states(inputs[:, start : start + segment], state, start)
+            found.append(levels)
+        return [torch.cat(level, 1) for level in zip(*found, strict=True)]
 
     def with_state(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Logits (batch, context, vocabulary), and the NMDA traces after them.
@@ -76,17 +85,17 @@ class BiogptNetwork(LanguageNetwork):
         Raises:
             UserError: for more tokens than positions, or if the network has no traces.
         """
-        states, traces = self._states(inputs, state)
-        return self.logits(self.normed(states[-1])), tuple(traces)
+        states, state = self._states(inputs, state)
+        return self.logits(self.normed(states[-1])), state
 
-    def _states(self, inputs: Tensor, state: State | None) -> tuple[list[Tensor], list[Tensor]]:
-        """The residual stream as :meth:`states` says, and the traces after the last pass."""
-        context = inputs.shape[1]
-        if context > self.context:
-            raise UserError(f"{context} tokens are more than this biogpt's context of {self.context}")
+    def _states(self, inputs: Tensor, state: State | None, first: int = 0) -> tuple[list[Tensor], State]:
+        """The residual stream as :meth:`states` says, of tokens from position ``first`` on; the last pass's traces."""
+        end = first + inputs.shape[1]
+        if end > self.context:
+            raise UserError(f"{end} tokens are more than this biogpt's context of {self.context}")
         if state is not None and not self.shape.nmda:
             raise UserError("this biogpt was built with nmda: false, so it takes no state; leave the state out")
-        start = self.embedding(inputs) + self.positions.weight[:context]
+        start = self.embedding(inputs) + self.positions.weight[first:end]
         levels, traces = self._pass(start, None, state)
         outputs = [levels[-1]]
         for _ in range(1, self.shape.n_passes):
@@ -96,7 +105,7 @@ class BiogptNetwork(LanguageNetwork):
             weights = self.pass_weights.softmax(0)
             mixed = torch.stack([weight * y for weight, y in zip(weights, outputs, strict=True)]).sum(0)
             levels = [*levels[:-1], mixed]
-        return [start, *levels], traces
+        return [start, *levels], tuple(traces)
 
     def _pass(self, x: Tensor, late: Sequence[Tensor] | None, state: State | None) -> tuple[list[Tensor], list[Tensor]]:
         """Output of every layer, and the traces after it; ``late`` holds the layers of the pass before."""
@@ -107,7 +116,12 @@ class BiogptNetwork(LanguageNetwork):
             for source, target in pairs:
                 if late is not None and i == (0 if into_input else target):
                     x = self.feedback[f"{source}_to_{target}"](x, late[source])
-            x, trace = column(x, None if state is None else state[i])
+            trace = None if state is None else state[i]
+            if self.shape.checkpointing and torch.is_grad_enabled():
+                # The traces are results like x: what is computed again in the backward pass writes nothing.
+                x, trace = checkpoint(column, x, trace, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x, trace = column(x, trace)
             levels.append(x)
             traces.append(trace)
         return levels, traces

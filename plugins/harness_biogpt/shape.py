@@ -21,7 +21,9 @@ class Shape:
         soma_units: hidden units of each neuron's soma FFN.
         n_passes: runs through all layers; every one after the first starts with feedback.
         feedback_into: see :class:`harness_biogpt.architecture.BiogptOptions`.
-        temporal_conv, branch_ffn, branch_norm, soma_ffn, nmda: which parts there are.
+        temporal_conv, branch_ffn, branch_norm, soma_ffn, nmda, branch_gate: which parts there are.
+        segment: positions of a segment, at the end of which NMDA traces are passed on; None is the whole text.
+        checkpointing: the backward pass computes each column again.
     """
 
     vocabulary: int
@@ -37,3 +39,6 @@ class Shape:
     branch_norm: bool = True
     soma_ffn: bool = True
     nmda: bool = True
+    branch_gate: bool = False
+    segment: int | None = None
+    checkpointing: bool = False

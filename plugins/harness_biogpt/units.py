@@ -40,7 +40,7 @@ def units_of(shape: Shape) -> Iterator[UnitGroup]:
 
 def _neuron(shape: Shape, i: int, j: int, stack: tuple[int, int, int]) -> Iterator[UnitMember]:
     """All that is inside neuron ``j``; its dendrites are module ``stack[0]``, at place ``stack[1]`` of ``stack[2]``."""
-    for name, side, start, width in _dendrites(shape, i, stack):
+    for name, side, start, width in _dendrites(shape, i, j, stack):
         yield UnitMember(name, 0, side, start, width, only=j)
     soma, width = f"columns.{i}.somas.{j}", shape.width
     yield UnitMember(f"{soma}.projection.weight", 0, "own", width=width, only=j)
@@ -52,21 +52,24 @@ def _neuron(shape: Shape, i: int, j: int, stack: tuple[int, int, int]) -> Iterat
 
 
 def _branches(shape: Shape, i: int, j: int, stack: tuple[int, int, int], branches: int) -> UnitGroup:
-    members = [
-        UnitMember(name, 0, side, start, width // branches) for name, side, start, width in _dendrites(shape, i, stack)
-    ]
+    parts = _dendrites(shape, i, j, stack)
+    members = [UnitMember(name, 0, side, start, width // branches) for name, side, start, width in parts]
     reader = UnitMember(f"columns.{i}.somas.{j}.projection.weight", 1, "out", width=shape.width // branches)
     return UnitGroup(f"layer{i}.neuron{j}.branches", "branch", branches, (*members, reader))
 
 
 def _dendrites(
-    shape: Shape, i: int, stack: tuple[int, int, int]
+    shape: Shape, i: int, j: int, stack: tuple[int, int, int]
 ) -> Iterator[tuple[str, Literal["in", "own"], int, int]]:
     """One neuron's rows of what its dendrites have: parameter, side, first row, rows."""
     run, place, count = stack
     width, module = shape.width, f"columns.{i}.dendrites.{run}"
     for part in range(3):
         yield f"{module}.qkv", "in", (part * count + place) * width, width
+    if shape.branch_gate:
+        branches = shape.layout[i][j]
+        yield f"{module}.gate_weight", "in", place * branches, branches
+        yield f"{module}.gate_bias", "own", place * branches, branches
     leaves = ["nmda_decay"] * shape.nmda
     leaves += ["conv_weight", "conv_bias"] * (shape.branch_ffn and shape.temporal_conv)
     leaves += ["down.weight", "down.bias"] * shape.branch_ffn
@@ -82,7 +85,9 @@ def _stream(shape: Shape) -> UnitGroup:
     for i, layer in enumerate(shape.layout):
         column = f"columns.{i}"
         members += [UnitMember(f"{column}.norm.{leaf}", 0, "own") for leaf in ("weight", "bias")]
-        members += [UnitMember(f"{column}.dendrites.{r}.qkv", 1, "out") for r, _ in enumerate(groupby(layer))]
+        readers = ("qkv", "gate_weight") if shape.branch_gate else ("qkv",)
+        runs = [f"{column}.dendrites.{r}" for r, _ in enumerate(groupby(layer))]
+        members += [UnitMember(f"{run}.{leaf}", 1, "out") for run in runs for leaf in readers]
         members.append(UnitMember(f"{column}.projection", 0, "in"))
     for late, early in shape.pairs:
         # A channel of what a late layer feeds back is added to the same channel of the target.

@@ -103,6 +103,10 @@ def naive_neuron(state, at, branches, x, trace):
         weight, bias = state[at + "branch_norm.weight"], state[at + "branch_norm.bias"]
         parts = [slice(b * d, (b + 1) * d) for b in range(branches)]
         y = torch.cat([layer_norm(y[..., own], weight[own], bias[own]) for own in parts], 2)
+    if at + "gate_weight" in state:
+        weight, bias = state[at + "gate_weight"], state[at + "gate_bias"]
+        gates = [2 / (1 + torch.exp(-(x @ weight[b]) - bias[b])) for b in range(branches)]
+        y = torch.cat([y[..., b * d : (b + 1) * d] * gates[b][..., None] for b in range(branches)], 2)
     after = None if trace is None else decay * trace + (1 - decay) * y[:, -1]
     y = y @ state[at + "soma_proj.weight"].T
     if at + "soma_ffn.0.weight" in state:
@@ -197,6 +201,7 @@ def unstacked(tensors, layout):
                     put(f"{n}ff_{part}.weight", f"{dendrites}{part}.weight", lambda t, rows=rows: rows(t)[..., None])
                     put(f"{n}ff_{part}.bias", f"{dendrites}{part}.bias", rows)
                 for kind in ("weight", "bias"):
+                    put(f"{n}gate_{kind}", f"{dendrites}gate_{kind}", rows)
                     put(f"{n}branch_norm.{kind}", f"{dendrites}norm_{kind}", rows)
                     put(f"{n}ln_soma.{kind}", f"{soma}norm.{kind}")
                     put(f"{n}soma_ffn.0.{kind}", f"{soma}up.{kind}")
@@ -270,6 +275,16 @@ def test_linear_maps_agree_with_explicit_sums(bias, batch):
         assert torch.equal(linear(x, weight), F.linear(x, weight))
 
 
+def random_model(**options):
+    torch.manual_seed(0)
+    data = DataSpec("language", (CONTEXT,), VOCABULARY, 10, CONTEXT)
+    model = Biogpt(BiogptOptions(n_layers=6, width=24, **options), data).build().double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return model
+
+
 PARTS_OFF = [
     {"temporal_conv": False},
     {"branch_ffn": False},
@@ -280,26 +295,18 @@ PARTS_OFF = [
     {"feedback": False},
     {"n_passes": 2, "feedback_into": "layer"},
     {"n_passes": 3},
+    {"branch_gate": True},
     {"temporal_conv": False, "branch_ffn": False, "branch_norm": False, "soma_ffn": False, "nmda": False},
 ]
 
 
 @pytest.mark.parametrize("options", PARTS_OFF, ids=lambda options: ",".join(options))
 def test_each_part_can_be_left_out(options):
-    torch.manual_seed(0)
-    data = DataSpec("language", (CONTEXT,), VOCABULARY, 10, CONTEXT)
-    model = Biogpt(BiogptOptions(n_layers=6, width=24, **options), data).build().double()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
+    model = random_model(**options)
     layout = [layer[:1] if "multi_neuron" in options else layer for layer in LAYOUTS[24]]
-    expected, _ = naive(
-        unstacked(dict(model.named_parameters()), layout),
-        layout,
-        tokens(),
-        options.get("n_passes", 1),
-        into_layer="feedback_into" in options,
-    )
+    state = unstacked(dict(model.named_parameters()), layout)
+    assert any("gate_weight" in name for name in state) is ("branch_gate" in options)
+    expected, _ = naive(state, layout, tokens(), options.get("n_passes", 1), into_layer="feedback_into" in options)
     assert (model(tokens()) - expected).abs().max() < 1e-10
 
 
@@ -317,6 +324,79 @@ def test_nmda_traces_enter_the_values_and_come_back(n_passes):
     silent, started = model.with_state(tokens(), model.initial_state(BATCH))
     assert torch.equal(silent, model(tokens()))
     assert all(trace.abs().max() > 0 for trace in started)
+
+
+def test_gates_start_at_one_and_learn():
+    data = DataSpec("language", (CONTEXT,), VOCABULARY, 10, CONTEXT)
+    models = []
+    for gated in (None, True):
+        torch.manual_seed(0)
+        models.append(Biogpt(BiogptOptions(n_layers=6, width=24, branch_gate=gated), data).build())
+    plain, gated = models
+    assert torch.equal(gated(tokens()), plain(tokens()))
+    gated(tokens(), tokens(1)).backward()
+    gates = {name: p for name, p in gated.named_parameters() if "gate_" in name}
+    assert len(gates) == 2 * (4 + 2 * 3)  # four columns with one run of equal neurons, two with three
+    assert all(p.eq(0).all() and p.grad.abs().max() > 0 for p in gates.values())
+
+
+@pytest.mark.parametrize("n_passes", [1, 2])
+def test_segments_pass_the_traces_on(n_passes):
+    """Three windows of two tokens, each with the state of the one before; attention does not reach across."""
+    model = random_model(n_passes=n_passes, segment=2, branch_gate=True)
+    model.load_state_dict({**model.state_dict(), "positions.weight": model.positions.weight[:2].detach().repeat(3, 1)})
+    ids, state, parts = tokens(), model.initial_state(BATCH), []
+    for start in range(0, CONTEXT, 2):
+        logits, state = model.with_state(ids[:, start : start + 2], state)
+        parts.append(logits)
+    found = model(ids)
+    assert (found - torch.cat(parts, 1)).abs().max() < 1e-12
+    layout = LAYOUTS[24]
+    published = unstacked(dict(model.named_parameters()), layout)
+    _, after = naive(
+        published, layout, ids[:, :2], n_passes, [torch.zeros(BATCH, len(layer), 24).double() for layer in layout]
+    )
+    expected, _ = naive(published, layout, ids[:, 2:4], n_passes, after)
+    assert (found[:, 2:4] - expected).abs().max() < 1e-10
+    assert (model(ids[:, :3]) - found[:, :3]).abs().max() < 1e-12
+    unseen, _ = model.with_state(ids[:, 2:4], model.initial_state(BATCH))
+    assert (found[:, 2:4] - unseen).abs().max() > 1e-3
+
+
+def test_segments_take_the_positions_of_the_text():
+    model = random_model(segment=2)
+    before = model(tokens())
+    with torch.no_grad():
+        model.positions.weight[2, 0] += 1
+    changed = (model(tokens()) - before).abs().amax((0, 2))
+    assert changed[:2].max() == 0 and changed[2:].min() > 1e-6
+
+
+@pytest.mark.parametrize("options", [{}, {"segment": 2}, {"segment": 2, "n_passes": 2, "branch_gate": True}])
+def test_checkpointing_changes_no_number(options):
+    """States go through three windows, and gradients back through all of them and into the first state."""
+    runs, calls = [], []
+    for checkpointing in (False, True):
+        model = random_model(checkpointing=checkpointing, **options)
+        calls.append([])
+        model.columns[3].register_forward_pre_hook(lambda module, given: calls[-1].append(given))
+        state = tuple(torch.full_like(trace, 0.3).requires_grad_() for trace in model.initial_state(BATCH))
+        first, loss, results = state, model(tokens(), tokens(1)), []
+        for seed in range(3):
+            logits, state = model.with_state(tokens(seed), state)
+            loss = loss + F.cross_entropy(logits.flatten(0, 1), tokens(seed + 1).flatten())
+            results += [logits, *state]
+        kept = [tensor.detach().clone() for tensor in results]
+        before = len(calls[-1])
+        loss.backward()
+        assert len(calls[-1]) == before * (2 if checkpointing else 1)
+        assert all(torch.equal(one, other) for one, other in zip(kept, results, strict=True))
+        gradients = [p.grad for p in (*model.parameters(), *first)]
+        assert all(p.grad.abs().max() > 0 for p in first)
+        runs.append([*kept, *gradients])
+    for one, other in zip(*runs, strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or (one - other).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("n_passes", [1, 2])

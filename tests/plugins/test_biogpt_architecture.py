@@ -57,7 +57,9 @@ def test_feedback_pairs_the_last_third_with_the_first():
     assert feedback_pairs(2) == ()
 
 
-@pytest.mark.parametrize("options", [{}, {"n_passes": 2, "feedback_into": "layer"}, {"width": 20, "n_layers": 4}])
+@pytest.mark.parametrize(
+    "options", [{}, {"n_passes": 2, "feedback_into": "layer"}, {"width": 20, "n_layers": 4, "branch_gate": True}]
+)
 def test_connections_cover_every_matrix_once(options):
     architecture = biogpt(**options)
     model = architecture.build()
@@ -68,7 +70,7 @@ def test_connections_cover_every_matrix_once(options):
         assert tuple(region.shape) == connection.shape
         region += 1
     for name, times in covered.items():
-        maskable = times.dim() > 1 and name != "positions.weight"
+        maskable = times.dim() > 1 and name != "positions.weight" and "gate_weight" not in name
         assert times.eq(1 if maskable else 0).all(), name
     names = [connection.name for connection in connections]
     assert len(set(names)) == len(names)
@@ -172,6 +174,8 @@ def test_what_cannot_work_is_said():
     assert "context of 8 is shorter than the data's 16" in short.unsupported()
     assert "equal passes" in biogpt(n_layers=2, n_passes=2).unsupported()
     assert "equal passes" in biogpt(feedback=False, n_passes=2).unsupported()
+    assert biogpt(segment=4).unsupported() is None
+    assert "nmda: false has none" in biogpt(segment=4, nmda=False).unsupported()
     assert "language" in Biogpt(BiogptOptions(), DataSpec("classification", (4,), 2, 1)).unsupported()
     with pytest.raises(ValidationError, match="temporal_convolution"):
         BiogptOptions(temporal_convolution=False)

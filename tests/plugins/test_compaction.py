@@ -13,13 +13,15 @@ import pytest
 import torch
 from torch import nn
 
-from harness import Architecture, DataSpec, outermost, unit_masks
+from harness import Architecture, DataSpec, Unsupported, outermost, unit_masks
 from harness.compaction.compact import compact, random_inputs
 from harness.compaction.exported import write_export
 from harness.compaction.fast import make_fast
 from harness.compaction.kernels import choose_kernels
+from harness.compaction.onnx_file import write_onnx
 from harness.compaction.program import trace
 from harness.compaction.timing import Speed
+from harness.errors import HarnessError
 from harness_architectures.gpt2 import Gpt2
 from harness_architectures.gpt_rope import GptRope
 from harness_architectures.mlp import Mlp
@@ -48,6 +50,7 @@ NETWORKS: dict[str, tuple[type[Architecture[Any]], dict[str, Any], DataSpec]] = 
     "gpt_rope": (GptRope, SMALL, TOKENS),
     "biogpt": (Biogpt, {"n_layers": 4, "width": 24}, TOKENS),
     "biogpt, two passes": (Biogpt, {"n_layers": 6, "width": 24, "n_passes": 2, "feedback_into": "layer"}, TOKENS),
+    "biogpt, gated": (Biogpt, {"n_layers": 4, "width": 24, "branch_gate": True}, TOKENS),
     "biogpt, bare": (Biogpt, {"n_layers": 2, "width": 24, "soma_ffn": False, "branch_ffn": False}, TOKENS),
     "resnet": (ResNet, {"depth": 8, "width": 4}, PICTURES),
     "resnet, padded": (ResNet, {"depth": 8, "width": 4, "shortcut": "padding"}, PICTURES),
@@ -158,6 +161,31 @@ def test_sparse_layers_compute_what_the_masked_network_does(name: str, monkeypat
         assert float((program(inputs) - expected).abs().max()) < 1e-10 * max(1.0, float(expected.abs().max()))
 
 
+@pytest.mark.parametrize(("name", "norms", "left"), [("resnet", 9, 0), ("vgg", 8, 0), ("band_cnn", 21, 5)])
+def test_batch_norms_go_into_convolutions(name: str, norms: int, left: int) -> None:
+    """Five of band_cnn's are of sums of several."""
+    architecture, module = built(name)
+    assert sum(isinstance(part, nn.BatchNorm2d) for part in module.modules()) == norms
+    program = trace(module, architecture.data)
+    assert sum(node.target is torch.ops.aten.batch_norm.default for node in program.graph.nodes) == left
+    inputs = random_inputs(architecture.data, 3)
+    torch.testing.assert_close(program(inputs), module(inputs), rtol=1e-10, atol=1e-10)
+
+
+def test_segments_outlive_cuts_and_are_no_graph() -> None:
+    """Traces shrink with their branches; the number of segments depends on the text."""
+    data, options = TOKENS, Biogpt.Options(n_layers=4, width=24, branch_gate=True, segment=6)
+    architecture = Biogpt(options, data)
+    torch.manual_seed(0)
+    module = architecture.build().double().eval().requires_grad_(False)
+    close(module, architecture, "units")
+    found, inputs = compact(architecture, module), random_inputs(data, 5)
+    assert size(found.module) < size(module)
+    assert float((found.module(inputs) - module(inputs)).abs().max()) < 1e-10
+    with pytest.raises(Unsupported, match="BiogptNetwork cannot be traced for any number of tokens"):
+        trace(module, data)
+
+
 def test_neurons_of_a_column_share_as_before_when_one_is_gone() -> None:
     """The softmax over neurons gives what it gave to the others, not all to those that are left."""
     architecture, module = built("biogpt")
@@ -198,6 +226,49 @@ torch.testing.assert_close(network(inputs), expected, rtol=1e-4, atol=1e-5)
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["mlp", "gpt_rope", "biogpt, bare", "resnet", "band_transformer"])
+def test_an_onnx_file_computes_what_the_masked_network_does(name: str, tmp_path: Path) -> None:
+    runtime = onnx_runtime()
+    architecture, module = built(name)
+    close(module, architecture, "units")
+    module.float()
+    compacted, written = write_onnx(tmp_path / "small", architecture, module, {"cell": "toy.s0"})
+    whole = sum(parameter.nbytes for parameter in module.parameters())
+    assert 4 * size(compacted.module) < written and 4 * size(compacted.module) < whole
+    session = runtime.InferenceSession(tmp_path / "small" / "model.onnx")
+    for examples in (1, 6):
+        inputs = random_inputs(architecture.data, 4, examples, torch.float32)
+        inputs = inputs[:, :9] if architecture.data.kind == "language" else inputs
+        (found,) = session.run(None, {"inputs": inputs.numpy()})
+        torch.testing.assert_close(torch.from_numpy(found), module(inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_what_cannot_be_onnx_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx_runtime()
+    architecture, module = built("mlp")
+    module.float()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.onnx, "export", lambda *args, **kwargs: 1 / 0)
+        with pytest.raises(Unsupported, match="cannot write this network: division by zero"):
+            write_onnx(tmp_path / "small", architecture, module, {})
+    write = torch.onnx.export
+
+    def other(program: Any, *args: Any, **kwargs: Any) -> Any:
+        next(program.buffers()).add_(0.1)
+        return write(program, *args, **kwargs)
+
+    monkeypatch.setattr(torch.onnx, "export", other)
+    with pytest.raises(HarnessError, match="is off by"):
+        write_onnx(tmp_path / "small", architecture, module, {})
+    assert not list(tmp_path.iterdir())
+
+
+def onnx_runtime() -> Any:
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package)
+    return pytest.importorskip("onnxruntime")
 
 
 def test_an_export_runs_sparse_layers_where_they_are_faster(tmp_path: Path) -> None:

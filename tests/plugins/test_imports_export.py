@@ -210,9 +210,37 @@ def test_a_compact_export_computes_what_was_scored(
     assert done.returncode == 0, done.stderr
 
 
-def test_a_compact_export_has_one_format(made: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="leave out --format hf"):
+def test_a_compact_export_as_onnx_computes_what_was_scored(
+    made: Path, exported: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    folder = tmp_path / "small_onnx"
+    export("random", folder, "--compact", "--format", "onnx")
+    printed = capsys.readouterr().out
+    assert "all dense: ONNX has no operator for compressed rows" in printed and "times as fast" not in printed
+    assert sorted(path.name for path in folder.iterdir()) == ["compact.json", "model.onnx"]
+    summary = json.loads((folder / "compact.json").read_text())
+    assert ".random.d0.4.s0" in summary["cell"] and summary["bytes"] == (folder / "model.onnx").stat().st_size
+    whole = Gpt2(Gpt2Options(n_layers=2, width=16, heads=2, attn_out_bias=False, vocabulary_padding=100), TEXT).build()
+    whole.load_state_dict(load_file(exported["random"] / "model.safetensors"))
+    inputs = torch.randint(256, (5, 16), generator=torch.Generator().manual_seed(0))
+    (lines,) = re.findall(r"```python\n(import onnxruntime\n.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    scope: dict[str, Any] = {"inputs": inputs.numpy()}
+    monkeypatch.chdir(tmp_path)
+    exec(lines, scope)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(scope["outputs"]), whole.eval()(inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_a_compact_export_has_two_formats(made: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    with pytest.raises(UserError, match="leave out --format hf, or take --format onnx"):
         export("random", tmp_path / "x", "--compact", "--format", "hf")
+    with pytest.raises(UserError, match="is one of --compact: give both"):
+        export("random", tmp_path / "x", "--format", "onnx")
+    monkeypatch.setattr("harness.compaction.onnx_file.find_spec", lambda name: None if name == "onnxscript" else name)
+    with pytest.raises(UserError, match=r"needs onnxscript: pip install 'sparsity-harness\[onnx\]'"):
+        export("random", tmp_path / "x", "--compact", "--format", "onnx")
 
 
 def test_what_cannot_be_exported_is_said(made: Path, tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ class Structured(SparsityMethod[Any]):
         (GptRope, {**SMALL, "width": 24}),
         (Biogpt, {"n_layers": 4, "width": 48}),
         (Biogpt, {"n_layers": 6, "width": 24, "n_passes": 2, "feedback_into": "layer"}),
+        (Biogpt, {"n_layers": 4, "width": 24, "branch_gate": True, "segment": 6, "checkpointing": True}),
         (Biogpt, {"n_layers": 3, "width": 24, "soma_ffn": False, "branch_norm": False, "nmda": False}),
         (Biogpt, {"n_layers": 3, "width": 24, "branch_ffn": False, "multi_neuron": False}),
     ],

@@ -314,9 +314,9 @@ def test_latex_cells_say_what_they_hold():
         "50% of _all_", [Column("a_b"), Column("x", right=True, strong=True)], [["R&D <1>", "1 ± 2"]], bold={0}
     )
     lines = latex(table).splitlines()
-    assert lines[0] == "% 50% of _all_"
-    assert r"a\_b" in lines[3]
-    assert re.search(r"R\\&D \\textless\{\}1\\textgreater\{\} & \\textbf\{1 \$\\pm\$ 2\}", lines[5])
+    assert lines[2] == r"\caption{50\% of \_all\_.}"
+    assert r"a\_b" in lines[6]
+    assert re.search(r"R\\&D \\textless\{\}1\\textgreater\{\} & \\textbf\{1 \$\\pm\$ 2\}", lines[8])
 
 
 def made(**changes):
