@@ -68,7 +68,7 @@ class Biogpt(Architecture[BiogptOptions]):
     """The dendritic language model of Hamond 2026."""
 
     Options = BiogptOptions
-    version = "2"  # float32 products by another library: other last bits
+    version = "3"  # float32 products where torch sends them: other last bits
     kinds = ("language",)
 
     @property

@@ -7,10 +7,10 @@ from itertools import groupby
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from harness_biogpt.dendrites import Dendrites
 from harness_biogpt.grouped import xavier_uniform
-from harness_biogpt.linear import linear
 from harness_biogpt.shape import Shape
 from harness_biogpt.soma import Soma
 
@@ -76,5 +76,5 @@ class CorticalColumn(nn.Module):
         outputs = torch.cat([soma(neuron) for soma, neuron in zip(self.somas, neurons, strict=True)], dim=2)
         weights = self.neuron_weights.softmax(0).view(1, -1, 1)
         projection = self.projection.view(x.shape[2], -1, x.shape[2]) * weights
-        x = x + linear(outputs, projection.flatten(1))
+        x = x + F.linear(outputs, projection.flatten(1))
         return x, None if trace is None else torch.cat([part for _, part in runs], dim=1).view_as(trace)

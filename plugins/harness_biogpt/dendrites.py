@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness_biogpt.grouped import GroupedLinear, xavier_uniform
-from harness_biogpt.linear import linear
 from harness_biogpt.shape import Shape
 from harness_biogpt.temporal import TAPS, causal_convolution
 
@@ -63,7 +62,7 @@ class Dendrites(nn.Module):
             trace: NMDA trace, (batch, stacked), neuron after neuron; None leaves it out.
         """
         batch, context, _ = x.shape
-        query, key, value = linear(x, self.qkv).view(batch, context, 3, -1, self.units).unbind(2)
+        query, key, value = F.linear(x, self.qkv).view(batch, context, 3, -1, self.units).unbind(2)
         decay = None if trace is None or self.nmda_decay is None else self.nmda_decay.sigmoid()
         if trace is not None and decay is not None:
             value = value + (trace * decay).view(batch, 1, -1, self.units)
@@ -72,7 +71,7 @@ class Dendrites(nn.Module):
         ).transpose(1, 2)
         branches = self._mixed(attended).reshape(batch, context, -1, self.units)
         if self.gate_weight is not None:
-            branches = branches * (2 * linear(x, self.gate_weight, self.gate_bias).sigmoid())[..., None]
+            branches = branches * (2 * F.linear(x, self.gate_weight, self.gate_bias).sigmoid())[..., None]
         branches = branches.flatten(2)
         if trace is not None and decay is not None:
             trace = decay * trace + (1 - decay) * branches[:, -1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness_biogpt.linear import linear
 from harness_biogpt.shape import Shape
 
 
@@ -21,8 +20,7 @@ class Soma(nn.Module):
 
     def forward(self, branches: Tensor) -> Tensor:
         """(batch, context, width) -> the same shape."""
-        y = linear(branches, self.projection.weight)
+        y: Tensor = self.projection(branches)
         if self.norm is not None and self.up is not None and self.down is not None:
-            hidden = F.gelu(linear(self.norm(y), self.up.weight, self.up.bias))
-            y = y + linear(hidden, self.down.weight, self.down.bias)
+            y = y + self.down(F.gelu(self.up(self.norm(y))))
         return y

@@ -9,7 +9,6 @@ from torch.nn import functional as F
 import harness_biogpt
 from harness import DataSpec
 from harness_biogpt.architecture import Biogpt, BiogptOptions
-from harness_biogpt.linear import linear
 from harness_biogpt.temporal import by_convolution, by_products
 
 VOCABULARY, CONTEXT, BATCH = 11, 6, 2
@@ -249,30 +248,6 @@ def test_float32_stays_within_1e_4():
     for (name, one), other in zip(model.named_parameters(), exact.parameters(), strict=True):
         assert (one.grad is None) == (other.grad is None)
         assert one.grad is None or (one.grad - other.grad).norm() < 1e-5 * max(other.grad.norm(), 1.0), name
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("batch", [(2, 3), (5,), (1, 1)])
-def test_linear_maps_agree_with_explicit_sums(bias, batch):
-    g = torch.Generator().manual_seed(0)
-    x = torch.randn(*batch, 14, generator=g).transpose(0, -1).contiguous().transpose(0, -1)[..., ::2]
-    weight, shift, towards = (torch.randn(*shape, generator=g) for shape in ((5, 7), (5,), (*batch, 5)))
-    leaves = [tensor.requires_grad_() for tensor in (x, weight, shift)[: 2 + bias]]
-    runs = []
-    for _ in range(2):
-        y = linear(*leaves)
-        runs.append((y, *torch.autograd.grad((y * towards).sum(), leaves)))
-    assert all(torch.equal(one, other) for one, other in zip(*runs, strict=True))
-    expected = (x.double()[..., None, :] * weight.double()).sum(-1) + (shift.double() if bias else 0)
-    by_hand = [(towards.double()[..., None] * weight.double()).sum(-2)]
-    by_hand.append((towards.double()[..., None] * x.double()[..., None, :]).flatten(0, -3).sum(0))
-    by_hand.append(towards.double().flatten(0, -2).sum(0))
-    for found, true in zip(runs[0], [expected, *by_hand], strict=False):
-        assert found.shape == true.shape and found.layout == torch.strided
-        assert (found - true).abs().max() < 1e-5
-    assert torch.equal(linear(x.double(), weight.double()), F.linear(x.double(), weight.double()))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(linear(x, weight), F.linear(x, weight))
 
 
 def random_model(**options):
