@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 import harness.core.head_loss
 from harness import head_loss
+from harness.training.allocator import keep_freed_memory
 
 SHAPES = ["2048x128x50257", "1024x192x50257", "256x768x50257", "2048x64x4096", "2048x64x256", "512x64x65"]
 Way = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -138,6 +139,7 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def measure(arguments: argparse.Namespace, shape: str, threads: int) -> dict[str, Compared]:
     """Seconds of each way, beside the plain one's."""
+    keep_freed_memory()  # as every worker does
     torch.set_num_threads(threads)
     data = tensors(shape, arguments.device)
     steps = {name: partial(step, way, data, arguments) for name, way in ways(arguments).items()}
