@@ -77,7 +77,7 @@ class _Together:
             try:
                 with own_random(member):
                     member.advance()
-            except Exception as error:  # whatever a plugin raises ends this training and no other
+            except BaseException as error:  # whatever a plugin raises ends this training and no other
                 failed[member] = error
         return failed
 
@@ -86,7 +86,7 @@ class _Together:
         for name, trainer in self._current.items():
             trainer.elsewhere += seconds * (1 - 1 / len(names) if name in names else 1)
 
-    def _resume(self, name: str, error: Exception | None) -> None:
+    def _resume(self, name: str, error: BaseException | None) -> None:
         """Let a training do what it does between steps, or end by what one of its steps has raised."""
         began, before = monotonic(), self._current.pop(name, None)
         run = self._runs[name]
@@ -95,7 +95,7 @@ class _Together:
                 trainer = next(run) if error is None else run.throw(error)
         except StopIteration:
             self._ended(name, None)
-        except Exception as raised:
+        except BaseException as raised:
             self._ended(name, raised)
         else:
             if before is None:

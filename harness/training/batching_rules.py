@@ -21,9 +21,11 @@ class BatchingRules(TorchFunctionMode):
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002 (names of F.linear)
-    if weight.ndim != 2 or torch.is_autocast_enabled(input.device.type):  # autocast chooses the type of the product
+    device = input.device.type
+    cast = device != "meta" and torch.is_autocast_enabled(device)  # which chooses the type of the product
+    if weight.ndim != 2 or cast:
         return F.linear(input, weight, bias)
-    found: Tensor = _Linear.apply(input, weight, bias)  # type: ignore[no-untyped-call]
+    found: Tensor = _Linear.apply(input, weight, bias)
     return found
 
 
@@ -39,7 +41,7 @@ def _attention(
 ) -> Tensor:
     if query.ndim != 4 or attn_mask is not None or dropout_p or more:
         return F.scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **more)
-    found: Tensor = _Attention.apply(query, key, value, is_causal, scale)  # type: ignore[no-untyped-call]
+    found: Tensor = _Attention.apply(query, key, value, is_causal, scale)
     return found
 
 
@@ -51,7 +53,7 @@ class _Rule(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """vmap asks for one."""
+        """Asked for by vmap."""
 
     @classmethod
     def vmap(cls, info: Any, in_dims: Any, *given: Any) -> tuple[Tensor, int]:
@@ -77,7 +79,7 @@ class _Linear(_Rule):
     @staticmethod
     def stacked(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         rows = x.reshape(len(x), -1, x.shape[-1])
-        found: Tensor = _Product.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
+        found: Tensor = _Product.apply(rows, weight, bias)
         return found.view(*x.shape[:-1], -1)
 
 
@@ -114,6 +116,5 @@ class _Attention(_Rule):
 
     @staticmethod
     def stacked(query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float | None) -> Tensor:
-        flat = (t.flatten(0, 1) for t in (query, key, value))
-        found = F.scaled_dot_product_attention(*flat, is_causal=causal, scale=scale)
-        return found.unflatten(0, query.shape[:2])
+        q, k, v = (t.flatten(0, 1) for t in (query, key, value))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale).view(*query.shape[:-1], -1)

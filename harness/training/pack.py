@@ -18,7 +18,7 @@ from harness.training.merged_optimizer import MergedOptimizer
 from harness.training.sampler import Sampler
 from harness.training.trainer import PATIENCE, Trainer
 
-Failures = dict[Trainer, Exception]
+Failures = dict[Trainer, BaseException]
 
 
 class Unpackable(Exception):
@@ -94,7 +94,7 @@ class Pack:
                 else:
                     with own_random(member):
                         call(member)
-            except Exception as error:
+            except BaseException as error:
                 failed[member] = error
 
     def _gradients(self) -> Tensor:
@@ -142,13 +142,12 @@ class Pack:
         try:
             for member in self.members:
                 member.weights.module.train()
-            with warnings.catch_warnings():
-                warnings.filterwarnings("error", "There is a performance drop")  # an operation in a loop
+            with _strict():
                 found = self._losses(copies, 0)
             torch.autograd.grad(found.sum(), list(self._trained.values()), allow_unused=True)
             alone = torch.stack([self._alone(index) for index in range(len(self.members))])
         except Exception as error:  # whatever torch and plugins raise
-            raise Unpackable(f"{type(error).__name__}: {str(error).strip().splitlines()[0]:.200}") from error
+            raise Unpackable(_told(error)) from error
         finally:
             set_random_state(outside)
             for member in self.members:
@@ -175,6 +174,43 @@ def kind(member: Trainer) -> Hashable:
     shapes = [(name, t.shape, t.dtype) for name, t in (*module.named_parameters(), *module.named_buffers())]
     settings = training.batch_size, training.micro_batches, training.precision
     return id(member.data), settings, repr(module), tuple(shapes)
+
+
+def refusal(module: nn.Module, inputs: Tensor, targets: Tensor) -> str | None:
+    """Why networks like this one cannot be packed, as far as one batch of two examples tells; None if nothing does.
+
+    Works on the device ``meta``; what cannot be computed there even alone tells nothing.
+    """
+    try:
+        module(inputs, targets)
+    except Exception:  # whatever a plugin raises
+        return None
+
+    def loss(tensors: dict[str, Tensor]) -> Tensor:
+        found: Tensor = functional_call(module, tensors, (inputs, targets))
+        return found
+
+    try:
+        stacks = {name: torch.stack(own) for name, own in _tensors([module, module]).items()}
+        with _strict(), BatchingRules():
+            vmap(loss)(stacks)
+    except Unpackable as error:
+        return str(error)
+    except Exception as error:  # whatever torch and plugins raise
+        return _told(error)
+    return None
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    """An operation that vmap only knows to repeat for each member is an error."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "There is a performance drop")
+        yield
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]:.200}"
 
 
 @contextmanager

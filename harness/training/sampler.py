@@ -64,7 +64,8 @@ class Sampler:
             inputs, targets = altered.augmented(indices, torch.cat(numbers))
         else:
             inputs, targets = data.batch(indices)
-        return inputs.unflatten(0, (len(streams), count)), targets.unflatten(0, (len(streams), count))
+        shape = len(streams), count
+        return inputs.view(*shape, *inputs.shape[1:]), targets.view(*shape, *targets.shape[1:])
 
     def _stream(self, position: int, count: int, of_pass: Callable[[int], Tensor]) -> Tensor:
         parts = []

@@ -100,7 +100,7 @@ class Trainer:
         self.lr = 0.0
         self.losses: list[Tensor] = []
         groups = method.parameter_groups() if method is not None else ()
-        self._updates_masks = overrides(method, "after_step")
+        self._updates_masks = _overrides(method, "after_step")
         self.density = DensityMeter(weights_among(weights.connections), substrate.device)
         self.density.change(weights.masks, 0)
         self._hard = method is not None and method.mode == "composed" and method.soft_densities() is None
@@ -110,8 +110,8 @@ class Trainer:
         unused = substrate.world > 1 and self._leaves_some_unused()
         module = torch.compile(weights.module) if training.compile else weights.module
         self._module: nn.Module = substrate.wrap(module, unused)  # type: ignore[arg-type]
-        self._looks_at_gradients = overrides(method, "on_gradients")
-        self._regularizes = overrides(method, "regularizers")
+        self._looks_at_gradients = _overrides(method, "on_gradients")
+        self._regularizes = _overrides(method, "regularizers")
 
     def run(
         self,
@@ -262,5 +262,5 @@ class Clock:
         return self._before + monotonic() - self._start
 
 
-def overrides(method: SparsityMethod[Any] | None, hook: str) -> bool:
+def _overrides(method: SparsityMethod[Any] | None, hook: str) -> bool:
     return method is not None and getattr(type(method), hook) is not getattr(SparsityMethod, hook)
