@@ -114,7 +114,7 @@ class StageRunner:
         if stage.parent is not None:
             self._load(network, stage.parent)
             series = {**series, **self.store.series(stage.parent.hash)}
-        first = 0
+        first, before = 0, list(network.trained_by)
         if resumed is not None:
             with fitting("its checkpoint"):
                 if resumed.get("stage", stage.hash) != stage.hash:  # older ones do not say
@@ -125,8 +125,7 @@ class StageRunner:
                 if not isinstance(stage.phases[first], Train) or not isinstance(resumed["training"], dict):
                     raise ValueError("it is of no training")
         here = self.environment(stage.cell, stage.cell.training_part)
-        new = here not in network.trained_by and (stage.steps or len(stage.phases) > 1 or stage.calibrates)
-        if new:
+        if here not in network.trained_by and (stage.steps or len(stage.phases) > 1 or stage.calibrates):
             network.trained_by.append(here)
         for index in range(first, len(stage.phases)):
             phase = stage.phases[index]
@@ -135,9 +134,9 @@ class StageRunner:
                 run = TrainingRun(self, stage, network, series, index, phase, report)
                 yield from run.legs(resumed["training"] if resumed is not None else None)
                 resumed = None
-                if (packed := run.packed) > 1:
-                    others = [one for one in network.trained_by if not new or one is not here]
-                    made = {**here, "packed": packed}
+                if run.packed > 1:
+                    others = [*before, *(one for one in network.trained_by if one not in before and one != here)]
+                    made = {**here, "packed": run.packed}
                     network.trained_by = others if made in others else [*others, made]
             else:
                 self._discrete(stage, network, phase, stage.offset + index)
