@@ -112,14 +112,21 @@ def phase_of(method: SparsityMethod[Any]) -> Train | None:
     return next((phase for phase in reversed(program) if isinstance(phase, Train) and phase.hooks), None)
 
 
-def trainer(name: str, options: dict[str, Any], given: bool, arguments: argparse.Namespace) -> Trainer | None:
+def trainer(
+    name: str,
+    options: dict[str, Any],
+    given: bool,
+    arguments: argparse.Namespace,
+    seed: int = 0,
+    examples: Examples | None = None,
+) -> Trainer | None:
     """A trainer of one method, projected ones with random masks of ``arguments.density``; None if it cannot work.
 
-    ``given``: a method that may choose its density gets that one too.
+    ``given``: a method that may choose its density gets that one too. ``examples``: new ones if there are none.
     """
     plugins, device = registry(), torch.device(arguments.device)
     common = {"steps": 1, "precision": arguments.precision, "compile": arguments.compile}
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     if arguments.network == "gpt2":
         spec = DataSpec("language", (arguments.context,), 50257, 64, arguments.context)
         layers, width, heads = SIZES[arguments.size]
@@ -161,7 +168,7 @@ def trainer(name: str, options: dict[str, Any], given: bool, arguments: argparse
         current=CurrentMasks(connections, device, masks),
         budget=budget,
         source=None,
-        seed=0,
+        seed=seed,
         device=device,
         bands=1 + max(band.depth for c in architecture.connections() for band in (c.source, c.target)),
         units=architecture.units(),
@@ -171,13 +178,13 @@ def trainer(name: str, options: dict[str, Any], given: bool, arguments: argparse
         method.attach(context)
     weights = Weights(module, connections, context.current, method if phase is not None else None)
     context.raw = weights.inputs
-    data = Examples(spec, arguments.device)
+    data = examples or Examples(spec, arguments.device)
     return Trainer(
         weights=weights,
         method=method if phase is not None else None,
         context=context,
         data=data,
-        sampler=Sampler(len(data), 0),
+        sampler=Sampler(len(data), seed),
         training=training,
         phase=Finetune(STEPS) if phase is None else replace(phase, steps=STEPS, begin=0, of=None),
         substrate=Substrate(0, 1, device),

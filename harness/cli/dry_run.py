@@ -12,6 +12,7 @@ from rich.console import Console
 from harness.cli.console import plain_console
 from harness.cli.plan_summary import cost_of, show_plan
 from harness.executors.job_batches import Batch
+from harness.executors.packs import mark_packs
 from harness.executors.plan_rows import PlanRow, plan_rows
 from harness.executors.planning import Plan, make_plan
 from harness.executors.submitter import Submitter
@@ -43,6 +44,7 @@ def show_dry_run(
     """The plan, with the cells whose settings are not chosen yet as they are by default."""
     graph = compile_graph([*suite.cells, *suite.pending], suite.registry)
     plan = make_plan(graph, store, selected, force)
+    mark_packs(plan, suite)
     cost = cost_of(suite, plan, store, here=not options, timed=True)
     seconds = cost.job_seconds if cost else {}
     if not hashes:

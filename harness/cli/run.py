@@ -109,6 +109,7 @@ def command(
     from harness.errors import UserError
     from harness.executors import slurm_queue
     from harness.executors.local import LocalExecutor
+    from harness.executors.packs import mark_packs
     from harness.executors.planning import forget, make_plan
     from harness.executors.slurm import SlurmExecutor
     from harness.executors.submitter import Submitter
@@ -151,6 +152,7 @@ def command(
         slurm_queue.check(results.resolve())
     while True:  # once, and where settings are tuned once more with those that the trials have chosen
         plan = make_plan(compile_graph(current.cells, registry), store, _selection(only, current), force)
+        mark_packs(plan, current)
         cost = cost_of(loaded, plan, store, here=not options)
         seconds = cost.job_seconds if cost else {}
         show_plan(console, current, plan, store, cost, count, options)

@@ -18,11 +18,13 @@ class Job:
         id: stage hash or cell id.
         work: the stage or the cell.
         needs: ids of the jobs that must be done first; finished ones are not listed.
+        pack: equal for stages that may take their steps together; None for what runs alone.
     """
 
     id: str
     work: Stage | PlannedCell
     needs: tuple[str, ...]
+    pack: str | None = None
 
     @property
     def label(self) -> str:

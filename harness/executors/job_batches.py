@@ -42,8 +42,9 @@ def pack(
     """Batches of jobs, each after those that it needs.
 
     A stage that is expected to take ``short`` seconds or more has a batch of its own; shorter ones share one: with
-    the batch that they all wait for, or with others that wait for the same. Evaluations are done where their stage
-    is. Of stages that run side by side (``cells_per_gpu``) a batch takes so many more.
+    the batch that they all wait for, or with others that wait for the same. Long ones that may be packed share one for
+    each pack. Evaluations are done where their stage is. Of stages that run side by side (``cells_per_gpu``) a batch
+    takes so many more.
 
     Args:
         jobs: in an order in which they could run.
@@ -71,7 +72,7 @@ class _Packer:
         self._batches: list[Batch] = []
         self._of: dict[str, Batch] = {}
         self._signature: dict[int, str] = {}
-        self._open: dict[tuple[str, tuple[int, ...], tuple[str, ...]], Batch] = {}
+        self._open: dict[tuple[str, tuple[int, ...], tuple[str, ...], str | None], Batch] = {}
 
     def pack(self, jobs: Sequence[Job]) -> list[Batch]:
         order = {job.id: index for index, job in enumerate(jobs)}
@@ -98,13 +99,15 @@ class _Packer:
         if only is not None and set(outside) <= set(only.outside) and self._joins(only, job, expected, signature):
             self._add(only, job, expected)
             return
-        slot = (signature, tuple(after), outside)
-        batch = self._open.get(slot) if expected < self._short else None
-        if batch is None or not self._room(batch):
+        pack = job.pack if request.processes == 1 and expected >= self._short else None
+        slot = (signature, tuple(after), outside, pack)
+        shares = expected < self._short or pack is not None
+        batch = self._open.get(slot) if shares else None
+        if batch is None or not (self._room(batch) if pack is None else _place_in_pack(batch, job)):
             batch = Batch(request, after=tuple(after.values()), outside=outside)
             self._batches.append(batch)
             self._signature[id(batch)] = signature
-            if expected < self._short:
+            if shares:
                 self._open[slot] = batch
         self._add(batch, job, expected)
 
@@ -121,3 +124,8 @@ class _Packer:
         batch.jobs.append(job)
         batch.seconds += expected
         self._of[job.id] = batch
+
+
+def _place_in_pack(batch: Batch, job: Job) -> bool:
+    most = (job.work.cell.training.pack or 1) * (batch.request.cells_per_gpu or 1)
+    return sum(other.pack == job.pack for other in batch.jobs) < most

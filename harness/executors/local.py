@@ -30,7 +30,7 @@ LOOK_SECONDS = 0.5
 
 
 class LocalExecutor(Executor):
-    """A pool of worker processes that each run one job at a time.
+    """A pool of worker processes that each run one job at a time, or one pack of them.
 
     Args:
         results: the results folder.
@@ -202,7 +202,7 @@ class _Schedule:
         for name in [name for name, needs in self._waiting.items() if not needs]:
             self._release(name)
         self._deaths: dict[str, int] = {}
-        self._running: dict[Connection, Job] = {}
+        self._running: dict[Connection, dict[str, Job]] = {}
         self._idle: set[Connection] = set()
         self._outcome = Outcome()
         self._own_failures = 0
@@ -213,7 +213,7 @@ class _Schedule:
                 self._outcome.interrupted = True
                 pool.stop.value = True
                 self._view.note("stopping: running stages write a checkpoint (Ctrl-C again: stop at once)")
-            self._assign()
+            self._assign(pool)
             if not self._running and self._closing():
                 break
             for pipe in wait(list(pool.pipes), LOOK_SECONDS):
@@ -230,25 +230,43 @@ class _Schedule:
         trains = self._jobs[name].steps > 0
         heapq.heappush(self._ready, (trains, -self._chain[name], self._order[name], name))
 
-    def _assign(self) -> None:
+    def _assign(self, pool: _Pool) -> None:
         while self._idle and self._ready and not self._closing():
             pipe = self._idle.pop()
-            job = self._jobs[self._ready[0][-1]]
+            jobs = self._next(len(pool.pipes) - len(self._running))
             try:
-                pipe.send(job.work)
+                pipe.send([job.work for job in jobs])
             except OSError:  # it has died; its end of file is still to be read
                 continue
-            heapq.heappop(self._ready)
-            self._running[pipe] = job
-            self._view.started(job)
+            self._running[pipe] = {job.id: job for job in jobs}
+            if len(jobs) == 1:
+                heapq.heappop(self._ready)
+            else:
+                self._ready = [entry for entry in self._ready if entry[-1] not in self._running[pipe]]
+                heapq.heapify(self._ready)
+            for job in jobs:
+                self._view.started(job)
+
+    def _next(self, free: int) -> list[Job]:
+        """The first that is ready, with its share, for one of ``free`` workers, of those that may be packed with it.
+
+        What was there when a worker died may have been the reason, and runs alone.
+        """
+        first = self._jobs[self._ready[0][-1]]
+        if first.pack is None or first.id in self._deaths:
+            return [first]
+        alike = [job for *_, name in sorted(self._ready) if (job := self._jobs[name]).pack == first.pack]
+        alike = [job for job in alike if job.id not in self._deaths]
+        return alike[: min(first.work.cell.training.pack or 1, -(-len(alike) // free))]
 
     def _receive(self, pool: _Pool, pipe: Connection) -> None:
         try:
-            kind, *rest = pipe.recv()
+            kind, name, *rest = pipe.recv()
         except (EOFError, ConnectionResetError):
             self._died(pool, pipe)
             return
-        job = self._running.get(pipe)
+        running = self._running.get(pipe, {})
+        job = running.get(name)
         if kind == "fatal":
             raise HarnessError(rest[0])
         if kind == "ready":
@@ -258,8 +276,10 @@ class _Schedule:
         elif job is not None and kind == "progress":
             self._view.progress(job, *rest)
         elif job is not None:
-            del self._running[pipe]
-            self._idle.add(pipe)
+            del running[name]
+            if not running:
+                del self._running[pipe]
+                self._idle.add(pipe)
             if kind == "done":
                 self._done(job)
             elif kind == "failed":
@@ -290,23 +310,24 @@ class _Schedule:
 
     def _died(self, pool: _Pool, pipe: Connection) -> None:
         self._idle.discard(pipe)
-        job = self._running.pop(pipe, None)
+        jobs = self._running.pop(pipe, {})
         code = pool.replace(pipe)
-        name = job.id if job is not None else ""
-        self._deaths[name] = self._deaths.get(name, 0) + 1
-        if job is None:
-            if self._deaths[name] > 2 * len(pool.pipes):
+        if not jobs:
+            self._deaths[""] = self._deaths.get("", 0) + 1
+            if self._deaths[""] > 2 * len(pool.pipes):
                 raise HarnessError(f"worker processes end at their start (exit code {code}); see the messages above")
             return
         reason = f"its worker process died with exit code {code}"
         reason += " (killed: perhaps out of memory)" if code == -signal.SIGKILL else ""
-        if self._deaths[name] < DEATHS or self._outcome.interrupted:
-            self._view.note(f"{job.label}: {reason}; trying again from its last checkpoint")
-            self._waiting[name] = set()
-            self._release(name)
-        else:
-            self._own_failures += 1
-            self._fail(job, {"type": "WorkerDied", "message": reason, "traceback": "", "step": None})
+        for name, job in jobs.items():
+            self._deaths[name] = self._deaths.get(name, 0) + 1
+            if self._deaths[name] < DEATHS or self._outcome.interrupted:
+                self._view.note(f"{job.label}: {reason}; trying again from its last checkpoint")
+                self._waiting[name] = set()
+                self._release(name)
+            else:
+                self._own_failures += 1
+                self._fail(job, {"type": "WorkerDied", "message": reason, "traceback": "", "step": None})
 
     def _closing(self) -> bool:
         """Whether nothing new is to be started."""

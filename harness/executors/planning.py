@@ -30,6 +30,7 @@ class Plan:
         diverged: why the latter have, by cell id.
         jobs: what must run, in an order in which it could.
         damaged: files of stages that seem finished and do not count; those stages are among the jobs.
+        alone: why stages that were to be packed run alone, by architecture; see :mod:`harness.executors.packs`.
     """
 
     graph: Graph
@@ -38,6 +39,7 @@ class Plan:
     diverged: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
+    alone: dict[str, str] = field(default_factory=dict)
 
     @property
     def stages(self) -> list[Stage]:
@@ -117,4 +119,7 @@ def summary(graph: Graph, plan: Plan) -> Sequence[str]:
     ]
     if len(plan.selected) < len(graph.cells):
         lines.append(f"selected from {count(len(graph.cells), 'cell')} by --only")
+    if packed := sum(job.pack is not None for job in plan.jobs):
+        lines.append(f"{count(packed, 'stage')} may take steps together with others (training.pack)")
+    lines += [f"{name} trains alone, as it cannot be packed: {reason}" for name, reason in plan.alone.items()]
     return lines

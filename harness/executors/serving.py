@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, nullcontext, suppress
 from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any
@@ -21,26 +21,30 @@ from harness.stages.graph import PlannedCell, Stage
 from harness.stages.runner import StageRunner
 from harness.stages.series import Series
 from harness.stages.store import StageStore
-from harness.stages.training_run import Interrupted
+from harness.stages.together import run_together
+from harness.stages.training_run import Interrupted, Report
 from harness.storage.atomic_files import no_room
 from harness.storage.leases import Lease, Leases
 from harness.training.distributed import Substrate
-from harness.training.trainer import StepReport
+from harness.training.trainer import StepReport, Trainer
 
 REPORT_SECONDS = 0.2
+STOOD_STILL = "this process stood still for so long that another one took over; waiting for it"
 
 
 def serve(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
-    """Serve jobs until the pipe closes; ``stop`` (a shared bool) asks the running one to end with a checkpoint.
+    """Serve jobs until the pipe closes; ``stop`` (a shared bool) asks the running ones to end with a checkpoint.
 
-    Messages out: ("ready",), ("note", text), ("progress", step, loss, more); and to end a job ("done",), ("stopped",),
-    ("failed", what :func:`harness.results.record.describe_failure` says), or ("fatal", text) where no other job would
-    do better: a full disk, say.
+    In comes a list: one job, or stages that may take their steps together. Messages out, with the name of a job or "":
+    ("ready", ""), ("note", name, text), ("progress", name, step, loss, more); and to end a job ("done", name),
+    ("stopped", name), ("failed", name, what :func:`harness.results.record.describe_failure` says), or
+    ("fatal", name, text) where no other job would do better: a full disk, say.
     """
+    name = ""
 
-    def tell(*message: Any) -> None:
+    def tell(kind: str, *message: Any) -> None:
         with suppress(OSError):  # whoever listened has gone; ``stop`` or the next ``recv`` says so
-            pipe.send(message)
+            pipe.send((kind, name, *message))
 
     try:
         registry = load(settings.plugins)
@@ -53,25 +57,30 @@ def serve(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
     results = ResultStore(settings.results)
     store = StageStore(results.work)
     leases = Leases(results.work / "leases")
-    held: Lease | None = None
+    held: list[Lease] = []
     runner = StageRunner(
         registry,
         store,
         substrate,
         checkpoint_seconds=settings.checkpoint_seconds,
         warn=lambda text: tell("note", text),
-        stopping=lambda: bool(stop.value) or (held is not None and held.lost),
+        stopping=lambda: bool(stop.value) or any(lease.lost for lease in held),
     )
     log = RunLog(loggers, settings.results, store, lambda text: tell("note", text))
-    reported = 0.0
+    reported: dict[str, float] = {}
 
-    def report(seen: StepReport) -> None:
-        nonlocal reported
-        log.update(seen.series)
-        if monotonic() - reported >= REPORT_SECONDS or seen.step == seen.steps:
-            reported = monotonic()
-            more = {"lr": seen.lr, "validation": seen.validation, "density": seen.density}
-            tell("progress", seen.step, seen.loss, more)
+    def reporting(stage: Stage, live: bool) -> Report:
+        """What is told of a stage while it trains; loggers see one at a time, so several of them only at their ends."""
+
+        def report(seen: StepReport) -> None:
+            if live:
+                log.update(seen.series)
+            if monotonic() - reported.get(stage.hash, 0.0) >= REPORT_SECONDS or seen.step == seen.steps:
+                reported[stage.hash] = monotonic()
+                more = {"lr": seen.lr, "validation": seen.validation, "density": seen.density}
+                tell("progress", seen.step, seen.loss, more)
+
+        return report
 
     waits = False
 
@@ -83,15 +92,22 @@ def serve(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
             waits = True
             tell("note", "another harness process works on this stage; waiting for it")
 
-    def train(stage: Stage) -> None:
+    def legs(stage: Stage, live: bool) -> Generator[Trainer]:
+        nonlocal name
+        name = stage.hash
         if settings.attempts is not None and store.begin(stage.hash) > settings.attempts:
             raise HarnessError(
                 f"begun {settings.attempts} times, and its jobs were lost each time before it got further than "
                 f"{store.reached(stage.hash) or 'its beginning'}: look at harness logs, then run the suite again"
             )
         require_as_planned(stage.cell, registry, scored=False)
-        with log.training(stage):
-            runner.run(stage, report)
+        with log.training(stage) if live else nullcontext():
+            for trainer in runner.legs(stage, reporting(stage, live)):
+                yield trainer
+                name = stage.hash
+        if not live:
+            with log.training(stage):
+                pass
 
     def evaluate(planned: PlannedCell) -> Mapping[str, Any] | None:
         """Evaluate and record; the failure that is on record already, if somebody else was here while we waited."""
@@ -121,39 +137,84 @@ def serve(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
 
     def work_on(work: Stage | PlannedCell) -> Mapping[str, Any] | None:
         """Hold the work's name while it is done; where several processes share it, the first one holds it for all."""
-        nonlocal held
         if substrate.rank:
             if isinstance(work, Stage):
-                runner.run(work, report)
+                runner.run(work, reporting(work, live=True))
             return None
         while True:
-            with leases.hold(work.hash if isinstance(work, Stage) else work.id, waiting) as held:
+            with leases.hold(name, waiting) as lease:
+                held[:] = [lease]
                 try:
                     if not isinstance(work, Stage):
                         return evaluate(work)
-                    train(work)
+                    for trainer in legs(work, live=True):
+                        trainer.advance()
                     return None
                 except Interrupted:
-                    if stop.value or not held.lost:
+                    if stop.value or not lease.lost:
                         raise
-                    tell("note", "this process stood still for so long that another one took over; waiting for it")
+                    tell("note", STOOD_STILL)
+                finally:
+                    held.clear()
+
+    def train(left: dict[str, Stage]) -> None:
+        """Several stages, by name, in the order in which every process holds names; what has ended is dropped."""
+        nonlocal name
+
+        def ended(which: str, error: BaseException | None) -> None:
+            nonlocal name
+            name = which
+            if not isinstance(error, Interrupted) or stop.value:  # else a lease is lost
+                del left[which]
+                conclude(error)
+
+        def note(which: str, text: str) -> None:
+            nonlocal name
+            name = which
+            tell("note", text)
+
+        while left:
+            with ExitStack() as stack:
+                for name in left:
+                    held.append(stack.enter_context(leases.hold(name, waiting)))
+                run_together({which: legs(stage, live=False) for which, stage in left.items()}, ended, note)
+                held.clear()
+            if left:
+                tell("note", STOOD_STILL)
+
+    def conclude(error: BaseException | None) -> None:
+        """Tell how a job has ended."""
+        if error is None:
+            tell("done")
+        elif isinstance(error, Interrupted):
+            tell("stopped")
+        elif isinstance(error, StorageError):
+            tell("fatal", str(error))
+        elif isinstance(error, OSError) and (full := no_room(error)) is not None:
+            tell("fatal", str(full))  # of a plugin: where a disk is full, no other job would do better
+        else:
+            tell("failed", describe_failure(error))
 
     tell("ready")
     while True:
         try:
-            work = pipe.recv()
+            works: list[Stage | PlannedCell] = pipe.recv()
         except (EOFError, OSError):
             return
-        waits, reported = False, 0.0
+        waits = False
+        reported.clear()
+        left = {work.hash: work for work in works if isinstance(work, Stage)} if len(works) > 1 else {}
+        left = dict(sorted(left.items()))
         try:
+            if left:
+                train(left)
+                continue
+            (work,) = works
+            name = work.hash if isinstance(work, Stage) else work.id
             failure = work_on(work)
             tell("done") if failure is None else tell("failed", failure)
-        except Interrupted:
-            tell("stopped")
-        except StorageError as error:
-            tell("fatal", str(error))
-        except OSError as error:  # of a plugin: where a disk is full, no other job would do better
-            full = no_room(error)
-            tell("failed", describe_failure(error)) if full is None else tell("fatal", str(full))
         except BaseException as error:  # whatever a plugin raises ends this job and no other
-            tell("failed", describe_failure(error))
+            held.clear()
+            for which in list(left) or [name]:
+                name = which
+                conclude(error)

@@ -155,7 +155,7 @@ class JobView:
             missing = tuple(need for need in job.needs if self._stages.manifest(need) is None)
             outside = [need for need in missing if need not in here or need in left]
             if not outside:
-                todo.append(Ready(job.id, job.work, missing))
+                todo.append(Ready(job.id, job.work, missing, job.pack if self._alone else None))
                 continue
             left.add(job.id)
             cause = self._submissions.failure(outside[0])

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from harness.stages.graph import Stage
     from harness.suites.suite import Suite
 
-TRAINING = {"batch_size", "micro_batches", "optimizer", "clip_norm", "precision", "threads", "compile"}
+TRAINING = {"batch_size", "micro_batches", "optimizer", "clip_norm", "precision", "threads", "compile", "pack"}
 """Settings of training that a step's time depends on."""
 HOOKS = ("adapt", "on_gradients", "after_step", "regularizers", "parameter_groups")
 """A projected method that overrides none of them holds masks, which costs nothing that would show."""

@@ -281,6 +281,9 @@ class Environment(RecordPart):
     device_name: str | None = Field(None, description="of the processor or GPU")
     threads: WholeNumber | None = Field(None, description="of torch in a worker process")
     processes: WholeNumber | None = Field(None, description="that trained one network together")
+    packed: WholeNumber | None = Field(
+        None, description="networks that took their steps together, this one included; null: it trained alone"
+    )
     determinism: str | None = Field(None, description="what an equal run would repeat")
     plugins: dict[str, str | None] | None = Field(None, description="distribution: version, or single file: SHA-256")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from harness.registry.plugins import Kind, Registry
     from harness.stages.graph import PlannedCell, Stage
     from harness.suites.cell import Cell, Part
+    from harness.training.trainer import Trainer
     from harness.training.weights import Weights
 
 
@@ -77,6 +78,11 @@ class StageRunner:
             Diverged: if the loss was not finite.
             Interrupted: if asked to stop.
         """
+        for trainer in self.legs(stage, report):
+            trainer.advance()
+
+    def legs(self, stage: Stage, report: Report = lambda _: None) -> Generator[Trainer]:
+        """:meth:`run`, whose optimizer steps somebody else takes: yields a trainer whenever some are due."""
         if self.substrate.first(self.store.manifest(stage.hash) is not None):
             if self.substrate.rank == 0:  # of a process that stood still, or died when it had written the outcome
                 self.store.forget_progress(stage.hash)
@@ -88,14 +94,14 @@ class StageRunner:
             self._warn("its checkpoint is of another version of the harness; the stage begins anew")
             resumed = None
         try:
-            self._go_on(stage, resumed, report)
+            yield from self._go_on(stage, resumed, report)
         except UnfitState as error:
             self._warn(f"{error}; the stage begins anew")
             if self.substrate.rank == 0:
                 self.store.forget_checkpoints(stage.hash)
-            self._go_on(stage, None, report)
+            yield from self._go_on(stage, None, report)
 
-    def _go_on(self, stage: Stage, resumed: dict[str, Any] | None, report: Report) -> None:
+    def _go_on(self, stage: Stage, resumed: dict[str, Any] | None, report: Report) -> Generator[Trainer]:
         """Bring a stage to its end from a checkpoint, or from its beginning.
 
         Raises:
@@ -107,7 +113,7 @@ class StageRunner:
         if stage.parent is not None:
             self._load(network, stage.parent)
             series = {**series, **self.store.series(stage.parent.hash)}
-        first = 0
+        first, before = 0, list(network.trained_by)
         if resumed is not None:
             with fitting("its checkpoint"):
                 if resumed.get("stage", stage.hash) != stage.hash:  # older ones do not say
@@ -125,8 +131,12 @@ class StageRunner:
             network.context.phase, network.context.running = stage.offset + index, phase
             if isinstance(phase, Train):
                 run = TrainingRun(self, stage, network, series, index, phase, report)
-                run.go(resumed["training"] if resumed is not None else None)
+                yield from run.legs(resumed["training"] if resumed is not None else None)
                 resumed = None
+                if run.packed > 1:
+                    others = [*before, *(one for one in network.trained_by if one not in before and one != here)]
+                    made = {**here, "packed": run.packed}
+                    network.trained_by = others if made in others else [*others, made]
             else:
                 self._discrete(stage, network, phase, stage.offset + index)
         if network.soft:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -105,8 +105,11 @@ class TrainingRun:
         self._saved = monotonic()
         self._keep_every = max(1, phase.steps // WINDOW // POINTS)
 
-    def go(self, resumed: Mapping[str, Any] | None) -> None:
-        """Train to the phase's end, from the ``training`` part of a checkpoint where there is one."""
+    def legs(self, resumed: Mapping[str, Any] | None) -> Generator[Trainer]:
+        """Train to the phase's end, from the ``training`` part of a checkpoint where there is one.
+
+        Yields the trainer whenever optimizer steps are due, which somebody else takes.
+        """
         network, runner = self.network, self.runner
         if not self.phase.hooks:
             network.require_final(self.phase)
@@ -153,10 +156,15 @@ class TrainingRun:
         for end in self._checks():
             # Not by trainer.step: a checkpoint at a check's own step is written before the check.
             if end > self.checked:
-                trainer.run(self._window, self._look, until=end)
+                yield from trainer.legs(self._window, self._look, until=end)
                 self._check(end)
                 self.checked = end
         self._finish()
+
+    @property
+    def packed(self) -> int:
+        """How many networks, this one included, have taken steps together at most."""
+        return self.trainer.packed if self.phase.steps else 1
 
     def _checks(self) -> list[int]:
         """Steps that are followed by a check, the last one included."""
@@ -219,7 +227,7 @@ class TrainingRun:
 
     def _tally(self) -> None:
         spent = self.network.spent
-        spent.seconds = self.clock.seconds
+        spent.seconds = self.clock.seconds - (self.trainer.elsewhere if self.phase.steps else 0)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         if self.runner.substrate.device.type == "cuda":
             peak = torch.cuda.max_memory_allocated()

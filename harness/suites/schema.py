@@ -81,6 +81,21 @@ class Training(Schema):
         1, ge=1, le=1024, description="CPU threads of one cell; fixed, so that results do not depend on it"
     )
     compile: bool = Field(False, description="torch.compile the network")
+    pack: int | None = Field(
+        None,
+        ge=2,
+        le=1024,
+        description="so many cells of one network and data, at most, take their steps together in one worker: seeds, "
+        "densities, methods, rates; for small networks",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what came later than results that are still valid, while it is not set."""
+        found: dict[str, Any] = serialize(self)
+        if self.pack is None:
+            found.pop("pack", None)
+        return found
 
     @model_validator(mode="after")
     def _one_budget(self) -> Training:

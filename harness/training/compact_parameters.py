@@ -39,15 +39,13 @@ class Kept:
         self._gradient = torch.empty_like(self.vector)
         values = torch.split(self.vector.detach().view(-1), sizes)
         gradients = torch.split(self._gradient.view(-1), sizes)
-        self._parts = list(
-            zip(parameters, [p.detach().view(-1) for p in parameters], indices, values, gradients, strict=True)
-        )
-        for _, flat, index, value, _ in self._parts:
-            value.copy_(flat[index])
+        self._parts = list(zip(parameters, indices, values, gradients, strict=True))
+        for parameter, index, value, _ in self._parts:
+            value.copy_(parameter.detach().view(-1)[index])
 
     def collect(self) -> None:
         """The vector's gradient from the parameters'; theirs are dropped."""
-        for parameter, _, index, _, gradient in self._parts:
+        for parameter, index, _, gradient in self._parts:
             if parameter.grad is None:
                 gradient.zero_()
             else:
@@ -57,8 +55,8 @@ class Kept:
 
     def spread(self) -> None:
         """Write the entries back into the parameters; the others are zero and stay so."""
-        for _, flat, index, value, _ in self._parts:
-            flat.index_copy_(0, index, value)
+        for parameter, index, value, _ in self._parts:  # looked up anew: it may have moved
+            parameter.detach().view(-1).index_copy_(0, index, value)
 
 
 def fits(parameter: nn.Parameter, bits: Tensor) -> bool:

@@ -43,6 +43,10 @@ class Optimizers:
     Weight decay applies to parameters of two or more dimensions, never to biases and norms, for every
     method alike. Clipping covers the weights, not a method's own parameters: its size must not change
     how the weights are trained.
+
+    Attributes:
+        all: the optimizers.
+        peaks: per optimizer and group the rate at the peak, and whether it follows the ``same`` schedule as weights.
     """
 
     def __init__(
@@ -66,33 +70,39 @@ class Optimizers:
             {"params": [p for p in self._weights if p.ndim < 2], "lr": peak, "weight_decay": 0.0},
         ]
         groups = [group for group in groups if group["params"]]
-        self._peaks: list[list[tuple[float, str]]] = [[(peak, "same")] * len(groups)]
+        self.peaks: list[list[tuple[float, str]]] = [[(peak, "same")] * len(groups)]
         own = [_own(group) for group in method_groups]
         peaks: list[tuple[float, str]] = [(group.lr, group.schedule) for group in method_groups]
         if training.optimizer != "sgd" and not any(group.weight_decay for group in method_groups):
             # Without decay Adam and AdamW are the same, and one optimizer's step is shorter than two's.
             groups, own = groups + own, []
-            self._peaks[0] = self._peaks[0] + peaks
+            self.peaks[0] = self.peaks[0] + peaks
         self.all: list[torch.optim.Optimizer] = [_make(training, groups)]
         if own:
             self.all.append(torch.optim.AdamW(own, fused=True))
-            self._peaks.append(peaks)
+            self.peaks.append(peaks)
 
     def zero_grad(self) -> None:
         """Forget gradients of everything that is optimised."""
         for optimizer in self.all:
             optimizer.zero_grad(set_to_none=True)
 
-    def step(self, step: int) -> float:
-        """Clip, take optimizer step ``step`` (from 0) at its scheduled rate; returns the weights' rate."""
+    def prepare(self, step: int) -> float:
+        """Clip, and set the scheduled rates of optimizer step ``step`` (from 0); returns the weights' rate."""
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._weights, self.clip_norm)
         fraction = rate(self._begin + step, self._steps, self._schedule, self._warmup, self._final, self._cooldown)
-        for optimizer, peaks in zip(self.all, self._peaks, strict=True):
+        for optimizer, peaks in zip(self.all, self.peaks, strict=True):
             for group, (peak, schedule) in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * fraction if schedule == "same" else peak
+        return self.peaks[0][0][0] * fraction
+
+    def step(self, step: int) -> float:
+        """Clip, take optimizer step ``step`` (from 0) at its scheduled rate; returns the weights' rate."""
+        rate = self.prepare(step)
+        for optimizer in self.all:
             optimizer.step()
-        return self._peaks[0][0][0] * fraction
+        return rate
 
     def reset(self, parameter: nn.Parameter, changed: Tensor) -> None:
         """Zero the state (momentum and the like) of the entries of ``parameter`` that are ``changed``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -53,6 +53,19 @@ class Sampler:
             return data.batch(indices)
         altered = cast("AugmentedData", data)
         return altered.augmented(indices, share(self.numbers(position, count, altered.draws)))
+
+    @staticmethod
+    def batches(data: TrainingData, streams: Sequence[tuple[Sampler, int]], count: int) -> tuple[Tensor, Tensor]:
+        """:meth:`batch` of several streams, each with its position, by one gather: (streams, count, ...) each."""
+        indices = torch.cat([sampler.indices(position, count) for sampler, position in streams])
+        if hasattr(data, "draws"):
+            altered = cast("AugmentedData", data)
+            numbers = [sampler.numbers(position, count, altered.draws) for sampler, position in streams]
+            inputs, targets = altered.augmented(indices, torch.cat(numbers))
+        else:
+            inputs, targets = data.batch(indices)
+        shape = len(streams), count
+        return inputs.view(*shape, *inputs.shape[1:]), targets.view(*shape, *targets.shape[1:])
 
     def _stream(self, position: int, count: int, of_pass: Callable[[int], Tensor]) -> Tensor:
         parts = []

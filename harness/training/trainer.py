@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,10 @@ class Trainer:
 
     Attributes:
         density: mean density of each connection over the steps done; soft masks, which zero nothing, are not looked at.
+        lr: the weights' rate at the last step.
+        random: state of torch's generators while other trainings go on in this process.
+        elsewhere: seconds that this process has spent on those.
+        packed: how many networks, this one included, took steps together at most.
     """
 
     def __init__(
@@ -84,13 +88,16 @@ class Trainer:
         self.method = method
         self.context = context
         self.phase = phase
-        self.step = 0
-        self._data = data
-        self._sampler = sampler
-        self._training = training
-        self._substrate = substrate
-        self._position = position
-        self._lr = 0.0
+        self.step = self.goal = 0
+        self.random: dict[str, Any] = {}
+        self.elsewhere = 0.0
+        self.packed = 1
+        self.data = data
+        self.sampler = sampler
+        self.training = training
+        self.substrate = substrate
+        self._begin = position
+        self.lr = 0.0
         self.losses: list[Tensor] = []
         groups = method.parameter_groups() if method is not None else ()
         self._updates_masks = _overrides(method, "after_step")
@@ -120,48 +127,77 @@ class Trainer:
         Raises:
             Diverged: with the first step at which the loss was not finite.
         """
+        for leg in self.legs(on_window, on_look, until):
+            leg.advance()
+
+    def legs(
+        self,
+        on_window: Callable[[StepReport], None],
+        on_look: Callable[[StepReport], None] | None = None,
+        until: int | None = None,
+    ) -> Iterator[Trainer]:
+        """:meth:`run`, whose steps somebody else takes: yields itself where steps up to ``goal``, or a few, are due."""
         end = self.phase.steps if until is None else until
         self._module.train()
-        looked = monotonic()
         while self.step < end:
-            self.losses.append(self._one_step())
-            self.step += 1
+            self.goal = min(end, (self.step // WINDOW + 1) * WINDOW)
+            yield self
             if self.step % WINDOW == 0 or self.step == end:
-                values = self._substrate.mean(torch.stack(self.losses)).tolist()
+                values = self.substrate.mean(torch.stack(self.losses)).tolist()
                 self.losses = []
                 for offset, value in enumerate(values):
                     if not math.isfinite(value):
                         raise Diverged(self.step - len(values) + offset + 1, value)
-                on_window(StepReport(self.step, self.phase.steps, sum(values) / len(values), self._lr))
-                looked = monotonic()
-            elif on_look is not None and self._substrate.world == 1 and monotonic() - looked > PATIENCE:
+                on_window(StepReport(self.step, self.phase.steps, sum(values) / len(values), self.lr))
+            elif on_look is not None and self.substrate.world == 1:
                 # One process only: clocks differ, and what follows may wait for all processes.
-                on_look(StepReport(self.step, self.phase.steps, float(self.losses[-1]), self._lr))
-                looked = monotonic()
+                on_look(StepReport(self.step, self.phase.steps, float(self.losses[-1]), self.lr))
 
-    def _one_step(self) -> Tensor:
-        """One optimizer step; returns the batch's mean loss, detached."""
+    def advance(self) -> None:
+        """Take steps up to ``goal``, or as many as ``PATIENCE`` allows."""
+        began = monotonic()
+        while self.step < self.goal:
+            self.prepare()
+            loss = self._gradients()
+            self.pull_back()
+            self.lr = self.optimizers.step(self.step)
+            self.conclude(loss)
+            if monotonic() - began > PATIENCE:
+                return
+
+    @property
+    def position(self) -> int:
+        """Where the step's batch begins in the stream of training examples."""
+        return self._begin + self.step * self.training.batch_size
+
+    # --- the parts of a step, in order: gradients come after the first, the optimizers' step before the last -------
+
+    def prepare(self) -> None:
+        """Before the forward pass: effective weights."""
         if self.context is not None:
             self.context.step, self.context.steps = self.step, self.phase.steps
         self.weights.materialise()
         if self._hard:
             self.density.composed(self.weights.parameters, self.step)
-        self.optimizers.zero_grad()
-        loss = self._gradients(self._position + self.step * self._training.batch_size)
-        if self.method is not None and self.context is not None:
-            if self._looks_at_gradients:
-                self.context.dense_gradients = {
-                    name: gradient
-                    for name, parameter in self.weights.tensors.items()
-                    if (gradient := parameter.grad) is not None
-                }
-                self.method.on_gradients(self.context)
-                self.context.dense_gradients = {}
-            terms: Mapping[str, Tensor] = self.method.regularizers(self.context) if self._regularizes else {}
-            self.weights.pull_back(sum(terms.values(), torch.zeros(())) if terms else None)
-        else:
+
+    def pull_back(self) -> None:
+        """After the backward pass: gradients of what the optimizers own."""
+        if self.method is None or self.context is None:
             self.weights.pull_back()
-        self._lr = self.optimizers.step(self.step)
+            return
+        if self._looks_at_gradients:
+            self.context.dense_gradients = {
+                name: gradient
+                for name, parameter in self.weights.tensors.items()
+                if (gradient := parameter.grad) is not None
+            }
+            self.method.on_gradients(self.context)
+            self.context.dense_gradients = {}
+        terms: Mapping[str, Tensor] = self.method.regularizers(self.context) if self._regularizes else {}
+        self.weights.pull_back(sum(terms.values(), torch.zeros(())) if terms else None)
+
+    def conclude(self, loss: Tensor) -> None:
+        """After the optimizers' step: masks. ``loss`` is the batch's mean, a scalar, detached."""
         self.weights.stepped()
         given = None
         if self.method is not None and self.context is not None and self._updates_masks:
@@ -173,15 +209,16 @@ class Trainer:
             masks = self.context.masks.updated(given, f"{type(self.method).__name__}.after_step()")
             self.weights.hold(masks, self.optimizers.reset)
             self.density.change(masks, self.step + 1)
-        return loss
+        self.losses.append(loss)
+        self.step += 1
 
     def _leaves_some_unused(self) -> bool:
         """Whether some parameter takes no part in the loss; changes nothing."""
         module = self.weights.module
         training = module.training
         module.eval()  # no random numbers, no running statistics
-        inputs, targets = self._data.batch(self._sampler.indices(0, 1))
-        with torch.autocast(self._substrate.device.type, torch.bfloat16, enabled=self._training.precision == "bf16"):
+        inputs, targets = self.data.batch(self.sampler.indices(0, 1))
+        with torch.autocast(self.substrate.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
             module(inputs, targets).backward()
         unused = any(p.requires_grad and p.grad is None for p in self.weights.parameters.values())
         for tensor in self.weights.tensors.values():
@@ -189,25 +226,26 @@ class Trainer:
         module.train(training)
         return unused
 
-    def _gradients(self, position: int) -> Tensor:
-        """Accumulate the batch's mean gradient over its micro-batches."""
-        count = self._training.micro_batches
-        size = self._training.batch_size // count
-        total = torch.zeros((), device=self._substrate.device)
+    def _gradients(self) -> Tensor:
+        """Accumulate the batch's mean gradient over its micro-batches; the mean loss, detached."""
+        self.optimizers.zero_grad()
+        position, count = self.position, self.training.micro_batches
+        size = self.training.batch_size // count
+        total = torch.zeros((), device=self.substrate.device)
         for micro in range(count):
             start = position + micro * size
-            inputs, targets = self._sampler.batch(self._data, start, size, self._substrate.share)
-            with self._substrate.accumulating(self._module, last=micro == count - 1):
+            inputs, targets = self.sampler.batch(self.data, start, size, self.substrate.share)
+            with self.substrate.accumulating(self._module, last=micro == count - 1):
                 # Entered per forward: autocast caches weight casts, which go stale when weights change.
                 with torch.autocast(
-                    self._substrate.device.type, torch.bfloat16, enabled=self._training.precision == "bf16"
+                    self.substrate.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"
                 ):
                     loss = self._module(inputs, targets) / count
                 loss.backward()
             total += loss.detach()
         for bias in self.weights.biases.values():  # of parameters alone gradients are averaged in backward
             if bias.grad is not None:
-                self._substrate.mean(bias.grad)
+                self.substrate.mean(bias.grad)
         return total
 
 

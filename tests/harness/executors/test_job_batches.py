@@ -1,6 +1,7 @@
 """Which jobs go to a cluster together."""
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -105,3 +106,12 @@ def test_any_graph_is_packed_once_and_in_an_order_that_can_be_done(seed: int) ->
             assert set(job.needs) <= before | done, "everything it needs is done in this batch or in one it waits for"
             done.add(job.id)
         done = set()
+
+
+def test_long_stages_that_may_be_packed_share_a_batch_for_each_pack() -> None:
+    jobs = [replace(stage(f"s{i}"), pack="p") for i in range(5)] + [stage("other")]
+    for job in jobs:
+        job.work.cell.training = SimpleNamespace(pack=2)
+    seconds = {job.id: 1000 for job in jobs}
+    assert names(packed(jobs, seconds)) == [["s0", "s1"], ["s2", "s3"], ["s4"], ["other"]]
+    assert names(packed(jobs, seconds, gpus=2)) == [[job.id] for job in jobs], "of several processes, alone"

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +275,33 @@ def test_workers_get_one_of_the_visible_gpus(monkeypatch, tmp_path, listed, name
     workers = LocalExecutor(tmp_path, 3, gpus=2)
     assert [workers.settings(index).environment["CUDA_VISIBLE_DEVICES"] for index in range(3)] == [*names, names[0]]
     assert LocalExecutor(tmp_path, 1).settings(0).environment == os.environ | THREADS
+
+
+@pytest.mark.slow
+def test_a_pack_that_dies_goes_on_alone(jobs, tmp_path):
+    """Both begin in one worker, which dies with them; the one that was to blame is given up, the other ends."""
+    found = jobs("""
+  dense: {training: {pack: 4}}
+  killed: {use: fate, fate: kill, training: {pack: 4}}
+""")
+    todo = [replace(job, pack="p") if job.steps else job for job in found]
+    view = Events()
+    outcome = executor(tmp_path, 1).run(todo, view)
+    assert {job.label for job in todo if job.id in outcome.failures} == {
+        "net killed seed 0", "net killed seed 0: evaluate"
+    }  # fmt: skip
+    again = "its worker process died with exit code -9 (killed: perhaps out of memory); trying again"
+    assert sum(again in note for note in view.notes) == 2
+    kinds = [kind for kind, label in view.seen if not label.endswith("evaluate")]
+    assert kinds[:2] == ["started", "started"] and len(kinds) == 6
+
+
+@pytest.mark.slow
+def test_what_cannot_be_packed_says_so(jobs, tmp_path):
+    found = jobs("  dense: {training: {pack: 4}}\n  random: {density: 0.5, training: {pack: 4}}\n")
+    todo = [replace(job, pack="p") if job.steps else job for job in found]
+    view = Events()
+    assert not executor(tmp_path, 1).run(todo, view).failures
+    records = [json.loads(path.read_text()) for path in (tmp_path / "results" / "s" / "cells").iterdir()]
+    assert [record["trained_by"][0].get("packed") for record in records] == [None, None], "the net has dropout"
+    assert sum("trains alone, as it cannot be packed" in note for note in view.notes) == 2

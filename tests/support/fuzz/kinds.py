@@ -64,6 +64,7 @@ PATHS = [
     "training.betas",
     "training.warmup_steps",
     "training.threads",
+    "training.pack",
     "training.cooldown_steps",
     "training.final_lr",
     "training.clip_norm",
