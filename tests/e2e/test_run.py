@@ -110,7 +110,8 @@ def test_two_runs_at_once_share_the_work(tmp_path, undisturbed):
         "live",
     ]
     for _, said in both:
-        assert said.count("another harness process works on this stage; waiting for it") <= 5
+        # Once for each of nine jobs, and once more for the two whose workers die.
+        assert said.count("another harness process works on this stage; waiting for it") <= 11
     mine, theirs = place.outcomes(), undisturbed.outcomes()
     assert len(mine) == 4 * 2 + 5
     assert [key for key in mine if not same(mine[key], theirs[key])] == []
