@@ -7,7 +7,7 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,8 @@ from harness.cli.figure_options import FigureFile, FigureWidth
 from harness.cli.fitting import terminal_width, wide_option
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from harness.analysis.comparison_row import ComparisonRow
-    from harness.report.palette import Style
     from harness.report.pivot_table import Across
+    from harness.report.results import Comparison, Figure
     from harness.report.tables import Table
     from harness.results.store import LeftOut
 
@@ -132,6 +129,8 @@ def command(
     from harness.analysis.comparison import Selection, selected
     from harness.analysis.frame import load
     from harness.errors import UserError
+    from harness.report.palette import palette_of
+    from harness.report.results import Comparison
     from harness.results.store import ResultStore
 
     if figure is None and (dark or figure_width):
@@ -155,38 +154,32 @@ def command(
         return
     if lone := sum(row.baseline is None and not row.mixed for row in rows):
         click.echo(f"{lone} of {len(rows)} rows have no baseline of the same protocol and seeds", err=True)
+    compared = Comparison(tables, palette_of(frame))
     if form in DATA:
         _write_data([row.told() for row in rows], form)
     else:
-        shown = _tables(tables, pareto, wins, profile, across)
+        shown = _tables(compared, pareto, wins, profile, across)
         if columns:
             shown = [table.only(columns.split(",")) for table in shown]
         _write(shown, form, terminal_width(wide))
     if figure is not None:
-        from harness.report.figures.picture import write_picture
-        from harness.report.figures.standalone import standalone
-
-        write_picture(figure, standalone(*_draw(tables, frame, pareto, profile, figure_width), dark))
+        _draw(compared, figure_width, profile, bool(pareto)).save(figure, dark)
         click.echo(f"written: {figure}", err=True)
 
 
-def _tables(
-    tables: Sequence[list[ComparisonRow]], pareto: str | None, wins: bool, profile: bool, across: Across | None
-) -> list[Table]:
+def _tables(compared: Comparison, pareto: str | None, wins: bool, profile: bool, across: Across | None) -> list[Table]:
     from harness.analysis import problems
     from harness.errors import UserError
     from harness.report import comparisons
-    from harness.report.cell_texts import titled
     from harness.report.pivot_table import pivot_tables
-    from harness.report.score_table import score_table
 
+    tables = compared.tables
     if across:
         return pivot_tables(tables, across)
     if pareto:
         return list(comparisons.pareto(tables, pareto))
     if not (wins or profile):
-        several = len({table[0].suite for table in tables}) > 1
-        return [score_table(table, f"{table[0].suite}, {titled(table)}" if several else "") for table in tables]
+        return compared.texts()
     if not any(problems.problems(tables)):
         raise UserError("no two methods have results of equal density and training budget: there is nothing to count")
     if wins:
@@ -194,30 +187,18 @@ def _tables(
     return [comparisons.performance_profile(*problems.performance_profile(tables))]
 
 
-def _draw(
-    tables: Sequence[list[ComparisonRow]], frame: pd.DataFrame, pareto: str | None, profile: bool, width: float | None
-) -> tuple[str, Collection[Style]]:
-    """One figure and the looks of its methods; of several tables only a performance profile can be drawn."""
-    from harness.analysis import problems
-    from harness.errors import UserError
-    from harness.report.figures import frontier, performance_profile, pruning_curve
-    from harness.report.figures.document import WIDTH
-    from harness.report.palette import palette_of
+def _draw(compared: Comparison, width: float | None, profile: bool, cost: bool) -> Figure:
+    """One figure; of several tables only a performance profile can be drawn."""
+    from harness.analysis.problems import performance_profile as steps
+    from harness.report.figures import performance_profile
+    from harness.report.figures.document import MM, WIDTH
+    from harness.report.results import Figure
 
-    steps = problems.performance_profile(tables)[0] if profile else {}
-    styles = palette_of(frame)
-    if not profile and len(tables) > 1:
-        raise UserError(
-            f"one figure shows one table, and these are {len(tables)}: choose with --suite, --benchmark and "
-            "--architecture"
-        )
-    if profile:
-        drawn = performance_profile(steps, styles, width=width or WIDTH)
-    else:
-        drawn = (frontier if pareto else pruning_curve)(tables[0], styles, width=width or WIDTH)
-    if drawn is None:
-        raise UserError("there is nothing to draw: it takes two rows that differ")
-    return drawn, styles.values()
+    width = width or WIDTH * MM
+    if not profile:
+        return compared.figure(cost, width)
+    drawn = performance_profile(steps(compared.tables)[0], compared.styles, width=width / MM)
+    return Figure.of(drawn, compared.styles)
 
 
 def _write(tables: Sequence[Table], form: str, width: int | None) -> None:

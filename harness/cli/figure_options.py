@@ -10,7 +10,6 @@ import click
 WIDTHS = {"column": 85.0, "text": 140.0}
 """Millimetres of a column and of the whole text, as usual in papers."""
 _LEAST, _MOST = 60.0, 400.0  # millimetres
-_INCH = 25.4
 
 
 class FigureFile(click.Path):
@@ -34,12 +33,12 @@ class FigureFile(click.Path):
 
 
 class FigureWidth(click.ParamType[float]):
-    """``column``, ``text`` or millimetres, as pixels of 1/96 inch."""
+    """``column``, ``text`` or millimetres."""
 
     name = "width"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The width in pixels.
+        """The width in millimetres.
 
         Raises:
             BadParameter: for anything else, or a width at which no figure can be read.
@@ -51,4 +50,4 @@ class FigureWidth(click.ParamType[float]):
         if not _LEAST <= width <= _MOST:
             wanted = f"{' or '.join(WIDTHS)}, or {_LEAST:g}mm to {_MOST:g}mm"
             self.fail(f"{value!r} is no width of a figure: give {wanted}", param, ctx)
-        return width / _INCH * 96
+        return width

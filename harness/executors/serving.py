@@ -129,8 +129,8 @@ def serve(pipe: Connection, stop: Any, settings: WorkerSettings) -> None:
         series = {"cell": planned.id, **store.series(last)}
         results.write_series(suite, planned.id, Series.model_validate(series, strict=False))
         if found.masks is not None and told:
-            path = results.file(suite, "masks", last).path
-            mask_pictures.write(path, found.masks, found.connections, found.history, found.attention)
+            masks = mask_pictures.packed(found.masks, found.connections, found.history, found.attention)
+            record = record.model_copy(update={"masks": results.write_masks(suite, last, masks)})
         results.write(record)
         log.evaluated(planned, record)
         return None

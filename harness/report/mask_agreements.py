@@ -37,7 +37,7 @@ def masks_of(store: ResultStore, record: CellRecord) -> Mapping[str, MaskPicture
         FileNotFoundError: if it has none.
         CorruptFile: if they cannot be read.
     """
-    file = store.file(record.suite, "masks", record.stages[-1] if record.stages else "")
+    file = store.file(record.suite, "masks", record.network or "")
     try:
         return mask_pictures.read(file.read())
     except CorruptFile as error:

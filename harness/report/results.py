@@ -18,7 +18,7 @@ from harness.analysis.frame import load as load_store
 from harness.errors import UserError, unknown_name
 from harness.report.cell_texts import titled
 from harness.report.figures import frontier, pruning_curve
-from harness.report.figures.document import WIDTH
+from harness.report.figures.document import MM, WIDTH
 from harness.report.figures.picture import write_picture
 from harness.report.figures.standalone import standalone
 from harness.report.palette import palette_of
@@ -45,6 +45,17 @@ class Figure:
     svg: str
     styles: Collection[Style]
 
+    @classmethod
+    def of(cls, drawn: str | None, styles: Mapping[str, Style]) -> Figure:
+        """The picture that a function of :mod:`harness.report.figures` has drawn.
+
+        Raises:
+            UserError: if it drew none.
+        """
+        if drawn is None:
+            raise UserError("there is nothing to draw: it takes two rows that differ")
+        return cls(drawn, styles.values())
+
     def save(self, path: str | Path, dark: bool = False) -> None:
         """Write it to a file that every program shows: .svg, or .pdf and .png with the extra ``figures``.
 
@@ -62,11 +73,12 @@ class Comparison:
 
     Attributes:
         tables: lists of :class:`~harness.analysis.comparison_row.ComparisonRow`, a list for each table.
+        styles: the looks of methods in figures.
     """
 
     def __init__(self, tables: Sequence[Sequence[ComparisonRow]], styles: Mapping[str, Style]) -> None:
         self.tables = tables
-        self._styles = styles
+        self.styles = styles
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -76,7 +88,7 @@ class Comparison:
         """
         return pd.DataFrame([row.told() for table in self.tables for row in table], columns=list(KEYS))
 
-    def figure(self, cost: bool = False, width: float = WIDTH * 25.4 / 96) -> Figure:
+    def figure(self, cost: bool = False, width: float = WIDTH * MM) -> Figure:
         """The metric against density, or against the FLOPs of inference; ``width`` on paper in millimetres.
 
         Raises:
@@ -84,24 +96,23 @@ class Comparison:
         """
         if len(self.tables) != 1:
             raise UserError(
-                f"one figure shows one table, and these are {len(self.tables)}: choose with suite=, benchmark= and "
-                "architecture="
+                f"one figure shows one table, and these are {len(self.tables)}: choose a suite, a benchmark and an "
+                "architecture"
             )
-        drawn = (frontier if cost else pruning_curve)(self.tables[0], self._styles, width=width / 25.4 * 96)
-        if drawn is None:
-            raise UserError("there is nothing to draw: it takes two rows that differ")
-        return Figure(drawn, self._styles.values())
+        drawn = (frontier if cost else pruning_curve)(self.tables[0], self.styles, width=width / MM)
+        return Figure.of(drawn, self.styles)
 
     def latex(self, across: Across | None = None) -> str:
         """For a paper, with the package booktabs; ``across`` densities or benchmarks: a column for each."""
-        return "\n".join(map(latex, pivot_tables(self.tables, across) if across else self._texts()))
+        return "\n".join(map(latex, pivot_tables(self.tables, across) if across else self.texts()))
 
-    def _texts(self) -> list[Table]:
+    def texts(self) -> list[Table]:
+        """The answer in words and a row for each method and density, for each table."""
         several = len({row.suite for table in self.tables for row in table}) > 1
         return [score_table(table, (f"{table[0].suite}, " if several else "") + titled(table)) for table in self.tables]
 
     def _repr_markdown_(self) -> str:
-        return "\n".join(f"**{table.title}**\n\n{markdown(table)}" for table in self._texts())
+        return "\n".join(f"**{table.title}**\n\n{markdown(table)}" for table in self.texts())
 
     def __repr__(self) -> str:
         return self._repr_markdown_()

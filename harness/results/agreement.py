@@ -11,7 +11,7 @@ from harness.results.record_parts import Environment, MetricScore
 
 ERRORS, SHARE = 3.0, 0.05
 """How far scores may be apart on another machine: standard errors over test examples, else a share of the score."""
-MACHINE = ("device", "device_name", "machine", "cpu_capability", "torch", "threads", "processes")
+MACHINE = ("device", "device_name", "machine", "cpu_capability", "torch", "threads", "processes", "packed")
 """What numbers depend on besides the code: equal runs on machines that are equal in these give equal bits."""
 Weight = Literal["result", "account", "clock"]
 """A *result* is what the network and its scores are; an *account* also depends on how the code counts; what a *clock*
@@ -132,7 +132,7 @@ def _plain(environment: Environment | None) -> dict[str, str]:
     """What is known of an environment, each as text; a processor that is only called 'cpu' is not known."""
     values = environment.model_dump(mode="json", exclude_none=True) if environment else {}
     if values:
-        values.setdefault("processes", 1)  # as it was before records said so
+        values |= {"processes": 1, "packed": 1} | values  # as it is where records do not say so
     if values.get("device_name") == values.get("device"):
         values.pop("device_name", None)
     plugins = values.pop("plugins", None) or {}

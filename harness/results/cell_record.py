@@ -54,6 +54,10 @@ class CellRecord(RecordPart):
     stages: list[Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]] = Field(
         default_factory=list, description="hashes of the stages in order; the last one names the file of masks"
     )
+    masks: str | None = Field(
+        None,
+        description="name of the file of masks where it is another: the last stage was trained before, to other bits",
+    )
     metrics: dict[str, MetricScore] = Field(description="scores of the test split; empty without a result")
     validation: dict[str, MetricScore] = Field(default_factory=dict, description="the same of validation data")
     not_finite: dict[str, Literal["inf", "-inf", "nan"]] = Field(
@@ -77,6 +81,11 @@ class CellRecord(RecordPart):
         if self.status == "done" and not self.metrics:
             raise ValueError("is done and has no metric")
         return self
+
+    @property
+    def network(self) -> str | None:
+        """Names the network that was scored, and so its file of masks; None in records without stages."""
+        return self.masks or (self.stages[-1] if self.stages else None)
 
     def content(self) -> dict[str, Any]:
         """As JSON has it."""

@@ -122,9 +122,9 @@ def _examples(store: ResultStore, record: CellRecord, found: Integrity) -> str |
 
 def _masks(store: ResultStore, record: CellRecord, found: Integrity) -> str | None:
     """What does not agree with the counts of the record; nothing where no masks are kept."""
-    if not record.stages:
+    if record.network is None:
         return None
-    file = store.file(record.suite, "masks", record.stages[-1])
+    file = store.file(record.suite, "masks", record.network)
     try:
         content = file.read()
         masks = mask_pictures.read(content)

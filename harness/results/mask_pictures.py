@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from math import prod
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ from safetensors.numpy import load, save
 
 from harness.core.mask_history import MaskHistory
 from harness.errors import CorruptFile
-from harness.storage.atomic_files import write_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,19 +86,15 @@ class MaskPicture:
         return prod(self.shape)
 
 
-def write(
-    path: Path,
+def packed(
     masks: Masks,
     connections: Iterable[Connection],
     history: MaskHistory | None = None,
     attention: Mapping[str, Tensor] = MappingProxyType({}),
-) -> None:
-    """Write one network's masks atomically, with those that it had while training; equal masks give equal bytes.
+) -> bytes:
+    """One network's masks, with those that it had while training, as a file; equal masks give equal bytes.
 
     ``attention`` is how much each query attends to each key by a soft mask, see :attr:`MaskPicture.attention`.
-
-    Raises:
-        StorageError: if the file cannot be written.
     """
     tensors: dict[str, NDArray[Any]] = {}
     described = {}
@@ -123,7 +117,8 @@ def write(
         history = history.reduced(lambda size: _positions(size) if size > SAMPLE else None)
         tensors |= {f"{name}/history": packed for name, packed in history.packed.items()}
         about["history"] = json.dumps({"phase": history.phase, "steps": history.steps})
-    write_bytes(path, save(tensors, metadata=about))
+    content: bytes = save(tensors, metadata=about)
+    return content
 
 
 def read(content: bytes) -> dict[str, MaskPicture]:
@@ -133,7 +128,7 @@ def read(content: bytes) -> dict[str, MaskPicture]:
         content: of a file.
 
     Raises:
-        CorruptFile: if it is not one of :func:`write`'s.
+        CorruptFile: if it is not one of :func:`packed`'s.
     """
     try:
         tensors = load(content)
@@ -150,7 +145,7 @@ def read_history(content: bytes) -> MaskHistory | None:
         content: of a file.
 
     Raises:
-        CorruptFile: if it is not one of :func:`write`'s.
+        CorruptFile: if it is not one of :func:`packed`'s.
     """
     masks = read(content)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,10 +39,12 @@ def merged(stores: Sequence[ResultStore], suite: str) -> Merged:
     """What a merge of a suite would give; writes nothing.
 
     Of two records of a cell a finished one counts before a failed one, else the first; two finished ones must agree as
-    ``harness reproduce`` asks of a repetition.
+    ``harness reproduce`` asks of a repetition. Cells of one stage must have the same masks: it may have been trained in
+    two folders, to other bits.
 
     Raises:
         UserError: if the folders' plans of the suite have cells that the others' lack.
+        CorruptFile: if an archive is damaged.
     """
     found = Merged(_plan(stores, suite))
     records: dict[str, CellRecord] = {}
@@ -59,6 +62,14 @@ def merged(stores: Sequence[ResultStore], suite: str) -> Merged:
                     found.conflicts[record.cell] = f"{wrong[0].name}: {wrong[0].was} and {wrong[0].now} in {where}"
             elif before is None or record.status == "done":
                 records[record.cell], found.cells[record.cell] = record, store
+    masks: dict[str, bytes | None] = {}
+    for cell, store in found.cells.items():
+        network = records[cell].network
+        if network is not None:
+            file = store.file(suite, "masks", network)
+            own = hashlib.sha256(file.read()).digest() if file.exists else None
+            if masks.setdefault(network, own) != own:
+                found.conflicts[cell] = f"its masks, of stage {network}, in {store.root} and for other cells elsewhere"
     return found
 
 
@@ -80,8 +91,8 @@ def write_merged(found: Merged, target: ResultStore, suite: str) -> None:
 
 def _files(store: ResultStore, suite: str, cell: str) -> Iterator[tuple[FileKind, str]]:
     record = store.read(suite, cell)
-    if record is not None and record.stages:
-        yield "masks", record.stages[-1]
+    if record is not None and record.network:
+        yield "masks", record.network
     yield from (("series", cell), ("samples", cell), ("examples", cell), ("cells", cell))
 
 

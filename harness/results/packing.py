@@ -134,8 +134,8 @@ def _read(store: ResultStore, suite: str, record: CellRecord) -> list[tuple[File
     """All loose files of a finished cell; None if one of them would come back as other bytes."""
     own: tuple[FileKind, ...] = ("cells", "series", "samples", "examples")
     wanted: list[tuple[FileKind, str]] = [(kind, record.cell) for kind in own]
-    if record.stages:
-        wanted.append(("masks", record.stages[-1]))
+    if record.network:
+        wanted.append(("masks", record.network))
     files: list[tuple[FileKind, str, bytes]] = []
     for kind, name in wanted:
         try:

@@ -153,6 +153,21 @@ class ResultStore:
         except CorruptFile as error:
             raise CorruptFile(f"{file.where}: {error}") from None
 
+    def write_masks(self, suite: str, stage: str, content: bytes) -> str | None:
+        """Write the masks of a stage's network; the file's name where it is not the stage's, which others go by.
+
+        A stage whose weights are gone is trained again for a cell that is new; elsewhere its bits are others.
+        """
+        file, name = self.file(suite, "masks", stage), None
+        before = None
+        with suppress(FileNotFoundError, CorruptFile):
+            before = file.read()
+        if before not in (None, content):
+            name = f"{stage}-{hashlib.sha256(content).hexdigest()[:10]}"
+            file = self.file(suite, "masks", name)
+        write_bytes(file.path, content)
+        return name
+
     def write_samples(self, suite: str, cell: str, samples: Sequence[Mapping[str, Any]]) -> SampleFile | None:
         """Write what was found on each example, if anything; the record's entry about it."""
         if not samples:

@@ -184,7 +184,7 @@ def test_attention_by_a_soft_mask_is_kept_beside_the_hard_one(
     for name in ("g", "other"):
         found = evaluated(cells[name], runner, here.registry, CPU)
         assert found.masks is not None
-        mask_pictures.write(tmp_path / name, found.masks, found.connections, None, found.attention)
+        (tmp_path / name).write_bytes(mask_pictures.packed(found.masks, found.connections, None, found.attention))
         read = mask_pictures.read((tmp_path / name).read_bytes())
         network = here.network(cells[name])
         if name == "g":

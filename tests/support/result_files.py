@@ -34,3 +34,22 @@ def write_series(store: ResultStore, suite: str, cell: str, series: Mapping[str,
 def write_plan(store: ResultStore, suite: str, plan: Mapping[str, Any]) -> None:
     """Write a plan as the harness does."""
     store.write_plan(suite, SuitePlan.model_validate(plan))
+
+
+def small_record(suite: str, cell: str, method: str, seed: int, value: float, **changes: Any) -> dict[str, Any]:
+    """The record of a finished cell of a small network on digits, with what is to be otherwise."""
+    score = {"value": value, "n": 10, "unit": "fraction", "direction": "max", "primary": True}
+    return {
+        "schema": 1,
+        "status": "done",
+        "cell": cell,
+        "suite": suite,
+        "experiment": "main",
+        "architecture": {"label": "mlp", "parameters": 1000},
+        "method": {"label": method, "plugin": method, "version": "1", "options": {}},
+        "benchmark": {"label": "digits", "protocol": "test"},
+        "seed": seed,
+        "density": {"scope": "maskable", "mask": 1.0, "nonzero": 1.0},
+        "metrics": {"accuracy": score},
+        **changes,
+    }

@@ -10,6 +10,8 @@ from harness.report.palette import Style
 from harness.report.svg import coordinate, element, escape
 
 WIDTH = 720.0  # of figures on pages
+MM = 25.4 / 96
+"""Millimetres of a pixel on paper."""
 
 
 def document(

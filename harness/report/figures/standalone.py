@@ -5,12 +5,12 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
+from harness.report.figures.document import MM
 from harness.report.figures.stylesheet import METHOD, RULES
 from harness.report.palette import NEUTRAL, Style, dashes
 
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _FONT = "sans-serif"  # of a list of fonts some programs ask for the first alone
-_MM = 25.4 / 96  # a pixel
 
 ET.register_namespace("", _NAMESPACE)
 
@@ -49,7 +49,7 @@ def standalone(svg: str, styles: Iterable[Style], dark: bool = False) -> str:
 
     sheet = next(root.iter(f"{{{_NAMESPACE}}}style"))
     width, height = map(float, root.attrib["viewBox"].split()[2:])
-    root.attrib |= {"width": f"{width * _MM:.4g}mm", "height": f"{height * _MM:.4g}mm"}
+    root.attrib |= {"width": f"{width * MM:.4g}mm", "height": f"{height * MM:.4g}mm"}
     inline(root, None)
     sheet.tag, sheet.text = f"{{{_NAMESPACE}}}rect", None
     sheet.attrib |= {"width": f"{width:g}", "height": f"{height:g}", "fill": neutral["paper"]}

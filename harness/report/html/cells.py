@@ -62,7 +62,7 @@ def cells(
                 seed=one.seed,
                 density=one.density_mask,
                 number=numbers.get(key),
-                stage=record.stages[-1] if record and record.stages else None,
+                stage=record.network if record else None,
                 phases=tuple(phase.type for phase in record.program) if record else (),
             )
         )

@@ -246,7 +246,7 @@ def test_figures(results, tmp_path):
         assert f"written: {path}" in told
         assert xml.etree.ElementTree.parse(path).getroot().get("role") == "img"
     result = invoke(compare.command, "--results", results, "--figure", path, code=2)
-    assert "choose with --suite, --benchmark and --architecture" in str(result.exception)
+    assert "choose a suite, a benchmark and an architecture" in str(result.exception)
 
 
 def test_a_figure_has_the_width_and_the_page_that_are_asked_for(results, tmp_path):

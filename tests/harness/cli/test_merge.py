@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from result_files import write_plan, write_record, write_series
+from result_files import small_record, write_plan, write_record, write_series
 
 from harness.cli.merge import command
 from harness.errors import UserError
@@ -18,26 +18,23 @@ CELLS = [f"dense-{seed}" for seed in range(4)]
 MACHINE = {"device": "cpu", "device_name": "X", "machine": "m", "cpu_capability": "AVX2", "torch": "2.6", "threads": 1}
 
 
-def fill(root: Path, cells: list[str], score: float = 0.9, status: str = "done", planned: list[str] = CELLS) -> None:
+def fill(
+    root: Path,
+    cells: list[str],
+    score: float = 0.9,
+    status: str = "done",
+    planned: list[str] = CELLS,
+    masks: bytes | None = None,
+) -> None:
     store = ResultStore(root)
     for cell in cells:
-        metric = {"value": score, "n": 10, "unit": "fraction", "direction": "max", "primary": True}
-        record = {
-            "schema": 1,
-            "status": status,
-            "cell": cell,
-            "suite": "small",
-            "experiment": "main",
-            "architecture": {"label": "mlp", "parameters": 1000},
-            "method": {"label": "dense", "plugin": "dense", "version": "1", "options": {}},
-            "benchmark": {"label": "digits", "protocol": "test"},
-            "seed": int(cell[-1]),
-            "density": {"scope": "maskable", "mask": 1.0, "nonzero": 1.0},
-            "environment": MACHINE,
-        }
-        record["metrics"] = {"accuracy": metric} if status == "done" else {}
+        record = small_record("small", cell, "dense", int(cell[-1]), score, status=status, environment=MACHINE)
         if status != "done":
-            record["failure"] = {"type": "OSError", "message": "no", "traceback": "", "step": None}
+            failure = {"type": "OSError", "message": "no", "traceback": "", "step": None}
+            record |= {"metrics": {}, "failure": failure}
+        if masks is not None:
+            name = store.write_masks("small", "01234567", masks)
+            record |= {"stages": ["01234567"], "masks": name}
         write_record(store, record)
         write_series(store, "small", cell, {"loss": [], "evaluations": [], "densities": []})
     write_plan(store, "small", {"suite": "small", "cells": planned, "baselines": {"main": "dense"}})
@@ -78,6 +75,18 @@ def test_cells_that_differ_are_named_and_nothing_is_written(tmp_path: Path) -> N
         and "dense-2: test accuracy: 0.9 and 0.9000001" in out
     )
     assert not (tmp_path / "c").exists()
+
+
+def test_cells_of_one_stage_that_was_trained_to_other_bits_are_named(tmp_path: Path) -> None:
+    fill(tmp_path / "a", CELLS[:2], masks=b"these")
+    fill(tmp_path / "b", CELLS[2:], masks=b"those")
+    code, out = merge(tmp_path / "a", tmp_path / "b", "-o", tmp_path / "c")
+    assert code == 1 and "dense-2: its masks, of stage 01234567" in " ".join(out.split())
+    fill(tmp_path / "b", CELLS[2:], masks=b"these")
+    (tmp_path / "b" / "small" / "masks" / "01234567.safetensors").write_bytes(b"these")
+    fill(tmp_path / "b", CELLS[2:], masks=b"these")
+    assert merge(tmp_path / "a", tmp_path / "b", "-o", tmp_path / "c")[0] == 0
+    assert (tmp_path / "c" / "small" / "masks" / "01234567.safetensors").read_bytes() == b"these"
 
 
 def test_what_is_finished_counts_before_what_failed(tmp_path: Path) -> None:

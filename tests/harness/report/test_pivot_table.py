@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from result_files import write_record
+from result_files import small_record, write_record
 
 from harness.analysis.comparison import selected
 from harness.analysis.frame import load
@@ -26,23 +26,12 @@ def store(tmp_path: Path) -> ResultStore:
     for benchmark in ("digits", "moons"):
         for method, asked, mask, value in rows:
             for seed in range(5):
-                score = {"value": value + seed / 1000, "n": 10_000, "stderr": 0.001, "unit": "fraction"}
-                write_record(
-                    found,
-                    {
-                        "schema": 1,
-                        "status": "done",
-                        "cell": f"{benchmark}-{method}-{asked}-{seed}",
-                        "suite": "small",
-                        "experiment": "main",
-                        "architecture": {"label": "mlp", "parameters": 1000},
-                        "method": {"label": method, "plugin": method, "version": "1", "options": {}},
-                        "benchmark": {"label": benchmark, "protocol": "test"},
-                        "seed": seed,
-                        "density": {"requested": asked, "scope": "maskable", "mask": mask, "nonzero": mask},
-                        "metrics": {"accuracy": {**score, "direction": "max", "primary": True}},
-                    },
-                )
+                cell = f"{benchmark}-{method}-{asked}-{seed}"
+                record = small_record("small", cell, method, seed, value + seed / 1000)
+                record["metrics"]["accuracy"] |= {"n": 10_000, "stderr": 0.001}
+                record["benchmark"] = {"label": benchmark, "protocol": "test"}
+                record["density"] |= {"requested": asked, "mask": mask, "nonzero": mask}
+                write_record(found, record)
     return found
 
 

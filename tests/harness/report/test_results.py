@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from result_files import write_record
+from result_files import small_record, write_record
 
 import harness
 from harness import UserError
@@ -19,31 +19,11 @@ def fill(root: Path, suite: str) -> None:
     store = ResultStore(root)
     for method, mask, value in (("dense", 1.0, 0.9), ("random", 0.1, 0.7), ("genome", 0.1, 0.8)):
         for seed in range(3):
-            write_record(
-                store,
-                {
-                    "schema": 1,
-                    "status": "done",
-                    "cell": f"{suite}-{method}-{seed}",
-                    "suite": suite,
-                    "experiment": "main",
-                    "architecture": {"label": "mlp", "parameters": 1000},
-                    "method": {"label": method, "plugin": method, "version": "1", "options": {}},
-                    "benchmark": {"label": "digits", "protocol": "test"},
-                    "seed": seed,
-                    "density": {"scope": "maskable", "mask": mask, "nonzero": mask},
-                    "metrics": {
-                        "accuracy": {
-                            "value": value + seed / 100,
-                            "n": 10,
-                            "unit": "fraction",
-                            "direction": "max",
-                            "primary": True,
-                        },
-                        "loss": {"value": 0.5, "n": 10, "unit": "nats", "direction": "min", "primary": False},
-                    },
-                },
-            )
+            density = {"scope": "maskable", "mask": mask, "nonzero": mask}
+            record = small_record(suite, f"{suite}-{method}-{seed}", method, seed, value + seed / 100, density=density)
+            loss = {"value": 0.5, "n": 10, "unit": "nats", "direction": "min", "primary": False}
+            record["metrics"]["loss"] = loss
+            write_record(store, record)
 
 
 @pytest.fixture

@@ -121,3 +121,12 @@ def test_a_record_of_before_processes_were_counted_had_one() -> None:
     assert environments(record(environment=None).model_copy(update={"environment": None}), record())
     was = record().model_copy(update={"environment": type(record().environment)(**old)})
     assert environments(was, record()) == {}
+
+
+def test_what_trained_in_company_is_no_equal_run_alone() -> None:
+    """Sums over stacked weights are formed in another order; a record that says nothing trained alone."""
+    packed = record(trained_by=[{**MACHINE, "packed": 4}])
+    alone = record(trained_by=[MACHINE], metrics__accuracy__value=0.5 + 2**-53)
+    assert other_machine(environments(packed, alone)) == ["packed"]
+    assert wrong(packed, alone) == []
+    assert wrong(alone, record(trained_by=[MACHINE])) == ["test accuracy"]

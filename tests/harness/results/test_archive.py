@@ -69,7 +69,7 @@ def fill(root: Path) -> ResultStore:
         path.write_text(json.dumps(series, separators=(",", ":")) + "\n")
         if one["method"]["label"] in ("random", "genome"):
             mask = {"up": torch.arange(12).reshape(3, 4) % (2 + one["seed"]) == 0}
-            mask_pictures.write(store.file("small", "masks", one["stages"][-1]).path, Masks(mask), [connection])
+            store.write_masks("small", one["stages"][-1], mask_pictures.packed(Masks(mask), [connection]))
         if one["method"]["label"] == "genome":
             store.write_samples("small", one["cell"], [{"prompt": "p", "text": "t"}])
     plan = {"suite": "small", "description": "d", "path": "s.yaml", "options": [], "baselines": {"main": "dense"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def write(store: ResultStore, **density: Any) -> None:
     write_record(store, record)
     write_series(store, "small", CELL, {"cell": CELL, "loss": [[0, 1, 0.5, 0.1]]})
     mask = torch.arange(12).reshape(3, 4) % 3 == 0
-    mask_pictures.write(store.file("small", "masks", STAGE).path, Masks({"up": mask}), [CONNECTION])
+    store.write_masks("small", STAGE, mask_pictures.packed(Masks({"up": mask}), [CONNECTION]))
     write_plan(store, "small", {"suite": "small", "cells": [CELL, "later"]})
 
 
@@ -142,3 +143,27 @@ def test_examples_are_compared_with_the_scores(store: ResultStore) -> None:
     assert "its accuracy is 0.25, and 0.5 by its examples" in problems([1.0, 0.0], 0.25)[0]
     store.file("small", "examples", CELL).path.unlink()
     assert "results by example cannot be read" in integrity(store, "small").problems[0]
+
+
+def test_another_network_of_the_same_stage_has_a_file_of_its_own(store: ResultStore) -> None:
+    """A stage whose weights are gone is trained again for a new cell, elsewhere to other bits."""
+    first = store.file("small", "masks", STAGE).read()
+    other = mask_pictures.packed(Masks({"up": torch.ones(3, 4, dtype=torch.bool)}), [CONNECTION])
+    assert store.write_masks("small", STAGE, first) is None
+    name = store.write_masks("small", STAGE, other)
+    assert name is not None and store.write_masks("small", STAGE, other) == name
+    assert store.file("small", "masks", STAGE).read() == first
+    pack(store, "small")  # also beside a packed one
+    assert store.write_masks("small", STAGE, other) == name
+    content = json.loads(store.file("small", "cells", CELL).read())
+    content |= {
+        "cell": "later",
+        "masks": name,
+        "density": {"mask": 1.0, "connections": {"up": {"size": 12, "kept": 12}}},
+    }
+    content["samples"] = None
+    write_record(store, content)
+    records = [store.read("small", cell) for cell in (CELL, "later")]
+    assert [record.network for record in records if record is not None] == [STAGE, name]
+    found = integrity(store, "small")
+    assert (found.records, found.masks, found.problems) == (2, 2, [])

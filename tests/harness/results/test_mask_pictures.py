@@ -23,7 +23,7 @@ def connection(name: str, *shape: int) -> Connection:
 
 def kept(path: Path, **masks: torch.Tensor) -> dict[str, mask_pictures.MaskPicture]:
     connections = [connection(name, *mask.shape) for name, mask in masks.items()]
-    mask_pictures.write(path, Masks(masks), connections)
+    path.write_bytes(mask_pictures.packed(Masks(masks), connections))
     return mask_pictures.read(path.read_bytes())
 
 
@@ -122,20 +122,20 @@ def test_masks_of_a_training_come_back_at_the_same_positions_as_the_last_ones(tm
     packed = {name: [np.packbits(step[name].numpy()) for step in masks] for name in shapes}
     history = MaskHistory.of(1, (0, 5, 9), packed, {name: a * b for name, (a, b) in shapes.items()})
     connections = [connection(name, *shape) for name, shape in shapes.items()]
-    mask_pictures.write(tmp_path / "a", Masks(masks[-1]), connections, history)
+    (tmp_path / "a").write_bytes(mask_pictures.packed(Masks(masks[-1]), connections, history))
     content = (tmp_path / "a").read_bytes()
     back, last = mask_pictures.read_history(content), mask_pictures.read(content)
     assert back is not None and (back.phase, back.steps) == (1, (0, 5, 9))
     assert (back.bits("small") == np.stack([step["small"].flatten().numpy() for step in masks])).all()
     assert back.bits("large").shape == (3, SAMPLE)
     assert all((back.bits(name)[-1] == last[name].bits).all() for name in shapes)
-    mask_pictures.write(tmp_path / "b", Masks(masks[-1]), connections)
+    (tmp_path / "b").write_bytes(mask_pictures.packed(Masks(masks[-1]), connections))
     assert mask_pictures.read_history((tmp_path / "b").read_bytes()) is None
 
 
 def test_a_damaged_history_is_said_to_be_so(tmp_path: Path) -> None:
     mask = {"up": torch.ones(3, 5, dtype=torch.bool)}
     history = MaskHistory(0, (0, 5), {"up": 15}, {"up": np.zeros(4, dtype=np.uint8)})
-    mask_pictures.write(tmp_path / "a", Masks(mask), [connection("up", 3, 5)], history)
+    (tmp_path / "a").write_bytes(mask_pictures.packed(Masks(mask), [connection("up", 3, 5)], history))
     with pytest.raises(CorruptFile, match="no history of masks that can be read"):
         mask_pictures.read_history((tmp_path / "a").read_bytes())
