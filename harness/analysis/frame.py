@@ -101,7 +101,7 @@ def _once(frame: pd.DataFrame, store: ResultStore, left: list[LeftOut]) -> pd.Da
     for suite, cell in cells.itertuples(index=False):
         left.append(
             LeftOut(
-                store.file(suite, "cells", cell).path, "is of the same row and seed as another cell, counted already"
+                store.file(suite, "cells", cell).path, "is of the same row and seed as another run, counted already"
             )
         )
     return frame.drop(frame.index[frame["cell"].isin(cells["cell"])]) if len(cells) else frame
@@ -130,7 +130,7 @@ def _named(row: ResultRow, match: DensityMatch | None, labels: Mapping[str, str]
     """A match names a cell, and so a seed; a row needs the name of what all seeds are matched to."""
     if match is None:
         return row
-    return replace(row, match=labels.get(match.cell, "another cell") + (f", {match.by}" if match.by else ""))
+    return replace(row, match=labels.get(match.cell, "another run") + (f", {match.by}" if match.by else ""))
 
 
 def _failure(record: CellRecord) -> str:

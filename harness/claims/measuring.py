@@ -160,7 +160,7 @@ class Measuring:
             if value is None:
                 side.missing.append(f"seed {seed} has no {_lacking(cells)}")
             elif seed in side.values:
-                raise UserError(f"{cells.suite}: several cells of '{cells.method}' have seed {seed}: give density")
+                raise UserError(f"{cells.suite}: several runs of '{cells.method}' have seed {seed}: give density")
             else:
                 side.values[seed], side.cells[seed] = value, record.cell
         for name, reason in self._unread[cells.suite].items():

@@ -111,7 +111,7 @@ class Cells(Schema):
     density: Fraction | None = Field(None, description="as the suite asks for it, where it asks for several")
     metric: str | None = Field(None, description="a score of the benchmark")
     exponential: bool = Field(False, description="e to the metric: the perplexity of a loss in nats")
-    record: RecordQuantity | None = Field(None, description="or something else that the cells' files hold")
+    record: RecordQuantity | None = Field(None, description="or something else that the runs' files hold")
     connections: Annotated[str, AfterValidator(_expression)] | None = Field(
         None, description="with a density: only connections in whose name this regular expression is found"
     )
@@ -120,7 +120,7 @@ class Cells(Schema):
     direction: Literal["max", "min"] | None = Field(
         None, description="for an order by a metric that does not judge: which values the paper takes for better"
     )
-    size: Size | None = Field(None, description="at which these cells train; default: the section's, the claim's own")
+    size: Size | None = Field(None, description="at which these runs train; default: the section's, the claim's own")
     differs: list[str] = Field([], description="in what this is not the paper's protocol; then it cannot reproduce")
 
     @model_validator(mode="after")
@@ -212,7 +212,7 @@ class Claim(Schema):
     quantity: str = Field(description="what was measured, in words")
     value: float | None = Field(None, description="a number that another seed would change; densities as fractions")
     count: float | None = Field(None, description="a number that is the same in every run")
-    order: Literal["better", "not_worse"] | None = Field(None, description="the cells are that, than those against")
+    order: Literal["better", "not_worse"] | None = Field(None, description="the runs are that, than those against")
     bound: Literal["at_least", "at_most"] | None = Field(None, description="value or count is one, not the number")
     unit: str = ""
     rounding: float = Field(0.0, ge=0, description="one unit of the last published digit")
@@ -238,7 +238,7 @@ class Claim(Schema):
                 raise ValueError("a formula gives one number without an interval: it measures a count")
             compares = isinstance(measurement, Cells) and measurement.against is not None
             if compares != (self.order is not None):
-                raise ValueError("an order is measured by cells with 'against', nothing else is")
+                raise ValueError("an order is measured by runs with 'against', nothing else is")
             if compares and isinstance(measurement, Cells) and measurement.metric is None:
                 raise ValueError("an order compares a metric")
         return self
@@ -250,7 +250,7 @@ class Section(Schema):
     title: str
     where: str = Field(description="where in the paper")
     protocol: str = Field(description="how the authors measured, in words")
-    size: Size | None = Field(None, description="at which the numbers were made; needed where cells name another")
+    size: Size | None = Field(None, description="at which the numbers were made; needed where runs name another")
     general: str | None = Field(
         None,
         description="where the paper states its orders of methods as such, and not of one network: they are then "

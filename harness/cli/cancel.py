@@ -13,13 +13,13 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES, short_help="End the SLURM jobs of a suite or a cell.")
-@click.argument("what", metavar="SUITE|CELL")
+@click.command(epilog=EXAMPLES, short_help="End the SLURM jobs of a suite or a run.")
+@click.argument("what", metavar="SUITE|RUN")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def command(what: str, results: Path) -> None:
-    """End the SLURM jobs of a SUITE or a CELL; running stages write a checkpoint first.
+    """End the SLURM jobs of a SUITE or a RUN; running stages write a checkpoint first.
 
-    Jobs that other cells need as well are left alone when a CELL is named. Nothing finished is lost: harness run
+    Jobs that other runs need as well are left alone when a RUN is named. Nothing finished is lost: harness run
     goes on from there.
     """
     from harness.cli.find import find_cell

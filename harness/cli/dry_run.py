@@ -52,7 +52,7 @@ def show_dry_run(
     show_plan(console, suite, plan, store, cost, workers, options)
     if suite.missing:
         click.echo(
-            f"not here yet, so that cells will have other names: {', '.join(suite.missing)}. "
+            f"not here yet, so that runs will have other names: {', '.join(suite.missing)}. "
             f"harness data prepare {suite.path} gets what can be got; for one, the reason is: "
             f"{next(iter(suite.missing.values()))}",
             err=True,
@@ -69,7 +69,7 @@ def show_rows(console: Console, plan: Plan, seconds: Mapping[str, float], width:
     rows = groupby(plan_rows(plan, seconds), key=lambda row: (row.experiment, row.trials > 0, row.architecture))
     print_tables((_table(list(some), width) for _, some in rows), console, width)
     if plan.selected:
-        console.print("shared: stages that other rows need too, of all that a row needs")
+        console.print("shared: stages of training that other rows need too, of all of a row's")
         console.print("time: of one worker, for what is to run; what rows share counts in the first\n")
 
 

@@ -31,8 +31,8 @@ Examples:
 OWN = ("harness", "safetensors")
 
 
-@click.command(epilog=EXAMPLES, short_help="Write a finished cell's network for other programs.")
-@click.argument("cell")
+@click.command(epilog=EXAMPLES, short_help="Write a finished run's network for other programs.")
+@click.argument("cell", metavar="RUN")
 @click.option("--to", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A new folder.")
 @click.option(
     "--format",
@@ -48,7 +48,7 @@ OWN = ("harness", "safetensors")
     "--batch", type=click.IntRange(1), default=64, show_default=True, help="Examples at a time, of --compact."
 )
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-@click.option("--suite", type=click.Path(path_type=Path), help="The cell's suite file.  [where it was run from]")
+@click.option("--suite", type=click.Path(path_type=Path), help="The run's suite file.  [where it was run from]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As given to harness run; repeatable.")
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="Load a single-file plugin.")
 @data_option
@@ -63,7 +63,7 @@ def command(
     overrides: Sequence[str],
     plugins: Sequence[Path],
 ) -> None:
-    """Write the network of CELL (as for ``harness show``) as it was evaluated: its effective weights.
+    """Write the network of RUN (as for ``harness show``) as it was evaluated: its effective weights.
 
     ``harness`` is what ``weights: DIR`` in a suite takes: model.safetensors, config.json, import.json, and
     masks.safetensors where masks are hard. ``safetensors`` leaves import.json out.
@@ -99,7 +99,7 @@ def command(
     records = ResultStore(results)
     record = records.record(*find_cell(records, cell))
     if isinstance(record, LeftOut) or record.status != "done":
-        raise UserError(f"{cell}: only a cell that is done has a network to export")
+        raise UserError(f"{cell}: only a run that is done has a network to export")
     planned, path = _planned(record, results, suite, overrides, registry)
     store = StageStore(results / ".work")
     if store.manifest(planned.stages[-1].hash) is None:
@@ -154,7 +154,7 @@ def _planned(
         if planned.id == record.cell:
             return planned, path
     raise UserError(
-        f"{path} has no cell {record.cell}: it has changed since, or was run with --set or --plugin. "
+        f"{path} has no run {record.cell}: it has changed since, or was run with --set or --plugin. "
         "Give the same --suite, --set and --plugin as then"
     )
 
@@ -176,7 +176,7 @@ def _bundle(planned: PlannedCell, network: Network, runner: StageRunner) -> Bund
     with runner.evaluating(network, weights, form) as module:
         effective = {name: tensor.detach().clone() for name, tensor in own_state(module).items()}
         if any(bool(bias.any()) for bias in weights.biases.values()):
-            raise Unsupported(f"cell {planned.id} has attention masks, which no format holds: it cannot be exported")
+            raise Unsupported(f"run {planned.id} has attention masks, which no format holds: it cannot be exported")
     return Bundle(
         architecture=Plug(
             plugin=cell.architecture_part.plugin, options=network.architecture.options.model_dump(mode="json")

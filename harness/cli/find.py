@@ -40,13 +40,11 @@ def find_cell(store: ResultStore, wanted: str) -> tuple[str, str]:
         if found:
             more = f"\n  and {len(found) - _CANDIDATES} more" if len(found) > _CANDIDATES else ""
             listed = "".join(f"\n  {name}" for name in found[:_CANDIDATES])
-            raise UserError(f"'{wanted}' fits {len(found)} cells, give more of the name:{listed}{more}")
+            raise UserError(f"'{wanted}' fits {len(found)} runs, give more of the name:{listed}{more}")
     if not names:
         raise UserError(f"no results in {store.root}: run a suite first, or name the folder with --results")
     near = _nearest(wanted, names)
-    raise UserError(
-        unknown_name("cell", wanted, near) + f" ({len(names)} cells in {store.root}; these are the nearest.)"
-    )
+    raise UserError(unknown_name("run", wanted, near) + f" ({len(names)} runs in {store.root}; these are the nearest.)")
 
 
 def _nearest(wanted: str, names: list[str]) -> list[str]:

@@ -16,6 +16,7 @@ from harness.executors.base import Job
 from harness.executors.progress import Progress
 from harness.executors.run_status import Heartbeat
 from harness.formatting import duration, printable
+from harness.stages.graph import PlannedCell
 
 SHOWN = 600
 """Characters of a message that are shown while a run goes on; the record has more."""
@@ -29,7 +30,7 @@ class RunView:
 
     Args:
         console: on stderr.
-        jobs: everything that will run.
+        jobs: everything that will run; what is told of them are the results, those without steps.
         seconds: job -> about how long it takes, for the time left; only the proportions matter.
         beats: (folder of work, suite) to tell other terminals what runs; None where somebody else does.
     """
@@ -46,6 +47,7 @@ class RunView:
         self._weights = {job.id: seconds.get(job.id, EVALUATION_SECONDS) for job in jobs}
         self._total = sum(self._weights.values())
         self._done_weight = 0.0
+        self._results = sum(isinstance(job.work, PlannedCell) for job in jobs)
         self._done = 0
         self._failed = 0
         self._began: float | None = None
@@ -66,7 +68,7 @@ class RunView:
 
     def standing(self) -> Standing:
         """How far the run is."""
-        bar = Bar("jobs", len(self._weights), self._done, self._failed, self._left())
+        bar = Bar("results", self._results, self._done, self._failed, self._left(), part=self._part())
         return Standing([bar], [progress.row() for progress in list(self._running.values())])
 
     def started(self, job: Job) -> None:
@@ -81,12 +83,12 @@ class RunView:
 
     def finished(self, job: Job) -> None:
         """See :class:`harness.executors.base.View`."""
-        self._done += 1
+        self._done += isinstance(job.work, PlannedCell)
         self._end(job)
 
     def failed(self, job: Job, failure: Mapping[str, Any]) -> None:
         """See :class:`harness.executors.base.View`."""
-        self._failed += 1
+        self._failed += isinstance(job.work, PlannedCell)
         self._end(job)
         if "cause" not in failure:
             self._console.print(
@@ -104,19 +106,25 @@ class RunView:
 
     def _left(self) -> float | None:
         """Seconds left for the whole run, from the average speed so far."""
+        part = self._part()
+        if part < 0.01 or self._began is None:
+            return None
+        return (monotonic() - self._began) / part * max(0.0, 1 - part)
+
+    def _part(self) -> float:
+        """Fraction of the work that is done, by its expected time, in [0, 1]."""
         running = list(self._running.items())
         done = self._done_weight + sum(self._weights[name] * progress.part for name, progress in running)
-        if done < 0.01 * self._total or self._began is None:
-            return None
-        return (monotonic() - self._began) / done * max(0.0, self._total - done)
+        return min(1.0, done / self._total) if self._total else 1.0
 
     def _content(self) -> dict[str, Any]:
         """What the heartbeat says."""
         return {
-            "total": len(self._weights),
+            "total": self._results,
             "done": self._done,
             "failed": self._failed,
             "left": self._left(),
+            "part": self._part(),
             "jobs": [progress.row() for progress in list(self._running.values())],
         }
 
@@ -134,7 +142,7 @@ class RunView:
         end = f", about {duration(left)} left" if left is not None else ""
         failed = f", {self._failed} failed" if self._failed else ""
         self._console.print(
-            f"{self._done + self._failed}/{len(self._weights)} jobs{failed}{end}: {running}",
+            f"{self._done + self._failed}/{self._results} results{failed}{end}: {running}",
             highlight=False,
             soft_wrap=True,
         )

@@ -15,12 +15,12 @@ Examples:
 _LOOK = 0.5
 
 
-@click.command(epilog=EXAMPLES, short_help="Show the logs of a cell's SLURM jobs.")
-@click.argument("cell")
-@click.option("-f", "--follow", is_flag=True, help="Wait for more, until the cell has a result or Ctrl-C.")
+@click.command(epilog=EXAMPLES, short_help="Show the logs of a run's SLURM jobs.")
+@click.argument("cell", metavar="RUN")
+@click.option("-f", "--follow", is_flag=True, help="Wait for more, until the run has a result or Ctrl-C.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def command(cell: str, follow: bool, results: Path) -> None:
-    """Show what the SLURM jobs of CELL wrote, oldest first; of a cell that is not done, what it waits for as well."""
+    """Show what the SLURM jobs of RUN wrote, oldest first; of a run that is not done, what it waits for as well."""
     from harness.cli.find import find_cell
     from harness.errors import UserError
     from harness.executors.completion import Completion

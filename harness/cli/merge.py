@@ -23,8 +23,8 @@ _LISTED = 20
 def command(folders: tuple[Path, ...], output: Path) -> None:
     """Bring the records, curves, masks and results by example of several results FOLDERs into a new one.
 
-    A cell that several folders have finished must be the same in them, to the bit on equal machines, within its error
-    elsewhere; cells that are not are listed, and nothing is written. The folders themselves stay as they are.
+    A run that several folders have finished must be the same in them, to the bit on equal machines, within its error
+    elsewhere; runs that are not are listed, and nothing is written. The folders themselves stay as they are.
     """
     from harness.errors import UserError
     from harness.formatting import count, fitted
@@ -45,7 +45,7 @@ def command(folders: tuple[Path, ...], output: Path) -> None:
     for item in (item for one in found.values() for item in one.left_out):
         click.echo(fitted(f"not taken: {item.path}: {item.reason}", terminal_width()), err=True)
     if conflicts:
-        click.echo(f"{count(len(conflicts), 'cell')} not the same in all folders; nothing was written:", err=True)
+        click.echo(f"{count(len(conflicts), 'run')} not the same in all folders; nothing was written:", err=True)
         for text in conflicts[:_LISTED]:
             click.echo(fitted(f"  {text}", terminal_width()), err=True)
         if len(conflicts) > _LISTED:
@@ -56,6 +56,6 @@ def command(folders: tuple[Path, ...], output: Path) -> None:
     for suite, one in found.items():
         write_merged(one, target, suite)
         again = f", {one.twice} of them in several folders" if one.twice else ""
-        click.echo(f"{suite}: {count(len(one.cells), 'cell')}{again}")
+        click.echo(f"{suite}: {count(len(one.cells), 'run')}{again}")
     for path in write_leaderboards(target):
         click.echo(f"written: {path}")

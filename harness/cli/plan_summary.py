@@ -70,4 +70,4 @@ def waiting(suite: Suite) -> str:
 
     methods = sorted({cell.method for cell in suite.pending if cell.tuned not in suite.choices})
     whose = few(methods) if methods else "methods that they refer to"
-    return f"{count(len(suite.pending), 'cell')} wait for the trials of {whose}, which choose their settings"
+    return f"{count(len(suite.pending), 'run')} wait for the trials of {whose}, which choose their settings"

@@ -25,7 +25,10 @@ BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """How much of something is done: numbers of ``what`` (jobs, cells), seconds ``left``, and a word about it."""
+    """How many ``what`` (results) are there, seconds ``left``, a word about it.
+
+    ``part`` of the work is done, in [0, 1], where more is known of it than whole results.
+    """
 
     what: str
     total: int
@@ -34,6 +37,7 @@ class Bar:
     left: float | None = None
     at_least: bool = False
     note: str = ""
+    part: float | None = None
 
     def __str__(self) -> str:
         return ", ".join([f"{self.what}: {self.counts}", *filter(None, (self.time, self.note))])
@@ -44,6 +48,11 @@ class Bar:
         failed = f", {self.failed} failed" if self.failed else ""
         rest = self.total - self.done - self.failed
         return f"{self.done}/{self.total} done{failed}" + (f", {rest} to do" if rest else "")
+
+    @property
+    def filled(self) -> float:
+        """Fraction of the bar's length, in [0, 1]."""
+        return (self.done + self.failed) / max(1, self.total) if self.part is None else self.part
 
     @property
     def time(self) -> str:
@@ -114,7 +123,7 @@ class Standing:
             rows.append(
                 [
                     Text(bar.what, style="bold"),
-                    ProgressBar(total=max(1, bar.total), completed=bar.done + bar.failed),
+                    ProgressBar(total=1.0, completed=bar.filled),
                     Text(f"{bar.done}/{bar.total} done"),
                     Text(f"{bar.failed} failed" if bar.failed else "", style="red"),
                     Text(f"{rest} to do" if rest else ""),

@@ -28,7 +28,7 @@ SUITE = "reproduce.yaml"
 
 
 @click.command(
-    short_help="Run one cell again from its record and compare.",
+    short_help="Repeat one run from its record and compare.",
     epilog="""\b
 Examples:
   harness reproduce quickstart/digits.skip_mlp.digits.genome.s0
@@ -36,7 +36,7 @@ Examples:
   harness reproduce main.net.points.mine.s0 --plugin mine.py
 """,
 )
-@click.argument("cell")
+@click.argument("cell", metavar="RUN")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option(
     "--output",
@@ -45,9 +45,9 @@ Examples:
 )
 @plugin_option
 def command(cell: str, results: Path, output: Path | None, plugin_files: tuple[Path, ...]) -> None:
-    """Run CELL again in a fresh folder, with what its record says and nothing else, and say what is equal.
+    """Repeat RUN in a fresh folder, with what its record says and nothing else, and say what is equal.
 
-    CELL is named as for harness show. Cells whose density it takes, or whose network it starts from, are run again too.
+    RUN is named as for harness show. Runs whose density it takes, or whose network it starts from, are repeated too.
 
     On an equal machine with equal software all scores, counts and masks must be equal to the last bit. On another one
     scores must be within 3 standard errors over their examples (5 % where there are none). The exit code is 1 if they
@@ -198,7 +198,7 @@ def _files(was: CellRecord, now: CellRecord, store: ResultStore, new: ResultStor
     old, again = (one.samples.sha256 if one.samples else None for one in (was, now))
     yield Agreement("samples", old, again, "account")
     yield Agreement("stage hashes", was.stages or None, now.stages, "account")
-    yield Agreement("hash of the cell", was.cell, now.cell, "account")
+    yield Agreement("hash of the run", was.cell, now.cell, "account")
 
 
 def _masks(store: ResultStore, record: CellRecord) -> str | None:

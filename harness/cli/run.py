@@ -41,21 +41,19 @@ Examples:
     "--results", type=click.Path(path_type=Path), default=Path("results"), help="Folder for results.  [results]"
 )
 @click.option(
-    "--workers", type=click.IntRange(1), help="Worker processes.  [one per GPU, else cores / threads of a cell]"
+    "--workers", type=click.IntRange(1), help="Worker processes.  [one per GPU, else cores / threads of a run]"
 )
-@click.option(
-    "--only", multiple=True, metavar="SELECTOR", help="Only matching cells: method=genome,seed=0; repeatable."
-)
+@click.option("--only", multiple=True, metavar="SELECTOR", help="Only matching runs: method=genome,seed=0; repeatable.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the suite; repeatable.")
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="Load a single-file plugin.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and its cost; run only a few steps, to time them.")
-@click.option("--hashes", is_flag=True, help="With --dry-run: list every job by its hash.")
+@click.option("--hashes", is_flag=True, help="With --dry-run: list every stage and result by its hash.")
 @wide_option
-@click.option("--force", is_flag=True, help="Forget the selected cells' results first and run them anew.")
+@click.option("--force", is_flag=True, help="Forget the selected runs' results first and run them anew.")
 @click.option("--max-failures", type=click.IntRange(1), help="Start nothing new after so many failures.")
 @click.option("--checkpoint-minutes", type=click.FloatRange(0), default=5.0, help="Time between checkpoints.  [5]")
 @click.option(
-    "--executor", type=click.Choice(["local", "slurm"]), default="local", help="Where jobs run: here, or on a cluster."
+    "--executor", type=click.Choice(["local", "slurm"]), default="local", help="Where to run: here, or on a cluster."
 )
 @click.option("--cluster", metavar="NAME", help="Cluster profile: ~/.config/harness/clusters/NAME.yaml.")
 @click.option("--slurm", multiple=True, metavar="KEY=VALUE", help="Ask the cluster for: time=8:00:00; repeatable.")
@@ -86,12 +84,12 @@ def command(
     loggers: Sequence[str],
     detach: bool,
 ) -> None:
-    """Run every cell of SUITE that has no result yet, then write and show its leaderboard.
+    """Make every result of SUITE that is not there yet, then write and show its leaderboard.
 
     Finished work is never done again. Stopped by Ctrl-C, kill -9 or a power cut, the same command goes on
-    from the last checkpoints. A cell that fails does not stop the others; the exit code is then 1.
+    from the last checkpoints. A run that fails does not stop the others; the exit code is then 1.
 
-    Where SUITE tunes settings, the trials run first, then the cells with the settings that they have chosen.
+    Where SUITE tunes settings, the trials run first, then the runs with the settings that they have chosen.
 
     With --executor slurm the work goes to a cluster, as job arrays that wait for each other. Ctrl-C then only stops
     watching; the same command watches again, and hands in what is missing.
@@ -254,7 +252,7 @@ def _finish(console: Console, store: ResultStore, suite: Suite, tables: Console 
 def _list_failures(console: Console, store: ResultStore, suite: Suite, failures: Mapping[str, str]) -> None:
     from harness.formatting import count, fitted
 
-    what = f"{count(len(failures), 'cell')} {'has' if len(failures) == 1 else 'have'} no result"
+    what = f"{count(len(failures), 'run')} {'has' if len(failures) == 1 else 'have'} no result"
     console.print(f"\n{what}:", style="red", highlight=False)
     for name, message in failures.items():
         text = fitted(f"  {name}: {message.splitlines()[0]}", console.width if console.is_terminal else None)
@@ -323,7 +321,7 @@ def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell], bool]:
                 if str(value) not in known:
                     raise UserError(f"--only {text}: {unknown_name(key, str(value), known)}")
         if not any(selector.matches(cell) for cell in cells):
-            raise UserError(f"--only {text} matches no cell of {suite.name}: each of its parts does, but not together")
+            raise UserError(f"--only {text} matches no run of {suite.name}: each of its parts does, but not together")
     return with_trials(suite, lambda cell: not selectors or any(s.matches(cell) for s in selectors))
 
 

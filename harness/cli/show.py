@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    short_help="Show one cell's record.",
+    short_help="Show one run's record.",
     epilog="\b\nExamples:\n  harness show genome.s0\n  harness show digits.skip_mlp.digits.genome.s0 --format json\n"
     "  harness show genome.s0 --against genome.s1",
 )
-@click.argument("cell")
+@click.argument("cell", metavar="RUN")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--against", metavar="CELL", help="Show instead in how much its masks agree with those of this cell.")
+@click.option("--against", metavar="RUN", help="Show instead in how much its masks agree with those of this run.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def command(cell: str, form: str, against: str | None, results: Path) -> None:
-    """Show the record of CELL: its name, SUITE/NAME, or any part of it that fits one cell only."""
+    """Show the record of RUN: its name, SUITE/NAME, or any part of it that fits one run only."""
     from harness.cli.console import plain_console
     from harness.cli.fitting import terminal_width
     from harness.cli.show_agreement import agreement_table

@@ -25,7 +25,7 @@ def agreement_table(store: ResultStore, first: CellRecord, second: CellRecord) -
 
     found = mask_agreement(*(_masks(store, record) for record in (first, second)))
     if not found.pairs.size and not found.near.size:
-        raise UserError(f"{first.cell} and {second.cell} share no connection: compare cells of one architecture")
+        raise UserError(f"{first.cell} and {second.cell} share no connection: compare runs of one architecture")
     columns = [
         Column("connection", names=True, key=True),
         Column("entries", 2, right=True),

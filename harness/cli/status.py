@@ -26,11 +26,11 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES, short_help="Show which cells of a suite are done, running, failed or to do.")
+@click.command(epilog=EXAMPLES, short_help="Show which runs of a suite are done, running, failed or to do.")
 @click.argument("suites", nargs=-1, metavar="[SUITE]...")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def command(suites: tuple[str, ...], results: Path) -> None:
-    """Show which cells of each SUITE (a name, or its file) are done, failed or to do, and what runs now.
+    """Show which runs of each SUITE (a name, or its file) are done, failed or to do, and what runs now.
 
     Without SUITE, of all suites; one line for those that are finished.
     """

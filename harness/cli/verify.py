@@ -62,7 +62,7 @@ def command(results: Path, claims: Path, suites: Path, wide: bool) -> None:
         click.echo("\n    ".join([f"  {name}", *lines]))
     if damaged:
         more = f"{len(damaged) - _SHOWN:,} more are wrong; " if len(damaged) > _SHOWN else ""
-        click.echo(f"result files: {more}take those from version control or another copy, or run their cells again")
+        click.echo(f"result files: {more}take those from version control or another copy, or make those results again")
     if differences:
         click.echo(f"pages: {_repair(results)} writes them again")
     if damaged or differences:
@@ -81,10 +81,8 @@ def _table(files: Mapping[str, Integrity], pages: Mapping[str, Recomputed]) -> T
     ]
     rows.append(["all suites", *(NONE for _ in names), _pages(pages[""])])
     columns = [Column("suite", names=True), *(Column(name, 1, right=True) for name in names), Column("pages")]
-    notes = [
-        f"{suite}: {count(f.missing, 'planned cell')} without a record." for suite, f in files.items() if f.missing
-    ]
-    notes += [f"{suite}: samples of {count(f.absent, 'cell')} are not here." for suite, f in files.items() if f.absent]
+    notes = [f"{suite}: {count(f.missing, 'planned run')} without a record." for suite, f in files.items() if f.missing]
+    notes += [f"{suite}: samples of {count(f.absent, 'run')} are not here." for suite, f in files.items() if f.absent]
     return Table("Result files that were read, and pages that were made again from them", columns, rows, notes)
 
 

@@ -167,13 +167,21 @@ class SuiteWatch:
         stages = [row for beat in beats for row in beat["jobs"]]
         stages += [row for _, _, progress in cluster.running for row in progress["jobs"]]
         runs = [
-            Bar("jobs", beat["total"], beat["done"], beat["failed"], beat.get("left"), note=f"on {beat['host']}")
+            Bar(
+                "this run",
+                beat["total"],
+                beat["done"],
+                beat["failed"],
+                beat.get("left"),
+                note=f"on {beat['host']}",
+                part=beat.get("part"),
+            )
             for beat in beats
             if "total" in beat
         ]
-        cells = Bar("cells", len(names), self.done, failed)
+        cells = Bar("results", len(names), self.done, failed)
         if left and not runs:
-            cells = Bar("cells", len(names), self.done, failed, *self._time(len(left), stages))
+            cells = Bar("results", len(names), self.done, failed, *self._time(len(left), stages))
         live = bool(beats) or any(word in ("running", "requeued", "queued") for word in cluster.cells.values())
         self.standing = Standing([cells, *runs], stages, self._notes(left, cluster, live), self.name)
         # Twice, because a run may begin anew between two looks.
@@ -234,5 +242,5 @@ class SuiteWatch:
         if len(notes) > NOTES:
             notes[NOTES:] = [f"and {len(notes) - NOTES} more: harness status {self.name}"]
         if left and not live:
-            notes.append(f"nothing runs now; {count(len(left), 'cell')} to do")
+            notes.append(f"nothing runs now; {count(len(left), 'run')} to do")
         return notes

@@ -34,7 +34,7 @@ class Job:
         text = f"{cell.architecture} {cell.method}{density} seed {cell.seed}"
         if isinstance(self.work, PlannedCell):
             return f"{text}: evaluate"
-        return text if self.work.parent is None else f"{text}: from phase {self.work.offset}"
+        return text if self.work.parent is None else f"{text}: stage {len(self.work.chain())}"
 
     @property
     def steps(self) -> int:

@@ -112,13 +112,14 @@ def summary(graph: Graph, plan: Plan) -> Sequence[str]:
     stages = plan.stages
     whole = {stage.hash for planned in plan.selected for stage in planned.stages}
     uses = sum(len(planned.stages) for planned in plan.selected)
+    left = f"{len(stages):,} of " if len(stages) < len(whole) else ""
+    todo = left + count(len(whole), "stage")
     lines = [
-        f"{count(len(plan.selected), 'cell')}, {len(plan.finished):,} finished, {running:,} to run",
-        f"{count(len(whole), 'stage')} ({uses - len(whole):,} shared), {len(stages):,} to run, "
-        f"{count(plan.steps, 'optimizer step')}",
+        f"{count(len(plan.selected), 'run')}, {len(plan.finished):,} finished, {running:,} to do",
+        f"{todo} to train ({uses - len(whole):,} shared), {count(plan.steps, 'optimizer step')}",
     ]
     if len(plan.selected) < len(graph.cells):
-        lines.append(f"selected from {count(len(graph.cells), 'cell')} by --only")
+        lines.append(f"selected from {count(len(graph.cells), 'run')} by --only")
     if packed := sum(job.pack is not None for job in plan.jobs):
         lines.append(f"{count(packed, 'stage')} may take steps together with others (training.pack)")
     lines += [f"{name} trains alone, as it cannot be packed: {reason}" for name, reason in plan.alone.items()]

@@ -26,7 +26,8 @@ class Heartbeat:
     """Writes ``.work/running/<suite>.<host>.<pid>.json`` every few seconds; removed by :meth:`close`.
 
     Content: {"suite", "host", "machine", "pid", "started": the process's beginning, "time", "total", "done", "failed":
-    numbers of jobs, "left": seconds or null, "jobs": rows of :class:`harness.executors.progress.Progress`}.
+    numbers of results, "part": of the work, in [0, 1], "left": seconds or null, "jobs": rows of
+    :class:`harness.executors.progress.Progress`}.
 
     Args:
         work: the results folder's folder of work.

@@ -50,7 +50,7 @@ from other numbers that the same paper prints).
 - **differs in protocol**: what was measured is not what the paper measured; it is shown and never judged. \
 **not run**: nothing was measured; what it takes is said. **not run at that size**: only a smaller network, or one \
 with less data or fewer steps, was run; that does not measure the claim, so its numbers stand apart, below the table.
-- Tolerances and selections of cells stand in the claims' files, with reasons; the rules are in docs/claims.md. \
+- Tolerances and selections of runs stand in the claims' files, with reasons; the rules are in docs/claims.md. \
 Verdicts are not adjusted for their number: of claims that are exactly at the border of the tolerance, about one in \
 twenty gets a wrong verdict.
 """
@@ -77,7 +77,7 @@ def claims_page(papers: Mapping[str, Paper], found: Sequence[Finding]) -> str:
         own = [finding for finding in found if finding.paper == name]
         for title, group in groupby(own, key=lambda finding: finding.section.title):
             parts.append(_section(title, list(group)))
-    written = "Written by `harness claims`; `harness show CELL` shows the record of a cell that is named here.\n"
+    written = "Written by `harness claims`; `harness show RUN` shows the record of a run that is named here.\n"
     return "\n".join([*parts, READING, written])
 
 
@@ -287,7 +287,7 @@ def _notes(found: Sequence[Finding]) -> Iterator[str]:
     for text, names in _together(tolerances):
         yield f"Tolerance{' of ' * bool(names)}{names}: {text}."
     for text, names in _together((_cells(f.measured), f.claim.id) for f in found if f.measured):
-        yield f"Cells of {names}: {text}."
+        yield f"Runs of {names}: {text}."
     unmeasured = (
         f for f in found if not f.decided and not f.judgement.verdict.startswith(("inconclusive", "undecided"))
     )

@@ -43,7 +43,7 @@ with 95 % confidence. **Bold** rows are not beaten, where any is. Rows without a
 have one seed only, failed seeds or densities of their own, or have no rival.
 - **cut** and **constant** count seeds whose output does not depend on the input. They are never left out of a mean; a \
 row of such seeds alone loses to every other one and has no order among its like.
-- Failed, diverged and missing cells are listed, never averaged. Different protocols never share a table.
+- Failed, diverged and missing runs are listed, never averaged. Different protocols never share a table.
 """
 _HEADLINE = 5  # the overview keeps columns up to this ``drop``
 _ALT = {
@@ -201,7 +201,7 @@ def _introduction(store: ResultStore, suite: str, frame: pd.DataFrame, left: Seq
     parts = [f"{escape(plan.description)}\n"] if plan and plan.description else []
     parts.append(f"- Reproduce with {code(reproduce(plan, suite))}.")
     parts.append(
-        "- A cell's record: `harness show EXPERIMENT.ARCHITECTURE.BENCHMARK.METHOD.sSEED`, with `.dDENSITY` before the "
+        "- A run's record: `harness show EXPERIMENT.ARCHITECTURE.BENCHMARK.METHOD.sSEED`, with `.dDENSITY` before the "
         "seed where one was asked for."
     )
     for what, column in (("Versions", "versions"), ("Git revision", "revision"), ("Device", "device")):
@@ -212,7 +212,7 @@ def _introduction(store: ResultStore, suite: str, frame: pd.DataFrame, left: Seq
     unfinished = f"{len(missing(store, suite, frame, left))} not finished"
     if plan and plan.waiting:
         unfinished += f", {plan.waiting} wait for the trials that choose their settings"
-    parts.append(f"- Cells: {frame['cell'].nunique()} counted, {failed} failed, {unfinished}.\n")
+    parts.append(f"- Runs: {frame['cell'].nunique()} counted, {failed} failed, {unfinished}.\n")
     return parts
 
 
@@ -221,8 +221,8 @@ def _not_counted(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequ
     lines = [f"- {escape(item.path.stem)}: {escape(item.reason)}" for item in current]
     lines += [f"- {escape(cell)}: not finished yet" for cell in missing(store, suite, frame, left)]
     if superseded := len(left) - len(current):
-        lines.append(f"- {superseded} further files belong to cells that the suite no longer has")
-    return "## Cells that are not counted\n\n" + "\n".join(lines) + "\n" if lines else ""
+        lines.append(f"- {superseded} further files belong to runs that the suite no longer has")
+    return "## Runs that are not counted\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def _of_suite(

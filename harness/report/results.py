@@ -166,7 +166,7 @@ class Results:
                 raise UserError(unknown_name("option", name, known))
         tables = selected(self._rows, Selection(methods=list(methods), **chosen), self.left_out)
         if not tables:
-            raise UserError("no finished cell matches all of these options")
+            raise UserError("no finished run matches all of these options")
         return Comparison(tables, self._styles)
 
     def leaderboard(self, suite: str | None = None) -> Comparison:

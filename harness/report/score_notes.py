@@ -29,6 +29,12 @@ def notes(rows: Sequence[ComparisonRow], baseline: str | None) -> list[str]:
     return [*_caption(rows), *_warnings(rows, baseline)]
 
 
+def _weights(scope: str) -> str:
+    """``the maskable weights``, or ``the maskable weights (attn_out, ffn_up)`` where a suite says of which roles."""
+    kind, _, roles = scope.removesuffix("]").partition("[")
+    return f"the {kind} weights" + (f" ({roles.replace(',', ', ')})" if roles else "")
+
+
 def _caption(rows: Sequence[ComparisonRow]) -> list[str]:
     first, differing = rows[0], varying(rows)
     trained = "" if first.trained_on == first.benchmark else f" Trained on {first.trained_on}."
@@ -40,7 +46,7 @@ def _caption(rows: Sequence[ComparisonRow]) -> list[str]:
     if "seeds" not in differing:
         same.append(f"{first.n} seed{'' if first.n == 1 else 's'}")
     same = list(filter(None, same))
-    scope = "" if "scope" in differing else f" Density is of the scope {first.density_scope}."
+    scope = "" if "scope" in differing else f" Density is of {_weights(first.density_scope)}."
     every = f" Every row: {', '.join(same)}." if same else ""
     over = sorted({row.over for row in rows if row.ci_low is not None})
     scale = "" if first.scale.name == "identity" else f", on the {first.scale.name} scale"

@@ -69,7 +69,7 @@ def merged(stores: Sequence[ResultStore], suite: str) -> Merged:
             file = store.file(suite, "masks", network)
             own = hashlib.sha256(file.read()).digest() if file.exists else None
             if masks.setdefault(network, own) != own:
-                found.conflicts[cell] = f"its masks, of stage {network}, in {store.root} and for other cells elsewhere"
+                found.conflicts[cell] = f"its masks, of stage {network}, in {store.root} and for other runs elsewhere"
     return found
 
 
@@ -106,7 +106,7 @@ def _plan(stores: Sequence[ResultStore], suite: str) -> SuitePlan | None:
     if not whole:
         where = " and ".join(str(Path(root)) for root, _ in plans)
         raise UserError(
-            f"suite '{suite}' was planned with other cells in {where}: bring the suite's file and the harness to one "
+            f"suite '{suite}' was planned with other runs in {where}: bring the suite's file and the harness to one "
             "version there, and run `harness run SUITE --only ...` once more, which plans anew and repeats nothing"
         )
     return min(whole, key=lambda plan: plan.waiting)

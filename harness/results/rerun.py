@@ -181,6 +181,6 @@ def _imported(digest: str, cell: str) -> str:
 def _put(into: dict[str, Any], label: str, value: Any, record: CellRecord) -> None:
     if into.setdefault(label, value) != value:
         raise UserError(
-            f"{record.cell} and a cell that it builds on have different things under the label '{label}', which no "
+            f"{record.cell} and a run that it builds on have different things under the label '{label}', which no "
             "single experiment can say: run their suite instead"
         )

@@ -156,7 +156,7 @@ def inherit(network: Network) -> None:
     regions = {c.name: c.shape for c in network.connections}
     if own != theirs or regions != {name: tuple(mask.shape) for name, mask in source.masks.items()}:
         raise Unsupported(
-            f"the weights of cell {source.cell} do not fit this cell; give both the same architecture, the same "
+            f"the weights of run {source.cell} do not fit this run; give both the same architecture, the same "
             "tokens or classes, and the same scope"
         )
     network.current.hard = source.masks

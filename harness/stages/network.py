@@ -338,6 +338,6 @@ def matched(by: MatchBy, theirs: Mapping[str, ConnectionDensity], connections: S
         return DensityBudget(round(soft * own), soft)
     if by == "per_layer":
         if {c.name: c.size for c in connections} != {name: row.size for name, row in theirs.items()}:
-            raise HarnessError("densities per layer can only be taken from a cell with the same connections")
+            raise HarnessError("densities per layer can only be taken from a run with the same connections")
         return DensityBudget(kept, kept / size, {name: row.kept for name, row in theirs.items()})
     return DensityBudget(kept if own == size else round(kept / size * own), kept / size)

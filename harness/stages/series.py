@@ -54,7 +54,7 @@ class Series(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
 
-    cell: str | None = Field(None, description="the cell's name")
+    cell: str | None = Field(None, description="the run's name")
     loss: list[LossRow] = []
     evaluations: list[EvaluationRow] = []
     densities: list[DensityRow] = Field([], description="for methods whose hooks run while training")

@@ -145,7 +145,7 @@ class Expansion:
         )
         if number > MOST_CELLS:
             raise UserError(
-                f"{self._suite.path}: this is {number:,} cells, and at most {MOST_CELLS:,} go into one suite: ask for "
+                f"{self._suite.path}: this is {number:,} runs, and at most {MOST_CELLS:,} go into one suite: ask for "
                 "fewer seeds, densities or trials, or divide it"
             )
 

@@ -25,7 +25,7 @@ def mask_pairs(first: Selector, second: Selector, cells: Sequence[Cell]) -> list
         return [(next(iter(a.values())), next(iter(b.values())))]
     shared = [seed for seed in a if seed in b]
     if not shared:
-        raise ValueError("these cells have no seed in common: name one of each, as seed: 0 and seed: 1")
+        raise ValueError("these runs have no seed in common: name one of each, as seed: 0 and seed: 1")
     return [(a[seed], b[seed]) for seed in shared]
 
 
@@ -41,7 +41,7 @@ def _by_seed(selector: Selector, cells: Sequence[Cell]) -> dict[int, Cell]:
         if cell.trial is None and selector.matches(cell):
             if cell.seed in found:
                 raise ValueError(
-                    f"'{told(selector)}' fits several cells of seed {cell.seed}: name experiment, architecture, "
+                    f"'{told(selector)}' fits several runs of seed {cell.seed}: name experiment, architecture, "
                     "benchmark, method or density, so that it fits one"
                 )
             found[cell.seed] = cell
@@ -51,5 +51,5 @@ def _by_seed(selector: Selector, cells: Sequence[Cell]) -> dict[int, Cell]:
             if value not in known:
                 raise ValueError(unknown_name(key, value, known))
     if not found:
-        raise ValueError(f"'{told(selector)}' fits no cell")
+        raise ValueError(f"'{told(selector)}' fits no run")
     return found

@@ -89,7 +89,7 @@ class References:
         if step in above:
             chain = " -> ".join(method for _, method in (*above[above.index(step) :], step))
             key, _ = self.of(name, label)[0]
-            text = f"cyclic match: {chain}; a cell cannot wait for itself"
+            text = f"cyclic match: {chain}; a run cannot wait for itself"
             raise self._suite.error(name, ("methods", label, key), text)
         for key, ref in self.of(name, label):
             self.check_cycle(*self.target(name, label, key, ref), above=(*above, step))

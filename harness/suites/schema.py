@@ -78,14 +78,14 @@ class Training(Schema):
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the weights' gradient")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="autocast type of forward and backward")
     threads: int = Field(
-        1, ge=1, le=1024, description="CPU threads of one cell; fixed, so that results do not depend on it"
+        1, ge=1, le=1024, description="CPU threads of one run; fixed, so that results do not depend on it"
     )
     compile: bool = Field(False, description="torch.compile the network")
     pack: int | None = Field(
         None,
         ge=2,
         le=1024,
-        description="so many cells of one network and data, at most, take their steps together in one worker: seeds, "
+        description="so many runs of one network and data, at most, take their steps together in one worker: seeds, "
         "densities, methods, rates; for small networks",
     )
 
@@ -425,6 +425,6 @@ class SuiteFile(Schema):
     smallest_difference: Any = None
     agreements: list[Annotated[list[Selector], AfterValidator(_two)]] = Field(
         [],
-        description="pairs of selectors: cells whose masks are set beside each other, seed by seed, and beside chance",
+        description="pairs of selectors: runs whose masks are set beside each other, seed by seed, and beside chance",
     )
     slurm: Any = None

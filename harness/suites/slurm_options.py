@@ -92,14 +92,14 @@ class Request(Schema):
     qos: Text | None = Field(None, description="quality of service")
     constraint: Text | None = Field(None, description="features of nodes, like a100")
     time: Minutes | None = Field(None, description="limit of a job; a longer stage goes on in the next one  [4:00:00]")
-    nodes: int | None = Field(None, ge=1, description="nodes of one cell, for data-parallel training  [1]")
+    nodes: int | None = Field(None, ge=1, description="nodes of one run, for data-parallel training  [1]")
     gpus_per_node: Gpus | None = Field(
-        None, description="GPUs of one cell on each node, like 2 or a100:2; also called gpus  [0]"
+        None, description="GPUs of one run on each node, like 2 or a100:2; also called gpus  [0]"
     )
     tasks_per_node: int | None = Field(
-        None, ge=1, description="processes of one cell on each node  [one per GPU, at least one]"
+        None, ge=1, description="processes of one run on each node  [one per GPU, at least one]"
     )
-    cpus: int | None = Field(None, ge=1, description="cores of each process  [threads of a cell x cells_per_gpu]")
+    cpus: int | None = Field(None, ge=1, description="cores of each process  [threads of a run x cells_per_gpu]")
     mem: Memory | None = Field(None, description="memory per node, like 16G; 0 for all of it")
     cells_per_gpu: int | None = Field(
         None, ge=1, description="stages that run side by side in a job, on one GPU or on the job's cores  [1]"
@@ -171,8 +171,8 @@ class SlurmOptions(Request):
         request = Request.model_validate(merged)
         if request.processes > 1 and (request.cells_per_gpu or 1) > 1:
             raise UserError(
-                f"slurm: {architecture} {method} has {request.processes} processes for one cell and cells_per_gpu "
-                f"{request.cells_per_gpu} cells for one process: give one of the two"
+                f"slurm: {architecture} {method} has {request.processes} processes for one run and cells_per_gpu "
+                f"{request.cells_per_gpu} runs for one process: give one of the two"
             )
         return request
 

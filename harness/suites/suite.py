@@ -128,5 +128,5 @@ def load_suite(path: Path, registry: Registry, overrides: Sequence[str] = (), dr
     else:
         if suite.missing:
             raise DataMissing(next(iter(suite.missing.values())))
-        raise SuiteError(f"{path}: include and exclude leave no cells")
+        raise SuiteError(f"{path}: include and exclude leave no runs")
     return suite

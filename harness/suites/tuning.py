@@ -54,7 +54,7 @@ class Tuning:
         trials = [Trial(self._name, number, found) for number, found in enumerate(settings, 1)]
         for trial in trials:
             if trial.name in self._suite.experiments:
-                text = f"an experiment is called '{trial.name}', as the cells of trial {trial.number} are: rename it"
+                text = f"an experiment is called '{trial.name}', as the runs of trial {trial.number} are: rename it"
                 raise self._error(("tune",), text)
         return trials
 

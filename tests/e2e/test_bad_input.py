@@ -61,7 +61,7 @@ def test_there_is_an_end_to_the_number_of_cells(run):
     code, said = run(
         SUITE, "--set", "seeds=10000", "--set", f"methods.magnitude.density={[i / 100 for i in range(1, 20)]}"
     )
-    assert code == 2 and "this is 200,000 cells, and at most 100,000 go into one suite" in said
+    assert code == 2 and "this is 200,000 runs, and at most 100,000 go into one suite" in said
 
 
 def broken(base: str, old: str, new: str) -> str:

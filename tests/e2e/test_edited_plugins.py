@@ -153,10 +153,10 @@ def test_what_is_edited_is_run_anew(tmp_path: Path, edited: str) -> None:
     place = Place(tmp_path)
     place.run("used")
     before = place.scores("used")
-    assert "0 to run" in place.run("used")
+    assert "0 to do" in place.run("used")
     place.edit(*EDITS[edited])
     said = place.run("used")
-    assert "0 to run" not in said
+    assert "0 to do" not in said
     place.run("fresh")
     after = place.scores("used")
     assert after == place.scores("fresh")

@@ -37,14 +37,14 @@ def test_fates(tmp_path, undisturbed, capsys):
     assert said.count("failed: net raises 0.5 seed 0: boom at the scores") == 1
     assert "failed: net waits" not in said
     assert "note: net exits seed 0: its worker process died with exit code 7; trying again" in said
-    assert "4 cells have no result:" in said
+    assert "4 runs have no result:" in said
     assert f"traceback: {place.results}/s/cells/main.net.blobs.raises.d0.5.s0." in said
 
     before = {path: path.stat().st_mtime_ns for path in (place.results / "s" / "cells").iterdir()}
     (tmp_path / "mended").touch()
     code, said = place.run("--workers", "2")
     assert code == 1  # what diverged is not trained again, and still has no result
-    assert "8 cells, 5 finished, 3 to run" in said and "1 cell has no result:" in said
+    assert "8 runs, 5 finished, 3 to do" in said and "1 run has no result:" in said
     again = {path.name.split(".")[3] for path, time_ns in before.items() if path.stat().st_mtime_ns != time_ns}
     assert again == {"raises", "waits", "killed"}
     assert (tmp_path / "trained").read_text().count("exit ") == 1
@@ -60,12 +60,12 @@ def test_fates(tmp_path, undisturbed, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["run", str(place.root / "s.yaml"), *PLUGINS, "--results", str(place.results)])
     assert caught.value.code == 1
-    assert "8 cells, 8 finished, 0 to run" in capsys.readouterr().err
+    assert "8 runs, 8 finished, 0 to do" in capsys.readouterr().err
     assert before == {path: path.stat().st_mtime_ns for path in (place.results / "s" / "cells").iterdir()}
 
     # Unless it is forced.
     code, said = place.run("--force", "--only", "method=exits")
-    assert code == 0 and "1 cell, 0 finished, 1 to run" in said
+    assert code == 0 and "1 run, 0 finished, 1 to do" in said
     after = {path: path.stat().st_mtime_ns for path in before}
     assert {path.name.split(".")[3] for path in before if before[path] != after[path]} == {"exits"}
     assert (tmp_path / "trained").read_text().count("exit ") == 2
@@ -91,7 +91,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_results(tmp_path, undisturbed
         return
     (tmp_path / "slow").unlink()
     code, said = place.run("--only", "method=long")
-    assert code == 0 and "selected from 8 cells" in said
+    assert code == 0 and "selected from 8 runs" in said
     assert (tmp_path / "trained").read_text().count("live ") == 1
     mine, theirs = place.outcomes(), undisturbed.outcomes()
     assert set(mine) >= {"long", "long series"}
@@ -156,7 +156,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, capsys, monkeypat
         main([*command, "--dry-run"])
     table, said = capsys.readouterr()
     assert caught.value.code == 0 and not place.results.exists()
-    assert "8 cells, 0 finished, 8 to run\n  8 stages (1 shared), 8 to run, 780 optimizer steps\n" in said
+    assert "8 runs, 0 finished, 8 to do\n  8 stages to train (1 shared), 780 optimizer steps\n" in said
     rows = [re.split(r"  +", line) for line in table.splitlines()]
     assert ["magnitude", "0.5", "1", "80", "1 of 2", "0 of 1"] in [row[:6] for row in rows]
     assert ["waits", "0.5", "1", "60", "0 of 1", "0 of 1"] in [row[:6] for row in rows]
@@ -165,7 +165,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, capsys, monkeypat
     with pytest.raises(SystemExit):
         main([*command, "--dry-run", "--hashes"])
     jobs = capsys.readouterr().out
-    assert len(jobs.splitlines()) == 16 and "net magnitude 0.5 seed 0: from phase 1" in jobs
+    assert len(jobs.splitlines()) == 16 and "net magnitude 0.5 seed 0: stage 2" in jobs
     with pytest.raises(SystemExit) as caught:
         main([*command, "--hashes"])
     assert caught.value.code == 2 and "--hashes goes with --dry-run" in capsys.readouterr().err

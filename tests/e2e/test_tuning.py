@@ -68,7 +68,7 @@ def test_one_run_tunes_and_reports(calm: Path, capsys: pytest.CaptureFixture[str
     assert len(found["cells"]) == TRIALS + REPORTED and found["waiting"] == 0
     assert len(times(calm / "calm")) == TRIALS + REPORTED
     said = (calm / "said").read_text()
-    assert f"{REPORTED} cells wait for the trials of dense, magnitude and random" in said
+    assert f"{REPORTED} runs wait for the trials of dense, magnitude and random" in said
     assert "Tuning of main: mlp on digits" in said
     for method in found["tuning"]:
         scores = [
@@ -99,7 +99,7 @@ def test_one_run_tunes_and_reports(calm: Path, capsys: pytest.CaptureFixture[str
 def test_a_second_run_does_nothing(calm: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, known = times(calm / "calm"), plan(calm / "calm")
     assert main(["run", str(calm / "s.yaml"), "--results", str(calm / "calm")]) == 0
-    assert f"{TRIALS + REPORTED} cells, {TRIALS + REPORTED} finished, 0 to run" in capsys.readouterr().err
+    assert f"{TRIALS + REPORTED} runs, {TRIALS + REPORTED} finished, 0 to do" in capsys.readouterr().err
     assert times(calm / "calm") == before
     assert {**plan(calm / "calm"), "options": []} == {**known, "options": []}
     assert main(["verify", "--results", str(calm / "calm")]) == 0

@@ -135,4 +135,4 @@ def test_a_job_that_is_too_long_for_its_quality_fails_at_once(
     done = run(tmp_path, "--slurm", "time=60", *detach)
     assert done.returncode == 1
     assert done.stderr.count("SLURM refuses the job: sbatch: error: QOSMaxWallDurationPerJobLimit; ") == 12
-    assert "6 cells have no result" in done.stderr and "handed in to SLURM" not in done.stderr
+    assert "6 runs have no result" in done.stderr and "handed in to SLURM" not in done.stderr

@@ -168,7 +168,7 @@ def test_the_results_are_those_of_a_local_run(cluster: Any, tmp_path: Path, asse
     assert "main: skip_mlp on digits" in shown.stdout and "method  " in shown.stdout
     assert_same(tmp_path / "here", tmp_path / "there")
     again = harness("run", suite, "--results", tmp_path / "there", "--executor", "slurm")
-    assert "5 finished, 0 to run" in again.stderr and "handed in" not in again.stderr
+    assert "5 finished, 0 to do" in again.stderr and "handed in" not in again.stderr
     assert "5 done" in harness("status", "small", "--results", tmp_path / "there").stdout
     log = harness("logs", "genome.s0", "--results", tmp_path / "there").stdout
     assert "begins: skip_mlp genome seed 0" in log and "done: skip_mlp genome seed 0: evaluate" in log

@@ -55,7 +55,7 @@ def test_reads_a_claim(load):
     [
         (claim().replace("value:", "valeu:"), "paper.yaml:10:39: unknown key 'valeu'. Did you mean 'value'?"),
         (claim("value: 0.9, count: 3"), "give exactly one of value, count and order"),
-        (claim("order: better"), "an order is measured by cells with 'against'"),
+        (claim("order: better"), "an order is measured by runs with 'against'"),
         (claim("value: 0.9", CELLS.replace("small", "smal")), "unknown suite 'smal'. Did you mean 'small'?"),
         (claim("value: 0.9", CELLS.replace("main", "mian")), "unknown experiment of suite 'small' 'mian'"),
         (claim("value: 0.9", CELLS.replace("dense", "densee")), "Did you mean 'dense'?"),

@@ -83,7 +83,7 @@ def test_table_and_page(folders):
     assert all(len(line) <= 80 for line in lines)
     page = (folders / "results/CLAIMS.md").read_text()
     assert "| made " in page and "small/main.mlp.digits.grown.s0 s1 s2" in page.replace("\\", "")
-    assert "At another size" not in page and "Cells of made: small/" in page
+    assert "At another size" not in page and "Runs of made: small/" in page
     assert "one seed: no interval" in page and "not run: needs 2 GPU-hours" in page
 
 

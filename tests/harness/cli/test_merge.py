@@ -60,7 +60,7 @@ def test_two_halves_are_the_whole(tmp_path: Path, packed: bool) -> None:
         pack(ResultStore(tmp_path / "a"), "small")
     code, out = merge(tmp_path / "a", tmp_path / "b", "-o", tmp_path / "c")
     assert code == 0
-    assert "small: 4 cells, 1 of them in several folders" in out
+    assert "small: 4 runs, 1 of them in several folders" in out
     write_leaderboards(ResultStore(tmp_path / "whole"))
     assert content(tmp_path / "c") == content(tmp_path / "whole")
 
@@ -71,7 +71,7 @@ def test_cells_that_differ_are_named_and_nothing_is_written(tmp_path: Path) -> N
     code, out = merge(tmp_path / "a", tmp_path / "b", "-o", tmp_path / "c")
     assert code == 1
     assert (
-        "1 cell not the same in all folders; nothing was written" in out
+        "1 run not the same in all folders; nothing was written" in out
         and "dense-2: test accuracy: 0.9 and 0.9000001" in out
     )
     assert not (tmp_path / "c").exists()
@@ -100,7 +100,7 @@ def test_what_is_finished_counts_before_what_failed(tmp_path: Path) -> None:
 def test_plans_with_other_cells_are_refused(tmp_path: Path) -> None:
     fill(tmp_path / "a", CELLS[:1], planned=CELLS[:1])
     fill(tmp_path / "b", CELLS[1:2], planned=CELLS[1:2])
-    with pytest.raises(UserError, match="was planned with other cells"):
+    with pytest.raises(UserError, match="was planned with other runs"):
         merge(tmp_path / "a", tmp_path / "b", "-o", tmp_path / "c")
     fill(tmp_path / "b", CELLS[1:2])  # planned with all of them
     assert merge(tmp_path / "a", tmp_path / "b", "-o", tmp_path / "c")[0] == 0

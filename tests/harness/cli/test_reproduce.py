@@ -123,7 +123,7 @@ def test_a_cell_comes_out_equal_to_the_last_bit(store: ResultStore, part: str, o
     assert "Reproduced: everything that the record knows is equal, to the last bit." in said
     assert said.count("builds on") == others
     words = " ".join(said.split())
-    assert all(text in words for text in ("equal: ", "masks", "curves", "stage hashes", "hash of the cell")), said
+    assert all(text in words for text in ("equal: ", "masks", "curves", "stage hashes", "hash of the run")), said
     assert max(map(len, said.splitlines()[1 + others :])) <= 80
     assert not left(store), "nothing to look at"
 

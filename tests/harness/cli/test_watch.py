@@ -94,14 +94,14 @@ def drawn(standing: Standing, width: int, height: int = 24) -> list[str]:
 
 def test_a_snapshot_counts_cells_and_shows_the_leaderboard_so_far(store):
     shown = watched("small", "--results", store.root)
-    assert "cells: 1/3 done, 1 failed, 1 to do" in shown
-    assert "nothing runs now; 1 cell to do" in shown
+    assert "results: 1/3 done, 1 failed, 1 to do" in shown
+    assert "nothing runs now; 1 run to do" in shown
     assert "dense" in shown and "0.9" in shown
 
 
 @pytest.mark.parametrize("what", ["small", "suites/small.yaml", "{root}", "{root}/small"])
 def test_a_suite_is_named_by_name_file_or_folder(store, what):
-    assert "small\ncells: 1/3 done" in watched(what.format(root=store.root), "--results", store.root)
+    assert "small\nresults: 1/3 done" in watched(what.format(root=store.root), "--results", store.root)
 
 
 def test_what_is_no_suite_is_an_error_with_the_nearest_name(store, tmp_path):
@@ -117,13 +117,13 @@ def test_what_is_no_suite_is_an_error_with_the_nearest_name(store, tmp_path):
 def test_a_live_run_is_shown_with_all_its_numbers_until_it_ends(store):
     with beating(store):
         shown = watched("small", "--results", store.root)
-        assert "jobs: 4/9 done, 1 failed, 4 to do, about 3 min 20 s left, on " in shown
+        assert "this run: 4/9 done, 1 failed, 4 to do, about 3 min 20 s left, on " in shown
         assert (
             "net magnitude 0.5 seed 0 phase 2 Finetune: step 300 of 1,200, loss 0.2500 █▅▁, lr 0.0005, 20 steps/s, "
             "45 s left, density 0.4000, validation accuracy 0.8750"
         ) in shown
         assert "nothing runs" not in shown
-    assert "jobs:" not in watched("small", "--results", store.root)
+    assert "this run:" not in watched("small", "--results", store.root)
 
 
 def test_a_run_that_was_killed_is_not_taken_for_a_live_one(store):
@@ -175,8 +175,8 @@ def test_it_ends_by_itself_with_one_snapshot_per_change(store, tmp_path):
         write_record(store, record("c"))
     rest = watch.communicate(timeout=60)[0]
     assert watch.returncode == 0
-    assert "cells: 1/3 done, 1 failed, 1 to do\n" in first and "cells: 2/3 done, 1 to do\n" in second
-    assert "cells: 3/3 done\n" in rest and "to do" not in rest.partition("3/3 done")[2]
+    assert "results: 1/3 done, 1 failed, 1 to do\n" in first and "results: 2/3 done, 1 to do\n" in second
+    assert "results: 3/3 done\n" in rest and "to do" not in rest.partition("3/3 done")[2]
 
 
 def test_it_ends_when_a_run_has_ended_before_all_was_done(store):
@@ -186,7 +186,7 @@ def test_it_ends_when_a_run_has_ended_before_all_was_done(store):
         )
         assert watch.stdout is not None
         assert watch.stdout.readline()
-    assert "nothing runs now; 1 cell to do" in watch.communicate(timeout=60)[0]
+    assert "nothing runs now; 1 run to do" in watch.communicate(timeout=60)[0]
     assert watch.returncode == 0
 
 
@@ -218,7 +218,7 @@ def test_it_follows_a_real_run(tmp_path):
         done = subprocess.run([*WATCH, str(results), "--interval", "0.1"], capture_output=True, text=True, timeout=120)
         assert run.wait(60) == 0
     assert done.returncode == 0 and "Traceback" not in done.stderr
-    assert "cells: 1/1 done\n" in done.stdout
+    assert "results: 1/1 done\n" in done.stdout
     numbers = [line for line in done.stdout.splitlines() if "skip_mlp " in line and "steps/s" in line]
     assert any("phase 0 Train: step " in line and "validation accuracy" in line for line in numbers)
     assert any("density 0." in line for line in numbers)
@@ -237,7 +237,7 @@ def test_a_curve_is_drawn_from_its_lowest_to_its_highest_value():
 
 @pytest.mark.parametrize("width", [60, 80, 120, 160])
 def test_the_display_fits_the_terminal_and_says_what_it_leaves_out(width):
-    bars = [Bar("cells", 3000, 1200, 7, 7000.0), Bar("jobs", 9, 3, 0, 200.0, note="on a-machine")]
+    bars = [Bar("results", 3000, 1200, 7, 7000.0), Bar("this run", 9, 3, 0, 200.0, note="on a-machine")]
     rows: list[Mapping[str, Any]] = [{**ROW, "label": f"net method seed {i}"} for i in range(40)]
     lines = drawn(Standing(bars, [*rows, {"label": "net: evaluate", "steps": 0}], ["a note"], "small"), width)
     assert len(lines) <= 23 and max(map(len, lines)) <= width
@@ -292,7 +292,7 @@ def test_speed_is_counted_from_where_it_was_first_heard_of():
 
 
 def test_plain_lines_fit_into_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    standing = Standing([Bar("cells", 4, 1, 1, 50.0)], [ROW], [], "small")
+    standing = Standing([Bar("results", 4, 1, 1, 50.0)], [ROW], [], "small")
     monkeypatch.setenv("COLUMNS", "80")
     _plain(Console(highlight=False), standing)
     lines = capsys.readouterr().out.splitlines()

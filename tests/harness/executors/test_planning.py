@@ -52,8 +52,8 @@ def test_everything_is_planned_once_in_an_order_in_which_it_could_run(graph, res
     assert plan.steps == 2 * (10 + 2 * 5 + 2 * 10)
     assert in_order(plan)
     assert summary(graph, plan) == [
-        "10 cells, 0 finished, 10 to run",
-        "10 stages (4 shared), 10 to run, 80 optimizer steps",
+        "10 runs, 0 finished, 10 to do",
+        "10 stages to train (4 shared), 80 optimizer steps",
     ]
 
 
@@ -117,7 +117,7 @@ def test_only_takes_along_what_the_selected_cells_refer_to(graph, results):
     assert [planned.cell.method for planned in plan.selected] == ["random"]
     assert [stage.cell.method for stage in plan.stages] == ["dense", "magnitude", "random"]
     assert len(plan.jobs) == 4 and in_order(plan)
-    assert summary(graph, plan)[-1] == "selected from 10 cells by --only"
+    assert summary(graph, plan)[-1] == "selected from 10 runs by --only"
 
 
 def test_force_runs_the_selected_cells_anew_and_nothing_else(graph, results):

@@ -118,7 +118,7 @@ def test_what_the_cluster_will_never_take_fails_at_once(
     cluster.takes(0, *says)
     told = cluster.run(*detach, code=1)
     assert cluster.calls == [8]
-    assert "8 cells have no result" in told
+    assert "8 runs have no result" in told
     assert cluster.records == [f"SLURM refuses the job: sbatch: error: {'; '.join(says)}"] * 8
 
 

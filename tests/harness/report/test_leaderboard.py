@@ -98,7 +98,7 @@ def test_suite_page(store):
     assert "one seed have no interval over seeds, no test, no rank" in text
     assert "Every row: 10 steps, 32,000 examples." in text
     assert "accuracy (fraction): higher is better. Protocol: test\\|split." in text
-    assert "scope maskable" in text
+    assert "Density is of the maskable weights" in text
     assert "harness run suites/small.yaml" in text and "torch 2.6.0" in text and "abc123" in text
     assert "loss (nats)" in text
     assert "A \\*small\\* suite." in text
@@ -378,7 +378,7 @@ def test_a_primary_score_that_is_no_number_takes_the_rank_and_not_the_other_scor
     reason = "accuracy is inf (too large to write down); its other scores are counted"
     assert f"WARNING: random at density 0.1000 has no rank: seed 2 ({reason})" in text
     assert f"- random-0.1-2: {reason}" in text
-    assert "Cells: 9 counted, 0 failed, 0 not finished" in text
+    assert "Runs: 9 counted, 0 failed, 0 not finished" in text
     console = Console(file=io.StringIO(), width=200)
     terminal_tables(store, "small", console, 200)
     assert f"random-0.1-2: {reason}" in console.file.getvalue()

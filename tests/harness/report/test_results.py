@@ -82,7 +82,7 @@ def test_names_and_options_that_are_not_there(results: Results, tmp_path: Path) 
         results.compare(["genom"])
     with pytest.raises(UserError, match=r"unknown option 'sute'\. Did you mean 'suite'"):
         results.compare(sute="one")
-    with pytest.raises(UserError, match="no finished cell matches"):
+    with pytest.raises(UserError, match="no finished run matches"):
         results.compare(["genome"], at_density=0.5, baseline="genome")
     fill(tmp_path / "a", "more")
     with pytest.raises(UserError, match="these are 2"):

@@ -165,7 +165,7 @@ def test_a_name_without_its_hash_is_not_that_of_a_longer_seed(store: ResultStore
     write_json(store.file("small", "cells", one["cell"]).path, one)
     for name in ("main.mlp.digits.random.s1", "small/main.mlp.digits.random.s1"):
         assert find.find_cell(store, name) == ("small", "main.mlp.digits.random.s1.abc1")
-    with pytest.raises(UserError, match="fits 4 cells"):
+    with pytest.raises(UserError, match="fits 4 runs"):
         find.find_cell(store, "main.mlp.digits.random.s")
 
 
@@ -297,7 +297,7 @@ def test_the_command(store: ResultStore) -> None:
     options = ["small", "--results", str(store.root)]
     result = CliRunner().invoke(archive.command, options, catch_exceptions=False)
     lines = result.output.splitlines()
-    assert lines[0].startswith("small: 9 cells in 3 files, 0.0 MB; 27 loose files removed")
+    assert lines[0].startswith("small: 9 runs in 3 files, 0.0 MB; 27 loose files removed")
     assert lines[1] == "  stays as a file: main.mlp.digits.old.s0.abc0: not part of the suite as last planned"
     result = CliRunner().invoke(archive.command, [*options, "--unpack"], catch_exceptions=False)
     assert result.output == "small: 27 files unpacked\n"

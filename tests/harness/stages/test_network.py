@@ -62,7 +62,7 @@ def test_a_match_in_another_scope_is_scaled(lab) -> None:
     source, own = wide.context.masks, other.context.masks
     assert sum(own.sizes.values()) == 140
     assert sum(own.kept.values()) == round(140 * sum(source.kept.values()) / 194)
-    with pytest.raises(HarnessError, match="can only be taken from a cell with the same connections"):
+    with pytest.raises(HarnessError, match="can only be taken from a run with the same connections"):
         kept_of(lab, "{use: random, density: {match: wide, by: per_layer}, scope: [dense]}")
 
 

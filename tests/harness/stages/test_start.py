@@ -150,7 +150,7 @@ def test_an_heir_of_another_network_is_refused(tmp_path: Path, registry: Registr
     text = HEAD.replace("{net: {}}", "{net: {}, other: {use: net, norm: false}}")
     methods = "methods: {a: {use: programmed}, b: {use: heir, source: {method: a, architecture: net}}}\n"
     graph = graph_of(tmp_path, registry, text + methods)
-    with pytest.raises(Unsupported, match="do not fit this cell"):
+    with pytest.raises(Unsupported, match="do not fit this run"):
         run(tmp_path, registry, graph)
 
 

@@ -45,7 +45,7 @@ def test_two_cells_are_a_pair_whatever_their_seeds() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
-        ({"method": "m"}, {"experiment": "b", "method": "m"}, "'m' fits several cells of seed 0"),
+        ({"method": "m"}, {"experiment": "b", "method": "m"}, "'m' fits several runs of seed 0"),
         ({"experiment": "a", "method": "nn"}, {"method": "m"}, "Did you mean 'n'"),
         ({"experiment": "a", "method": "m", "seed": 7}, {"method": "m"}, "unknown seed '7'"),
         (

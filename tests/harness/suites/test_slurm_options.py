@@ -159,7 +159,7 @@ def test_gpus_has_two_names_but_one_value() -> None:
 
 
 def test_many_processes_and_many_cells_do_not_go_together() -> None:
-    with pytest.raises(UserError, match="2 processes for one cell and cells_per_gpu 3"):
+    with pytest.raises(UserError, match="2 processes for one run and cells_per_gpu 3"):
         resolve(None, None, ["gpus=2", "cells_per_gpu=3"]).request("a", "m")
 
 

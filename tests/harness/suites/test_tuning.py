@@ -334,7 +334,7 @@ def test_a_space_without_trials_is_refused(refusal) -> None:
 
 def test_an_experiment_must_not_be_called_like_a_trial(refusal) -> None:
     text = HEAD + TUNE + "methods: dense\nexperiments: {a: {}, a-trial3: {tune: null}}"
-    assert "an experiment is called 'a-trial3', as the cells of trial 3 are" in refusal(text)
+    assert "an experiment is called 'a-trial3', as the runs of trial 3 are" in refusal(text)
 
 
 def test_a_number_of_trials_can_be_set_for_one_call(suite) -> None:
