@@ -6,7 +6,7 @@ BIN := .venv/bin
 RESULTS ?= runs
 NUMERIC := $(BIN)/python -m pytest -n 2 --dist loadfile tests/golden tests/harness tests/plugins
 
-.PHONY: quickstart test fuzz kills lint formatted types processors results install dev readme clean
+.PHONY: quickstart test fuzz kills lint formatted types processors results install dev readme docs clean
 
 quickstart: install
 	$(BIN)/harness run suites/quickstart.yaml --results $(RESULTS)
@@ -62,5 +62,9 @@ dev: .venv/dev
 readme: install
 	$(BIN)/python docs/generate.py
 
+# The pages of docs/ to look at and to search; a warning is an error.
+docs: dev
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build docs/_build *.egg-info

@@ -1,10 +1,10 @@
 """Writes the parts of the documents that are made from something else: ``python docs/generate.py``.
 
-They stand between ``<!-- NAME -->`` and ``<!-- end -->``: the README's leaderboard and links come from
-results/*/leaderboard.md, the tables of docs/suites.md and docs/clusters.md from the schemas,
-docs/commands.md from the command line itself, the helpers of docs/plugins.md from their signatures, docs/records.md and
-docs/record.schema.json from the model of a record. The meaning of a suite's key is written by hand in the table where
-the schema has no text for it; it is kept when the table is made again.
+They stand between ``<!-- NAME -->`` and ``<!-- end -->``: the README's links come from results/, the tables of
+docs/suites.md and docs/clusters.md from the schemas, docs/commands.md from the command line itself, the helpers of
+docs/plugins.md from their signatures, docs/records.md and docs/record.schema.json from the model of a record. The pages
+of docs/findings/ are made from suites and leaderboards. The meaning of a suite's key is written by hand in the table
+where the schema has no text for it; it is kept when the table is made again.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
+import findings
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 import harness
 from harness.cli import cli
 from harness.cli.describe import describe_options
+from harness.registry.plugins import KINDS, load
 from harness.results.cell_record import CellRecord
 from harness.suites import schema
 from harness.suites.slurm_options import SlurmOptions
 
 ROOT = Path(__file__).resolve().parent.parent
-LEADERBOARD = Path("results/quickstart/leaderboard.md")
-PLACEHOLDER = "Not run yet: `make quickstart` fills `results/quickstart`, `python docs/generate.py` copies it here."
 TABLES = (
     "SuiteFile",
     "Experiment",
@@ -45,6 +45,7 @@ TABLES = (
     "Selector",
 )
 """Models of the suite schema that have a table in docs/suites.md."""
+_ESCAPED = r"\\\1"
 RECORD_SCHEMA = ROOT / "docs/record.schema.json"
 HELPERS = (
     "DensityBudget.of",
@@ -77,6 +78,7 @@ def documents() -> dict[Path, str]:
         made[path] = filled(text, f"keys: {name}", key_table(model, meanings(inside(text, name))))
     return {
         **made,
+        **findings.pages(ROOT),
         commands: filled(commands.read_text(encoding="utf8"), "commands", "\n".join(command_lines("harness", cli))),
         plugins: filled(plugins.read_text(encoding="utf8"), "helpers", "\n".join(helper_lines())),
         records: filled(records.read_text(encoding="utf8"), "record", "\n".join(record_lines(CellRecord))),
@@ -125,6 +127,30 @@ def _default(kind: str, value: Any) -> str:
     if isinstance(value, dict):
         return "{}"
     return value.replace("(", "[").replace(")", "]") if kind.startswith("tuple") else json.dumps(value)
+
+
+def options_page() -> str:
+    """Options of every plugin that comes with the harness."""
+    registry = load()
+    lines = ["# Options", "Generated from the plugins, as `harness plugins NAME` shows them."]
+    for kind in KINDS:
+        lines.append(f"## {kind.capitalize()}s")
+        for registered in registry.entries(kind):
+            name, summary = registered.entry.name, registered.entry.summary
+            lines += [f"### `{name}`", f"{summary[:1].upper()}{summary[1:]}."]
+            if options := describe_options(registry.get(kind, name).Options):
+                lines.append(
+                    "| option | type, range | default | meaning |\n|---|---|---|---|\n" + "\n".join(map(_row, options))
+                )
+    return "\n\n".join(lines) + "\n"
+
+
+def _row(option: dict[str, Any]) -> str:
+    """An option in a table."""
+    kind = option["type"].replace("|", "or")
+    default = "required" if option["required"] else f"`{json.dumps(option['default'])}`"
+    meaning = " ".join(option["description"].split()).replace("``", "`")
+    return f"| `{option['name']}` | `{kind}` | {default} | {re.sub(r'([*_<|])', _ESCAPED, meaning)} |"
 
 
 def record_schema() -> str:
@@ -209,31 +235,12 @@ def _meaning(option: click.Option) -> str:
     return (re.sub(r"\s+\[(.+)\]$", r" Default: \1.", (option.help or "").strip()) + default).strip()
 
 
-def leaderboard(root: Path) -> str:
-    """The answer, table and figure of the quickstart's first experiment, and links to all leaderboards at ``root``.
-
-    A placeholder where there are no results. What is folded, and what stands below the table, is left to the page.
-    """
-    path = root / LEADERBOARD
-    if not path.is_file():
-        return PLACEHOLDER
-    title, _, text = path.read_text(encoding="utf8").partition("\n## ")[2].partition("\n## ")[0].partition("\n")
-    text = re.sub(r"<details>.*?</details>", "", text, flags=re.DOTALL)
-    blocks = [block for block in text.split("\n\n") if block.strip() and not block.strip().startswith("![")]
-    last = next(i for i, block in enumerate(blocks) if block.lstrip().startswith("|")) + 1
-    figures = re.findall(r"^!\[.*$", text, re.MULTILINE)[:1]
-    shown = [f"**{title}**", *blocks[: last + 1], *figures]
-    pages = sorted((root / "results").glob("*/leaderboard.md"))
-    links = "\n".join(f"- [{page.parent.name}]({page.relative_to(root).as_posix()}): {_about(page)}" for page in pages)
-    text = "\n\n".join(block.strip("\n") for block in shown)
-    text = re.sub(r"\]\((?=figures/)", f"]({LEADERBOARD.parent.as_posix()}/", text)
-    return f"{text}\n\nAll tables with their answers, and how to read them:\n\n{links}"
-
-
-def _about(page: Path) -> str:
-    """What a suite says of itself at the top of its page."""
-    blocks = page.read_text(encoding="utf8").split("\n\n")
-    return blocks[1] if len(blocks) > 1 and not blocks[1].startswith(("- ", "## ")) else "its tables"
+def links(root: Path) -> str:
+    """What has been run, at ``root``: links to what was found, and to its tables."""
+    return "\n".join(
+        f"- [{found.title}](docs/findings/{found.name}.md) ([tables](results/{found.name}/leaderboard.md))"
+        for found in findings.findings(root)
+    )
 
 
 def main() -> None:
@@ -241,7 +248,7 @@ def main() -> None:
     readme = ROOT / "README.md"
     for path, text in {
         **documents(),
-        readme: filled(readme.read_text(encoding="utf8"), "quickstart leaderboard", leaderboard(ROOT)),
+        readme: filled(readme.read_text(encoding="utf8"), "leaderboards", links(ROOT)),
     }.items():
         if not path.is_file() or path.read_text(encoding="utf8") != text:
             path.write_text(text, encoding="utf8")
