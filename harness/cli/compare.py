@@ -172,7 +172,7 @@ def command(
         shown = _tables(compared, pareto, wins, profile, across)
         if columns:
             shown = [table.only(columns.split(",")) for table in shown]
-        write_tables(shown, form, terminal_width(wide))
+        _write(shown, form, terminal_width(wide))
     if figure is not None:
         _draw(compared, figure_width, profile, bool(pareto)).save(figure, dark)
         click.echo(f"written: {figure}", err=True)
@@ -197,9 +197,21 @@ def _compare_two(
     }
     if useless := [option for name, option in given.items() if name not in OPTIONS]:
         raise click.UsageError(f"{useless[0]} does not go with two sources: compare one results folder with it")
+    if form == "parquet":
+        raise click.UsageError("two sources have no --format parquet: give table, markdown, latex, csv or json")
     names = [name for value in methods for name in value.split(",") if name]
     wanted = Wanted(names, *(where[key] for key in ("suite", "benchmark", "architecture", "metric")))
-    compare_two(sources, results if "results" in given else None, wanted, form, wide)
+    found = compare_two(sources, results if "results" in given else None, wanted)
+    if form == "json":
+        click.echo(json.dumps(found.told(), indent=2, allow_nan=False))
+    elif form == "csv":
+        from harness.analysis.changes import KEYS
+
+        writer = csv.DictWriter(sys.stdout, KEYS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(found.rows_told())
+    else:
+        _write(found.tables(), form, terminal_width(wide))
 
 
 def _tables(compared: Comparison, pareto: str | None, wins: bool, profile: bool, across: Across | None) -> list[Table]:
@@ -236,7 +248,7 @@ def _draw(compared: Comparison, width: float | None, profile: bool, cost: bool) 
     return Figure.of(drawn, compared.styles)
 
 
-def write_tables(tables: Sequence[Table], form: str, width: int | None) -> None:
+def _write(tables: Sequence[Table], form: str, width: int | None) -> None:
     """Tables as text: for a terminal, markdown or LaTeX."""
     from harness.cli.console import plain_console
     from harness.report.tables import escape, latex, markdown, print_tables

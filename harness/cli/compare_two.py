@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -45,46 +42,31 @@ class Wanted:
         )
 
 
-def compare_two(names: Sequence[str], results: Path | None, wanted: Wanted, form: str, wide: bool) -> None:
-    """Print what two sources say of each cell.
+def compare_two(names: Sequence[str], results: Path | None, wanted: Wanted) -> Changes:
+    """What two sources say of each cell.
 
     Args:
         names: of the two, folders or revisions.
         results: the folder that revisions are of, None where none was named.
         wanted: what to compare.
-        form: as of ``harness compare``.
-        wide: whether tables have all columns.
 
     Raises:
         UserError: for a source that is neither, an unknown label, or if nothing is left.
     """
-    from harness.cli.compare import write_tables
     from harness.errors import UserError
     from harness.results.snapshot import is_folder, snapshot
 
     if len(names) != 2:
-        raise click.UsageError(
-            f"'{names[0]}' {'alone' if len(names) == 1 else 'and others'}: give two, A and B, or none"
-        )
+        which = "alone" if len(names) == 1 else "and others"
+        raise click.UsageError(f"'{names[0]}' {which}: give two, A and B, or none")
     if results is not None and all(map(is_folder, names)):
         raise click.UsageError("--results says which folder a revision is of, and A and B are folders both")
-    if form == "parquet":
-        raise click.UsageError("two sources have no --format parquet: give table, markdown, latex, csv or json")
     with ExitStack() as opened:
         a, b = (opened.enter_context(snapshot(name, results or Path("results"), wanted.suite)) for name in names)
         found = _changes(a, b, wanted)
     if not found.pairs:
         raise UserError("no cell of A or B matches all of these options")
-    if form == "json":
-        click.echo(json.dumps(found.told(), indent=2, allow_nan=False))
-    elif form == "csv":
-        from harness.analysis.changes import KEYS
-
-        writer = csv.DictWriter(sys.stdout, KEYS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(found.rows_told())
-    else:
-        write_tables(found.tables(), form, terminal_width(wide))
+    return found
 
 
 def _changes(a: Snapshot, b: Snapshot, wanted: Wanted) -> Changes:
