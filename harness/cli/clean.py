@@ -73,6 +73,8 @@ def command(suite: str | None, records: bool, stages: bool, yes: bool, results: 
         say(f"kept: {count(found.needed, 'stage')} that records or planned cells need")
     if tracked and not done.empty:
         say(f"git tracks {tracked:,} of these files: git restore brings back what was committed of them")
+    if done.cells and not yes:
+        say("Superseded cells count again when their suite is run as it was then; once removed, they train anew.")
     if found.empty:
         say("Nothing to remove.")
     elif not yes:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import HarnessError, StorageError, UserError
+from harness.errors import CorruptFile, HarnessError, StorageError, UserError
 from harness.executors import slurm_queue
 from harness.executors.completion import Completion
 from harness.executors.live_files import Beat, read_live
@@ -20,6 +20,7 @@ from harness.executors.tuning import settle
 from harness.formatting import count
 from harness.machine import machine
 from harness.registry.plugins import load
+from harness.results.archive import SUFFIX
 from harness.results.cell_record import CellRecord
 from harness.results.packing import Superseded, remove_superseded, superseded
 from harness.results.store import ResultStore
@@ -72,9 +73,6 @@ def find(store: ResultStore, suite: str | None = None, records: bool = True, sta
         store: the results folder.
         suite: only what is surely this suite's; of stages those that its superseded records name.
         records, stages: whether to look for superseded cells and for stages.
-
-    Raises:
-        CorruptFile: if an archive is damaged.
     """
     found, signs = Cleaning(), list(_signs(store.work))
     suites = store.suites() if suite is None else [suite]
@@ -196,14 +194,18 @@ def _superseded(
     """By suite, and which suites are left alone and why."""
     gone, kept = dict[str, Superseded](), list[str]()
     for suite in suites:
-        plan = store.plan(suite)
+        plan, why = store.plan(suite), ""
         if plan is None or plan.waiting:
             why = f"{plan.waiting} wait for trials and have no name yet" if plan else "no suite.json can be read"
+        elif not (why := _busy(signs, suite)):
+            try:
+                found = superseded(store, suite)
+            except CorruptFile as error:
+                why = str(error)
+            else:
+                gone |= {suite: found} if found.files or found.packed else {}
+        if why:
             kept.append(f"cells of {suite}: {why}")
-        elif busy := _busy(signs, suite):
-            kept.append(f"cells of {suite}: {busy}")
-        elif (found := superseded(store, suite)).files or found.packed:
-            gone[suite] = found
     return gone, kept
 
 
@@ -284,9 +286,9 @@ def _named(store: ResultStore, suite: str, cells: Iterable[str]) -> set[str]:
 
 def _temporary(store: ResultStore, suites: Iterable[str]) -> Iterator[Path]:
     """Files that somebody began to write and did not finish, in folders that only the harness writes."""
-    for folder in (*(store.root / suite for suite in suites), store.work):
-        for where, _, names in os.walk(folder):
-            yield from (path for name in names if _left(path := Path(where) / name))
+    folders = [store.root / suite / kind for suite in suites for kind in ("", "archive", "figures", *SUFFIX)]
+    folders += [Path(where) for where, _, _ in os.walk(store.work)]
+    yield from (path for folder in folders for path in folder.glob(".*.tmp") if _left(path))
 
 
 def _left(path: Path) -> bool:

@@ -63,12 +63,9 @@ def snapshot(name: str, results: Path, suite: str | None = None) -> Iterator[Sna
         return
     top, commit = _commit(name, results)
     with TemporaryDirectory(prefix="harness-compare-") as folder:
-        _copy(top, commit, results, Path(folder), suite)
-        store = ResultStore(Path(folder))
-        if not (suites := store.suites()):
-            which = f" of suite '{suite}'" if suite else ""
-            raise UserError(f"revision {name} has no results{which} in {results}: name the folder with --results")
-        yield Snapshot(name, store, suites)
+        if not (suites := _copy(top, commit, results, Path(folder), suite)):
+            raise UserError(f"revision {name} has no results in {results}: name the folder with --results")
+        yield Snapshot(name, ResultStore(Path(folder)), suites)
 
 
 def _folder(name: str) -> Snapshot:
@@ -95,8 +92,8 @@ def _commit(name: str, results: Path) -> tuple[Path, str]:
         raise UserError(f"'{name}' is neither a folder nor a git revision in {top}: {allowed}") from None
 
 
-def _copy(top: Path, commit: str, results: Path, folder: Path, suite: str | None) -> None:
-    """Write what comparing needs of a commit's results below a folder.
+def _copy(top: Path, commit: str, results: Path, folder: Path, suite: str | None) -> set[str]:
+    """Write what comparing needs of a commit's results below a folder; the suites there are, copied or not.
 
     By blobs and not by ``git archive``, which leaves out, rewrites and filters files as attributes say.
     """
@@ -110,20 +107,15 @@ def _copy(top: Path, commit: str, results: Path, folder: Path, suite: str | None
     try:
         listing = _git(top, "ls-tree", "-r", "-z", tree)
     except UserError:
-        return
-    wanted: list[tuple[str, Path]] = []
+        return set()
+    suites, wanted = set[str](), list[tuple[str, Path]]()
     for entry in listing.split(b"\0")[:-1]:
         about, _, raw = entry.partition(b"\t")
         mode, kind, blob = about.decode().split()
         of, _, path = raw.decode("utf8", "surrogateescape").partition("/")
-        if (
-            mode in _FILES
-            and kind == "blob"
-            and suite in (None, of)
-            and of not in ("..", ".")
-            and _NEEDED.fullmatch(path)
-        ):
-            wanted.append((blob, folder / of / path))
+        if mode in _FILES and kind == "blob" and of not in ("..", ".") and _NEEDED.fullmatch(path):
+            suites.add(of)
+            wanted += [(blob, folder / of / path)] if suite in (None, of) else []
     command = ["git", "-C", str(top), "cat-file", "--batch"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin and process.stdout
@@ -137,6 +129,7 @@ def _copy(top: Path, commit: str, results: Path, folder: Path, suite: str | None
             target.write_bytes(process.stdout.read(int(answer[2])))
             process.stdout.read(1)
         process.stdin.close()
+    return suites
 
 
 def _git(folder: Path, *arguments: str) -> bytes:

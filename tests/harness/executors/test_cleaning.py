@@ -163,6 +163,18 @@ def test_a_damaged_record_keeps_masks_and_stages(store: ResultStore) -> None:
     assert all(path.parent.name != "masks" for path in found.cells["small"].files)
 
 
+def test_a_damaged_archive_is_left_alone(store: ResultStore) -> None:
+    path = store.archive("small").path("cells")
+    path.parent.mkdir()
+    path.write_bytes(b"none")
+    found = find(store)
+    assert (
+        not found.cells
+        and "records.jsonl.gz is damaged" in found.kept[0]
+        and {STRAY, GONE} == {folder.name for folder in found.stages}
+    )
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]"])
 def test_a_damaged_plan_keeps_everything(store: ResultStore, damage: bytes) -> None:
     (store.root / "small" / "suite.json").write_bytes(damage)
@@ -249,7 +261,7 @@ def test_temporary_files_go_when_they_are_old(store: ResultStore) -> None:
         store.work / "stages" / KEPT / ".checkpoint-000000000009.safetensors.ab12_9xy.tmp",
         store.work / "leases" / f".{'0' * 32}.tmp",
     ]
-    others = [store.root / "small" / "notes.tmp", store.root / ".mine.ab12_9xy.tmp"]
+    others = [store.root / "small" / "notes.tmp", store.root / "small" / "mine" / ".mine.ab12_9xy.tmp"]
     for path in (*made, *others):
         path.parent.mkdir(exist_ok=True)
         path.write_text("half")
