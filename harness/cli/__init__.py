@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": ("harness.cli.compare", "Compare methods on equal terms, with confidence intervals."),
     "leaderboard": ("harness.cli.leaderboard", "Write the leaderboards again from the result files."),
     "archive": ("harness.cli.archive", "Pack a suite's finished runs into four files."),
+    "clean": ("harness.cli.clean", "Remove superseded results and stages; lists them unless told --yes."),
     "merge": ("harness.cli.merge", "Bring the results of several machines into one folder."),
     "claims": ("harness.cli.claims", "Set what papers claim beside what was measured."),
     "report": ("harness.cli.report", "Write the results as one interactive HTML page."),

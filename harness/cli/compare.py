@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from harness.cli.figure_options import FigureFile, FigureWidth
 from harness.cli.fitting import terminal_width, wide_option
@@ -63,8 +64,11 @@ Examples:
   harness compare --suite gpt2_wiki_cpu --profile --figure profile.svg
   harness compare --suite quickstart --across density --latex > table.tex
   harness compare --suite quickstart --benchmark digits --figure digits.pdf --figure-width column
+  harness compare HEAD~3 HEAD --suite quickstart
+  harness compare v0.9 results
 """,
 )
+@click.argument("sources", nargs=-1, metavar="[A B]")
 @click.option("--methods", multiple=True, metavar="NAME...", help="Labels to compare. Default: all.")
 @click.option("--suite", help="Only this suite.")
 @click.option("--baseline", help="Label to compare with. Default: what the suite names, or dense.")
@@ -108,6 +112,7 @@ with sparsity-harness[figures].",
 @click.option("--latex", "form", flag_value="latex", help="The same as --format latex.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def command(
+    sources: Sequence[str],
     methods: Sequence[str],
     pareto: str | None,
     wins: bool,
@@ -124,8 +129,14 @@ def command(
 ) -> None:
     """Compare methods over seeds: mean, 95 % interval, paired difference to the baseline, Holm-adjusted p.
 
+    With A and B, what changed between the two, run by run, by how much, and whether beyond noise. Each is a results
+    folder, the folder of one suite, or a git revision of the folder --results; a folder goes before a revision.
+
     The comparison goes to stdout, notes on files that are not counted go to stderr.
     """
+    if sources:
+        _compare_two(sources, methods, form, wide, results, where)
+        return
     from harness.analysis.comparison import Selection, selected
     from harness.analysis.frame import load
     from harness.errors import UserError
@@ -145,12 +156,12 @@ def command(
     frame, left = load(ResultStore(results), None if suite is None else [suite])
     _note(left)
     if frame.empty:
-        raise UserError(f"no finished cell in {results}: run a suite first, or name its folder with --results")
+        raise UserError(f"no finished run in {results}: run a suite first, or name its folder with --results")
     names = [name for value in methods for name in value.split(",") if name]
     tables = selected(frame, Selection(methods=names, **where), left)
     rows = [row for table in tables for row in table]
     if not rows:
-        click.echo("no finished cell matches all of these options", err=True)
+        click.echo("no finished run matches all of these options", err=True)
         return
     if lone := sum(row.baseline is None and not row.mixed for row in rows):
         click.echo(f"{lone} of {len(rows)} rows have no baseline of the same protocol and seeds", err=True)
@@ -165,6 +176,42 @@ def command(
     if figure is not None:
         _draw(compared, figure_width, profile, bool(pareto)).save(figure, dark)
         click.echo(f"written: {figure}", err=True)
+
+
+def _compare_two(
+    sources: Sequence[str],
+    methods: Sequence[str],
+    form: str,
+    wide: bool,
+    results: Path,
+    where: Mapping[str, Any],
+) -> None:
+    from harness.cli.compare_two import OPTIONS, Wanted, compare_two
+
+    context = click.get_current_context()
+    given = {
+        parameter.name: parameter.opts[0]
+        for parameter in context.command.params
+        if isinstance(parameter, click.Option)
+        and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    }
+    if useless := [option for name, option in given.items() if name not in OPTIONS]:
+        raise click.UsageError(f"{useless[0]} does not go with two sources: compare one results folder with it")
+    if form == "parquet":
+        raise click.UsageError("two sources have no --format parquet: give table, markdown, latex, csv or json")
+    names = [name for value in methods for name in value.split(",") if name]
+    wanted = Wanted(names, *(where[key] for key in ("suite", "benchmark", "architecture", "metric")))
+    found = compare_two(sources, results if "results" in given else None, wanted)
+    if form == "json":
+        click.echo(json.dumps(found.told(), indent=2, allow_nan=False))
+    elif form == "csv":
+        from harness.analysis.changes import KEYS
+
+        writer = csv.DictWriter(sys.stdout, KEYS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(found.rows_told())
+    else:
+        _write(found.tables(), form, terminal_width(wide))
 
 
 def _tables(compared: Comparison, pareto: str | None, wins: bool, profile: bool, across: Across | None) -> list[Table]:
@@ -250,4 +297,4 @@ def _note(left: Sequence[LeftOut]) -> None:
     if len(named) > _LISTED:
         say(f"{len(named) - _LISTED} more (see the suite's leaderboard.md)")
     if counts[True]:
-        say(f"{counts[True]} files of cells that are no longer in their suite's plan")
+        say(f"{counts[True]} files of runs that are no longer in their suite's plan")

@@ -69,14 +69,14 @@ def running(work: Path, suite: str) -> Iterator[dict[str, Any]]:
     """Live heartbeats of a suite, in order of file name."""
     for path in sorted((work / "running").glob(f"{suite}.*.json")):
         beat = read_live(path, Beat)
-        if beat is not None and beat["suite"] == suite and _alive(beat):
+        if beat is not None and beat["suite"] == suite and alive(beat):
             yield beat
 
 
-def _alive(beat: Mapping[str, Any]) -> bool:
-    """Of this machine's processes it is known, of others' by the time."""
+def alive(beat: Mapping[str, Any], silent: float = STALE) -> bool:
+    """Whether a heartbeat's run lives: of this machine's processes it is known, of others' by the time."""
     if beat.get("machine") == machine():
         now = started(beat["pid"])
         if now is None or now != beat.get("started", now):  # its number may be another's by now
             return False
-    return bool(time.time() - beat["time"] < STALE)
+    return bool(time.time() - beat["time"] < silent)

@@ -117,6 +117,74 @@ def forget(store: ResultStore, suite: str, cells: set[str]) -> None:
         write_archive(archive.folder, content)
 
 
+@dataclass(slots=True)
+class Superseded:
+    """What a suite has of cells that its plan no longer names.
+
+    Attributes:
+        files: loose ones: records, and what belongs to no cell of the plan.
+        packed: cells in the archive, which is written anew without them.
+        cells: all of these that have a record.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    packed: list[str] = field(default_factory=list)
+    cells: list[str] = field(default_factory=list)
+
+
+def superseded(store: ResultStore, suite: str) -> Superseded:
+    """What is there of cells that are not part of the suite as last planned; nothing where there is no plan.
+
+    Of masks those that no cell of the plan has; all stay where one of its records cannot be read.
+
+    Raises:
+        CorruptFile: if the archive is damaged.
+    """
+    plan, found = store.plan(suite), Superseded()
+    if plan is None:
+        return found
+    keep = _kept(store, suite, set(plan.cells))
+    for kind, names in keep.items():
+        loose = (store.root / suite / kind).glob(f"*{SUFFIX[kind]}")
+        found.files += sorted(p for p in loose if p.name[0] != "." and p.name.removesuffix(SUFFIX[kind]) not in names)
+    found.files.sort(key=lambda path: path.parent.name != "cells")  # a record never stays without what belongs to it
+    found.packed = sorted(store.packed(suite) - keep["cells"])
+    found.cells = sorted((store.packed(suite) | store.loose(suite).keys()) - keep["cells"])
+    return found
+
+
+def remove_superseded(store: ResultStore, suite: str) -> Superseded:
+    """Remove what :func:`superseded` finds now; what was removed. May be killed at any time and called again.
+
+    Whoever calls it holds the lease ``archive-SUITE``, as :func:`pack` does.
+
+    Raises:
+        CorruptFile: if the archive is damaged; nothing is then removed.
+        StorageError: if there is no room to write the archive anew; it is then as it was.
+    """
+    found, plan = superseded(store, suite), store.plan(suite)
+    for path in found.files:
+        path.unlink(missing_ok=True)
+    if found.packed and plan is not None:
+        archive = store.archive(suite)
+        content, keep = _content(archive), _kept(store, suite, set(plan.cells))
+        for kind, names in keep.items():
+            content[kind] = {name: data for name, data in content[kind].items() if name in names}
+        write_archive(archive.folder, content)
+    _tidy(store, suite)
+    return found
+
+
+def _kept(store: ResultStore, suite: str, cells: set[str]) -> dict[FileKind, set[str]]:
+    """Names of the files of these cells, by kind; without masks where it is not known which are theirs."""
+    kinds: tuple[FileKind, ...] = ("cells", "series", "samples", "examples")
+    keep: dict[FileKind, set[str]] = dict.fromkeys(kinds, cells)
+    records = [store.record(suite, cell) for cell in cells & set(store.names(suite))]
+    networks = {record.network for record in records if isinstance(record, CellRecord)}
+    whole = all(isinstance(record, CellRecord) for record in records)
+    return keep | ({"masks": {name for name in networks if name}} if whole else {})
+
+
 def _content(archive: Archive) -> Content:
     """Everything that is packed."""
     found: Content = {}

@@ -115,6 +115,22 @@ class Leases:
         number, _, _ = self._newest(name)
         return read_object(self._path(name, number), LARGEST) if number else None
 
+    def files(self, silent: float) -> Iterator[tuple[Path, bool]]:
+        """Every lease there is, and whether its holder may be alive.
+
+        On this machine that is whether its process is; elsewhere whether its last sign of life is less than ``silent``
+        seconds old, which must be more than clocks differ by.
+        """
+        for path in sorted(self.folder.glob("*.*")):
+            name, _, number = path.name.rpartition(".")
+            if not (name and number.isdigit()):
+                continue
+            with suppress(OSError):
+                content = read_object(path, LARGEST) or {}
+                here = content.get("machine") == machine()
+                recent = time.time() - path.stat().st_mtime < silent
+                yield path, not self._dead(name, int(number)) if here else recent
+
     def _path(self, name: str, number: int) -> Path:
         return self.folder / f"{name}.{number}"
 

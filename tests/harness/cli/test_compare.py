@@ -144,7 +144,7 @@ def test_notes_go_to_stderr(results):
 
 def test_compare_without_results(tmp_path):
     result = invoke(compare.command, "--results", tmp_path, code=2)
-    assert isinstance(result.exception, UserError) and "no finished cell" in str(result.exception)
+    assert isinstance(result.exception, UserError) and "no finished run" in str(result.exception)
 
 
 def test_leaderboard_prints_what_it_wrote(results):

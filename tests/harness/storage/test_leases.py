@@ -169,3 +169,17 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError), Leases(tmp_path / "file" / "leases").hold("a", nobody):
         pass
+
+
+def test_files_of_the_dead_are_told_from_those_of_the_living(tmp_path: Path) -> None:
+    path = elsewhere(tmp_path)
+    (tmp_path / "c.1").write_text(
+        json.dumps({"nonce": "n", "machine": leases.machine(), "pid": 2**22 + 1, "started": "1"})
+    )
+    (tmp_path / ".half.tmp").write_text("")
+    with Leases(tmp_path).hold("b", nobody):
+        os.utime(tmp_path / "b.1", (0, 0))  # a process that is there needs no sign
+        found = {one.name: alive for one, alive in Leases(tmp_path).files(60)}
+        assert found == {"a.1": True, "b.1": True, "c.1": False}
+        os.utime(path, (time.time() - 61, time.time() - 61))
+        assert dict(Leases(tmp_path).files(60))[path] is False
