@@ -10,10 +10,11 @@ from typing import Any
 
 from harness.analysis.changes import RowChange
 from harness.analysis.comparison_row import ComparisonRow
+from harness.analysis.frame import TABLE
 from harness.formatting import count, listed
 from harness.report.answers import density, few
 from harness.report.cell_names import cell_names
-from harness.report.cell_texts import meaning
+from harness.report.cell_texts import meaning, titled
 from harness.report.places import label
 from harness.report.tables import NONE, Column, Table, decimals, difference, probability
 from harness.results.agreement import ERRORS
@@ -66,7 +67,7 @@ class Changes:
             for row in self.rows
             if not row.b.timed and (row.beyond or any((row.b.suite, cell) in moved for cell in row.b.cells))
         ]
-        return sorted(found, key=lambda row: (_table(row), not row.beyond))
+        return sorted(found, key=lambda row: (row.b.take(*TABLE), not row.beyond))
 
     @property
     def timings(self) -> list[RowChange]:
@@ -92,7 +93,7 @@ class Changes:
     def tables(self) -> list[Table]:
         """The answer with numbers of cells, then what changed, by how much; equal results are counted only."""
         found = [self._overview()]
-        found += [_changed(list(rows)) for _, rows in groupby(self.listed, key=_table)]
+        found += [_changed(list(rows)) for _, rows in groupby(self.listed, key=lambda row: row.b.take(*TABLE))]
         found += [_timed(list(rows)) for _, rows in groupby(self.timings, key=_table)]
         return [*found, *self._configurations(), *self._lone()]
 
@@ -189,10 +190,11 @@ def _first(rows: list[list[str]], what: str) -> tuple[list[list[str]], list[str]
 
 
 def _changed(rows: Sequence[RowChange]) -> Table:
+    moved = any(density(row.a) != density(row.b) for row in rows)
     columns = [
         Column("method", names=True, key=True),
         Column("density", right=True),
-        Column("benchmark", names=True),
+        *([Column("in A", 1, right=True)] if moved else []),
         Column("A", right=True),
         Column("B", right=True),
         Column("B minus A"),
@@ -207,8 +209,8 @@ def _changed(rows: Sequence[RowChange]) -> Table:
         cells.append(
             [
                 label(row.b),
-                _density(row),
-                row.b.benchmark,
+                density(row.b),
+                *([density(row.a)] if moved else []),
                 *(NONE if one.mixed else f"{one.mean:.{places}f}" for one in (row.a, row.b)),
                 _apart(row, places),
                 verdict,
@@ -216,12 +218,13 @@ def _changed(rows: Sequence[RowChange]) -> Table:
                 str(row.found.n),
             ]
         )
-    meanings = dict.fromkeys(f"{row.b.benchmark}: {meaning(row.b)}" for row in rows)
     notes = [
-        *meanings,
+        meaning(rows[0].b),
         "Differences are over the seeds that both have, paired, with 95 % intervals. Beyond noise: p < 0.05 of the "
         "paired test, with Holm's correction over all rows of A and B that are not equal.",
     ]
+    if moved:
+        notes.insert(1, "Density is B's; in A it was another where that column says so.")
     bold = {i for i, row in enumerate(rows) if row.beyond}
     return Table(_title(rows[0].b), columns, cells, notes, bold)
 
@@ -230,15 +233,13 @@ def _timed(rows: Sequence[RowChange]) -> Table:
     columns = [
         Column("method", names=True, key=True),
         Column("density", right=True),
-        Column("benchmark", names=True),
         Column("metric", names=True),
         *(Column(name, right=True) for name in ("A", "B", "B / A")),
     ]
     cells = [
         [
             label(row.b),
-            _density(row),
-            row.b.benchmark,
+            density(row.b),
             row.b.metric,
             *(f"{one.mean:.4g}" for one in (row.a, row.b)),
             f"{row.b.mean / row.a.mean:.3g}" if row.a.mean else NONE,
@@ -256,11 +257,6 @@ def _apart(row: RowChange, places: int) -> str:
     return difference(row.found.difference, row.found.low, row.found.high, places)
 
 
-def _density(row: RowChange) -> str:
-    was, now = density(row.a), density(row.b)
-    return now if was == now else f"{was}, now {now}"
-
-
 def _way(row: RowChange) -> str:
     return {True: "better", False: "worse", None: "another"}[row.better]
 
@@ -271,11 +267,11 @@ def _named(row: ComparisonRow) -> str:
 
 
 def _title(row: ComparisonRow) -> str:
-    return f"{row.suite}, {row.experiment}: {row.architecture}"
+    return f"{row.suite}, {titled([row])}"
 
 
 def _table(row: RowChange) -> tuple[str, ...]:
-    return row.b.take("suite", "experiment", "architecture")
+    return row.b.take("suite", "experiment", "architecture", "benchmark")
 
 
 def _told(pair: CellPair) -> dict[str, Any]:

@@ -75,10 +75,25 @@ def test_the_answer_then_the_row_that_changed(tmp_path: Path, monkeypatch: pytes
     assert lines[3] == "Beyond noise: 1 of 1 row tested: genome on digits is worse."
     assert max(map(len, lines)) <= 80
     (row,) = (line.split() for line in lines if line.startswith("genome"))
-    assert row[:5] == ["genome", "1.0000", "digits", "0.8050", "0.7040"]
+    assert row[:4] == ["genome", "1.0000", "0.8050", "0.7040"]
     half = stats.ttest_rel(MOVED, BASE).confidence_interval()
-    assert row[5:8] == ["-0.1010", "±", f"{(half.high - half.low) / 2:.4f}"] and row[8:10] == ["yes:", "worse"]
+    assert row[4:7] == ["-0.1010", "±", f"{(half.high - half.low) / 2:.4f}"] and row[7:9] == ["yes:", "worse"]
     assert not any(line.startswith(("dense", "random")) for line in lines)
+
+
+def test_densities_that_differ_leave_room_for_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def chosen(scale: float) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        def change(record: dict[str, Any]) -> dict[str, Any]:
+            mask = scale * (1 + record["seed"]) if record["method"]["label"] == "genome" else 1.0
+            return moved(record) | {"density": {"scope": "maskable", "mask": mask, "nonzero": mask}}
+
+        return change
+
+    lines = invoke(fill(tmp_path / "a"), fill(tmp_path / "b", chosen(0.125))).stdout.splitlines()
+    (row,) = (line for line in lines if line.startswith("genome"))
+    assert len(row) <= 80 and row.split()[1] == "0.1250\N{EN DASH}0.5000" and "yes: worse" in row
 
 
 def test_programs_read_the_same(tmp_path: Path) -> None:
@@ -168,7 +183,7 @@ def test_timings_are_told_and_are_no_change(tmp_path: Path) -> None:
     out = invoke(a, fill(tmp_path / "b", timed(1.5))).stdout
     assert "All 12 results are equal." in out and "Beyond noise" not in out
     row = next(line.split() for line in out.splitlines() if line.startswith("random"))
-    assert row == ["random", "1.0000", "digits", "latency", "2", "3", "1.5"]
+    assert row == ["random", "1.0000", "latency", "2", "3", "1.5"]
     assert "latency" not in invoke(a, a).stdout
 
 
