@@ -199,7 +199,7 @@ def _record(
         },
         "benchmark": {
             **cell.benchmark_part.record(),
-            "protocol": f"{benchmark.protocol}; {cell.evaluation.protocol}",
+            "protocol": f"{cell.benchmark_part.files.as_written(benchmark.protocol)}; {cell.evaluation.protocol}",
             "references": dict(references),
             "fingerprint": cell.benchmark_fingerprint,
             "source": _source(registry, cell.benchmark_part),
