@@ -30,6 +30,7 @@ COMMANDS = {
     "archive": ("harness.cli.archive", "Pack a suite's finished cells into four files."),
     "merge": ("harness.cli.merge", "Bring the results of several machines into one folder."),
     "claims": ("harness.cli.claims", "Set what papers claim beside what was measured."),
+    "publish": ("harness.cli.publish", "Upload a suite's results as a dataset with a card."),
     "report": ("harness.cli.report", "Write the results as one interactive HTML page."),
     "verify": ("harness.cli.verify", "Recompute every table from the results and compare."),
     "reproduce": ("harness.cli.reproduce", "Run one cell again from its record and compare."),

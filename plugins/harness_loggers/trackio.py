@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -35,9 +35,10 @@ class Trackio(Logger):
             os.environ.pop(elsewhere, None)
         import trackio
 
-        for older in trackio.Api().runs(run.suite):
-            if older.name == run.name:
-                older.delete()
+        with suppress(ValueError):  # no project of that name yet
+            for older in trackio.Api().runs(run.suite):
+                if older.name == run.name:
+                    older.delete()
         with redirect_stdout(StringIO()):  # it greets
             self._run: trackio.Run = trackio.init(
                 project=run.suite,
