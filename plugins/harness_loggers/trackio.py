@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Mapping
 from contextlib import redirect_stdout, suppress
 from io import StringIO
-from typing import TYPE_CHECKING
 
 from harness.core.logger import Logged, Logger
 from harness_loggers.package import require
-
-if TYPE_CHECKING:
-    import trackio
 
 
 class Trackio(Logger):
@@ -33,14 +30,16 @@ class Trackio(Logger):
         os.environ.setdefault("TRACKIO_SQLITE_JOURNAL_MODE", "delete")
         for elsewhere in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_WEBHOOK_URL"):
             os.environ.pop(elsewhere, None)
+        drawn = random.getstate()
         import trackio
 
+        random.setstate(drawn)  # what it imports draws
         with suppress(ValueError):  # no project of that name yet
             for older in trackio.Api().runs(run.suite):
                 if older.name == run.name:
                     older.delete()
         with redirect_stdout(StringIO()):  # it greets
-            self._run: trackio.Run = trackio.init(
+            self._run = trackio.init(
                 project=run.suite,
                 name=run.name,
                 group=run.kind,
@@ -56,5 +55,7 @@ class Trackio(Logger):
 
     def finish(self) -> None:
         """See :class:`harness.core.logger.Logger`."""
+        import trackio
+
         with redirect_stdout(StringIO()):
-            self._run.finish()
+            trackio.finish()  # not the run's own, which would be finished once more when the process ends
