@@ -31,6 +31,7 @@ COMMANDS = {
     "clean": ("harness.cli.clean", "Remove superseded results and stages; lists them unless told --yes."),
     "merge": ("harness.cli.merge", "Bring the results of several machines into one folder."),
     "claims": ("harness.cli.claims", "Set what papers claim beside what was measured."),
+    "publish": ("harness.cli.publish", "Upload a suite's results as a dataset with a card."),
     "report": ("harness.cli.report", "Write the results as one interactive HTML page."),
     "verify": ("harness.cli.verify", "Recompute every table from the results and compare."),
     "reproduce": ("harness.cli.reproduce", "Repeat one run from its record and compare."),
@@ -155,7 +156,7 @@ def _guarded(call: Callable[[], Any]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except BaseException as error:
-        if isinstance(error, SystemExit) and not (isinstance(error.code, str) or _plugin_place(error)):
+        if isinstance(error, SystemExit) and not (isinstance(error.code, str) or _by_plugin(error)):
             return int(error.code or 0)  # a command's own
         if os.environ.get(DEBUG):
             traceback.print_exc()
@@ -169,27 +170,23 @@ def _ending(error: BaseException) -> tuple[int, str]:
     """Exit code and message for what a command raised."""
     if isinstance(error, HarnessError):
         return error.exit_code, f"error: {error}"
+    if isinstance(error, MemoryError):
+        return WRONG_USE, "error: this machine has not enough memory for that"
+    from harness.registry.blame import caller, explained  # late: few commands come to this
+
+    shown = f"{DEBUG}=1 shows the traceback."
+    if text := explained(error):
+        return WRONG_USE, f"error: {text}\n{shown}"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return WRONG_USE, f"error: {where}{error.strerror}. Repair that and run the same command again."
-    if isinstance(error, MemoryError):
-        return WRONG_USE, "error: this machine has not enough memory for that"
-    name = f"{type(error).__name__}: {error}"
-    if place := _plugin_place(error):
-        return WRONG_USE, f"error: a plugin fails, at {place}: {name}\n{DEBUG}=1 shows the traceback."
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    bug = f"This is a bug in the harness or in a plugin; {DEBUG}=1 shows the traceback."
-    return BUG, f"internal error: {name} (at {frame.filename}:{frame.lineno})\n{bug}"
+    by = f", or in what called it: {whose.text}" if (whose := caller(error)) else ""
+    name = f"{type(error).__name__}: {error} (at {frame.filename}:{frame.lineno})"
+    return BUG, f"internal error: {name}\nThis is a bug in the harness{by}; {shown}"
 
 
-def _plugin_place(error: BaseException) -> str | None:
-    """File and line of the plugin that raised it, or called what raised it; None if that was the harness."""
-    from harness.registry.plugins import is_plugin  # late: few commands come to this
+def _by_plugin(error: BaseException) -> bool:
+    from harness.registry.blame import blamed  # late: few commands come to this
 
-    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-        module = str(frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] == "harness":
-            return None
-        if is_plugin(module):
-            return f"{frame.f_code.co_filename}:{line}"
-    return None
+    return blamed(error) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from harness.core.benchmark import Benchmark
+    from harness.suites.named_files import NamedFiles
 
 
 @click.group(
@@ -52,7 +54,7 @@ def list_data(names: tuple[str, ...], plugin_files: tuple[Path, ...]) -> None:
     they begin with a slash.
     """
     rows = []
-    for label, benchmark in _benchmarks(names, load(plugin_files)):
+    for label, benchmark, _ in _benchmarks(names, load(plugin_files)):
         try:
             files = benchmark.files()
             rows.append([label, state_of(files), _size(benchmark, files), str(_folder(files))])
@@ -71,9 +73,10 @@ def list_data(names: tuple[str, ...], plugin_files: tuple[Path, ...]) -> None:
 def prepare(ctx: click.Context, names: tuple[str, ...], plugin_files: tuple[Path, ...]) -> None:
     """Fetch or build what is missing; does nothing where it is there."""
     failed = False
-    for label, benchmark in _benchmarks(names, load(plugin_files)):
+    for label, benchmark, files in _benchmarks(names, load(plugin_files)):
         try:
-            benchmark.prepare(download=True)
+            with files.explained() if files else nullcontext():
+                benchmark.prepare(download=True)
         except HarnessError as error:
             failed = True
             click.echo(f"{label}: {error}", err=True)
@@ -90,7 +93,7 @@ def prepare(ctx: click.Context, names: tuple[str, ...], plugin_files: tuple[Path
 def verify(ctx: click.Context, names: tuple[str, ...], plugin_files: tuple[Path, ...]) -> None:
     """Check files against their checksums; exit 1 if anything is wrong."""
     sound = True
-    for label, benchmark in _benchmarks(names, load(plugin_files)):
+    for label, benchmark, _ in _benchmarks(names, load(plugin_files)):
         state = "cannot be used"
         try:
             state = state_of(benchmark.files())
@@ -115,21 +118,24 @@ def _lacking(benchmark: Benchmark[Any]) -> str:
     return ", but it can only be trained on: it has no test examples" if empty else ""
 
 
-def _benchmarks(names: Sequence[str], registry: Registry) -> Iterator[tuple[str, Benchmark[Any]]]:
-    """Label and benchmark for each name, in order, equal ones once; all of them where no name is given."""
+def _benchmarks(names: Sequence[str], registry: Registry) -> Iterator[tuple[str, Benchmark[Any], NamedFiles | None]]:
+    """Label and benchmark for each name, in order, equal ones once; all of them where no name is given.
+
+    Those of a suite come with the files that it names.
+    """
     from harness.suites.suite import Suite
 
     if not names:
-        yield from registered_benchmarks(registry)
+        yield from ((label, benchmark, None) for label, benchmark in registered_benchmarks(registry))
     for name in dict.fromkeys(names):
         if name.endswith((".yaml", ".yml")):
             # Not load_suite: expanding into cells needs the very data that is to be fetched.
             suite = Suite(Path(name), registry)
             show_warnings(suite.outdated)
-            yield from {id(benchmark): (label, benchmark) for label, benchmark in suite.benchmarks()}.values()
+            yield from {id(b): (part.label, b, part.files) for part, b in suite.benchmarks()}.values()
         else:
             cls = registry.get("benchmark", name)
-            yield name, cls(_options(name, cls))
+            yield name, cls(_options(name, cls)), None
 
 
 def registered_benchmarks(registry: Registry) -> Iterator[tuple[str, Benchmark[Any]]]:

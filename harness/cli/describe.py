@@ -19,14 +19,14 @@ from harness.registry.plugins import PluginOrigin, Registered, Registry
 from harness.suites.cell import in_scope
 
 GENERIC = {
-    "classification": DataSpec("classification", inputs=(1, 8, 8), outputs=10, examples=1000),
+    "classification": DataSpec("classification", inputs=(1, 32, 32), outputs=10, examples=1000),
     "language": DataSpec("language", inputs=(32,), outputs=256, examples=1000, tokens=32),
+    "video": DataSpec("video", inputs=(19, 64, 64), outputs=64 * 64, examples=1000),
     "text_classification": DataSpec("text_classification", (32,), outputs=2, examples=1000, tokens=32, vocabulary=256),
 }
 """Data of each kind on which a class is tried with its default options."""
 
 Description = dict[str, Any]
-FITS = "fits"
 
 
 def describe_origin(origin: PluginOrigin) -> Description:
@@ -113,7 +113,7 @@ def _measured(cls: type[Benchmark[Any]]) -> Description:
 
 
 def _architectures_of(registry: Registry, method: type[Any]) -> dict[str, str]:
-    """Architecture -> ``fits``, or why the method does not support it."""
+    """Architecture -> ``yes``, or ``no`` and why the method does not support it."""
     answers: dict[str, str] = {}
     for registered in registry.entries("architecture"):
         name = registered.entry.name
@@ -123,51 +123,58 @@ def _architectures_of(registry: Registry, method: type[Any]) -> dict[str, str]:
                 label = f"{name} ({kind})" if len(cls.kinds) > 1 else name
                 answers[label] = _tried(_method_on, method, cls, kind)
         except HarnessError as error:
-            answers[name] = str(error)
+            answers[name] = _no(error)
     return answers
 
 
 def _method_on(method: type[Any], cls: type[Architecture[Any]], kind: str) -> str | None:
     if kind not in GENERIC:
-        return f"not tried: nothing is known about '{kind}' data"
+        return f"there is no '{kind}' data to try it on"
     architecture = cls(default_options(cls), GENERIC[kind])
     if reason := architecture.unsupported():
-        return f"not tried: {reason}"
+        return reason
     scope = in_scope("default", architecture.connections(), method.kinds)
     answer: str | None = method(default_options(method)).unsupported(architecture, scope)
     return answer
 
 
 def _benchmarks_of(registry: Registry, cls: type[Architecture[Any]]) -> dict[str, str]:
-    """Benchmark -> ``fits``, or why the architecture cannot be trained on it."""
+    """Benchmark -> ``yes``, or ``no`` and why the architecture cannot be trained on it."""
     answers = {}
     for registered in registry.entries("benchmark"):
         name = registered.entry.name
         try:
             answers[name] = _tried(_architecture_on, cls, registry.get("benchmark", name))
         except HarnessError as error:
-            answers[name] = str(error)
+            answers[name] = _no(error)
     return answers
 
 
 def _architecture_on(cls: type[Architecture[Any]], benchmark: type[Benchmark[Any]]) -> str | None:
     try:
-        data = benchmark(default_options(benchmark)).spec()
-    except DataMissing as error:
-        return f"not known before its data is here: {error}"
+        data = benchmark(default_options(benchmark)).expected()
+    except DataMissing:
+        return "its data, which says what it is, is not here"
     except (NotImplementedError, Unsupported):
         return "offers no training data"
     return cls(default_options(cls), data).unsupported()
 
 
 def _tried(question: Any, *arguments: object) -> str:
-    """The answer of third-party code, whatever it does."""
+    """``yes``, or ``no (why)``: the answer of third-party code, whatever it does."""
     try:
-        return question(*arguments) or FITS
+        reason = question(*arguments)
     except UserError as error:
-        return f"not tried: {error}"
+        reason = error
     except Exception as error:
-        return f"raised {type(error).__name__}: {error}"
+        reason = f"raised {type(error).__name__}: {error}"
+    return _no(reason) if reason else "yes"
+
+
+def _no(reason: object) -> str:
+    """The first sentence of a reason."""
+    first = re.split(r":?\s*\n|\. ", str(reason), maxsplit=1)[0]
+    return f"no ({first.rstrip('.')})"
 
 
 def _type(annotation: Any) -> str:

@@ -20,9 +20,11 @@ from harness.suites.suite import Suite
 def prepare_data(suite: Suite, plan: Plan) -> None:
     """Data that is missing ends a run before it begins; what can be built from what is there is built once, here."""
     cells = [job.work.cell for job in plan.jobs]
-    for benchmark in {suite.benchmark(part) for cell in cells for part in (cell.training_part, cell.benchmark_part)}:
+    parts = {suite.benchmark(part): part for cell in cells for part in (cell.training_part, cell.benchmark_part)}
+    for benchmark, part in parts.items():
         if not all(path.exists() for path in benchmark.files()):
-            benchmark.prepare(download=False)
+            with part.files.explained():
+                benchmark.prepare(download=False)
 
 
 def execute(

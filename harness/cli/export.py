@@ -179,10 +179,11 @@ def _bundle(planned: PlannedCell, network: Network, runner: StageRunner) -> Bund
             raise Unsupported(f"run {planned.id} has attention masks, which no format holds: it cannot be exported")
     return Bundle(
         architecture=Plug(
-            plugin=cell.architecture_part.plugin, options=network.architecture.options.model_dump(mode="json")
+            plugin=cell.architecture_part.plugin,
+            options=cell.architecture_part.files.as_written(network.architecture.options.model_dump(mode="json")),
         ),
         data=Data.of(spec),
-        method=Plug(plugin=cell.method_part.plugin, options=cell.method_part.options.model_dump(mode="json")),
+        method=Plug(plugin=cell.method_part.plugin, options=cell.method_part.record()["options"]),
         weights=effective,
         masks=dict(hard or {}),
         method_tensors=dict(_tensors(network.method_state())),

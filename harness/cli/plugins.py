@@ -20,6 +20,7 @@ from harness.errors import UserError, unknown_name
 from harness.formatting import fitted
 from harness.registry.plugins import KINDS, TOOLS, Registered, Registry, load
 
+_TITLES = {"architectures": "works on architectures", "benchmarks": "can be trained on benchmarks"}
 _ROOMY = 116
 """Columns from which options stand in a table."""
 
@@ -130,7 +131,7 @@ def _text(description: dict[str, Any], width: int | None) -> str:
         )
     lines.append("")
     for key, value in d.items():
-        title = key.replace("_", " ")
+        title = _TITLES.get(key) or key.replace("_", " ")
         if isinstance(value, dict):
             lines += [f"{title}:", _indented(tabulate(value.items(), tablefmt="plain", disable_numparse=True))]
         elif value and isinstance(value[0], dict):

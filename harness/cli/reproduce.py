@@ -66,9 +66,10 @@ def command(cell: str, results: Path, output: Path | None, plugin_files: tuple[P
         raise UserError(f"{name} has no result yet; harness status shows how far its suite is")
     records = chain(store, suite, name)
     text = json.dumps(suite_of(records, registry), indent=2, ensure_ascii=False)
+    place = _place(store, suite)
     folder = _folder(output, f"# Made by harness reproduce from the record of {name}.\n{text}\n")
     try:
-        again, planned = _run(records, folder, registry, plugin_files, plain_console(stderr=True))
+        again, planned = _run(records, folder, registry, plugin_files, plain_console(stderr=True), place)
     except UserError:  # nothing has run yet
         if output is None:
             shutil.rmtree(folder)
@@ -83,6 +84,12 @@ def command(cell: str, results: Path, output: Path | None, plugin_files: tuple[P
         click.echo(f"The new results are in {folder}.")
     if not equal:
         sys.exit(1)
+
+
+def _place(store: ResultStore, suite: str) -> Path | None:
+    """The folder of the suite's own file, where that is here: paths in records are relative to it."""
+    plan = store.plan(suite)
+    return Path(plan.path).parent if plan and plan.path and Path(plan.path).is_file() else None
 
 
 def _folder(output: Path | None, suite: str) -> Path:
@@ -101,7 +108,12 @@ def _folder(output: Path | None, suite: str) -> Path:
 
 
 def _run(
-    records: Sequence[CellRecord], folder: Path, registry: Registry, plugins: Sequence[Path], console: Console
+    records: Sequence[CellRecord],
+    folder: Path,
+    registry: Registry,
+    plugins: Sequence[Path],
+    console: Console,
+    place: Path | None,
 ) -> tuple[CellRecord | None, PlannedCell]:
     """Run the first of the cells, and what it needs of the others; no record if that was interrupted."""
     from harness.cli.execution import execute, prepare_data
@@ -114,7 +126,7 @@ def _run(
     from harness.stages.graph import compile_graph
     from harness.suites.suite import load_suite
 
-    loaded = load_suite(folder / SUITE, registry)
+    loaded = load_suite(folder / SUITE, registry, folder=place)
     graph = compile_graph(loaded.cells, registry)
     planned = {tuple(getattr(one.cell, kind) for kind in labels(records[0])): one for one in graph.cells}
     cells = [planned[tuple(labels(record).values())] for record in records]

@@ -62,7 +62,7 @@ Examples:
     "loggers",
     multiple=True,
     metavar="LOGGER",
-    help="Also log to this program: tensorboard; repeatable.  [$HARNESS_LOG]",
+    help="Also log to this program: tensorboard, trackio, wandb; repeatable.  [$HARNESS_LOG]",
 )
 @click.option("--detach", is_flag=True, help="With slurm: hand everything in and return.")
 def command(

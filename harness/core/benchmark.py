@@ -126,6 +126,8 @@ class Benchmark(ABC, Generic[OptionsT]):
             protocols are never ranked together. Both may depend on the options.
         allow_repeat: whether programs may train on more examples than there are. Where it is False, a suite
             that does so is refused, with the number of passes.
+        quotes_data: whether what it keeps of each example (see :class:`Scores`) has parts of its data, which are then
+            left out of what is published; False where it holds only what networks and the benchmark wrote.
     """
 
     Options: ClassVar[type[BaseModel]] = NoBenchmarkOptions
@@ -133,6 +135,7 @@ class Benchmark(ABC, Generic[OptionsT]):
     metrics: tuple[Metric, ...] = ()
     protocol: str = ""
     allow_repeat: bool = True
+    quotes_data: ClassVar[bool] = True
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options

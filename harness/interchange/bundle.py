@@ -193,15 +193,16 @@ def models_directory() -> Path:
 
 
 def resolve(name: str | Path) -> Path:
-    """The folder that a suite means: a name below :func:`models_directory`, else a path.
+    """The folder that a suite means: a name below :func:`models_directory`, else a path below the data directory.
 
     Raises:
         DataMissing: if there is neither; names what is there.
     """
-    for folder in (models_directory() / name, Path(name).expanduser()):
+    path = data_directory() / Path(name).expanduser()
+    for folder in (models_directory() / name, path):
         if (folder / MANIFEST).is_file():
             return folder
-    if Path(name).expanduser().is_dir():
+    if path.is_dir():
         raise UserError(f"{name} is a folder without {MANIFEST}: bring it in with 'harness import IMPORTER {name}'")
     known = [path.parent.name for path in models_directory().glob(f"*/{MANIFEST}")]
     raise DataMissing(

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from harness.registry.hookspecs import GROUP
 
+FILE = "harness_file_"
+"""How the names of the modules of single-file plugins begin."""
+
 
 def own_code(path: Path, content: bytes) -> str:
     """SHA-256 of a file's content, and of the modules that it imports, directly or not, now or later.
@@ -56,9 +59,11 @@ def _file(name: str, folder: Path) -> Path | None:
     beside = folder.joinpath(*name.split("."))
     for file in (Path(loaded) if isinstance(loaded, str) else None, beside.with_suffix(".py"), beside / "__init__.py"):
         if file is not None and file.suffix == ".py" and file.is_file():
-            return None if any(file.is_relative_to(place) for place in _installed()) else file
+            return None if installed(file) else file
     return None
 
 
-def _installed() -> set[str]:
-    return {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+def installed(file: Path) -> bool:
+    """Whether a file is the standard library's, or of an installed package."""
+    places = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return any(file.is_relative_to(place) for place in places)

@@ -21,8 +21,9 @@ import pluggy
 
 from harness.errors import PluginError, UserError, unknown_name
 from harness.registry import hookspecs
+from harness.registry.blame import caller
 from harness.registry.hookspecs import GROUP, Entry
-from harness.registry.own_code import own_code
+from harness.registry.own_code import FILE, own_code
 from harness.storage.reading import read_bytes
 
 Kind = Literal["architecture", "method", "benchmark"]
@@ -31,8 +32,6 @@ Tool = Literal["importer", "exporter", "logger"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
 """What no suite names, but a command does."""
 VARIABLE = "HARNESS_PLUGINS"
-FILE = "harness_file_"
-"""How the names of the modules of single-file plugins begin."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 RESERVED = frozenset(
     {
@@ -235,14 +234,6 @@ def load(files: Sequence[Path] = (), installed: Iterable[EntryPoint] | None = No
     return registry
 
 
-def is_plugin(module: str) -> bool:
-    """Whether a module belongs to a plugin, installed or in a single file."""
-    package = module.partition(".")[0]
-    return package.startswith(FILE) or any(
-        point.value.partition(":")[0].partition(".")[0] == package for point in entry_points(group=GROUP)
-    )
-
-
 def contract_problem(kind: Kind | Tool, found: object) -> str | None:
     """What is wrong with a plugin's class, as the end of a sentence, or None if nothing is."""
     from pydantic import BaseModel
@@ -359,13 +350,15 @@ def _describe(error: BaseException) -> str:
 
 
 def _where(error: BaseException, path: Path | None = None) -> str | None:
-    """``file:line`` of the failure: the innermost frame, within ``path`` where one is given."""
+    """``file:line`` of the failure: the innermost frame, of a plugin, or within ``path`` where one is given."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     frames: list[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
     machinery = (__file__, importlib.__file__, importlib.metadata.__file__)
     if path is not None:
         frames = [f for f in frames if f.filename == str(path)]
+    elif found := caller(error):
+        return found.place
     else:
         frames = [f for f in frames if f.filename not in machinery and not f.filename.startswith("<frozen")]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None

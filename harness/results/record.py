@@ -17,6 +17,7 @@ from harness.core.connections import weights_among
 from harness.core.data import Split
 from harness.errors import BadScore, Diverged, HarnessError, WrongCount
 from harness.formatting import not_finite, printable
+from harness.registry.blame import explained
 from harness.results.cell_record import CellRecord
 from harness.results.connectivity import connectivity
 from harness.results.flops import forward_flops
@@ -159,7 +160,7 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
     """Type, message, traceback and, for divergence, the step; texts that any file and any terminal can hold."""
     kind = printable(type(error).__name__, 200)
     try:
-        message = str(error)
+        message = (None if isinstance(error, HarnessError) else explained(error)) or str(error)
     except Exception as another:
         message = f"its text cannot be had: {type(another).__name__}"
     return {
@@ -199,7 +200,7 @@ def _record(
         },
         "benchmark": {
             **cell.benchmark_part.record(),
-            "protocol": f"{benchmark.protocol}; {cell.evaluation.protocol}",
+            "protocol": f"{cell.benchmark_part.files.as_written(benchmark.protocol)}; {cell.evaluation.protocol}",
             "references": dict(references),
             "fingerprint": cell.benchmark_fingerprint,
             "source": _source(registry, cell.benchmark_part),

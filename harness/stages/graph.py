@@ -192,7 +192,8 @@ class _Compiler:
                     raise UserError(f"method '{cell.method}': {error}") from error
             groups: list[tuple[int, tuple[Phase, ...], list[str], bool]] = []
             for offset, group in _split(phases):
-                texts = [_phase_text(method, phase) for phase in group]
+                with cell.method_part.files.explained():
+                    texts = [_phase_text(method, phase) for phase in group]
                 # What is reinitialised depends on the scope, which is in the method's key.
                 uses = any(phase.hooks or isinstance(phase, Reinitialize) for phase in group)
                 groups.append((offset, group, texts, uses))

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from harness.core.method import SparsityMethod
 from harness.core.phases import inverted
 from harness.errors import UserError
+from harness.suites.named_files import NamedFiles
 from harness.suites.schema import Evaluation, MatchBy, Training
 from harness.suites.trials import Trial
 
@@ -49,26 +50,27 @@ class Part:
 
     ``identity`` holds plugin, version, hashed options (and a single-file plugin's source digest).
     ``weights`` is the folder of imported weights that an architecture starts from, by name or path. ``inverted`` says
-    of a method that its prunings keep the lowest scores.
+    of a method that its prunings keep the lowest scores. ``files`` knows how the suite names what has full paths here.
     """
 
     label: str
     plugin: str
     options: BaseModel
     identity: Mapping[str, Any]
+    files: NamedFiles
     weights: str | None = None
     inverted: bool = False
 
     def record(self) -> dict[str, Any]:
-        """For result files: label, plugin, version, options."""
+        """For result files: label, plugin, version, options, with paths as the suite has them."""
         record: dict[str, Any] = {
             "label": self.label,
             "plugin": self.plugin,
             "version": self.identity["version"],
-            "options": self.options.model_dump(mode="json"),
+            "options": self.files.as_written(self.options.model_dump(mode="json")),
         }
         if self.weights is not None:
-            record["weights_from"] = self.weights
+            record["weights_from"] = self.files.as_written(self.weights)
         if self.inverted:
             record["inverted"] = True
         return {**record, **{key: self.identity[key] for key in ("weights", "content") if key in self.identity}}

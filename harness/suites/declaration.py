@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import DataMissing, SuiteError, UserError, unknown_name
 from harness.interchange import bundle
 from harness.suites.cell import Part, Tuned
+from harness.suites.named_files import NamedFiles
 from harness.suites.schema import (
     RENAMES,
     BudgetMatch,
@@ -57,6 +58,9 @@ def _known_at_the_top(loc: Loc) -> Sequence[str]:
 class Declaration:
     """What a suite declares: its experiments, and the plugins' instances behind them; not expanded into cells.
 
+    Args:
+        folder: that relative paths are relative to; None is that of the file.
+
     Attributes:
         dry: only to see what it would do: data that are not here are taken as their options describe them, and
             noted in ``missing`` (what -> why). Cells then have other names than they will have; those of which
@@ -68,11 +72,19 @@ class Declaration:
         choices: the trials that were chosen, by number.
     """
 
-    def __init__(self, path: Path, registry: Registry, overrides: Sequence[str] = (), dry: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        registry: Registry,
+        overrides: Sequence[str] = (),
+        dry: bool = False,
+        folder: Path | None = None,
+    ) -> None:
         self.registry = registry
         self.dry = dry
         self.missing: dict[str, str] = {}
         self.path = path
+        self._folder = (folder or path.parent).resolve()
         self._yaml = source = YamlSource(path, overrides, RENAMES)
         self.outdated = source.outdated
         top = self._top()
@@ -124,7 +136,8 @@ class Declaration:
         """Shape of a benchmark's training data."""
         benchmark = self.benchmark(part)
         try:
-            return benchmark.spec()
+            with part.files.explained():
+                return benchmark.spec()
         except DataMissing as error:
             if not self.dry:
                 raise
@@ -134,7 +147,8 @@ class Declaration:
     def examples(self, part: Part, split: Split) -> int | None:
         """How many examples of a split a benchmark scores, as far as that is known."""
         try:
-            return self.benchmark(part).examples(split)
+            with part.files.explained():
+                return self.benchmark(part).examples(split)
         except DataMissing as error:
             if not self.dry:
                 raise
@@ -144,7 +158,8 @@ class Declaration:
     def fingerprint(self, part: Part) -> str:
         """What identifies a benchmark's data."""
         try:
-            return self.benchmark(part).fingerprint()
+            with part.files.explained():
+                return self.benchmark(part).fingerprint()
         except DataMissing as error:
             if not self.dry:
                 raise
@@ -158,11 +173,12 @@ class Declaration:
             self._benchmarks[key] = self.registry.get("benchmark", part.plugin)(part.options)
         return self._benchmarks[key]
 
-    def benchmarks(self) -> Iterator[tuple[str, Benchmark[Any]]]:
-        """Every benchmark that the suite names, with its label."""
+    def benchmarks(self) -> Iterator[tuple[Part, Benchmark[Any]]]:
+        """Every benchmark that the suite names."""
         for name, experiment in self.experiments.items():
             for label in experiment.benchmarks:
-                yield label, self.benchmark(self.part("benchmark", name, label))
+                part = self.part("benchmark", name, label)
+                yield part, self.benchmark(part)
 
     def part(self, kind: Literal["architecture", "method", "benchmark"], experiment: str, label: str) -> Part:
         """The plugin behind a label, with its options validated.
@@ -191,12 +207,17 @@ class Declaration:
                 lambda loc: keys if len(loc) == 1 else (),
             ) from error
         identity: dict[str, Any] = {**self.registry.identity(kind, plugin), "options": _hashed(options)}
+        files = NamedFiles(self._folder)
+        options = files.options(options)
         weights: str | None = getattr(entry, "weights", None)
+        if weights is not None:
+            weights = files.place(weights, bundle.MANIFEST)
         try:
-            if content := cls.content(options) if kind != "benchmark" else None:
-                identity["content"] = content
-            if weights is not None:
-                identity["weights"] = bundle.read(weights).digest
+            with files.explained():
+                if content := cls.content(options) if kind != "benchmark" else None:
+                    identity["content"] = content
+                if weights is not None:
+                    identity["weights"] = bundle.read(weights).digest
         except UserError as error:
             if self.dry and isinstance(error, DataMissing):
                 raise
@@ -205,7 +226,7 @@ class Declaration:
         inverted: bool = getattr(entry, "inverted", False)
         if inverted:
             identity["inverted"] = True
-        part = Part(label, plugin, options, identity, weights, inverted)
+        part = Part(label, plugin, options, identity, files, weights, inverted)
         self._parts[kind, experiment, label] = part
         return part
 

@@ -27,8 +27,15 @@ class Suite(Declaration):
     The trials of an experiment that is tuned are experiments of their own, before it.
     """
 
-    def __init__(self, path: Path, registry: Registry, overrides: Sequence[str] = (), dry: bool = False) -> None:
-        super().__init__(path, registry, overrides, dry)
+    def __init__(
+        self,
+        path: Path,
+        registry: Registry,
+        overrides: Sequence[str] = (),
+        dry: bool = False,
+        folder: Path | None = None,
+    ) -> None:
+        super().__init__(path, registry, overrides, dry, folder)
         self._check_spaces()
         for name, experiment in self.reported.items():
             if experiment.tune is not None:
@@ -115,14 +122,20 @@ class Suite(Declaration):
         return tuned not in self.choices or (budget is not None and self._unchosen(tuned._replace(method=budget.match)))
 
 
-def load_suite(path: Path, registry: Registry, overrides: Sequence[str] = (), dry: bool = False) -> Suite:
-    """Read, validate and expand a suite file; ``dry`` as in :class:`Declaration`.
+def load_suite(
+    path: Path,
+    registry: Registry,
+    overrides: Sequence[str] = (),
+    dry: bool = False,
+    folder: Path | None = None,
+) -> Suite:
+    """Read, validate and expand a suite file; ``dry`` and ``folder`` as in :class:`Declaration`.
 
     Raises:
         SuiteError: with file, line and column, what is allowed, and the nearest right name.
         DataMissing: if the number of training examples is not known without data that is missing.
     """
-    suite = Suite(path, registry, overrides, dry)
+    suite = Suite(path, registry, overrides, dry, folder)
     if suite.cells or suite.pending:
         _ = suite.comparisons, suite.agreements_asked  # here, so that wrong ones are told before anything runs
     else:

@@ -117,7 +117,7 @@ class Tuning:
             if row is not None and option in row.values:
                 raise self._error(where, f"'{option}' is swept over: take it out of one of the two", True)
             found[option] = [self._value(cls, entry.options, option, value, where) for value in values]
-        default = part.options.model_dump(mode="json")
+        default = part.record()["options"]
         named = {self._setting(option): values for option, values in found.items()}
         return named, {self._setting(option): default[option] for option in found}
 

@@ -37,7 +37,7 @@ class AlignmentOptions(BaseModel):
 
     tokenizer: TokenizerName = "gpt2"
     """What the network was trained with: ``bytes``, one of tiktoken's encodings, or the path of a tokenizers JSON,
-    relative to the data directory."""
+    relative to the suite or the data directory."""
 
 
 OptionsT = TypeVar("OptionsT", bound=AlignmentOptions)

@@ -29,7 +29,7 @@ class ImageNetOptions(ImageOptions):
     """Options of ``imagenet``."""
 
     folder: Path = Field(default=Path("imagenet"), json_schema_extra={"hashed": False})
-    """With the folders ``train`` and ``val``, relative to the data directory. Says only where."""
+    """With the folders ``train`` and ``val``, relative to the suite or the data directory. Says only where."""
     size: int = Field(default=224, ge=8)
     """Pixels of a side of what networks see."""
     resize: int = Field(default=256, ge=8)

@@ -31,7 +31,7 @@ class ImdbSentimentOptions(BaseModel):
     then."""
     tokenizer: TextTokenizerName = BERT
     """``bert-base-uncased``, ``bytes``, one of tiktoken's encodings, or the path of a tokenizers JSON, relative to the
-    data directory."""
+    suite or the data directory."""
     validation_size: int = Field(default=2500, ge=0, lt=25_000)
     """Training reviews held out for validation, the same ones for every seed and method; 0 trains on all and has no
     validation metrics."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from harness import CorruptFile, DataMissing, data_directory
 from harness.storage.digests import digest_now
@@ -28,7 +28,7 @@ def _known(name: str) -> str:
     raise ValueError(f"must be {BERT}, bytes, one of {', '.join(ENCODINGS)}, or the path of a tokenizer's .json file")
 
 
-TextTokenizerName = Annotated[str, AfterValidator(_known)]
+TextTokenizerName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"file": ".json"})]
 
 
 class WordPieces:

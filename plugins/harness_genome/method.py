@@ -23,6 +23,7 @@ from harness import (
     Train,
     TrainingBudget,
     UserError,
+    data_directory,
     mask_as_numbers,
 )
 from harness_genome.attention import AttentionGenomeOptions, AttentionGenomes
@@ -46,8 +47,8 @@ class GenomeOptions(BaseModel):
         temperature_steps: optimizer steps that this takes; None is from the phase's first step to its last.
         hard: train with hard masks and straight-through gradients.
         frozen: take the genome from the source cell or ``initial`` and do not train it (transfer).
-        initial: a genome to start from: ``.safetensors`` or ``.pt``, relative to the working folder, or the name
-            of an imported one. Its content is hashed.
+        initial: a genome to start from: ``.safetensors`` or ``.pt``, relative to the suite's file or the data
+            directory, or the name of an imported one. Its content is hashed.
         cost_pairs: which pairs of units the cost is the mean over: None are those that a weight joins, ``published``
             all between any two bands, also where no weight is, and once where several weights share them.
         attention: genomes of their own for masks on attention, one for each; None leaves attention as it is. They are
@@ -152,7 +153,7 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
                 del options[late]
         if self.options.initial is not None:
             digest = hashlib.sha256()
-            for name, value in sorted(load_genome(self.options.initial).items()):
+            for name, value in sorted(load_genome(_placed(self.options.initial)).items()):
                 digest.update(f"{name}{tuple(value.shape)}".encode() + value.double().numpy().tobytes())
             options["initial"] = digest.hexdigest()
         return options
@@ -288,7 +289,7 @@ class GenomeMethod(SparsityMethod[GenomeOptions]):
         if source is not None and path is not None:
             raise UserError(f"the genome cannot start both from cell '{source.cell}' and from {path}: give one of them")
         if path is not None:
-            return f"genome file {path}", load_genome(path)
+            return f"genome file {path}", load_genome(_placed(path))
         if source is None:
             return None
         return f"source cell '{source.cell}'", source_genome(source)
@@ -378,3 +379,9 @@ def _load(genome: Genome, origin: str, state: Mapping[str, Tensor]) -> None:
             "band_type_base is (n_bands, n_types): set these three options to the genome's own sizes"
         )
     genome.load_state_dict(dict(state))
+
+
+def _placed(path: Path) -> Path:
+    """A file or folder that is here, or would have to be; else the name of an import."""
+    place = data_directory() / path.expanduser()
+    return place if path.suffix or place.exists() else path

@@ -66,7 +66,7 @@ class CorpusOptions(LanguageOptions):
     path: Path | None = Field(default=None, json_schema_extra=_PLACE)
     """Instead of ``dataset``: a file, a folder or a pattern with ``*`` of parquet, jsonl, json, csv or txt files, the
     text ones also packed (.gz, .zst); or a folder of tokens of nanoGPT (``train.bin``, ``val.bin``) or llm.c, read as
-    they are. Relative paths are relative to the data directory."""
+    they are. Relative paths are relative to the suite or the data directory."""
     validation_path: Path | None = Field(default=None, json_schema_extra=_PLACE)
     """Files of validation documents; null takes documents of ``path``."""
     test_path: Path | None = Field(default=None, json_schema_extra=_PLACE)
@@ -79,7 +79,8 @@ class CorpusOptions(LanguageOptions):
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", json_schema_extra=_PLACE)
     """Folder below ``corpora`` in the data directory; null is named after the source."""
     tokenizer: TokenizerName = "gpt2"
-    """``bytes``, one of tiktoken's encodings, or the path of a tokenizers JSON, relative to the data directory."""
+    """``bytes``, one of tiktoken's encodings, or the path of a tokenizers JSON, relative to the suite or the data
+    directory."""
     tokens: int | None = Field(default=None, ge=2)
     """Training tokens; null takes everything. A corpus that has more gives the first so many."""
     validation_tokens: int | None = Field(default=10_000_000, ge=2)

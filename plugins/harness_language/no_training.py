@@ -17,7 +17,8 @@ class NoTrainingOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     tokenizer: TokenizerName = "gpt2"
-    """``bytes``, one of tiktoken's encodings, or the path of a tokenizers JSON, relative to the data directory."""
+    """``bytes``, one of tiktoken's encodings, or the path of a tokenizers JSON, relative to the suite or the data
+    directory."""
     context: int = Field(default=1024, ge=1)
     """Tokens that the network reads at once."""
 

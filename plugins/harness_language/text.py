@@ -35,9 +35,10 @@ class TextOptions(LanguageOptions):
 
     path: Path = Field(json_schema_extra={"hashed": False})
     """A file, or a folder whose files are one document each (subfolders too, hidden files not); relative paths are
-    relative to the data directory. Says only where: the content is hashed."""
+    relative to the suite or the data directory. Says only where: the content is hashed."""
     tokenizer: TokenizerName = "bytes"
-    """``bytes``, one of tiktoken's encodings, or the path of a tokenizers JSON, relative to the data directory."""
+    """``bytes``, one of tiktoken's encodings, or the path of a tokenizers JSON, relative to the suite or the data
+    directory."""
     validation_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Fraction of the documents, or of one file's bytes; 0 has no validation metrics."""
     test_fraction: float = Field(default=0.1, gt=0, lt=1)
@@ -140,7 +141,7 @@ def _signature(root: Path) -> Signature:
     if not root.exists():
         raise DataMissing(
             f"text: {root} does not exist. Set `path` to a file or folder of text; a relative path is relative to "
-            f"the data directory ({data_directory()}), which HARNESS_DATA sets."
+            f"the suite, or to the data directory ({data_directory()}), which HARNESS_DATA sets."
         )
     if root.is_file():
         paths = [root]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from harness import DataMissing, UserError, data_directory
 
@@ -36,8 +36,9 @@ def _known(name: str) -> str:
     raise ValueError(f"must be bytes, one of {', '.join(ENCODINGS)}, or the path of a tokenizer's .json file")
 
 
-TokenizerName = Annotated[str, AfterValidator(_known)]
-"""``bytes``, one of tiktoken's encodings, or the path of a ``tokenizers`` JSON, relative to the data directory."""
+TokenizerName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"file": ".json"})]
+"""``bytes``, one of tiktoken's encodings, or the path of a ``tokenizers`` JSON, relative to the suite or the data
+directory."""
 
 
 class Tokenizer(ABC):

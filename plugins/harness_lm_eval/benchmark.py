@@ -37,10 +37,10 @@ class LmEvalOptions(EvaluationOptions):
     """Examples in the prompt; null takes each task's own number, mostly 0. A task that fixes 0 keeps it."""
     limit: int | None = Field(default=None, ge=1)
     """Score only the first so many documents of each task; null scores all."""
-    local_data: Mapping[str, str] | None = Field(default=None, json_schema_extra={"hashed": False})
+    local_data: Mapping[str, str] | None = Field(default=None, json_schema_extra={"hashed": False, "file": ""})
     """For machines without a network: a file of documents for each split (``.jsonl``, ``.json`` or ``.parquet``,
-    with the columns that the task reads), relative to the data directory; ``{task}`` and ``{name}`` stand for the
-    names of the task and of its subset. Says only where: the content is hashed."""
+    with the columns that the task reads), relative to the suite or the data directory; ``{task}`` and ``{name}``
+    stand for the names of the task and of its subset. Says only where: the content is hashed."""
 
 
 class LmEval(LanguageEvaluation[LmEvalOptions]):

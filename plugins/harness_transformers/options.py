@@ -12,7 +12,7 @@ class HfOptions(BaseModel):
 
     Attributes:
         model: name on the hub, also with a revision (``EleutherAI/pythia-160m@step1000``), or a folder, relative
-            to the data directory. Says only where: the content is hashed.
+            to the suite or the data directory. Says only where: the content is hashed.
         revision: branch, tag or commit on the hub; None is ``main``.
         pretrained: whether the network starts from the model's weights, whatever the seed; if False it starts
             from random ones, in the way of transformers.
@@ -23,7 +23,7 @@ class HfOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str | None = Field(default=None, json_schema_extra={"hashed": False})
+    model: str | None = Field(default=None, json_schema_extra={"hashed": False, "file": ""})
     revision: str | None = Field(default=None, json_schema_extra={"hashed": False})
     pretrained: bool = True
     config: dict[str, JsonValue] = {}

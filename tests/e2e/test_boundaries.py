@@ -89,7 +89,7 @@ def test_what_a_plugin_raises_is_told_with_its_place(tmp_path, capsys, what) -> 
     code = call("run", str(suite), "--dry-run", "--results", str(tmp_path / "r"), "--plugin", str(plugin))
     said = capsys.readouterr().err
     assert code == 2 and "Traceback" not in said
-    assert what == "MemoryError" or f"a plugin fails, at {plugin}:10: " in said
+    assert what == "MemoryError" or ("a plugin fails: " in said and f"({plugin}:10)" in said)
 
 
 @pytest.mark.parametrize("name", ["run [v2]", "a[/b]", ":smile: [bold]"])

@@ -179,6 +179,7 @@ def test_a_suite_with_an_old_key_is_exported_with_a_warning(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "made.yaml").write_text(SUITE + "budgets: {short: {}}\n")
+    shutil.copy(made / "genome.safetensors", tmp_path)
     export("random", tmp_path / "x", "--suite", str(tmp_path / "made.yaml"))
     assert "'budgets' is now called 'profiles'" in capsys.readouterr().err
 

@@ -50,7 +50,8 @@ class LocalFiles(DocumentSource):
         if not self.paths:
             raise DataMissing(
                 f"{self.files.path} is no file, folder or pattern of files that end with {', '.join(_READERS)}, packed "
-                f"(.gz, .zst) or not. Relative paths are relative to the data directory, which HARNESS_DATA sets."
+                "(.gz, .zst) or not. Relative paths are relative to the suite or the data directory, which "
+                "HARNESS_DATA sets."
             )
         return self.files.described().model_dump()
 

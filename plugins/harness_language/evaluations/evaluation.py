@@ -26,7 +26,7 @@ class EvaluationOptions(BaseModel):
 
     tokenizer: TokenizerName = "gpt2"
     """The one that the network was trained with: ``bytes``, one of tiktoken's encodings, or the path of a
-    ``tokenizers`` JSON, relative to the data directory."""
+    ``tokenizers`` JSON, relative to the suite or the data directory."""
 
 
 OptionsT = TypeVar("OptionsT", bound=EvaluationOptions)

@@ -25,8 +25,8 @@ class HellaswagOptions(JsonLinesOptions):
 
     path: Path = Field(default=Path("hellaswag/hellaswag_val.jsonl"), json_schema_extra={"hashed": False})
     """A file of one JSON object a line with ``activity_label``, ``ctx``, ``ctx_a``, ``ctx_b``, ``endings`` and
-    ``label`` (a number or its text); a relative path is relative to the data directory. Says only where: the
-    content is hashed."""
+    ``label`` (a number or its text); a relative path is relative to the suite or the data directory. Says only
+    where: the content is hashed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ class JsonLinesOptions(EvaluationOptions):
     """Options of an evaluation on such a file; who derives gives ``path`` its default and says what the lines hold."""
 
     path: Path = Field(json_schema_extra={"hashed": False})
-    """The file; a relative path is relative to the data directory. Says only where: the content is hashed."""
+    """The file; a relative path is relative to the suite or the data directory. Says only where: the content is
+    hashed."""
     limit: int | None = Field(default=None, ge=1)
     """Score only the first so many examples; null scores all."""
 

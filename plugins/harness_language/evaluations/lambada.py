@@ -22,8 +22,8 @@ class LambadaOptions(JsonLinesOptions):
     """Options of ``lambada`` and ``lambada_ndna``."""
 
     path: Path = Field(default=Path("lambada/lambada_test.jsonl"), json_schema_extra={"hashed": False})
-    """A file of lines ``{"text": passage}``; a relative path is relative to the data directory. Says only where:
-    the content is hashed."""
+    """A file of lines ``{"text": passage}``; a relative path is relative to the suite or the data directory. Says
+    only where: the content is hashed."""
 
 
 class Lambada(JsonLinesEvaluation[LambadaOptions]):

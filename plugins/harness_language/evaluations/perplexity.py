@@ -109,8 +109,8 @@ class PerplexityOptions(SlidingPerplexityOptions):
     """Options of ``perplexity``."""
 
     path: Path = Field(json_schema_extra={"hashed": False})
-    """A file of UTF-8 text; a relative path is relative to the data directory. Says only where: the content is
-    hashed."""
+    """A file of UTF-8 text; a relative path is relative to the suite or the data directory. Says only where: the
+    content is hashed."""
 
 
 class Perplexity(SlidingPerplexity[PerplexityOptions]):

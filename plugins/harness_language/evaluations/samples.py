@@ -41,6 +41,7 @@ class TextSamples(LanguageEvaluation[TextSamplesOptions]):
     Options: ClassVar = TextSamplesOptions
     name: ClassVar = "text_samples"
     version: ClassVar = "2"
+    quotes_data: ClassVar = False
     metrics = (Metric("distinct_2", "fraction", "none"), Metric("repetition", "fraction", "none"))
 
     def describe(self) -> str:

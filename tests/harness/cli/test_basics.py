@@ -231,6 +231,11 @@ def test_plugins_fit_into_the_terminal(harness, plugin, monkeypatch):
     assert code == 0 and {"architectures", "methods", "benchmarks"} <= set(out.splitlines())
     assert re.search(r"^  thing +some data", out, re.MULTILINE)
     monkeypatch.delenv("HARNESS_PLUGINS", raising=False)
+    for name in ("genome", "gpt2", None):
+        if name:
+            (found,) = json.loads(harness("plugins", name, "--format", "json")[1])[:1]
+            answers = found.get("architectures") or found["benchmarks"]
+            assert "yes" in answers.values() and all(re.fullmatch(r"yes|no \(.+\)", a) for a in answers.values())
     for name in ("genome", "gpt2", "lm_eval", None):
         _, out, _ = harness("plugins", *([name] if name else []))
         assert max(map(len, out.splitlines())) <= 60, name
@@ -292,8 +297,8 @@ def test_plugins_explains_every_kind_of_a_name(harness, plugin):
     ]
     assert [o["name"] for o in method["options"] if o["required"]] == ["must"]
     assert method["architectures"] == {
-        "net (classification)": "not tried: has no default for: must",
-        "net (language)": "not tried: has no default for: must",
+        "net (classification)": "no (has no default for: must)",
+        "net (language)": "no (has no default for: must)",
     }
     assert benchmark["metrics"] == [{"name": "accuracy", "unit": "fraction", "direction": "max"}]
 
@@ -312,11 +317,11 @@ def test_plugins_lists_and_explains_tools(harness, monkeypatch):
 def test_plugins_says_what_goes_together(harness, plugin):
     code, out, _ = harness("plugins", "easy", "--plugin", plugin)
     assert code == 0
-    assert re.search(r"net \(classification\) +fits", out)
-    assert re.search(r"net \(language\) +needs more connections", out)
+    assert re.search(r"net \(classification\) +yes", out)
+    assert re.search(r"net \(language\) +no \(needs more connections\)", out)
     assert "options: none" in out
     _, out, _ = harness("plugins", "net", "--plugin", plugin)
-    assert re.search(r"thing +offers no training data", out)
+    assert re.search(r"thing +no \(offers no training data\)", out)
 
 
 def test_plugins_with_an_unknown_name(harness, plugin):
