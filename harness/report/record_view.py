@@ -46,7 +46,9 @@ def record_view(record: CellRecord) -> Iterator[RecordSection]:
         for name, c in record.density.connections.items()
     ]
     density = _facts(record.density.model_dump(mode="json", exclude={"connections"}))
-    yield RecordSection("density", density, ("connection", "size", "kept", "density") if connections else (), connections)
+    yield RecordSection(
+        "density", density, ("connection", "size", "kept", "density") if connections else (), connections
+    )
     shown = {*_HEAD, *_PARTS, "training_data", "failure", "metrics", "validation", "density", "schema_version"}
     for name, value in record.model_dump(mode="json", exclude=shown).items():
         if value in (None, {}, []):
