@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -139,7 +139,7 @@ def _columns(table: Sequence[ComparisonRow]) -> Iterator[BoardColumn]:
     first = table[0]
     baseline = next((row.baseline for row in table if row.baseline), None)
     places = precision(table)
-    equal = len({budget(row) for row in table}) == 1
+    equal = _alike(row.examples for row in table) and _alike(row.tokens for row in table)
 
     def column(
         key: str, name: str, text: str, written: Callable[[ComparisonRow], str], more: bool = False
@@ -208,6 +208,12 @@ def _metrics(
 
         unit = f" ({unit_text(first.unit)})" if first.unit else ""
         yield BoardColumn(name + unit, "mean ± half of the 95 % interval", text, value)
+
+
+def _alike(budgets: Iterable[float | None]) -> bool:
+    """Whether all are within 1 % of each other, or none is known."""
+    known = [budget or 0.0 for budget in budgets]
+    return max(known) <= 1.01 * min(known)
 
 
 def _asked(row: ComparisonRow) -> str:

@@ -22,7 +22,7 @@ const points = (board, rows) => {
       if (score === null) return [];
       const [seed, number] = row.seeds[at] || [at, null];
       const own = point.densities && plotted.x === "density_mask" ? point.densities[at] : x;
-      return [{ x: own, y: score, method: row.method, told: `${name}, seed ${seed}${point.densities ? `, density ${density(point.densities[at])}` : ""}: ${short(score, 5)}`,
+      return [{ x: own, y: score, method: row.method, alone: point.densities !== null, told: `${name}, seed ${seed}${point.densities ? `, density ${density(point.densities[at])}` : ""}: ${short(score, 5)}`,
         href: number === null || number === undefined ? `#${boardId(board)}-${row.at}` : recordHash(number) }];
     });
     return [{ ...point, row, name, x, mean, low, high, seeds, mixed: point.densities !== null, one: scores.length === 1, method: row.method,
@@ -41,7 +41,7 @@ const drawPoints = (board, found, width, readout) => {
   const xs = finite(placed.flatMap((point) => (point.mixed && onDensity ? point.seeds.map(({ x }) => x) : [point.x])));
   if (!xs.length) return null;
   const y = metricScale(finite([...means.map(({ mean }) => mean), ...found.filter(({ mixed }) => mixed).flatMap(({ seeds }) => seeds.map((seed) => seed.y))]), ends, metric.direction);
-  const { svg, lines, px, py, beyond, left, right, top, bottom } = frame({
+  const { svg, lines, px, py, beyond, left, right } = frame({
     width, height: Math.max(300, Math.min(620, width * 0.66)), y, yName: metric.label,
     x: onDensity || plotted.x === "density_total" ? densityScale(xs) : costScale(xs),
     xName: axis.name + (onDensity ? " (falls to the right)" : ""), title: `${metric.name} against ${axis.name}, ${board.title}`,
@@ -56,15 +56,16 @@ const drawPoints = (board, found, width, readout) => {
     const means = line.filter(({ mean, x }) => mean !== null && x !== null).sort((a, b) => a.x - b.x);
     if (means.length > 1) group(lines, line[0].method).append(draw("path", { class: "line", d: path(means.map((point) => [px(point.x), beyond(point.mean)])) }));
     for (const point of line) {
-      const seeds = point.seeds.filter((seed) => seed.x !== null && y.holds(seed.y));
+      const seeds = point.seeds.filter((seed) => seed.x !== null && (point.mixed || y.holds(seed.y)));
       const spots = seeds.map((seed) => [px(seed.x), py(seed.y)]);
       if (point.mixed && spots.length > 1) node.append(draw("path", { class: "thin", d: path([...spots].sort((a, b) => a[0] - b[0])) }));
-      if (point.seeds.length > 1 || point.mixed) node.append(...seeds.map((seed, at) => seedMark(svg, seed, spots[at], readout)));
+      if (point.seeds.length > 1 || point.mixed) {
+        node.append(...seeds.map((seed, at) => seedMark(svg, seed, spots[at], beyondEdge(y, seed.y, false), readout, false)));
+      }
     }
     for (const point of means) {
-      const off = y.holds(point.mean) ? 0 : py(point.mean) > (top + bottom) / 2 ? 1 : -1;
       const interval = point.low === null ? null : [py(point.low), py(point.high)];
-      node.append(...mark(svg, point, [px(point.x), py(point.mean)], interval, off, readout, false));
+      node.append(...mark(svg, point, [px(point.x), py(point.mean)], interval, beyondEdge(y, point.mean, false), readout, false));
     }
   }
   return svg;
@@ -81,13 +82,13 @@ const drawRows = (board, found, width, readout) => {
   if (!shown.length) return null;
   const means = finite(shown.map(({ mean }) => mean));
   const ends = finite(shown.flatMap(({ low, high, seeds }) => [low, high, ...seeds.map((seed) => seed.y)]));
-  const x = metricScale(means.length ? means : ends, ends, metric.direction);
+  const x = metricScale([...means, ...shown.filter(({ mean }) => mean === null).flatMap(({ seeds }) => seeds.map((seed) => seed.y))], ends, metric.direction);
   const names = shown.map((point) => (often ? `${point.name}, ${point.mixed ? "mixed" : density(point.row.density)}` : point.name));
   const left = Math.min(width * 0.42, 14 + 7.3 * Math.max(...names.map((name) => name.length)));
   const most = Math.floor((left - 14) / 7.1);
   const step = 21;
   const y = { at: (value) => 1 - (value + 0.5) / shown.length, marks: [] };
-  const { svg, px, py, right, top, bottom } = frame({
+  const { svg, px, py, top, bottom } = frame({
     width, height: step * shown.length + MARGIN.top + MARGIN.bottom, x, y, xName: metric.label, left, title: `${metric.name} of each row, ${board.title}`,
   });
   for (const [value] of x.marks) svg.append(draw("path", { class: "grid", d: path([[px(value), top], [px(value), bottom]]) }));
@@ -99,11 +100,13 @@ const drawRows = (board, found, width, readout) => {
     const node = group(svg, point.method);
     const text = names[at].length > most ? `${names[at].slice(0, most - 1)}\u2026` : names[at];
     node.append(draw("text", { x: left - 12, y: py(at) + 4, "text-anchor": "end" }, draw("title", {}, names[at]), text));
-    const seeds = point.seeds.filter((seed) => x.holds(seed.y));
-    if (point.seeds.length > 1 || point.mixed) node.append(...seeds.map((seed) => seedMark(svg, seed, [px(seed.y), py(at)], readout)));
+    const seeds = point.seeds.filter((seed) => point.mixed || x.holds(seed.y));
+    if (point.seeds.length > 1 || point.mixed) {
+      node.append(...seeds.map((seed) => seedMark(svg, seed, [px(seed.y), py(at)], beyondEdge(x, seed.y, true), readout, true)));
+    }
     if (point.mean === null) return;
-    const off = x.holds(point.mean) ? 0 : px(point.mean) > (left + right) / 2 ? 1 : -1;
-    node.append(...mark(svg, point, [px(point.mean), py(at)], point.low === null ? null : [px(point.low), px(point.high)], off, readout, true));
+    const interval = point.low === null ? null : [px(point.low), px(point.high)];
+    node.append(...mark(svg, point, [px(point.mean), py(at)], interval, beyondEdge(x, point.mean, true), readout, true));
   });
   return svg;
 };
@@ -117,7 +120,7 @@ const explained = (board, found) => {
     level ? own(`Grey line and band: the mean of ${level.method}, with nothing masked${level.low === null ? "" : `, and its 95 % interval over ${level.over}`}. ` +
       "The band says how surely that one mean is known; whether a row differs from it is told by the answer, which compares seed by seed.", "grey") : null,
     make("li", {}, `Large marks: means over seeds.${over ? ` Bars: 95 % intervals over ${over}.` : ""} Small, faint marks: single seeds, each leads to its result.`),
-    found.some(({ mixed }) => mixed) ? make("li", {}, "Faint marks on a thin line, without a large one: seeds whose densities differ, so that they have no mean.") : null,
+    found.some(({ mixed }) => mixed) ? make("li", {}, "Round marks on a thin line: single seeds, whose densities differ, so that they have no mean.") : null,
     found.some(({ one, mixed }) => one && !mixed) ? make("li", {}, "Hollow: one seed, which tells nothing of others.") : null,
     found.some(({ small }) => small) ? make("li", {}, "Ringed: a smaller network without mask, where a mask leaves the whole one as many parameters.") : null,
     found.some(({ lost }) => lost) ? make("li", {}, "Crossed: in no seed does the output depend on the input.") : null,
@@ -125,6 +128,7 @@ const explained = (board, found) => {
 };
 
 const fewDensities = (board) => {
+  if (board.plot.points.some(({ densities }) => densities)) return false;
   const masked = board.rows.filter((row) => row.density < 1).map((row) => row.density).sort((a, b) => a - b);
   const levels = masked.filter((value, at) => at === 0 || value > 1.05 * masked[at - 1]).length;
   return levels < 2;

@@ -52,10 +52,16 @@ const telling = (svg, node, { told, href, method, small }, readout) => {
   return link;
 };
 
+// What lies beyond an edge: 1 below or to the right, -1 above or to the left.
+const triangle = ([x, y], off, size, across) => draw("path", { class: "solid off", d: across
+  ? `M${x} ${y}m${-off * 2} ${-size / 2}v${size}l${off * size}${-size / 2}z` : `M${x} ${y}m${-size / 2} ${-off * 2}h${size}l${-size / 2} ${off * size}z` });
+// Which edge a value lies beyond, of a scale that rises to the top or to the right; 0: none.
+const beyondEdge = (axis, value, across) => (axis.holds(value) ? 0 : (axis.at(value) > 0.5) === across ? 1 : -1);
+
 // The mark of a row with its interval, at pixels; `across` draws the interval along x.
 const mark = (svg, point, [x, y], ends, off, readout, across) => {
   const shape = point.lost ? draw("path", { class: "lost", d: `M${x} ${y}m-4-4l8 8m0-8l-8 8` })
-    : off ? draw("path", { class: "solid off", d: across ? `M${x} ${y}m${-off * 2} -5l0 10l${off * 9}-5z` : `M${x} ${y}m-5 ${-off * 2}l10 0l-5 ${off * 9}z` })
+    : off ? triangle([x, y], off, 10, across)
       : draw("path", { class: point.one ? "hollow" : "solid", d: `M${x.toFixed(1)} ${y.toFixed(1)}${outline(point.method)}` });
   const bar = ends && !off ? draw("path", { class: "bar", d: path(across ? [[ends[0], y], [ends[1], y]] : [[x, ends[0]], [x, ends[1]]]) }) : null;
   const ring = point.small ? draw("circle", { class: "ring", cx: x, cy: y, r: 8 }) : null;
@@ -63,5 +69,9 @@ const mark = (svg, point, [x, y], ends, off, readout, across) => {
   return [bar, telling(svg, [hit, ring, shape].filter(Boolean), { ...point, small: false }, readout)].filter(Boolean);
 };
 
-const seedMark = (svg, seed, [x, y], readout) =>
-  telling(svg, draw("circle", { class: "faint", cx: x.toFixed(1), cy: y.toFixed(1), r: 2.6 }), { ...seed, small: true }, readout);
+// A single seed's mark; where there is no mean beside it, `alone`, it is no fainter than one.
+const seedMark = (svg, seed, [x, y], off, readout, across) => {
+  const shape = off ? triangle([x, y], off, 6, across)
+    : draw("circle", { class: seed.alone ? "alone" : "faint", cx: x.toFixed(1), cy: y.toFixed(1), r: seed.alone ? 3.4 : 2.6 });
+  return telling(svg, shape, { ...seed, small: true }, readout);
+};
