@@ -85,7 +85,8 @@ def test_the_page_opens_on_the_answers_and_a_large_plot_and_not_on_filters(brows
     assert browser.get("document.documentElement.scrollWidth") <= width
     plot, side = box(browser, "#plot-host svg"), box(browser, ".side")
     assert plot["left"] >= 0 and plot["right"] <= width
-    if width == 1280:  # beside each other, on the first screen, and no margin is left empty
+    if width == 1280:  # beside each other, on the first screen, no margin is left empty, no column cut
+        assert browser.get("document.querySelector('#chosen table').scrollWidth") <= width - 40
         assert side["right"] <= plot["left"] and abs(side["top"] - box(browser, ".main-plot")["top"]) < 5
         assert plot["right"] - plot["left"] > 0.6 * width and plot["bottom"] < 900 and width - plot["right"] < 40
         assert side["left"] < 40
@@ -256,12 +257,14 @@ def test_a_method_of_the_legend_is_shown_alone_and_beside_others(browser, report
         assert browser.get("document.activeElement.textContent") == name  # focus stays though the legend is drawn anew
         assert browser.get("document.activeElement.ariaPressed") == "true"
         assert sorted({text.partition(",")[0] for text in told(browser)}) == expected
+    assert browser.one("#answer-part").is_displayed()  # the answer is about the whole table
     filter_by(browser, low="0.15", high="0.6")
     assert {re.search(r"density ([\d.]+)", text)[1] for text in told(browser)} == {"0.5", "0.2"}
     filter_by(browser, text="nowhere")
     assert browser.one("#answer").text == "Nothing fits all of these filters."
     assert not browser.all("#plot-host svg")
     browser.one("#active-clear").click()
+    assert not browser.one("#answer-part").is_displayed()
     assert chosen(browser, "suite") in SUITES and browser.all("#plot-host svg")
 
 
@@ -385,7 +388,7 @@ def test_words_that_need_it_are_explained_one_click_away(browser, report):
     assert browser.one("#word-density").is_displayed()
     # What the page itself says has no word of the harness's inside; names of fields of a record are its own.
     own = browser.get(
-        "(() => { const main = document.body.cloneNode(true); main.querySelectorAll('script, template, #boards, code, svg,"
-        " #chosen, #answer, .notes, .answer, .reading').forEach(one => one.remove()); return main.textContent })()"
+        "(() => { const main = document.body.cloneNode(true); main.querySelectorAll('script, template, #boards, code,"
+        " svg, #chosen, #answer, .notes, .answer, .reading').forEach(one => one.remove()); return main.textContent })()"
     )
     assert not re.findall(r"\b(?:cells?|jobs?)\b", own)

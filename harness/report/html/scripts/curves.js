@@ -12,6 +12,7 @@ const drawCurves = (panel, width, title) => {
   const x = scale(0, most * 1.02, (value) => value, roundMarks(0, most, Math.max(3, Math.floor(width / 110))));
   const y = wide(values, 20) ? logScale(values) : linearScale(values);
   const { svg, px, py } = frame({ width, height: Math.max(240, Math.min(420, width * 0.62)), x, y, xName: "optimizer step, counted over all phases", yName: panel.what, title: `${panel.what}, ${title}` });
+  const dash = dashes(panel.lines.map(({ method }) => method));
   for (const line of lines) {
     const node = group(svg, line.method);
     node.append(draw("title", {}, `${line.row}, ${counted(line.seeds, "seed")}`));
@@ -20,7 +21,7 @@ const drawCurves = (panel, width, title) => {
         node.append(draw("path", { class: "band", d: `${path([...band.map(([step, , high]) => [px(step), py(high)]), ...[...band].reverse().map(([step, low]) => [px(step), py(low)])])}z` }));
       }
       const spots = points.map(([step, value]) => [px(step), py(value)]);
-      node.append(draw("path", { class: "line", d: path(spots.length > 1 ? spots : [[spots[0][0] - 2, spots[0][1]], [spots[0][0] + 2, spots[0][1]]]) }));
+      node.append(draw("path", { class: "line", "stroke-dasharray": dash.get(line.method), d: path(spots.length > 1 ? spots : [[spots[0][0] - 2, spots[0][1]], [spots[0][0] + 2, spots[0][1]]]) }));
       if (spots.length <= 25) node.append(...spots.map(([left, top]) => draw("circle", { class: "dot", cx: left.toFixed(1), cy: top.toFixed(1), r: 2 })));
     }
   }

@@ -66,7 +66,7 @@ const drawTable = (board, state, rows, more) => {
     for (const at of shown) {
       const text = row.cells[at][0];
       if (board.columns[at].name === "method") line.append(make("th", { scope: "row" }, swatch(row.method), breakable(text)));
-      else line.append(make("td", { class: alignment(board, at) || (text.length > (narrow.matches ? 20 : 34) ? "long" : null) }, text));
+      else line.append(make("td", { class: alignment(board, at) || (text.length > (narrow.matches ? 20 : 26) ? "long" : null) }, text));
     }
     line.append(make("td", { class: "seeds" }, row.seeds.map(([seed, number]) =>
       number === null ? ` ${seed} ` : [" ", recordLink(number, String(seed), `Result of ${row.method}, seed ${seed}`)])));

@@ -50,11 +50,12 @@ const drawPoints = (board, found, width, readout) => {
     if (low !== null) svg.append(draw("path", { class: "band level", d: `${path([[left, py(high)], [right, py(high)], [right, py(low)], [left, py(low)]])}z` }));
     svg.append(draw("path", { class: "line level", d: path([[left, py(mean)], [right, py(mean)]]) }));
   }
+  const dash = dashes(board.rows.map((row) => row.method));
   const byName = placed.reduce((by, point) => by.set(point.name, [...(by.get(point.name) || []), point]), new Map());
   for (const line of byName.values()) {
     const node = group(svg, line[0].method);
     const means = line.filter(({ mean, x }) => mean !== null && x !== null).sort((a, b) => a.x - b.x);
-    if (means.length > 1) group(lines, line[0].method).append(draw("path", { class: "line", d: path(means.map((point) => [px(point.x), beyond(point.mean)])) }));
+    if (means.length > 1) group(lines, line[0].method).append(draw("path", { class: "line", "stroke-dasharray": dash.get(line[0].method), d: path(means.map((point) => [px(point.x), beyond(point.mean)])) }));
     for (const point of line) {
       const seeds = point.seeds.filter((seed) => seed.x !== null && (point.mixed || y.holds(seed.y)));
       const spots = seeds.map((seed) => [px(seed.x), py(seed.y)]);
@@ -177,9 +178,12 @@ const showOverview = (boards, panels) => {
     renew(up, metrics.map(({ label }, at) => [at, label]), plotted.y);
     if (fresh) for (const follow of boardFollowers) follow();
     byId("answer").replaceChildren(...board.answer.map((sentence) => make("li", {}, sentence)));
-    byId("answer").classList.toggle("brief", fresh);
-    byId("answer-all").textContent = `All ${counted(board.answer.length, "sentence")}`;
-    byId("answer-all").hidden = !fresh || board.answer.length <= BRIEF;
+    byId("answer-part").hidden = board.shown.length === board.rows.length;
+    if (fresh) {
+      byId("answer").classList.add("brief");
+      byId("answer-all").textContent = `All ${counted(board.answer.length, "sentence")}`;
+      byId("answer-all").hidden = board.answer.length <= (narrow.matches ? 3 : BRIEF);
+    }
     panels.choose(board);
     redraw();
   };

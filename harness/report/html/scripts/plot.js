@@ -36,6 +36,18 @@ const group = (svg, method) => {
   return node;
 };
 
+// Method -> dashes of its lines: those of one colour differ.
+const dashes = (methods) => {
+  const [found, used] = [new Map(), new Map()];
+  for (const method of [...new Set(methods)].sort()) {
+    const [colour] = index.looks[method] || [""];
+    const before = used.get(colour) || 0;
+    found.set(method, [null, "7 3", "2 3", "9 3 2 3"][before % 4]);
+    used.set(colour, before + 1);
+  }
+  return found;
+};
+
 // One method stands out; null: all do.
 const light = (svg, method) => {
   svg.classList.toggle("dim", method !== null);

@@ -91,8 +91,9 @@ const metricScale = (means, ends, direction) => {
   const log = direction === "min" && wide(means, 20);
   const bent = log ? Math.log : (value) => value;
   const ordered = means.map(bent).sort((a, b) => (direction === "min" ? a - b : b - a));
-  const reach = 3 * Math.abs(ordered[Math.floor(ordered.length / 2)] - ordered[0]);
-  const near = means.filter((value) => direction === "none" || Math.abs(bent(value) - ordered[0]) <= reach);
+  const usual = Math.abs(ordered[Math.floor(ordered.length / 2)] - ordered[0]);
+  const far = direction !== "none" && Math.abs(ordered.at(-1) - ordered[0]) > 8 * usual;
+  const near = means.filter((value) => !far || Math.abs(bent(value) - ordered[0]) <= 3 * usual);
   const shown = near.length > 1 ? near : means;
   const [least, most] = [Math.min(...shown.map(bent)), Math.max(...shown.map(bent))];
   const span = most - least || Math.abs(most) * 0.05 || 1;
