@@ -28,7 +28,8 @@ Examples:
 def command(suites: tuple[str, ...], output: Path, results: Path, serve: bool, port: int) -> None:
     """Write one HTML file about the named suites (default: all), which needs no network and no other file.
 
-    Leaderboards to sort and filter, pruning curves, densities over training, masks, texts, and every record.
+    It opens on the answers of a table and its plot; then tables to sort, curves of training and validation, densities
+    over training, masks, texts, and every record. Filters act on the whole page.
     With --serve the page is made anew whenever it is loaded.
     """
     from harness.errors import UserError

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from harness.results.cell_record import CellRecord
-    from harness.results.record_parts import MetricScore, PluginPart
     from harness.results.store import ResultStore
 
 
@@ -61,71 +60,16 @@ def _record(store: ResultStore, cell: str) -> CellRecord:
 
 
 def _text(record: CellRecord) -> Iterator[str]:
-    """One line per fact; nested values are indented under their name."""
-    head = ("cell", "suite", "experiment", "status", "seed", "trained_on", "published", "finished")
-    for name in head:
-        yield f"{name:<14}{_inline(getattr(record, name))}"
-    for name in ("architecture", "method", "benchmark"):
-        yield f"{name:<14}{_part(getattr(record, name))}"
-    if record.training_data and record.training_data.label != record.benchmark.label:
-        yield f"{'training_data':<14}{_part(record.training_data)}"
-    if failure := record.failure:
-        step = f" at step {failure.step}" if failure.step is not None else ""
-        yield f"\nfailure{step}: {failure.type}: {failure.message}"
-        yield from (f"  {line}" for line in (failure.traceback or "").splitlines())
-    for split, metrics in (("test", record.metrics), ("validation", record.validation)):
-        if metrics:
-            yield f"\n{split}"
-            yield from (f"  {_metric(name, metric)}" for name, metric in metrics.items())
-    yield "\ndensity"
-    yield from _nested(record.density.model_dump(mode="json", exclude={"connections"}))
-    if connections := record.density.connections:
-        width = max(map(len, connections))
-        yield f"  {'connection':<{width}}  {'size':>12}  {'kept':>12}  density"
-        for name, c in connections.items():
-            yield f"  {name:<{width}}  {c.size:>12,}  {c.kept:>12,}  {c.kept / max(1, c.size):.4f}"
-    shown = {*head, "architecture", "method", "benchmark", "training_data", "failure", "metrics", "validation"}
-    for name, value in record.model_dump(mode="json", exclude={*shown, "density", "schema_version"}).items():
-        if value in (None, {}, []):
-            continue
-        if isinstance(value, Mapping):
-            yield f"\n{name}"
-            yield from _nested(value)
-        elif isinstance(value, list):
-            yield f"\n{name}"
-            yield from (f"  {number}  {_inline(item)}" for number, item in enumerate(value, 1))
-        else:
-            yield f"\n{name}  {value}"
+    """One line per fact, indented under its section's name."""
+    from harness.report.record_view import record_view
 
-
-def _part(part: PluginPart) -> str:
-    named = {"label", "plugin", "version", "options"}
-    extra = part.model_dump(mode="json", exclude=named, exclude_none=True)
-    told = {**part.options, **{name: value for name, value in extra.items() if value != {}}}
-    return f"{part.label} = {part.plugin} version {part.version}  {_inline(told)}".rstrip()
-
-
-def _metric(name: str, metric: MetricScore) -> str:
-    from harness.report.tables import BETTER
-
-    error = f" ± {metric.stderr:.4g} (standard error)" if metric.stderr is not None else ""
-    facts = [metric.unit, f"n {metric.n}", BETTER[metric.direction], "primary" if metric.primary else ""]
-    return f"{name}  {metric.value:.6g}{error}  ({', '.join(fact for fact in facts if fact)})"
-
-
-def _nested(values: Mapping[str, Any]) -> Iterator[str]:
-    width = max(map(len, values), default=0)
-    for name, value in values.items():
-        yield f"  {name:<{width}}  {_inline(value)}"
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_inline(inner)}" for name, inner in value.items())
-    if isinstance(value, list):
-        return " ".join(map(_inline, value))
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    for section in record_view(record):
+        indent = "  " if section.title else ""
+        if section.title:
+            yield f"\n{section.title}"
+        width = max((len(name) for name, _ in section.facts), default=0)
+        yield from (f"{indent}{name:<{width}}  {text}" if name else indent + text for name, text in section.facts)
+        widths = [max(map(len, column)) for column in zip(section.columns, *section.rows, strict=True)]
+        for first, *others in [section.columns, *section.rows] if section.columns else []:
+            numbers = (f"{text:>{size}}" for text, size in zip(others, widths[1:], strict=True))
+            yield indent + "  ".join([f"{first:<{widths[0]}}", *numbers])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,9 +13,10 @@ from harness.analysis.comparison import rows
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.frame import TABLE
 from harness.formatting import duration, size, unit_text
-from harness.report.answers import density
+from harness.report.answers import density, winner
 from harness.report.boards import boards, identity
 from harness.report.cell_texts import budget, dead_units, minus_baseline, minus_control, precision, ranks, score, tested
+from harness.report.html.plot_data import plot_data
 from harness.report.tables import NONE, Table, count, decimals, fraction
 from harness.results.store import LeftOut
 
@@ -57,14 +58,19 @@ def page_boards(
 
     {"suite", ..., "title", "answer", "notes", "groups": titles, "columns": [{"name", "help", "more"}], "rows": [
     {"method", "density", "group", "best", "cells": [[text, value or null]], "seeds": [[seed, record or null]]}],
-    "detail": as :func:`plain_table` has it, or null}. Answers, ranks, notes, details and order are the
+    "detail": as :func:`plain_table` has it, or null, "told": how many of its questions are decided, "plot": as
+    :func:`~harness.report.html.plot_data.plot_data` has it}. Answers, ranks, notes, details and order are the
     markdown leaderboard's. Values are numbers, or texts where there is no number to sort by.
     """
     others: dict[tuple[Any, ...], dict[str, ComparisonRow]] = {}
+    clocked: dict[tuple[Any, ...], dict[str, ComparisonRow]] = {}
     for row in rows(frame[~frame["primary"].astype(bool)]):
         others.setdefault(identity(row), {})[row.metric] = row
+        if row.timed:
+            clocked.setdefault(_network(row), {})[row.metric] = row
     for board in boards(frame, left):
         table = board.rows
+        numbered = {row.id: row for row in table}
         columns = [*_columns(table), *_metrics(table, others)]
         detail = board.primary.detail
         shown = {
@@ -88,8 +94,20 @@ def page_boards(
                 for at, row in enumerate(table)
             ],
             "detail": plain_table(detail) if detail else None,
+            "told": sum(winner(contrast, numbered) is not None for row in table for contrast in row.contrasts),
+            "plot": plot_data(
+                table,
+                {row.id: others.get(identity(row), {}) for row in table},
+                {row.id: clocked.get(_network(row), {}) for row in table},
+            ),
         }
         yield shown, table
+
+
+def _network(row: ComparisonRow) -> tuple[Any, ...]:
+    """What says that rows of two tables are of equal networks."""
+    names = ("suite", "experiment", "architecture", "trained_on", "method", "density_scope", "match", "asked")
+    return row.take(*names)
 
 
 def plain_table(table: Table) -> dict[str, Any]:
@@ -121,7 +139,7 @@ def _columns(table: Sequence[ComparisonRow]) -> Iterator[BoardColumn]:
     first = table[0]
     baseline = next((row.baseline for row in table if row.baseline), None)
     places = precision(table)
-    equal = len({budget(row) for row in table}) == 1
+    equal = _alike(row.examples for row in table) and _alike(row.tokens for row in table)
 
     def column(
         key: str, name: str, text: str, written: Callable[[ComparisonRow], str], more: bool = False
@@ -190,6 +208,12 @@ def _metrics(
 
         unit = f" ({unit_text(first.unit)})" if first.unit else ""
         yield BoardColumn(name + unit, "mean ± half of the 95 % interval", text, value)
+
+
+def _alike(budgets: Iterable[float | None]) -> bool:
+    """Whether all are within 1 % of each other, or none is known."""
+    known = [budget or 0.0 for budget in budgets]
+    return max(known) <= 1.01 * min(known)
 
 
 def _asked(row: ComparisonRow) -> str:

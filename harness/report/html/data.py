@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.frame import load, missing
 from harness.report.html.board_data import page_boards, plain_table
-from harness.report.html.cells import CountedCell, cells, evaluations, networks
+from harness.report.html.cells import CountedCell, cells, evaluations, networks, title
+from harness.report.html.curves import curves
 from harness.report.html.figures import Figures
 from harness.report.html.masks import masks
-from harness.report.html.packing import embedded, packed
-from harness.report.html.records import Records, read_records
+from harness.report.html.packing import packed
+from harness.report.html.records import Records, inside, read_records
 from harness.report.html.samples import LIMIT as TEXT_LIMIT
 from harness.report.html.samples import texts
 from harness.report.html.section import RunSection, fill
@@ -24,14 +27,13 @@ from harness.report.leaderboard import reproduce
 from harness.report.mask_agreements import agreement_tables
 from harness.report.settling import settled
 from harness.report.tuning import tuning_tables
-from harness.results.archive import FileKind
 from harness.results.result_file import ResultFile
 from harness.results.store import OBSOLETE, LeftOut, ResultStore
 
 
 @dataclass(frozen=True, slots=True)
 class PageData:
-    """What goes into a page: script id -> JSON that is safe in a script element, figures, suites' names."""
+    """What goes into a page: script id -> packed JSON, figures, suites' names."""
 
     scripts: Mapping[str, str]
     figures: Figures
@@ -78,27 +80,79 @@ def page_data(store: ResultStore, wanted: Sequence[str] | None = None) -> PageDa
     for section in sections.values():
         left = [*left, *section.left]
 
+    drawn_networks = _networks(store, drawn, found, figures, records)
+    tested = _tested(found)
     index = {
         "suites": [_suite(store, suite, frame, left, records) for suite in suites],
         "newest": records.newest,
         "looks": figures.looks(),
-        "curves": figures.of_networks(drawn, found, records.counted),
-        "sections": {name: _described(section) for name, section in sections.items()},
+        "curves": [{**group, "figures": shown} for group, _, shown in drawn_networks],
+        "sections": {name: _described(section, tested) for name, section in sections.items()},
         "records": records.names,
     }
-    scripts = {"data-index": embedded(index), "data-boards": packed(boards)}
+    scripts = {"data-index": packed(index), "data-boards": packed(boards)}
+    scripts |= {f"data-curves-{number}": packed(panels) for number, (_, panels, _) in enumerate(drawn_networks)}
     for name, section in sections.items():
         scripts |= {f"data-{name}-{number}": chunk for number, chunk in enumerate(section.chunks)}
     scripts |= {f"data-records-{number}": chunk for number, chunk in enumerate(records.chunks)}
     return PageData(scripts, figures, suites)
 
 
-def _file(store: ResultStore, kind: FileKind, cell: CountedCell) -> ResultFile:
-    return store.file(cell.suite, kind, cell.name)
+def _described(section: RunSection, tested: Mapping[str, set[str]]) -> dict[str, Any]:
+    groups = [{**group, "benchmarks": sorted(tested.get(group["title"], ()))} for group in section.groups]
+    return {"groups": groups, "notes": section.notes, "overview": section.overview}
 
 
-def _described(section: RunSection) -> dict[str, Any]:
-    return {"groups": section.groups, "notes": section.notes, "overview": section.overview}
+def _tested(found: Sequence[CountedCell]) -> Mapping[str, set[str]]:
+    """On which benchmarks the networks of a group are tested, by its title."""
+    tested: dict[str, set[str]] = {}
+    for cell in found:
+        for names in (cell.run, (*cell.run[:3], cell.benchmark)):
+            tested.setdefault(title(names), set()).add(cell.benchmark)
+    return tested
+
+
+Networks = tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]
+
+
+def _networks(
+    store: ResultStore,
+    tables: Sequence[Sequence[ComparisonRow]],
+    found: Sequence[CountedCell],
+    figures: Figures,
+    records: Records,
+) -> list[Networks]:
+    """What is shown of each experiment's networks: what they are, curves, figures.
+
+    Tables of equal networks that are evaluated on different benchmarks share them.
+    """
+    sharing: dict[tuple[str, ...], list[Sequence[ComparisonRow]]] = {}
+    for table in tables:
+        sharing.setdefault(table[0].take("suite", "experiment", "architecture", "trained_on"), []).append(table)
+    named = {(cell.suite, cell.name): cell for cell in found}
+    groups = []
+    for names, (table, *others) in sorted(sharing.items()):
+        own = [named[row.suite, cell] for row in table for cell in row.cells if (row.suite, cell) in named]
+        panels, shown = curves(store, table), figures.of_networks(own, records.counted)
+        benchmarks = sorted({one[0].benchmark for one in (table, *others)})
+        members = [{"method": row.method, "density": row.density_mask} for row in table]
+        about = {
+            "title": title(names),
+            "suite": names[0],
+            "architecture": names[2],
+            "benchmarks": benchmarks,
+            "members": members,
+        }
+        if panels or shown:
+            groups.append((about, panels, shown))
+    return groups
+
+
+def _where(store: ResultStore, suite: str, item: LeftOut) -> Path:
+    """The file that is left out, or the archive that holds it."""
+    if item.path.exists() or item.path.parent.name != "cells":
+        return item.path
+    return store.file(suite, "cells", item.path.stem).where
 
 
 def _suite(
@@ -121,7 +175,7 @@ def _suite(
         "counted": int(own["cell"].nunique()),
         "left": [
             [
-                f"{item.path.parent.name}/{item.path.name}",
+                inside(_where(store, suite, item), suite),
                 item.reason,
                 records.numbers.get((suite, item.path.stem)) if item.path.parent.name == "cells" else None,
             ]

@@ -1,9 +1,9 @@
-"""Figures of a page: drawn by harness.report.figures, shown when their table or run is opened."""
+"""Figures of a page: drawn by harness.report.figures, shown when their table or network is opened."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,13 +16,11 @@ from harness.report.figures import (
     attention_curves,
     frontier,
     layer_densities,
-    pruning_curve,
     settling_curves,
-    training_curves,
 )
 from harness.report.figures.layer_densities import connection_densities
-from harness.report.figures.series import RowCurves, training_series
-from harness.report.html.cells import CountedCell, title
+from harness.report.figures.series import RowCurves
+from harness.report.html.cells import CountedCell
 from harness.report.palette import palette_of
 from harness.report.settling import Settled
 from harness.report.svg import MARKERS
@@ -56,9 +54,8 @@ class Figures:
         return [sheet for svg in self.svgs for sheet in _SHEET.findall(svg)]
 
     def of_table(self, table: Sequence[ComparisonRow]) -> list[dict[str, Any]]:
-        """A leaderboard table's pruning curve and frontier, as far as there is something to draw."""
+        """A leaderboard table's frontiers, as far as there is something to draw."""
         drawn = [
-            self._add(lambda prefix: pruning_curve(table, self.palette, prefix), "Pruning curve"),
             self._add(lambda prefix: frontier(table, self.palette, prefix), "Efficiency frontier"),
             self._add(lambda prefix: frontier(table, self.palette, prefix, measured=True), "Measured speed"),
         ]
@@ -71,31 +68,10 @@ class Figures:
         return [drawn] if drawn else []
 
     def of_networks(
-        self,
-        tables: Iterable[Sequence[ComparisonRow]],
-        found: Sequence[CountedCell],
-        records: Mapping[tuple[str, str], CellRecord],
+        self, cells: Sequence[CountedCell], records: Mapping[tuple[str, str], CellRecord]
     ) -> list[dict[str, Any]]:
-        """Training curves and densities of connections of each experiment's networks: {"title", "figures"}.
-
-        Tables of equal networks that are evaluated on different benchmarks share them.
-        """
-        first: dict[tuple[str, ...], Sequence[ComparisonRow]] = {}
-        for table in tables:
-            key = ("suite", "experiment", "architecture", "trained_on")
-            first.setdefault(table[0].take(*key), table)
-        rows = {(cell.suite, cell.name): cell for cell in found}
-        groups = []
-        for names, table in sorted(first.items()):
-            cells = [rows[row.suite, cell] for row in table for cell in row.cells if (row.suite, cell) in rows]
-            drawn = [self._training(table), self._connections(cells, records), *self._attention(cells, records)]
-            if shown := [one for one in drawn if one]:
-                groups.append({"title": title(names), "figures": shown})
-        return groups
-
-    def _training(self, table: Sequence[ComparisonRow]) -> dict[str, Any] | None:
-        series = training_series(self._store, table)
-        return self._add(lambda prefix: training_curves(series, self.palette, prefix), "Loss while training")
+        """Densities of connections of an experiment's networks, and how masks on attention fall with distance."""
+        return [one for one in (self._connections(cells, records), *self._attention(cells, records)) if one]
 
     def _connections(
         self, cells: Sequence[CountedCell], records: Mapping[tuple[str, str], CellRecord]

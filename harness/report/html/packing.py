@@ -1,4 +1,4 @@
-"""Data inside a page: JSON that cannot end its script element, and compressed JSON."""
+"""Data inside a page: compressed JSON, which cannot end its script element."""
 
 from __future__ import annotations
 
@@ -8,19 +8,12 @@ import math
 import zlib
 from typing import Any
 
-_ESCAPED = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&"})
 
-
-def embedded(value: Any) -> str:
-    """JSON that may stand inside a script element: ASCII only, without ``<``, ``>`` and ``&``.
+def packed(value: Any) -> str:
+    """A value as JSON, compressed, as a JSON string: base64 of a zlib stream, which has no time in its header.
 
     Numbers that JSON does not have (nan, infinities) become null.
     """
-    return _dumped(value).translate(_ESCAPED)
-
-
-def packed(value: Any) -> str:
-    """The same value compressed, as a JSON string: base64 of a zlib stream, which has no time in its header."""
     return f'"{base64.b64encode(zlib.compress(_dumped(value).encode(), 9)).decode()}"'
 
 

@@ -16,11 +16,17 @@ from harness.results.store import ResultStore
 SCRIPTS = (
     "tools",
     "theme",
-    "suites",
+    "filters",
+    "scales",
+    "plot",
     "records",
+    "difference",
     "leaderboard",
+    "overview",
+    "suites",
     "tuning",
     "chooser",
+    "curves",
     "training",
     "masks",
     "samples",
@@ -42,7 +48,7 @@ def page(store: ResultStore, suites: Sequence[str] | None = None) -> str:
     """
     data = page_data(store, suites)
     style = _asset("style.css")
-    script = '(() => {\n"use strict";\n' + "\n".join(_asset(f"scripts/{name}.js") for name in SCRIPTS) + "})();\n"
+    script = '(async () => {\n"use strict";\n' + "\n".join(_asset(f"scripts/{name}.js") for name in SCRIPTS) + "})();\n"
     title = "Sparsity report: " + ", ".join(data.suites)
     scripts = [f'<script type="application/json" id="{name}">{text}</script>' for name, text in data.scripts.items()]
     figures = [f'<template id="figure-{number}">{svg}</template>' for number, svg in enumerate(data.figures.svgs)]

@@ -21,7 +21,8 @@ class RunSection:
     """Runs to choose from, and their data.
 
     Attributes:
-        groups: {"title", "suite", "members": [{"method", "row", "density", "seed", "cell": record, "chunk"}]}.
+        groups: {"title", "suite", "architecture", "members"}, of these {"method", "row", "density", "seed", "cell": its
+            record, "chunk"}.
         chunks: packed data; a member's is at its number.
         notes: sentences about what is not shown.
         left: files that could not be used.
@@ -75,7 +76,8 @@ def fill(
             section.chunks.append(chunk)
     for (title, group), shown in zip(groups.items(), members, strict=True):
         if shown:
-            section.groups.append({"title": title, "suite": group[0].suite, "members": shown})
+            about = {"title": title, "suite": group[0].suite, "architecture": group[0].run[2]}
+            section.groups.append({**about, "members": shown})
     if unread:
         section.notes.append(
             f"Not everything is shown here, to keep the page small (at most {limit / 1e6:g} MB for this section): "

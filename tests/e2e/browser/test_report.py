@@ -76,18 +76,25 @@ def hostile(tmp_path_factory, hostile_results):
 
 def use_everything(browser):
     """Open, unfold, choose and press all that the page has."""
-    browser.one("#open-all").click()
+    browser.one("#filter-open").click()
+    browser.get("document.getElementById('open-all').click()")
     browser.one("#more-columns").click()
     for number, _ in enumerate(browser.all("main select")):
         select = Select(browser.all("main select")[number])
-        if not select._el.get_attribute("id").startswith("filter"):
+        if select._el.is_displayed():
             select.select_by_index(len(select.options) - 1)
             browser.get("new Promise(done => setTimeout(done, 100))")
     browser.get("document.querySelectorAll('details').forEach(one => { one.open = true })")
     if links := browser.all("td a[href^='#cell=']"):
         browser.get("arguments[0].click()", links[0])
-        browser.until("document.getElementById('record-text').textContent.length > 100")
+        browser.until("document.getElementById('record-text')?.textContent.length > 100")
+        browser.one("#record-compare").click()
+        browser.get("arguments[0].click()", links[-1])
+        browser.until("document.getElementById('difference-scores')")
         browser.one("#record-close").click()
+    if legend := browser.all("#plot-legend button"):
+        browser.get("arguments[0].click()", legend[-1])
+        browser.one("#active-clear").click()
 
 
 @pytest.mark.parametrize("name", ["report", "hostile"])
@@ -107,7 +114,7 @@ def test_nothing_is_requested_nothing_fails_and_nothing_from_files_is_run(browse
 def test_hostile_strings_are_shown_as_they_are(browser, hostile, hostile_results):
     browser.open(hostile)
     evil = " ".join(hostile_results.evil.split())
-    assert evil in browser.one("#boards").text
+    assert evil in browser.one("#leaderboard").text
     left = browser.one("#left-out-body").text
     for file in (*hostile_results.left, *hostile_results.damaged, hostile_results.missing):
         assert file in left
@@ -115,22 +122,28 @@ def test_hostile_strings_are_shown_as_they_are(browser, hostile, hostile_results
     assert not browser.all("main b, main script, main img[src='x']")
 
 
+FIRST = "#chosen .body > .scroll table"
+
+
 def column(browser, name):
-    """Texts of one column of the first open table."""
-    heads = [
-        head.text.strip() for head in browser.all("details.board[open] thead")[0].find_elements("css selector", "th")
-    ]
-    rows = browser.all("details.board[open]")[0].find_elements("css selector", "tbody tr:not(:has(.group))")
+    """Texts of one column of the table beneath the plot."""
+    heads = [head.text.strip() for head in browser.all(f"{FIRST} thead th")]
+    rows = browser.all(f"{FIRST} tbody tr:not(:has(.group))")
     return [row.find_elements("css selector", "th, td")[heads.index(name)].text for row in rows]
 
 
 def choose(browser, field, value):
-    Select(browser.one(f"#filter-{field}")).select_by_value(value)
+    if not browser.one("#filters").is_displayed():
+        browser.one("#filter-open").click()
+    if field == "method":
+        browser.one(f"#filter-methods input[value='{value}']").click()
+    else:
+        Select(browser.one(f"#filter-{field}")).select_by_value(value)
 
 
 def press_heading(browser, name):
     """Sort by a column with the keyboard; what its heading then says to a screen reader."""
-    for head in browser.all("details.board[open] thead th"):
+    for head in browser.all(f"{FIRST} thead th"):
         if head.text.strip() == name:
             head.find_element("css selector", "button").send_keys(Keys.ENTER)
             break
@@ -141,9 +154,7 @@ def test_sorting_goes_by_value_and_back_to_the_ranks(browser, report):
     browser.open(report)
     choose(browser, "suite", "quickstart")
     choose(browser, "architecture", "biogpt")
-    browser.one("#open-all").click()
-    browser.until("document.querySelectorAll('details.board[open]:not([hidden]) tbody tr').length > 4")
-    browser.get("document.querySelectorAll('details.board[hidden]').forEach(one => one.remove())")
+    assert browser.one("#chosen-title").text == "python: biogpt on python_stdlib (quickstart)"
     ranked = column(browser, "density")
     assert press_heading(browser, "density") == "ascending"
     assert column(browser, "density") == ["0.1000", "0.3000", "0.5500", "0.7500", "1.0000"]
@@ -174,7 +185,7 @@ def test_filters_work_together_and_are_cleared(browser, report):
     assert browser.one("#found").text == "1 row in 1 table"
     browser.one("#filter-text").send_keys(" nowhere")
     assert browser.one("#found").text == "Nothing fits all of these filters."
-    assert not [panel for panel in browser.all("details.board") if panel.is_displayed()]
+    assert not [panel for panel in browser.all("details.board, #chosen table") if panel.is_displayed()]
     browser.one("#filters button[type=reset]").click()
     browser.until(f"document.getElementById('found').textContent === {json.dumps(total)}")
 
@@ -238,6 +249,7 @@ def test_masks_have_pictures_with_texts_and_overlap_beside_chance(browser, repor
     browser.until("document.querySelector('.pictures img').complete")
     assert browser.get("[arguments[0].naturalWidth, arguments[0].naturalHeight]", image) == [64, 48]
     assert browser.get("getComputedStyle(arguments[0]).imageRendering", image) == "pixelated"
+    browser.get("document.querySelectorAll('#masks-body details').forEach(one => { one.open = true })")
     rows = [line.find_elements("css selector", "th, td") for line in browser.all("#masks-body tbody tr")]
     row = next([cell.text for cell in cells] for cells in rows if cells[0].text.startswith("masked"))
     bits = [np.random.RandomState(seed).rand(48 * 64) < 0.25 for seed in range(3)]
@@ -262,12 +274,13 @@ def test_texts_stand_side_by_side_for_each_prompt(browser, report):
 def test_a_record_opens_from_its_address_and_closes_by_key(browser, report):
     cell = named(".magnitude.d0.1.s1.")
     browser.open(report, fragment=f"#cell={quote(f'quickstart/{cell}')}")
-    browser.until("document.getElementById('record-text').textContent.length > 100")
+    browser.until("document.getElementById('record-text')?.textContent.length > 100")
     assert (
         browser.get("document.getElementById('record-text').textContent")
         == STORE.file("quickstart", "cells", cell).read().decode()
     )
     assert browser.one("#record-title").text == cell
+    assert not browser.one("#record-text").is_displayed()  # behind a fold
     browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
     browser.until("!document.getElementById('record').open && !location.hash.startsWith('#cell')")
     browser.open(report, fragment="#cell=quickstart%2Fnothing")
@@ -307,7 +320,12 @@ def test_every_text_has_enough_contrast_in_both_themes(browser, report, dark, pr
     if pressed:
         browser.one("#theme").click()
     browser.one("#open-all").click()
+    choose(browser, "method", "magnitude")
     browser.until("document.querySelectorAll('.pictures img').length")
+    assert browser.driver.execute_script(CONTRASTS) == []
+    cell = named(".magnitude.d0.1.s1.")
+    browser.get("location.hash = arguments[0]", f"#cell={quote(f'quickstart/{cell}')}")
+    browser.until("document.getElementById('record-view')")
     assert browser.driver.execute_script(CONTRASTS) == []
     background = browser.get("getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(13, 17, 23)" if dark != pressed else "rgb(255, 255, 255)")
@@ -329,20 +347,33 @@ RIGHT_EDGE = """(function () {
 
 
 def test_the_answer_comes_first_and_the_first_score_is_seen_on_a_telephone(browser, report):
-    for width in (1280, 380):
+    for width in (1280, 800, 380):
         browser.open(report, width=width)
+        browser.one("#open-all").click()
         assert browser.get("document.documentElement.scrollWidth") <= width
-        for board in browser.all("details.board[open]"):
-            answer, table = board.find_elements("css selector", ".answer, table")[:2]
-            assert answer.tag_name == "ul" and answer.text and table.tag_name == "table"
-            sizes = browser.get("[...arguments].map(e => parseFloat(getComputedStyle(e).fontSize))", answer, table)
-            assert sizes[0] > sizes[1]
+        shown = [panel for panel in browser.all("#chosen, details.board[open]") if panel.is_displayed()]
+        assert len(shown) > 5
+        for board in shown:
+            table = board.find_element("css selector", ".scroll table")
             heads = [head.text.split()[0] for head in table.find_elements("css selector", "thead th")]
-            score = next(at for at, name in enumerate(heads) if name in ("accuracy", "loss", "perplexity"))
+            score = heads.index("method") + 1
+            score += heads[score] == "density"  # which says which row it is, where a method has several
             first = table.find_elements("css selector", "tbody tr:not(:has(.group))")[0]
-            cell = first.find_elements("css selector", "th, td")[score]
-            assert browser.get(RIGHT_EDGE, cell) <= width
+            cells = first.find_elements("css selector", "th, td")
+            assert browser.get(RIGHT_EDGE, cells[score]) <= width and cells[score].text.lstrip("-")[:1].isdigit()
+            if width == 380:
+                assert (heads[0], score) == ("method", 1)
     browser.emulate()
+
+
+def test_a_narrow_table_shows_the_rest_on_demand(browser, report):
+    browser.open(report, width=380)
+    before = [head.text for head in browser.all(f"{FIRST} thead th")]
+    browser.one("#more-columns").click()
+    after = [head.text for head in browser.all(f"{FIRST} thead th")]
+    assert after[:2] == before[:2] and len(after) > len(before) + 5
+    browser.emulate()
+    assert [head.text for head in browser.all(f"{FIRST} thead th")][:2] == ["rank", "method"]
 
 
 def test_rows_without_a_mean_are_shown_seed_by_seed(browser, report):
@@ -408,7 +439,7 @@ def test_the_first_tab_skips_to_the_leaderboard_and_focus_can_be_seen(browser, r
     browser.open(report)
     ActionChains(browser.driver).send_keys(Keys.TAB).perform()
     skip = browser.driver.switch_to.active_element
-    assert skip.text == "Skip to the leaderboard"
+    assert skip.text == "Skip to the table"
     assert browser.get("getComputedStyle(arguments[0]).outlineStyle", skip) == "solid"
     skip.send_keys(Keys.ENTER)
     browser.until("location.hash === '#leaderboard'")

@@ -1,7 +1,33 @@
-// A section that shows one run at a time.
+// A section that shows one group at a time, of those that the filters let through; first one of the networks that the
+// plot shows.
 
-// `draw` gets the chosen group; suites with results but nothing for this section are told what to do by `empty`.
-const chooser = (name, label, empty, draw) => {
+// `choices` are groups with a title; `chosen` gets one of them, or null where none fits.
+const choose = (body, id, label, choices, chosen) => {
+  const select = make("select", { id });
+  const none = make("p", { class: "intro" }, "Nothing here fits the filters.");
+  const bar = make("div", { class: "choose" }, labelled(label, select));
+  body.append(bar, none);
+  select.addEventListener("change", () => chosen(choices[Number(select.value)]));
+  boardFollowers.push(() => {
+    const { suite, experiment, architecture } = plotted.board;
+    const own = `${suite}: ${experiment ? `${experiment}, ` : ""}${architecture} on `;
+    const at = choices.findIndex((group) => group.title.startsWith(own) && fitting(group).length);
+    if (at < 0 || (choices[Number(select.value)] || { title: "" }).title.startsWith(own)) return;
+    select.value = String(at);
+    chosen(choices[at]);
+  });
+  onFilter(() => {
+    const fit = choices.map((group, at) => [at, group]).filter(([, group]) => fitting(group).length);
+    renew(select, fit.map(([at, group]) => [at, group.title]));
+    bar.hidden = !fit.length;
+    none.hidden = fit.length > 0;
+    chosen(fit.length ? choices[Number(select.value)] : null);
+  });
+  if (plotted.board) boardFollowers.at(-1)();
+};
+
+// `draw` gets the chosen group, with the members that fit, and their data; `empty` says what to do where there is none.
+const chooser = (name, label, empty, drawGroup) => {
   const body = byId(`${name}-body`);
   const { groups, notes } = index.sections[name];
   if (!groups.length) {
@@ -10,19 +36,19 @@ const chooser = (name, label, empty, draw) => {
     return;
   }
   const place = make("div");
-  const select = make("select", { id: `${name}-run` });
-  groups.forEach((group, at) => select.append(make("option", { value: String(at) }, group.title)));
-  body.append(make("div", { class: "choose" }, make("label", {}, label, select)), place);
-  body.append(...notes.map((note) => make("p", { class: "note-warning" }, note)));
   let turn = 0;
-  const show = async () => {
+  let shown = "";
+  const show = async (group) => {
+    const members = group ? fitting(group) : [];
+    const key = members.map((member) => member.chunk).join();
+    if (key === shown) return;
+    shown = key;
     const mine = ++turn;
-    const group = groups[Number(select.value)];
-    const contents = await Promise.all(group.members.map((member) => unpack(`${name}-${member.chunk}`)));
-    if (mine !== turn) return; // another run was chosen meanwhile
+    const contents = await Promise.all(members.map((member) => unpack(`${name}-${member.chunk}`)));
+    if (mine !== turn) return; // another one was chosen meanwhile
     place.replaceChildren();
-    draw(place, group, contents);
+    if (group) drawGroup(place, { ...group, members }, contents);
   };
-  select.addEventListener("change", () => show().catch(failed));
-  show().catch(failed);
+  choose(body, `${name}-run`, label, groups, (group) => show(group).catch(failed));
+  body.append(place, ...notes.map((note) => make("p", { class: "note-warning" }, note)));
 };

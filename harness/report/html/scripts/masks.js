@@ -14,7 +14,7 @@ const pairs = (square) => square.flatMap((row, i) => row.filter((value, j) => j 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 const convergenceTable = (overview) => {
-  const names = ["run", "density", "seeds", "overlap", "lowest", "highest", "by chance", "overlap / chance"];
+  const names = ["networks", "density", "seeds", "overlap", "lowest", "highest", "by chance", "overlap / chance"];
   const rows = overview.map((run) => {
     const [found, chance] = [pairs(run.overlap), pairs(run.chance)];
     const numbers = [density(run.density), String(run.seeds.length), steady(mean(found)), steady(Math.min(...found)),
@@ -77,19 +77,22 @@ const showMasks = () => {
   const without = index.suites.filter((suite) => suite.counted && !suite.masks);
   const how = without.length
     ? `No masks were kept with ${without.map((suite) => suite.name).join(", ")}: these results are older than mask files. ` +
-      `Run the suite again into a new folder to get them: ${without.map((suite) => suite.command).join("; ")}.`
-    : "No cell has a mask.";
-  for (const table of index.suites.flatMap((suite) => suite.agreements)) {
-    body.append(make("h3", {}, table.title), make("ul", { class: "answer" }, table.answer.map((sentence) => make("li", {}, sentence))),
-      plainTable(table), make("ul", { class: "notes" }, table.notes.map((note) => make("li", {}, note))));
-  }
-  const overview = index.sections.masks.overview || [];
-  if (overview.length) {
-    body.append(make("h3", {}, "Topology convergence: do seeds find the same mask?"),
+      `Run the suite again into a new folder to get them: ${without.map((suite) => `${suite.command} --results NEW_FOLDER`).join("; ")}.`
+    : "No network has a mask.";
+  const agreements = make("div");
+  const seeds = make("div");
+  body.append(agreements, seeds);
+  const { overview, groups } = index.sections.masks;
+  onFilter(() => {
+    agreements.replaceChildren(...index.suites.filter(({ name }) => fitsSuite(name)).flatMap((suite) => suite.agreements).flatMap((table) =>
+      [make("h3", {}, table.title), list("answer", table.answer), plainTable(table), list("notes", table.notes)]));
+    const fit = new Set(groups.filter((group) => fitting(group).length).map(({ title }) => title));
+    const shown = (overview || []).filter(({ title }) => fit.has(title));
+    seeds.replaceChildren(...(shown.length ? [make("h3", {}, "Do seeds find the same mask?"),
       make("p", { class: "intro" }, "Overlap: weights kept by both seeds over weights kept by either (Jaccard index), over all pairs of seeds. " +
         "By chance: what independent uniform masks with the same number of weights in each connection would share."),
-      convergenceTable(overview));
-  }
-  chooser("masks", "Run", how, drawMasks);
-  if (without.length && index.sections.masks.groups.length) body.append(make("p", { class: "intro" }, how));
+      make("details", { open: shown.length <= 20 }, make("summary", {}, counted(shown.length, "network")), convergenceTable(shown))] : []));
+  });
+  chooser("masks", "Networks", how, drawMasks);
+  if (without.length && groups.length) body.append(make("p", { class: "intro" }, how));
 };

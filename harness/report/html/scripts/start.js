@@ -1,13 +1,16 @@
 // The page starts: what is on top first.
 
 const start = async () => {
-  showSuites();
-  await showLeaderboard();
+  const boards = await unpack("boards");
+  showFilters(boards);
+  const tables = showLeaderboard(boards);
+  showOverview(boards, tables);
   showTuning();
   showCurves();
   showTraining();
   showMasks();
   showSamples();
+  showSuites();
   showLeftOut();
   followHash();
   performance.mark("usable");

@@ -2,9 +2,7 @@
 
 const byId = (id) => document.getElementById(id);
 
-// An element: functions in `properties` listen to events, true and false switch attributes.
-const make = (tag, properties, ...children) => {
-  const node = document.createElement(tag);
+const add = (node, properties, children) => {
   for (const [name, value] of Object.entries(properties || {})) {
     if (typeof value === "function") node.addEventListener(name, value);
     else if (typeof value === "boolean") node.toggleAttribute(name, value);
@@ -13,8 +11,19 @@ const make = (tag, properties, ...children) => {
   node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
 };
+// An element: functions in `properties` listen to events, true and false switch attributes.
+const make = (tag, properties, ...children) => add(document.createElement(tag), properties, children);
+// The same inside a drawing.
+const draw = (tag, properties, ...children) => add(document.createElementNS("http://www.w3.org/2000/svg", tag), properties, children);
 
-const index = JSON.parse(byId("data-index").textContent);
+const failed = (error) => {
+  const place = byId("trouble");
+  place.hidden = false;
+  place.textContent =
+    typeof DecompressionStream === "undefined"
+      ? "This browser cannot unpack the page's data: it needs one from 2023 or later."
+      : `A part of this page could not be shown: ${error}`;
+};
 
 // The value of a packed script element: base64 of a zlib stream of JSON.
 const unpack = async (id) => {
@@ -23,7 +32,9 @@ const unpack = async (id) => {
   return JSON.parse(await new Response(stream).text());
 };
 
-// "1 cell", "2,000 cells"
+const index = await unpack("index").catch((error) => { failed(error); throw error; });
+
+// "1 row", "2,000 rows"
 const counted = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
 
 // A density as the tables write it: never rounded to nothing.
@@ -42,25 +53,30 @@ const options = (select, values, all) => {
   if (all) select.append(make("option", { value: "" }, all));
   for (const value of values) select.append(make("option", { value }, value));
 };
-
-// A method's colour and shape, as in the figures.
-const swatch = (method) => {
-  if (!Object.hasOwn(index.looks, method)) return null;
-  const [light, dark, outline] = index.looks[method];
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", `M0 0${outline}`);
-  for (const [name, value] of [["class", "swatch"], ["viewBox", "-6 -6 12 12"], ["aria-hidden", "true"]]) svg.setAttribute(name, value);
-  svg.style.setProperty("--light", light);
-  svg.style.setProperty("--dark", dark);
-  svg.append(path);
-  return svg;
+// New options: [value, text]; what was chosen stays if it is still there.
+const renew = (select, pairs, chosen = select.value) => {
+  select.replaceChildren(...pairs.map(([value, text]) => make("option", { value: String(value) }, text)));
+  if (pairs.some(([value]) => String(value) === String(chosen))) select.value = String(chosen);
 };
+const list = (kind, items) => make("ul", { class: kind }, items.map((item) => make("li", {}, item)));
+const labelled = (text, field) => make("label", {}, text, field);
 
-// A name that may break after each underscore.
-const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, make("wbr")]).slice(0, -1);
+// A method's colours, for its marks and its sign.
+const paint = (node, method) => {
+  const [light, dark] = Object.hasOwn(index.looks, method) ? index.looks[method] : ["", ""];
+  node.style.setProperty("--light", light);
+  node.style.setProperty("--dark", dark);
+  return node;
+};
+const outline = (method) => (Object.hasOwn(index.looks, method) ? index.looks[method][2] : "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z");
+// A method's colour and shape, as in the figures.
+const swatch = (method) => !Object.hasOwn(index.looks, method) ? null
+  : paint(draw("svg", { class: "swatch", viewBox: "-6 -6 12 12", "aria-hidden": "true" }, draw("path", { d: `M0 0${outline(method)}` })), method);
 
-// A table whose rows are shown as they are; the first column has methods.
+// A name that may break after each underscore or full stop.
+const breakable = (name) => name.split(/(?<=[_.])/).flatMap((part) => [part, make("wbr")]).slice(0, -1);
+
+// A table whose rows are shown as they are; the first column has methods, or names of any kind.
 const plainTable = ({ title, columns, rows }) => {
   const kinds = columns.map(([, right]) => (right ? "number" : null));
   const head = make("tr", {}, columns.map(([name], at) => make("th", { scope: "col", class: kinds[at] }, name)));
@@ -72,12 +88,3 @@ const plainTable = ({ title, columns, rows }) => {
 // A drawn figure, copied from the template that holds it.
 const figure = (number, caption) =>
   make("figure", {}, byId(`figure-${number}`).content.cloneNode(true), caption && make("figcaption", {}, caption));
-
-const failed = (error) => {
-  const place = byId("trouble");
-  place.hidden = false;
-  place.textContent =
-    typeof DecompressionStream === "undefined"
-      ? "This browser cannot unpack the page's data: it needs one from 2023 or later."
-      : `A part of this page could not be shown: ${error}`;
-};

@@ -79,22 +79,5 @@ const drawTraining = (place, group, contents) => {
   show();
 };
 
-// What the whole of an experiment's networks looks like; drawn beforehand, so nothing to unpack.
-const showCurves = () => {
-  const body = byId("curves-body");
-  if (!index.curves.length) {
-    body.append(make("p", { class: "intro" }, "No curves were kept with these results."));
-    return;
-  }
-  const place = make("div", { class: "figures" });
-  const select = make("select", { id: "curves-run" });
-  index.curves.forEach(({ title }, at) => select.append(make("option", { value: String(at) }, title)));
-  const show = () =>
-    place.replaceChildren(...index.curves[Number(select.value)].figures.map(({ number, caption }) => figure(number, caption)));
-  select.addEventListener("change", show);
-  body.append(make("div", { class: "choose" }, make("label", {}, "Networks", select)), place);
-  show();
-};
-
 const showTraining = () =>
-  chooser("training", "Run", "None of these cells changed its masks while it trained, so there is nothing to play.", drawTraining);
+  chooser("training", "Networks", "None of these networks changed its masks while it trained, so there is nothing to play.", drawTraining);

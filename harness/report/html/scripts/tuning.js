@@ -4,13 +4,16 @@ const showTuning = () => {
   const body = byId("tuning-body");
   for (const suite of index.suites) {
     for (const table of suite.tuning) {
-      body.append(make("details", { class: "board" },
+      body.append(make("details", { class: "board", "data-suite": suite.name },
         make("summary", {}, make("h3", {}, table.title), make("span", { class: "aside" }, suite.name)),
-        make("div", { class: "body" }, make("ul", { class: "answer" }, table.answer.map((sentence) => make("li", {}, sentence))),
+        make("div", { class: "body" }, list("answer", table.answer),
           plainTable(table),
-          make("ul", { class: "notes" }, table.notes.map((note) => make("li", {}, note))),
+          list("notes", table.notes),
           make("details", { class: "reading" }, make("summary", {}, table.detail.title), plainTable(table.detail)))));
     }
   }
-  byId("tuning").hidden = byId("to-tuning").hidden = !body.childElementCount;
+  onFilter(() => {
+    for (const panel of body.children) panel.hidden = !fitsSuite(panel.dataset.suite);
+    byId("tuning").hidden = byId("to-tuning").hidden = ![...body.children].some((panel) => !panel.hidden);
+  });
 };

@@ -13,6 +13,8 @@ from result_files import write_record
 
 from harness.errors import UserError
 from harness.report.html.page import page
+from harness.report.record_view import record_view
+from harness.results.parsing import parse_record
 from harness.results.store import ResultStore
 
 RESULTS = Path(__file__).parents[4] / "results"
@@ -44,7 +46,7 @@ class Elements(HTMLParser):
     def data(self, name):
         """The value in the script element ``data-NAME``, unpacked if it is packed."""
         value = next(json.loads(text) for (_, a), text in self.texts if a.get("id") == f"data-{name}")
-        return value if name == "index" else json.loads(zlib.decompress(base64.b64decode(value)))
+        return json.loads(zlib.decompress(base64.b64decode(value)))
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +115,8 @@ def test_sound_cells_are_ranked_and_every_other_file_is_listed_with_its_reason(h
     assert shlex.split(suite["command"]) == ["harness", "run", f"suites/{hostile_results.evil}.yaml"]
     listed = {name: why for name, why, _ in suite["left"]}
     for file, why in hostile_results.left.items():
-        assert why in listed.pop(f"cells/{file}")
-    assert {name.partition("/")[2] for name in listed} == set(hostile_results.damaged)
+        assert why in listed.pop(f"{hostile_results.suite}/cells/{file}")
+    assert {name.rpartition("/")[2] for name in listed} == set(hostile_results.damaged)
     assert not any(str(hostile_results.root) in why for _, why, _ in suite["left"])
     score = next(at for at, column in enumerate(board["columns"]) if column["help"].startswith("mean over seeds"))
     means = sorted(row["cells"][score][1] for row in board["rows"])
@@ -125,10 +127,17 @@ def test_sound_cells_are_ranked_and_every_other_file_is_listed_with_its_reason(h
 def test_records_are_embedded_as_they_are_on_disk(quickstart):
     elements = Elements(quickstart)
     names = elements.data("index")["records"]
-    texts = [text for chunk in range(3) for text in elements.data(f"records-{chunk}")]
-    assert len(names) == len(texts) == 150
-    for (suite, name), text in zip(names, texts, strict=True):
-        assert text == ResultStore(RESULTS).file(suite, "cells", name).read().decode()
+    pairs = [pair for chunk in range(3) for pair in elements.data(f"records-{chunk}")]
+    texts = [text for text, _ in pairs]
+    assert len(names) == len(pairs) == 150
+    for (suite, name, where), (text, view) in zip(names, pairs, strict=True):
+        file = ResultStore(RESULTS).file(suite, "cells", name)
+        assert text == file.read().decode()
+        assert RESULTS / where == file.where and file.where.exists()
+        shown = [
+            [part.title, part.facts, part.columns, part.rows] for part in record_view(parse_record(file.read(), name))
+        ]
+        assert view == json.loads(json.dumps(shown))
     for board in elements.data("boards"):
         for row in board["rows"]:
             for seed, number in row["seeds"]:
@@ -185,9 +194,57 @@ def test_a_folder_with_failed_cells_only_gives_a_page(tmp_path):
     write_record(ResultStore(tmp_path), record)
     elements = Elements(page(ResultStore(tmp_path)))
     assert elements.data("boards") == []
-    assert elements.data("index")["suites"][0]["left"] == [["cells/x.json", "failed: X: y", 0]]
+    assert elements.data("index")["suites"][0]["left"] == [["s/cells/x.json", "failed: X: y", 0]]
 
 
 def test_an_unknown_suite_is_named():
     with pytest.raises(UserError, match="quickstrat"):
         page(ResultStore(RESULTS), ["quickstrat"])
+
+
+def test_files_are_named_where_they_are_packed_or_loose_and_whatever_the_suite_is_called(tmp_path):
+    packed, loose = tmp_path / "elsewhere" / "small-cpu", tmp_path / "elsewhere" / "loose"
+    shutil.copytree(RESULTS / "sanity", packed)
+    store = ResultStore(RESULTS)
+    for name in store.names("sanity")[:2]:
+        write_record(
+            ResultStore(tmp_path / "elsewhere"),
+            json.loads(store.file("sanity", "cells", name).read()) | {"suite": loose.name},
+        )
+    names = Elements(page(ResultStore(tmp_path / "elsewhere"))).data("index")["records"]
+    files = {suite: {where for other, _, where in names if other == suite} for suite in ("loose", "small-cpu")}
+    assert files["small-cpu"] == {"small-cpu/archive/records.jsonl.gz"}
+    assert files["loose"] == {f"loose/cells/{name}.json" for name in store.names("sanity")[:2]}
+    assert all((tmp_path / "elsewhere" / file).is_file() for some in files.values() for file in some)
+
+
+def test_points_of_the_plot_are_the_rows_on_every_axis_they_have(quickstart):
+    boards = Elements(quickstart).data("boards")
+    board = next(board for board in boards if board["benchmark"] == "digits")
+    plot = board["plot"]
+    keys = [axis["key"] for axis in plot["axes"]]
+    assert keys[:2] == ["density_mask", "density_total"] and "inference_flops_sparse" in keys
+    assert "flops" not in keys  # the same in every row: no axis
+    assert [metric["name"] for metric in plot["metrics"]] == ["accuracy", "loss"]
+    score = next(at for at, column in enumerate(board["columns"]) if column["name"].startswith("accuracy"))
+    for row, point in zip(board["rows"], plot["points"], strict=True):
+        mean, low, high, text, seeds = point["y"][0]
+        assert len(seeds) == len(row["seeds"])
+        if point["densities"] is not None:
+            assert mean is None and len(point["densities"]) == len(seeds)
+            continue
+        assert mean == pytest.approx(row["cells"][score][1]) == pytest.approx(sum(seeds) / len(seeds), abs=0.01)
+        assert low < mean < high and f"n = {len(seeds)}" in text
+        assert point["x"][0] == pytest.approx(row["density"], rel=1e-5)
+    assert [row["method"] for row, point in zip(board["rows"], plot["points"], strict=True) if point["level"]] == [
+        "dense"
+    ]
+    assert board["told"] > 0 and all(
+        other["told"] == 0 for other in boards if other["benchmark"] != "digits"
+    )  # one seed
+
+
+def test_a_network_whose_speed_was_measured_has_that_as_an_axis():
+    boards = Elements(page(ResultStore(RESULTS), ["methods_mnist"])).data("boards")
+    board = next(board for board in boards if board["title"] == "speed: mlp on mnist")
+    assert {"speedup_measured", "throughput"} <= {axis["key"] for axis in board["plot"]["axes"]}
