@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from harness.errors import HarnessError
+from harness.extras import explained
 from harness.formatting import printable
 from harness.version import __version__
 
@@ -166,6 +167,7 @@ def _guarded(call: Callable[[], Any]) -> int:
 
 def _ending(error: BaseException) -> tuple[int, str]:
     """Exit code and message for what a command raised."""
+    error = explained(error) or error
     if isinstance(error, HarnessError):
         return error.exit_code, f"error: {error}"
     if isinstance(error, OSError) and error.strerror:

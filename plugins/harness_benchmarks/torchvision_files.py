@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness import DataMissing, data_directory
+from harness.extras import require
 from harness.storage.digests import described
 from harness_benchmarks.images import ImageBenchmark
 
@@ -57,6 +58,7 @@ class TorchvisionImages(ImageBenchmark):
             return
         if not download:
             raise DataMissing(self._missing(missing))
+        require("torchvision", what=f"the download of {self.name}")
         from torchvision import datasets
 
         try:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator
 
 from harness import DataMissing, UserError, data_directory
+from harness.extras import require
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -125,6 +126,7 @@ class JsonTokenizer(Tokenizer):
     """A file of the ``tokenizers`` library (byte-level BPE); known by its content, not by its place."""
 
     def __init__(self, name: str) -> None:
+        require("tokenizers", what=f"the tokenizer {name}")
         from tokenizers import Tokenizer as Coder  # imported late: few need it
 
         path = _json_file(name)
@@ -223,6 +225,7 @@ def encoding(name: str, download: bool = False) -> Encoding:
 
 @functools.cache
 def _load(name: str) -> Encoding:
+    require("tiktoken", what=f"the tokenizer {name}")
     import tiktoken  # imported late: planning without text needs none
 
     return tiktoken.get_encoding(name)
