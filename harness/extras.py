@@ -21,12 +21,12 @@ class Extra(NamedTuple):
 
 
 EXTRAS = {
-    "train": Extra("training: run, reproduce, import, export, data, details of plugins", ("torch", "sklearn")),
+    "train": Extra("run, reproduce, import, export, data, details of plugins", ("torch", "sklearn")),
     "language": Extra(
         "texts, tokenizers, pretrained models, tasks of lm-eval; has train",
         ("datasets", "huggingface_hub", "lm_eval", "tiktoken", "tokenizers", "tqdm", "transformers", "zstandard"),
     ),
-    "vision": Extra("the download of picture data sets; has train", ("torchvision",)),
+    "vision": Extra("the download of picture data sets, folders of pictures; has train", ("PIL", "torchvision")),
     "slurm": Extra("run --executor slurm; has train", ("submitit",)),
     "figures": Extra("compare --figure as .pdf and .png", ("cairosvg",)),
     "onnx": Extra("export --format onnx; has train", ("onnx", "onnxruntime", "onnxscript")),
@@ -53,6 +53,12 @@ def require(*modules: str, what: str = "this") -> None:
         raise _not_installed(missing, what)
 
 
+def hint(*modules: str) -> str:
+    """`` (after pip install ...)``, for a text that names a command which needs modules; nothing if they are there."""
+    missing = [module for module in modules if not installed(module)]
+    return f" (after {_command(missing)})" if missing else ""
+
+
 def installed(module: str) -> bool:
     """Whether a module is there, without importing it."""
     try:
@@ -71,6 +77,9 @@ def explained(error: BaseException, what: str = "this") -> NotInstalled | None:
 
 
 def _not_installed(modules: list[str], what: str) -> NotInstalled:
-    extras = ",".join(dict.fromkeys(_OF[module] for module in modules))
     which = "which is not installed" if len(modules) == 1 else "which are not installed"
-    return NotInstalled(f"{what} needs {' and '.join(modules)}, {which}: pip install 'sparsity-harness[{extras}]'")
+    return NotInstalled(f"{what} needs {' and '.join(modules)}, {which}: {_command(modules)}")
+
+
+def _command(modules: list[str]) -> str:
+    return f"pip install 'sparsity-harness[{','.join(dict.fromkeys(_OF[module] for module in modules))}]'"

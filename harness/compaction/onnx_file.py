@@ -15,7 +15,7 @@ from harness.compaction.compact import Compacted, compact, random_inputs
 from harness.compaction.exported import SUMMARY, cut_out
 from harness.compaction.fast import require_equal
 from harness.compaction.program import TRACED, trace
-from harness.errors import Unsupported, UserError
+from harness.errors import Unsupported
 from harness.extras import require
 from harness.interchange.bundle import new_folder
 

@@ -207,7 +207,9 @@ def encoding(name: str, download: bool = False) -> Encoding:
 
     Raises:
         DataMissing: if its files are not there and ``download`` is False, or the download fails.
+        NotInstalled: without tiktoken.
     """
+    require("tiktoken", what=f"the tokenizer {name}")
     files = encoding_files(name)
     cache = files[0].parent
     help_text = (
@@ -225,7 +227,6 @@ def encoding(name: str, download: bool = False) -> Encoding:
 
 @functools.cache
 def _load(name: str) -> Encoding:
-    require("tiktoken", what=f"the tokenizer {name}")
     import tiktoken  # imported late: planning without text needs none
 
     return tiktoken.get_encoding(name)

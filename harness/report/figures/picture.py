@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from PIL import Image
-
 from harness.errors import UserError
 from harness.extras import require
 from harness.storage.atomic_files import write_bytes
@@ -38,6 +36,8 @@ def write_picture(path: Path, svg: str) -> None:
     if path.suffix.lower() == ".pdf":
         write_bytes(path, cairosvg.svg2pdf(written))
         return
+    from PIL import Image  # late: it comes with CairoSVG
+
     with Image.open(io.BytesIO(cairosvg.svg2png(written, scale=DPI / 96))) as picture:
         found = io.BytesIO()
         picture.save(found, "PNG", dpi=(DPI, DPI))
