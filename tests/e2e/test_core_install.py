@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -20,13 +21,13 @@ ROOT = Path(__file__).parents[2]
 CELL = "digits.skip_mlp.digits.genome.s0"
 READING = [
     "compare --suite quickstart",
+    "claims",
     "leaderboard",
     "report -o report.html",
     "status",
     "watch quickstart --once",
     f"show {CELL}",
     f"show {CELL} --against digits.skip_mlp.digits.genome.s1",
-    "claims",
     "verify",
     "archive quickstart",
     "logs " + CELL,
@@ -137,7 +138,8 @@ def test_a_suite_that_needs_train_alone_runs_with_train_alone(project: Path, tmp
 
 def pip(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +204,7 @@ def test_a_wheel_installed_into_an_empty_environment_reads_results(wheel: Path, 
     ).stdout
     assert where.startswith(str(environment)) and where.endswith(" None\n")
     assert harness("--version") == (0, f"harness, version {__version__}\n")
-    for line in ("--help", "compare --suite quickstart", "leaderboard", "report -o report.html", "status", "claims"):
+    for line in ("--help", "compare --suite quickstart", "claims", "leaderboard", "report -o report.html", "status"):
         assert harness(line)[0] == 0, harness(line)[1]
     assert CELL in harness(f"show {CELL}")[1]
     assert "Everything agrees" in harness("verify")[1]
