@@ -1,10 +1,10 @@
 """Writes the parts of the documents that are made from something else: ``python docs/generate.py``.
 
 They stand between ``<!-- NAME -->`` and ``<!-- end -->``: the README's links come from results/, the tables of
-docs/suites.md and docs/clusters.md from the schemas, docs/commands.md from the command line itself, the helpers of
-docs/plugins.md from their signatures, docs/records.md and docs/record.schema.json from the model of a record. The pages
-of docs/findings/ are made from suites and leaderboards. The meaning of a suite's key is written by hand in the table
-where the schema has no text for it; it is kept when the table is made again.
+docs/suites.md and docs/clusters.md from the schemas, docs/commands.md from the command line itself, docs/install.md
+from the table of extras, the helpers of docs/plugins.md from their signatures, docs/records.md and docs/record.schema.json
+from the model of a record. The pages of docs/findings/ are made from suites and leaderboards. The meaning of a suite's
+key is written by hand in the table where the schema has no text for it; it is kept when the table is made again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pydantic.json_schema import GenerateJsonSchema
 import harness
 from harness.cli import cli
 from harness.cli.describe import describe_options
+from harness.extras import EXTRAS
 from harness.registry.plugins import KINDS, load
 from harness.results.cell_record import CellRecord
 from harness.suites import schema
@@ -70,7 +71,7 @@ HELPERS = (
 def documents() -> dict[Path, str]:
     """Each document as it should be, for the suite schema and command line as they are."""
     commands, plugins = ROOT / "docs/commands.md", ROOT / "docs/plugins.md"
-    records = ROOT / "docs/records.md"
+    install, records = ROOT / "docs/install.md", ROOT / "docs/records.md"
     made: dict[Path, str] = {}
     for name, model in [*((name, getattr(schema, name)) for name in TABLES), ("SlurmOptions", SlurmOptions)]:
         path = ROOT / ("docs/clusters.md" if model is SlurmOptions else "docs/suites.md")
@@ -81,9 +82,18 @@ def documents() -> dict[Path, str]:
         **findings.pages(ROOT),
         commands: filled(commands.read_text(encoding="utf8"), "commands", "\n".join(command_lines("harness", cli))),
         plugins: filled(plugins.read_text(encoding="utf8"), "helpers", "\n".join(helper_lines())),
+        install: filled(install.read_text(encoding="utf8"), "extras", "\n".join(extra_lines())),
         records: filled(records.read_text(encoding="utf8"), "record", "\n".join(record_lines(CellRecord))),
         RECORD_SCHEMA: record_schema(),
     }
+
+
+def extra_lines() -> Iterator[str]:
+    """A row for each extra: what it is for, and what of it the harness imports."""
+    yield "| extra | gives | brings |\n|---|---|---|"
+    for name, extra in EXTRAS.items():
+        yield f"| `{name}` | {extra.gives} | {', '.join(extra.modules)} |"
+    yield f"| `all` | {', '.join(f'`{name}`' for name in list(EXTRAS)[:4])} | |"
 
 
 def filled(text: str, name: str, content: str) -> str:

@@ -83,7 +83,14 @@ __all__ = sorted(_PUBLIC)
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
-        return getattr(import_module(f"harness.{_PUBLIC[name]}"), name)
+        try:
+            return getattr(import_module(f"harness.{_PUBLIC[name]}"), name)
+        except ModuleNotFoundError as error:
+            from harness.extras import explained
+
+            if missing := explained(error, f"harness.{name}"):
+                raise missing from error
+            raise
     raise AttributeError(f"module 'harness' has no attribute '{name}'")
 
 

@@ -5,7 +5,8 @@ HarnessError                  every one of them; the CLI prints it and exits, no
 │   ├── SuiteError            a suite file is wrong; carries file, line and column
 │   ├── PluginError           a plugin cannot be loaded, or breaks its contract
 │   ├── Unsupported           a method, architecture and benchmark do not go together
-│   └── DataMissing           data is not on this machine; the text says which command gets it
+│   ├── DataMissing           data is not on this machine; the text says which command gets it
+│   └── NotInstalled          an optional package is missing; the text says what installs it
 ├── StorageError              a file cannot be written: full disk, read-only folder (exit code 2)
 ├── CorruptFile               a file is truncated or its checksum does not match
 ├── BadScore                  an evaluation gave nothing that could be a score
@@ -45,6 +46,10 @@ class Unsupported(UserError):
 
 class DataMissing(UserError):
     """Data is not on this machine; the text says where it was looked for and how to get it."""
+
+
+class NotInstalled(UserError, ImportError):
+    """A package of one of the extras is missing; the text says which command installs it."""
 
 
 class StorageError(HarnessError):

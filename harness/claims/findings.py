@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.analysis.statistics import summarise
+from harness.claims.counts import Counts
 from harness.claims.measuring import Measured, Measuring
 from harness.claims.schema import Cells, Claim, Needs, Paper, Section, Tolerance
 from harness.claims.verdicts import Judgement, here, judge_count, judge_order, judge_value
@@ -112,10 +113,10 @@ class Finding:
         return dict(zip(KEYS, values, strict=True))
 
 
-def find(papers: Mapping[str, Paper], store: ResultStore) -> list[Finding]:
+def find(papers: Mapping[str, Paper], store: ResultStore, counts: Counts | None = None) -> list[Finding]:
     """Measures and judges every claim, in order of the files."""
     published = {claim: number for paper in papers.values() for claim, number in paper.published().items()}
-    measuring = Measuring(store, published)
+    measuring = Measuring(store, published, counts)
     return [
         _finding(name, section, claim, measuring)
         for name, paper in papers.items()

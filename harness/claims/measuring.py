@@ -6,11 +6,11 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from harness.analysis.scales import scale_of, unit_of
 from harness.analysis.settling import settling
+from harness.claims.counts import Counts
 from harness.claims.formulas import evaluate
 from harness.claims.schema import Arithmetic, Cells, Count, Measure
 from harness.errors import CorruptFile, UserError, unknown_name
@@ -19,9 +19,6 @@ from harness.results.cell_record import CellRecord
 from harness.results.record_parts import ConnectionCounts, TrainingCost
 from harness.results.store import ResultStore
 from harness.stages.series import DensityRow, EvaluationRow
-
-if TYPE_CHECKING:
-    from harness.registry.plugins import Registry
 
 STEP_TOLERANCE = 0.05  # relative; how near a row of the curves must be to the step asked for
 _UNKNOWN = (ValueError, ArithmeticError, CorruptFile)
@@ -66,25 +63,23 @@ class _Side:
 
 
 class Measuring:
-    """Looks up claims in a results folder, each suite's files read once; builds networks where counts ask for it.
+    """Looks up claims in a results folder, each suite's files read once.
 
     Numbers that cannot be read (a half-written file, a missing field, NaN) count as missing seeds.
 
     Args:
         published: id of a claim -> its published number, for formulas.
+        counts: what gives the numbers that follow from building networks.
     """
 
-    def __init__(self, store: ResultStore, published: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self, store: ResultStore, published: Mapping[str, float] | None = None, counts: Counts | None = None
+    ) -> None:
         self._store = store
         self._published = published or {}
+        self._counts = counts or Counts()
         self._suites: dict[str, list[CellRecord]] = {}
         self._unread: dict[str, dict[str, str]] = {}
-
-    @cached_property
-    def _registry(self) -> Registry:
-        from harness.registry.plugins import load
-
-        return load()
 
     def find(self, measurements: Iterable[Measure]) -> tuple[Measure, Measured] | None:
         """The first of the measurements that there is, and what it gives; None if there is none.
@@ -104,9 +99,7 @@ class Measuring:
             case Cells():
                 return self._cells(measurement)
             case Count():
-                from harness.claims.counting import counted
-
-                value = float(counted(measurement, self._registry))
+                value = self._counts.value(measurement)
                 return Measured({-1: value}, differs=tuple(measurement.differs), by="building")
             case Arithmetic():
                 try:

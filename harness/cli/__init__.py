@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
+from harness import extras
 from harness.errors import HarnessError
 from harness.formatting import printable
 from harness.version import __version__
@@ -168,6 +169,7 @@ def _guarded(call: Callable[[], Any]) -> int:
 
 def _ending(error: BaseException) -> tuple[int, str]:
     """Exit code and message for what a command raised."""
+    error = extras.explained(error) or error
     if isinstance(error, HarnessError):
         return error.exit_code, f"error: {error}"
     if isinstance(error, MemoryError):

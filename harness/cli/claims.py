@@ -58,8 +58,10 @@ def command(
     Directions that a paper states in general are judged on what is run here: holds here or not, undecided here.
 
     The claims are the files in --claims, one a paper; names in them are checked against --suites. Without PAPER all
-    are judged and CLAIMS.md is written into the results folder. The rules are in docs/claims.md.
+    are judged and CLAIMS.md is written into the results folder. What networks count when they are built is then
+    kept in counts.json beside the claims, where it is read without torch. The rules are in docs/claims.md.
     """
+    from harness.claims.counts import Counts
     from harness.claims.findings import find
     from harness.claims.loading import choose, load_papers
     from harness.report.claims_page import claims_page
@@ -67,7 +69,8 @@ def command(
     from harness.storage.atomic_files import write_text
 
     chosen = choose(load_papers(folder, suites), papers)
-    found = find(chosen, ResultStore(results))
+    counts = Counts(folder)
+    found = find(chosen, ResultStore(results), counts)
     page = claims_page(chosen, found)
     wanted = {VERDICTS[name] for name in verdicts or VERDICTS}
     shown = [f for f in found if f.judgement.verdict in wanted]
@@ -82,6 +85,7 @@ def command(
     if not papers:
         path = results / "CLAIMS.md"
         write_text(path, page)
+        counts.keep()
         click.echo(f"wrote {path}", err=True)
 
 

@@ -269,6 +269,9 @@ def _write_data(rows: Sequence[Mapping[str, Any]], form: str) -> None:
     elif form == "parquet":
         import pandas as pd
 
+        from harness.extras import require
+
+        require("pyarrow", what="--format parquet")
         if sys.stdout.isatty():
             raise click.UsageError("--format parquet writes bytes, which no terminal shows: > rows.parquet")
         texts = ({k: json.dumps(v) if isinstance(v, Mapping) else v for k, v in row.items()} for row in rows)

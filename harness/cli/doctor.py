@@ -19,6 +19,7 @@ from harness.cli import data_option, plugin_option
 from harness.cli.fitting import terminal_width
 from harness.errors import HarnessError
 from harness.executors.slurm_queue import PROGRAMS
+from harness.extras import EXTRAS, explained, installed
 from harness.machine import cores, free_disk, nearest_folder
 from harness.registry.plugins import KINDS, Registry, load
 from harness.storage.data_directory import data_directory
@@ -52,7 +53,8 @@ Examples:
 def command(ctx: click.Context, results: Path, plugin_files: tuple[Path, ...]) -> None:
     """Check this machine: devices, data, plugins, SLURM, disk. Exit 1 if no suite can run here."""
     registry = load(plugin_files)
-    findings = [*_software(), *_torch(), *_plugins(registry), *_data(registry), *_storage(results), _slurm()]
+    findings = [*_software(), *_extras(), *_torch(), *_plugins(registry)]
+    findings += [*_data(registry), *_storage(results), _slurm()]
     taken = sum(max(len(finding[i]) for finding in findings) + len("  ") for i in range(2))
     room = max(_DETAIL, (terminal_width() or taken + 100) - taken)
     click.echo(tabulate(findings, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, None, room]))
@@ -71,6 +73,18 @@ def _software() -> Iterator[Check]:
         yield Check("BROKEN", "packages", f"not installed: {', '.join(missing)}. Install the harness again with pip")
 
 
+def _extras() -> Iterator[Check]:
+    whole = True
+    for name, extra in EXTRAS.items():
+        lacking = ", ".join(module for module in extra.modules if not installed(module))
+        whole = whole and not lacking
+        yield Check(
+            "note" if lacking else "ok", f"extra {name}", (f"lacks {lacking}: " if lacking else "") + extra.gives
+        )
+    if not whole:
+        yield Check("note", "extras", "pip install 'sparsity-harness[NAME]' adds one")
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -82,7 +96,8 @@ def _torch() -> Iterator[Check]:
     try:
         import torch
     except (ImportError, OSError) as error:
-        yield Check("BROKEN", "torch", f"cannot be imported: {error}")
+        missing = explained(error, "whatever does more than read results")
+        yield Check("BROKEN", "torch", str(missing) if missing else f"cannot be imported: {error}")
         return
     yield Check("ok", "torch", torch.__version__)
     cuda = torch.cuda.is_available()
@@ -127,6 +142,8 @@ def _plugins(registry: Registry) -> Iterator[Check]:
 def _data(registry: Registry) -> Iterator[Check]:
     from harness.cli.data import registered_benchmarks, state_of
 
+    if not installed("torch"):
+        return
     there: dict[str, list[str]] = {}
     for label, benchmark in registered_benchmarks(registry):
         try:

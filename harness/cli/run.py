@@ -94,6 +94,9 @@ def command(
     With --executor slurm the work goes to a cluster, as job arrays that wait for each other. Ctrl-C then only stops
     watching; the same command watches again, and hands in what is missing.
     """
+    from harness.extras import require
+
+    require("torch", *(["submitit"] if executor == "slurm" and not dry_run else []), what="harness run")
     if executor == "local":
         from harness.executors.fork_server import workers_context
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from harness.compaction.compact import Compacted, compact, random_inputs
 from harness.compaction.exported import SUMMARY, cut_out
 from harness.compaction.fast import require_equal
 from harness.compaction.program import TRACED, trace
-from harness.errors import Unsupported, UserError
+from harness.errors import Unsupported
+from harness.extras import require
 from harness.interchange.bundle import new_folder
 
 if TYPE_CHECKING:
@@ -29,10 +29,8 @@ LARGEST = 2**30
 
 
 def require_onnx() -> None:
-    """Raise UserError unless there is what writes and checks such files."""
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise UserError(f"--format onnx needs {' and '.join(missing)}: pip install 'sparsity-harness[onnx]'")
+    """Raise NotInstalled unless there is what writes and checks such files."""
+    require("onnx", "onnxscript", "onnxruntime", what="--format onnx")
 
 
 @torch.no_grad()

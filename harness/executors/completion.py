@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.results.cell_record import CellRecord
 from harness.results.store import ResultStore
-from harness.stages.graph import PlannedCell, Stage
-from harness.stages.store import StageStore
+
+if TYPE_CHECKING:
+    from harness.stages.graph import PlannedCell, Stage
+    from harness.stages.store import StageStore
 
 
 class Completion(StrEnum):
@@ -39,6 +41,8 @@ class Completion(StrEnum):
     @classmethod
     def of(cls, work: Stage | PlannedCell, results: ResultStore, stages: StageStore) -> Completion:
         """Of a stage, which is done or to do, or of a cell."""
+        from harness.stages.graph import Stage  # late: it takes torch, which who reads results may not have
+
         if isinstance(work, Stage):
             return cls.TO_DO if stages.manifest(work.hash) is None else cls.DONE
         return cls.of_record(results.read(work.cell.suite, work.id))

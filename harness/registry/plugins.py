@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 import pluggy
 
 from harness.errors import PluginError, UserError, unknown_name
+from harness.extras import explained
 from harness.registry import hookspecs
 from harness.registry.blame import caller
 from harness.registry.hookspecs import GROUP, Entry
@@ -141,6 +142,7 @@ class Registry:
         """The class of that name, imported now and checked against its contract.
 
         Raises:
+            NotInstalled: if an optional package of the harness is missing.
             PluginError: if it cannot be imported or breaks the contract; names plugin and cause.
             UserError: if nothing has that name.
         """
@@ -151,6 +153,8 @@ class Registry:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever a plugin raises
+            if missing := explained(error, f"{kind} '{name}'"):
+                raise missing from error
             cause = Failure(registered.origin, f"{kind} '{name}' cannot be imported: {_describe(error)}", _where(error))
             raise PluginError(str(cause)) from error
         if problem := contract_problem(kind, found):

@@ -18,6 +18,7 @@ import pandas as pd
 
 from harness.analysis.comparison_row import KEYS
 from harness.errors import UserError, unknown_name
+from harness.extras import require
 from harness.registry.plugins import Registry
 from harness.report.dataset_card import card
 from harness.report.leaderboard import write_leaderboards
@@ -45,6 +46,7 @@ def write_dataset(
         CorruptFile: if an archive is damaged.
         StorageError: if a file cannot be written.
     """
+    require("pyarrow", what="publishing")
     known = store.suites()
     for suite in suites:
         if suite not in known:

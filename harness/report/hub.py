@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
+from harness.extras import require
 
 _PART = r"[A-Za-z0-9](?:[\w.-]{0,94}\w)?"
 
@@ -29,10 +29,10 @@ def connect() -> Any:
     """The hub's client with the user's token.
 
     Raises:
-        UserError: if huggingface_hub is not installed, is offline, or nobody is logged in.
+        NotInstalled: without huggingface_hub.
+        UserError: if it is offline, or nobody is logged in.
     """
-    if find_spec("huggingface_hub") is None:
-        raise UserError("publishing needs huggingface_hub: pip install huggingface_hub, or only write it: --output DIR")
+    require("huggingface_hub", what="publishing")
     from huggingface_hub import HfApi, constants, get_token
 
     if constants.HF_HUB_OFFLINE:

@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 from itertools import takewhile, zip_longest
 from pathlib import Path
 
+from harness.claims.counts import Counts
 from harness.claims.findings import find
 from harness.claims.loading import load_papers
 from harness.report.claims_page import claims_page
@@ -55,7 +56,7 @@ def recomputed(store: ResultStore, claims: Path, suites: Path, folder: Path) -> 
                 (folder / suite / name).symlink_to(data.resolve())
     if (store.root / "CLAIMS.md").is_file():
         papers = load_papers(claims, suites)
-        write_text(folder / "CLAIMS.md", claims_page(papers, find(papers, again)))
+        write_text(folder / "CLAIMS.md", claims_page(papers, find(papers, again, Counts(claims))))
     write_leaderboards(again)
     found = {suite: Recomputed() for suite in ("", *store.suites())}
     for name in sorted({*_pages(folder, folder), *_pages(folder, store.root)}):

@@ -392,7 +392,7 @@ class Experiment(Schema):
     smallest_difference: Annotated[float | dict[Label, float] | None, AfterValidator(_positive)] = None
 
 
-RENAMES = Renames({"budgets": "profiles", "budget": "profile"}, until="0.2.0")
+RENAMES = Renames({"budgets": "profiles", "budget": "profile"}, until="0.3.0")
 """Keys at the top of a suite."""
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from harness import CorruptFile
+from harness.extras import require
 from harness_benchmarks.images import Bytes, ImageBenchmark, ImageOptions
 from harness_benchmarks.splits import stratified_order
 
@@ -71,8 +72,9 @@ class Digits(ImageBenchmark):
 @functools.cache
 def _load() -> tuple[Bytes, Bytes]:
     # Read as its load_digits() does, which takes a second and a half to import.
+    require("sklearn", what="digits")
     found = find_spec("sklearn")
-    assert found is not None and found.origin is not None, "scikit-learn is a dependency"
+    assert found is not None and found.origin is not None
     path = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
     try:
         rows = np.loadtxt(path, np.uint8, delimiter=",")

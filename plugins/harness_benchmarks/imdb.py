@@ -168,7 +168,7 @@ class ImdbSentiment(Benchmark[ImdbSentimentOptions]):
                     fetch_reviews(split, path)
             if self.options.tokenizer == BERT:
                 fetch_vocabulary()
-        except (OSError, ValueError, ImportError) as error:  # datasets: ConnectionError, DatasetNotFoundError
+        except (OSError, ValueError) as error:  # datasets: ConnectionError, DatasetNotFoundError
             raise DataMissing(f"{self._missing()} The download failed: {error}") from error
         self._ids()
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness import CorruptFile
+from harness.extras import require
 from harness.storage.atomic_files import write_atomic
 
 Review = tuple[str, int]
@@ -54,6 +55,7 @@ def content(reviews: Iterable[Review]) -> str:
 
 def fetch_reviews(split: str, path: Path) -> None:
     """Write an official split, ``train`` or ``test``, from the Hugging Face hub."""
+    require("datasets", what="imdb_sentiment")
     from datasets import load_dataset  # late: slow
 
     rows = load_dataset("stanfordnlp/imdb", split=split)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness import DataMissing, data_directory
+from harness.extras import hint, require
 from harness.storage.digests import described
 from harness_benchmarks.images import ImageBenchmark
 
@@ -57,6 +58,7 @@ class TorchvisionImages(ImageBenchmark):
             return
         if not download:
             raise DataMissing(self._missing(missing))
+        require("torchvision", what=f"the download of {self.name}")
         from torchvision import datasets
 
         try:
@@ -70,8 +72,9 @@ class TorchvisionImages(ImageBenchmark):
             raise DataMissing(f"{self._missing(missing)} The download failed: {error}") from error
 
     def _missing(self, missing: Sequence[Path]) -> str:
+        command = f"`harness data prepare {self.name}`{hint('torchvision')}"
         return (
-            f"{self.name}: {', '.join(path.name for path in missing)} not found in {missing[0].parent}. Run "
-            f"`harness data prepare {self.name}` on a machine with internet, or set HARNESS_DATA (now the data "
-            f"directory is {data_directory()}) to a folder that has {self.folder}."
+            f"{self.name}: {', '.join(path.name for path in missing)} not found in {missing[0].parent}. Run {command} "
+            f"on a machine with internet, or set HARNESS_DATA (now the data directory is {data_directory()}) to a "
+            f"folder that has {self.folder}."
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from harness import CorruptFile, DataMissing, data_directory
+from harness.extras import require
 from harness.storage.digests import digest_now
 from harness_language.tokenizers import ENCODINGS, content_identity, tokenizer, tokenizer_files
 
@@ -71,6 +72,7 @@ class WordPieces:
         if self.name != BERT:
             own = tokenizer(self.name)
             return [np.array(own.encode(text)[: self.length], np.int32) for text in texts]
+        require("tokenizers", what=f"the tokenizer {BERT}")
         from tokenizers import BertWordPieceTokenizer  # late: few need it
 
         path = vocabulary_file()
@@ -101,6 +103,7 @@ def fetch_vocabulary() -> None:
     path = vocabulary_file()
     if path.is_file():
         return
+    require("huggingface_hub", what=f"the tokenizer {BERT}")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from harness import DataMissing, UserError, data_directory
+from harness.extras import require
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -126,6 +127,7 @@ class JsonTokenizer(Tokenizer):
     """A file of the ``tokenizers`` library (byte-level BPE); known by its content, not by its place."""
 
     def __init__(self, name: str) -> None:
+        require("tokenizers", what=f"the tokenizer {name}")
         from tokenizers import Tokenizer as Coder  # imported late: few need it
 
         path = _json_file(name)
@@ -206,7 +208,9 @@ def encoding(name: str, download: bool = False) -> Encoding:
 
     Raises:
         DataMissing: if its files are not there and ``download`` is False, or the download fails.
+        NotInstalled: without tiktoken.
     """
+    require("tiktoken", what=f"the tokenizer {name}")
     files = encoding_files(name)
     cache = files[0].parent
     help_text = (

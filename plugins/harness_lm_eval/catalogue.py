@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from harness import UserError
+from harness.extras import require
 
 _NAME = re.compile(rb"""^["']?(task|group)["']?:[ \t]*["']?([^\s"'#][^"'#\r\n]*?)["']?[ \t]*(?:\#.*)?\r?$""", re.M)
 
@@ -50,8 +51,8 @@ def find(name: str) -> Task | Group:
     """The task or group of a name, found in milliseconds where a folder is called like it.
 
     Raises:
-        UserError: if there is none, with the nearest names; for a tag, which names tasks without a common score;
-            or if lm-evaluation-harness is not installed.
+        UserError: if there is none, with the nearest names; or for a tag, which names tasks without a common score.
+        NotInstalled: without lm-evaluation-harness.
     """
     root = tasks_folder()
     return _find(root, name, root, {})
@@ -59,9 +60,9 @@ def find(name: str) -> Task | Group:
 
 def tasks_folder() -> Path:
     """Where lm-evaluation-harness keeps its task files."""
+    require("lm_eval", what="the benchmark lm_eval")
     spec = find_spec("lm_eval")  # finds it without importing it
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError("the benchmark lm_eval needs lm-evaluation-harness: `pip install 'lm-eval>=0.4.13'`.")
+    assert spec is not None and spec.submodule_search_locations
     return Path(spec.submodule_search_locations[0]) / "tasks"
 
 

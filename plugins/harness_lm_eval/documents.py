@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import CorruptFile, DataMissing, UserError, data_directory
+from harness.extras import require
 from harness.storage.atomic_files import write_atomic
 from harness_language.corpora.hub import answers, endpoint
 from harness_language.evaluations.json_lines import read_json_lines
@@ -124,6 +125,7 @@ def fetch(task: Task, split: str, path: Path) -> None:
         raise DataMissing(f"{missing(path)} HF_HUB_OFFLINE is set: unset it to fetch.")
     if not answers(endpoint()):
         raise DataMissing(f"{missing(path)} {endpoint()} does not answer; HF_ENDPOINT sets a mirror.")
+    require("datasets", what="the benchmark lm_eval")
     from datasets import load_dataset  # imported late: slow
 
     # Left out, some versions of datasets ask on the terminal whether to run the repository's code.

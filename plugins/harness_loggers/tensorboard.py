@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from harness.core.logger import Logged, Logger
-from harness_loggers.package import require
+from harness.extras import require
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -21,7 +21,7 @@ class TensorBoard(Logger):
 
     def check(self) -> None:
         """See :class:`harness.core.logger.Logger`."""
-        require("tensorboard", "tensorboard")
+        require("tensorboard", what="--log tensorboard")
 
     def start(self, run: Logged) -> None:
         """See :class:`harness.core.logger.Logger`."""

@@ -9,7 +9,7 @@ from contextlib import redirect_stdout, suppress
 from io import StringIO
 
 from harness.core.logger import Logged, Logger
-from harness_loggers.package import require
+from harness.extras import require
 
 
 class Trackio(Logger):
@@ -21,7 +21,7 @@ class Trackio(Logger):
 
     def check(self) -> None:
         """See :class:`harness.core.logger.Logger`."""
-        require("trackio", "trackio")
+        require("trackio", what="--log trackio")
 
     def start(self, run: Logged) -> None:
         """See :class:`harness.core.logger.Logger`."""

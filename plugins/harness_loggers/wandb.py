@@ -10,7 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from harness.core.logger import Logged, Logger
-from harness_loggers.package import require
+from harness.extras import require
 
 if TYPE_CHECKING:
     import wandb
@@ -29,7 +29,7 @@ class Wandb(Logger):
 
     def check(self) -> None:
         """See :class:`harness.core.logger.Logger`."""
-        require("wandb", "wandb")
+        require("wandb", what="--log wandb")
         # Workers start services of their own, which end with them; an inherited one holds on to runs that were killed.
         os.environ.pop("WANDB_SERVICE", None)
 

@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness import HarnessError, UserError
+from harness.extras import require
 
 
 def library() -> Any:
     """The module ``transformers``; untyped, because its types differ between versions.
 
     Raises:
-        UserError: if it is not installed.
+        NotInstalled: if it is not there.
     """
-    try:
-        import transformers
-    except ImportError as error:
-        raise UserError(f"hf: transformers cannot be imported ({error}): pip install transformers") from error
+    require("transformers", what="hf")
+    import transformers
+
     return transformers
 
 

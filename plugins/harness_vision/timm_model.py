@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, field_validator
 from torch import Tensor, nn
 
 from harness import Architecture, Connection, Unsupported, UserError
+from harness.extras import require
 from harness_architectures.loss import mean_cross_entropy
 from harness_vision.timm_connections import connections_of
 
@@ -137,10 +138,9 @@ def _library() -> Any:
     """The module ``timm``; its import takes seconds.
 
     Raises:
-        UserError: if it is not installed.
+        NotInstalled: if it is not there.
     """
-    try:
-        import timm
-    except ImportError as error:
-        raise UserError(f"timm cannot be imported ({error}): pip install 'sparsity-harness[timm]'") from error
+    require("timm", what="the architecture timm")
+    import timm
+
     return timm

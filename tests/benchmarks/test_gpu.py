@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,21 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hidden_packages import without
 
 ROOT = Path(__file__).resolve().parents[2]
-HIDING = """
-import sys
-from importlib.machinery import PathFinder
-
-HIDDEN = {hidden}
-
-class Hiding(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        return None if name.partition(".")[0] in HIDDEN else super().find_spec(name, path, target)
-
-sys.meta_path[sys.meta_path.index(PathFinder)] = Hiding
-"""
 HIDDEN = {
     "accelerate", "datasets", "huggingface_hub", "lm_eval", "pandas", "pyarrow", "sklearn", "submitit", "tabulate",
     "tensorboard", "tokenizers", "torchvision", "tqdm", "transformers", "wandb", "zstandard",
@@ -38,9 +25,7 @@ CHECKS = ["agreement_fp32", "agreement_bf16", "repeats", "kill", "head"]
 @pytest.fixture
 def few_packages(tmp_path):
     """An environment without the packages that a bare machine with torch lacks; processes that it starts lack them."""
-    (tmp_path / "sitecustomize.py").write_text(HIDING.format(hidden=HIDDEN))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HARNESS_")}
-    return {**environment, "PYTHONPATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
+    return {**without(HIDDEN, tmp_path), "CUDA_VISIBLE_DEVICES": ""}
 
 
 def run(environment, folder, *options):

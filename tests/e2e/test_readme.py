@@ -352,5 +352,13 @@ def test_the_citation_is_complete():
     assert all(name in README for name in cited)
 
 
-def test_the_changelog_has_this_version():
-    assert f"## [{harness.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf8")
+def test_the_changelog_has_this_version_on_top_with_notes_for_people():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf8")
+    _, unreleased, newest, *_ = re.split(r"^## ", changelog, flags=re.MULTILINE)
+    assert unreleased.startswith("[Unreleased]\n")
+    assert re.match(rf"\[{re.escape(harness.__version__)}\] - \d{{4}}-\d\d-\d\d\n", newest)
+    notes = newest.partition("\n")[2].partition("\n### ")[0].strip()
+    new, breaks, upgrade = notes.split("\n\n")
+    assert new.startswith("New: ") and breaks.startswith("Breaks: ") and upgrade.startswith("Upgrade: ")
+    assert re.findall(r"sparsity-harness\[all\]==([\d.]+)'", upgrade) == [harness.__version__]
+    assert len(notes.splitlines()) <= 12

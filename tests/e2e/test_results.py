@@ -30,7 +30,10 @@ def test_make_results_gives_what_is_committed(tmp_path: Path) -> None:
             subprocess.run(command, check=True, capture_output=True, cwd=ROOT, timeout=120)
         return {str(path.relative_to(results)): path.read_bytes() for path in files(results)}
 
+    built = ROOT / "claims/counts.json"
+    before = built.read_bytes()
     first = make()
+    assert built.read_bytes() == before
     page = report.read_bytes()
     committed = {str(path.relative_to(ROOT / "results")): path.read_bytes() for path in files(ROOT / "results")}
     assert first.keys() == committed.keys()

@@ -35,6 +35,7 @@ ROOTS = {
     "harness",
     "harness.__main__",
     "harness.errors",
+    "harness.extras",
     "harness.formatting",
     "harness.machine",
     "harness.seeds",
@@ -44,8 +45,8 @@ ROOTS = {
 FACADE = "harness"
 """For plugins and users: it knows everything below it, and nothing below it may know it."""
 ENTRY = "harness.__main__"
-WORDS = {"dense", "random", "text", "lm_eval", "units"}
-"""Names that mean more: the baseline, a generator's state, an SVG element, a distribution, what a network has."""
+WORDS = {"dense", "random", "text", "lm_eval", "timm", "units"}
+"""Names that mean more: the baseline, a generator's state, an SVG element, distributions, what a network has."""
 
 
 def modules(folder: Path) -> dict[str, Path]:

@@ -239,8 +239,8 @@ def test_a_compact_export_has_two_formats(made: Path, tmp_path: Path, monkeypatc
         export("random", tmp_path / "x", "--compact", "--format", "hf")
     with pytest.raises(UserError, match="is one of --compact: give both"):
         export("random", tmp_path / "x", "--format", "onnx")
-    monkeypatch.setattr("harness.compaction.onnx_file.find_spec", lambda name: None if name == "onnxscript" else name)
-    with pytest.raises(UserError, match=r"needs onnxscript: pip install 'sparsity-harness\[onnx\]'"):
+    monkeypatch.setattr("harness.extras.find_spec", lambda name: None if name == "onnxscript" else name)
+    with pytest.raises(UserError, match=r"onnx needs onnxscript, .*: pip install 'sparsity-harness\[onnx\]'"):
         export("random", tmp_path / "x", "--compact", "--format", "onnx")
 
 

@@ -12,6 +12,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from harness import DataMissing, HarnessError, UserError
+from harness.extras import require
 from harness_language.corpora.source import CHUNK, Chunk, DocumentSource
 
 TIMEOUT = 6.0
@@ -111,13 +112,11 @@ class HubDataset(DocumentSource):
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
+        require("datasets", "huggingface_hub", what=self.repository)
         try:
             yield
         except (HarnessError, GeneratorExit):
             raise
-        except ImportError as error:
-            missing = error.name or "datasets"
-            raise UserError(f"{self.repository} needs a package: `pip install {missing}`.") from error
         except Exception as error:  # hub, HTTP client and file readers each have their own
             reason = (str(error.__cause__ or error).splitlines() or [""])[0]
             raise DataMissing(

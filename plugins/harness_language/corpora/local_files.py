@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness import CorruptFile, DataMissing, UserError
+from harness.extras import require
 from harness_language.corpora.origin import Files, Origin
 from harness_language.corpora.source import CHUNK, Chunk, DocumentSource
 
@@ -142,10 +143,9 @@ class LocalFiles(DocumentSource):
                 raise UserError(f"{path}: {begins} is no valid CSV ({error}): is a quote never closed?") from error
 
     def _parquet(self, file: IO[bytes], path: Path) -> Iterator[str]:
-        try:
-            from pyarrow import ArrowException, parquet  # imported late: comes with datasets, few need it
-        except ImportError as error:
-            raise UserError(f"{path} needs pyarrow: `pip install pyarrow`, or convert it to jsonl.") from error
+        require("pyarrow", what=str(path))
+        from pyarrow import ArrowException, parquet  # imported late: few need it
+
         try:
             table = parquet.ParquetFile(file)
             if self.field not in table.schema_arrow.names:
@@ -206,9 +206,8 @@ def _unpacked(raw: IO[bytes], path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
         return io.BufferedReader(gzip.GzipFile(fileobj=raw))
     if path.suffix == ".zst":
-        try:
-            import zstandard  # imported late: an extra
-        except ImportError as error:
-            raise UserError(f"{path} needs zstandard: `pip install zstandard`, or unpack it.") from error
+        require("zstandard", what=str(path))
+        import zstandard  # imported late: few need it
+
         return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
     return raw

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from harness.cli import COMMANDS, _guarded, main
 from harness.cli.describe import describe_options
 from harness.errors import StorageError
+from harness.version import __version__
 
 PLUGIN = '''
 from pathlib import Path
@@ -154,7 +155,7 @@ def test_help_of_a_command_has_examples(harness, name):
 
 
 def test_the_version(harness):
-    assert harness("--version") == (0, "harness, version 0.1.0\n", "")
+    assert harness("--version") == (0, f"harness, version {__version__}\n", "")
 
 
 def test_an_unknown_command_shows_the_nearest(harness):
