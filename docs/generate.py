@@ -1,10 +1,11 @@
 """Writes the parts of the documents that are made from something else: ``python docs/generate.py``.
 
-They stand between ``<!-- NAME -->`` and ``<!-- end -->``: the README's links come from results/, the tables of
+They stand between ``<!-- NAME -->`` and ``<!-- end -->``. The README's links come from results/, the tables of
 docs/suites.md and docs/clusters.md from the schemas, docs/commands.md from the command line itself, docs/install.md
-from the table of extras, the helpers of docs/plugins.md from their signatures, docs/records.md and docs/record.schema.json
-from the model of a record. The pages of docs/findings/ are made from suites and leaderboards. The meaning of a suite's
-key is written by hand in the table where the schema has no text for it; it is kept when the table is made again.
+from the table of extras, the helpers of docs/plugins.md from their signatures, docs/records.md and
+docs/record.schema.json from the model of a record. The pages of docs/findings/ are made from suites and leaderboards.
+The meaning of a suite's key is written by hand in the table where the schema has no text for it; it is kept when the
+table is made again.
 """
 
 from __future__ import annotations
