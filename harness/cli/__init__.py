@@ -174,11 +174,11 @@ def _ending(error: BaseException) -> tuple[int, str]:
         return error.exit_code, f"error: {error}"
     if isinstance(error, MemoryError):
         return WRONG_USE, "error: this machine has not enough memory for that"
-    from harness.registry.blame import caller, explained  # late: few commands come to this
+    from harness.registry.blame import blamed, caller, explained  # late: few commands come to this
 
     shown = f"{DEBUG}=1 shows the traceback."
-    if text := explained(error):
-        return WRONG_USE, f"error: {text}\n{shown}"
+    if blame := blamed(error):
+        return WRONG_USE, f"error: {explained(blame, error)}\n{shown}"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return WRONG_USE, f"error: {where}{error.strerror}. Repair that and run the same command again."

@@ -6,12 +6,11 @@ import sys
 import traceback
 from collections.abc import Iterator
 from importlib.metadata import entry_points
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from harness.registry.hookspecs import GROUP
-from harness.registry.own_code import FILE, installed
+from harness.registry.own_code import FILE
 
 
 class Blame(NamedTuple):
@@ -49,16 +48,13 @@ def caller(error: BaseException) -> Blame | None:
     return next((whose for whose in _owners(error) if isinstance(whose, Blame)), None)
 
 
-def explained(error: BaseException) -> str | None:
-    """What a plugin's exception comes to, and what to do; None where it is not a plugin's."""
-    found = blamed(error)
-    if found is None:
-        return None
+def explained(whose: Blame, error: BaseException) -> str:
+    """What a plugin's exception comes to, and what to do."""
     if isinstance(error, FileNotFoundError):
         missing = error.filename or str(error).removeprefix("No such file or directory: ")
         text = "Put it there, or repair the path where the plugin, or the suite for it, names it."
-        return f"a file that a plugin reads is not here: {missing} ({found.text}). {text}"
-    return f"a plugin fails: {type(error).__name__}: {error} ({found.text})"
+        return f"a file that a plugin reads is not here: {missing} ({whose.text}). {text}"
+    return f"a plugin fails: {type(error).__name__}: {error} ({whose.text})"
 
 
 def _owners(error: BaseException) -> Iterator[Blame | None]:
@@ -66,14 +62,19 @@ def _owners(error: BaseException) -> Iterator[Blame | None]:
     packages = {point.module.partition(".")[0]: point.name for point in entry_points(group=GROUP)}
     files = [Path(m.__file__) for name, m in list(sys.modules.items()) if name.startswith(FILE) and m.__file__]
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        file = frame.f_code.co_filename
+        module, file = str(frame.f_globals.get("__name__", "")), frame.f_code.co_filename
+        package = module.partition(".")[0]
         if package == "harness":
             yield None
         elif package in packages:
             yield Blame(packages[package], f"{file}:{line}")
         elif package.startswith(FILE):
             yield Blame(file, f"{file}:{line}")
-        elif not installed(Path(file)):
-            beside = (path for path in files if Path(file).is_relative_to(path.parent))
-            yield from (Blame(str(path), f"{file}:{line}") for path in islice(beside, 1))
+        elif beside := [path for path in files if file in _files(module, path.parent)]:
+            yield Blame(str(beside[0]), f"{file}:{line}")
+
+
+def _files(module: str, folder: Path) -> tuple[str, str]:
+    """Where a module is that is imported from beside a single-file plugin."""
+    beside = folder.joinpath(*module.split("."))
+    return str(beside.with_suffix(".py")), str(beside / "__init__.py")

@@ -59,11 +59,9 @@ def _file(name: str, folder: Path) -> Path | None:
     beside = folder.joinpath(*name.split("."))
     for file in (Path(loaded) if isinstance(loaded, str) else None, beside.with_suffix(".py"), beside / "__init__.py"):
         if file is not None and file.suffix == ".py" and file.is_file():
-            return None if installed(file) else file
+            return None if any(file.is_relative_to(place) for place in _installed()) else file
     return None
 
 
-def installed(file: Path) -> bool:
-    """Whether a file is the standard library's, or of an installed package."""
-    places = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return any(file.is_relative_to(place) for place in places)
+def _installed() -> set[str]:
+    return {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}

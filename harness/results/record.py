@@ -17,7 +17,7 @@ from harness.core.connections import weights_among
 from harness.core.data import Split
 from harness.errors import BadScore, Diverged, HarnessError, WrongCount
 from harness.formatting import not_finite, printable
-from harness.registry.blame import explained
+from harness.registry.blame import blamed, explained
 from harness.results.cell_record import CellRecord
 from harness.results.connectivity import connectivity
 from harness.results.flops import forward_flops
@@ -160,7 +160,7 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
     """Type, message, traceback and, for divergence, the step; texts that any file and any terminal can hold."""
     kind = printable(type(error).__name__, 200)
     try:
-        message = (None if isinstance(error, HarnessError) else explained(error)) or str(error)
+        message = _told(error) or kind
     except Exception as another:
         message = f"its text cannot be had: {type(another).__name__}"
     return {
@@ -169,6 +169,14 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
         "traceback": printable("".join(traceback.format_exception(error)), TRACEBACK),
         "step": error.step if isinstance(error, Diverged) else None,
     }
+
+
+def _told(error: BaseException) -> str:
+    """Its text, with the place in a plugin where it began."""
+    whose = None if isinstance(error, HarnessError) else blamed(error)
+    if whose is None:
+        return str(error)
+    return explained(whose, error) if isinstance(error, FileNotFoundError) else f"{error} ({whose.text})".strip()
 
 
 def _record(

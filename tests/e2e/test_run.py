@@ -31,7 +31,8 @@ def test_fates(tmp_path, undisturbed, capsys):
     assert records["raises"]["failure"]["type"] == "RuntimeError"
     assert 'raise RuntimeError("boom at the scores")' in records["raises"]["failure"]["traceback"]
     assert records["raises"]["metrics"] == {} and records["raises"]["density"]["requested"] == 0.5
-    assert records["waits"]["failure"]["message"] == "blocked by net raises 0.5 seed 0 (boom at the scores)"
+    blocked = records["waits"]["failure"]["message"]
+    assert blocked.startswith("blocked by net raises 0.5 seed 0 (boom at the scores (") and "fates.py:37" in blocked
     assert 1 <= records["diverges"]["failure"]["step"] <= 60
     assert records["killed"]["failure"]["message"].startswith("its worker process died with exit code -9")
     assert said.count("failed: net raises 0.5 seed 0: boom at the scores") == 1

@@ -204,7 +204,7 @@ def test_what_goes_wrong_is_told_with_slurms_reason(cluster: Any, tmp_path: Path
     text = until(
         30, "the reasons", lambda: (t := status()) and re.search(hungry, t) and "PartitionNodeLimit" in t and t
     )
-    assert "shuffle" in text and "failed: blocked by skip_mlp explodes seed 0 (boom at step 5)" in text
+    assert "shuffle" in text and "failed: blocked by skip_mlp explodes seed 0 (boom at step 5 (" in text
     assert re.search(r"1 SLURM job waiting: PartitionNodeLimit", text)
     assert "1 done, 3 failed, 1 queued" in text
     assert run.poll() is None, "one job is still queued"

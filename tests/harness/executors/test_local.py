@@ -104,12 +104,13 @@ def test_each_job_meets_its_own_fate(jobs, tmp_path):
     assert {job.label for job in todo} == done | set(view.failures)
 
     raises, cell = (view.failures[f"net raises 0.5 seed 0{part}"] for part in ("", ": evaluate"))
-    assert raises["type"] == "RuntimeError" and raises["message"] == cell["message"] == "boom at the scores"
+    assert raises["type"] == "RuntimeError" and raises["message"] == cell["message"]
+    assert raises["message"] == f"boom at the scores ({PLUGINS[1]}:37)"
     assert "fates.py" in raises["traceback"] and raises["step"] is None
     for name in ("waits", "waits_longer"):
         for part in ("", ": evaluate"):
             blocked = view.failures[f"net {name} 0.5 seed 0{part}"]
-            assert blocked["message"] == "blocked by net raises 0.5 seed 0 (boom at the scores)"
+            assert blocked["message"] == f"blocked by net raises 0.5 seed 0 ({raises['message']})"
     assert not [label for kind, label in view.seen if kind == "started" and "waits" in label]
 
     diverged = view.failures["net diverges seed 0"]
