@@ -172,9 +172,9 @@ def _grid(rows: Sequence[Sequence[Any]], indent: int, whole: int) -> Table:
 
 
 def _phase(row: Mapping[str, Any]) -> str:
-    """``phase 2 Finetune``."""
+    """``finetune``: what this part of the program does."""
     phase = row.get("phase")
-    return f"phase {phase[0]} {phase[1]}" if phase else ""
+    return str(phase[1]).lower() if phase else ""
 
 
 def _numbers(row: Mapping[str, Any], unicode: bool) -> list[str]:

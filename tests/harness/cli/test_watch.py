@@ -119,7 +119,7 @@ def test_a_live_run_is_shown_with_all_its_numbers_until_it_ends(store):
         shown = watched("small", "--results", store.root)
         assert "this run: 4/9 done, 1 failed, 4 to do, about 3 min 20 s left, on " in shown
         assert (
-            "net magnitude 0.5 seed 0 phase 2 Finetune: step 300 of 1,200, loss 0.2500 █▅▁, lr 0.0005, 20 steps/s, "
+            "net magnitude 0.5 seed 0 finetune: step 300 of 1,200, loss 0.2500 █▅▁, lr 0.0005, 20 steps/s, "
             "45 s left, density 0.4000, validation accuracy 0.8750"
         ) in shown
         assert "nothing runs" not in shown
@@ -220,7 +220,7 @@ def test_it_follows_a_real_run(tmp_path):
     assert done.returncode == 0 and "Traceback" not in done.stderr
     assert "results: 1/1 done\n" in done.stdout
     numbers = [line for line in done.stdout.splitlines() if "skip_mlp " in line and "steps/s" in line]
-    assert any("phase 0 Train: step " in line and "validation accuracy" in line for line in numbers)
+    assert any(" train: step " in line and "validation accuracy" in line for line in numbers)
     assert any("density 0." in line for line in numbers)
 
 
