@@ -13,6 +13,7 @@ from harness.analysis.tuning import settings_text
 from harness.errors import UserError, unknown_name
 from harness.formatting import not_finite
 from harness.results.cell_record import CellRecord
+from harness.results.names import hash_of, without_seed
 from harness.results.record_parts import CellFailure, DensityMatch
 from harness.results.store import LeftOut, ResultStore
 
@@ -74,6 +75,7 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
                 tuned = (record.experiment, record.architecture.label, _trained_on(record), record.method.label)
                 rows += rows_of(record, suite, baseline, compared, store, settings.get(tuned, ""))
                 labels[record.cell] = _label(record)
+                labels.setdefault(f"{suite}/{hash_of(record.cell)}", _label(record))
                 if record.density.match is not None:
                     matches[suite, record.cell] = record.density.match
     frame = as_frame(_named(row, matches.get((row.suite, row.cell)), labels) for row in rows)
@@ -127,10 +129,15 @@ def _label(record: CellRecord) -> str:
 
 
 def _named(row: ResultRow, match: DensityMatch | None, labels: Mapping[str, str]) -> ResultRow:
-    """A match names a cell, and so a seed; a row needs the name of what all seeds are matched to."""
+    """A match names a cell, and so a seed; a row needs the name of what all seeds are matched to.
+
+    That is another one than the match has where a label was changed since; where the cell is no longer there, its name
+    without the seed, which keeps rows apart that are matched to several.
+    """
     if match is None:
         return row
-    return replace(row, match=labels.get(match.cell, "another run") + (f", {match.by}" if match.by else ""))
+    name = labels.get(match.cell) or labels.get(f"{row.suite}/{hash_of(match.cell)}") or without_seed(match.cell)
+    return replace(row, match=name + (f", {match.by}" if match.by else ""))
 
 
 def _failure(record: CellRecord) -> str:

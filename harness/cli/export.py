@@ -148,14 +148,20 @@ def _planned(
     path = suite or Path((plan and plan.path) or f"{record.suite}.yaml")
     if not path.is_file():
         raise UserError(f"the suite of {record.cell} is not at {path}: name its file with --suite")
-    loaded, _ = settle(load_suite(path, registry, overrides), store)
+    ran = [option for option in (plan.options if plan else ()) if option.startswith(("--plugin", "--set"))]
+    as_then = f"The suite was run with {' '.join(ran)}: give the same here" if ran else "Give the same --suite as then"
+    try:
+        loaded, _ = settle(load_suite(path, registry, overrides), store)
+    except UserError as error:
+        if not ran:
+            raise
+        raise UserError(f"{error}\n{as_then}.") from error
     show_warnings(loaded.outdated)
     for planned in compile_graph(loaded.cells, registry).cells:
         if planned.id == record.cell:
             return planned, path
     raise UserError(
-        f"{path} has no run {record.cell}: it has changed since, or was run with --set or --plugin. "
-        "Give the same --suite, --set and --plugin as then"
+        f"{path} has no run {record.cell}: it has changed since, or was run with --set or --plugin. {as_then}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -13,6 +14,8 @@ from harness.report.score_notes import notes
 from harness.report.tables import NONE, Column, Table
 
 Across = Literal["density", "benchmark"]
+_NEAR = 0.05
+"""Relative; how near a matched density must be to the one that was asked for, to stand in its column."""
 OWN = "own density"
 """Heading of rows whose density nobody asked for."""
 
@@ -86,5 +89,9 @@ def _filled(
 
 
 def _asked(row: ComparisonRow) -> float | None:
-    """The column of a row; None for a density that it, or what it is matched to, chose itself."""
-    return 1.0 if row.whole else row.asked
+    """The column of a row, of a matched one that of what it is matched to; None for a density that nobody asked for."""
+    if row.whole or not row.match:
+        return 1.0 if row.whole else row.asked
+    named = re.search(r" ([\d.e-]+)(?:, \w+)?$", row.match)
+    wanted = float(named[1]) if named else None
+    return wanted if wanted and not row.mixed and abs(row.density_mask / wanted - 1) < _NEAR else None

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.results.agreement import Agreement, agreements, environments, failing
 from harness.results.cell_record import CellRecord
+from harness.results.names import hash_of
 
 
 class Fate(StrEnum):
@@ -133,8 +134,7 @@ def _other_keys(a: CellRecord, b: CellRecord) -> dict[str, tuple[str, str]]:
     was, now = configuration(a), configuration(b)
     names = [*was, *(name for name in now if name not in was)]
     found = {name: (_told(was, name), _told(now, name)) for name in names if was.get(name) != now.get(name)}
-    ends = a.cell.rpartition(".")[2], b.cell.rpartition(".")[2]
-    return found or {"hash": ends}
+    return found or {"hash": (hash_of(a.cell), hash_of(b.cell))}
 
 
 def _told(values: Mapping[str, Any], name: str) -> str:

@@ -34,8 +34,15 @@ def chain(store: ResultStore, suite: str, cell: str) -> list[CellRecord]:
     lacks += [f"{kind}.plugin" for kind in _KINDS if getattr(record, kind).plugin is None]
     if lacks:
         raise UserError(f"the record of {cell} lacks {', '.join(lacks)}: it is of a version that did not keep them")
-    found = [record.model_copy(update={"training_data": _training_data(store, record)})]
-    for other in (record.density.match.cell if record.density.match else None, record.density.source):
+    match, source = record.density.match, record.density.source
+    named = record.density.model_copy(
+        update={
+            "match": match and match.model_copy(update={"cell": store.renamed(suite, match.cell)}),
+            "source": source and store.renamed(suite, source),
+        }
+    )
+    found = [record.model_copy(update={"training_data": _training_data(store, record), "density": named})]
+    for other in (named.match.cell if named.match else None, named.source):
         if other is None or other in {one.cell for one in found}:
             continue
         if not store.file(suite, "cells", other).exists:

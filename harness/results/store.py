@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import CorruptFile
 from harness.results.archive import SUFFIX, Archive, FileKind
 from harness.results.cell_record import CellRecord
+from harness.results.names import hash_of
 from harness.results.parsing import parse_plan, parse_record, parse_series
 from harness.results.record_parts import ExampleFile, SampleFile
 from harness.results.result_file import ResultFile
@@ -211,6 +212,12 @@ class ResultStore:
             return LeftOut(file.path, f"results by example cannot be read: {error.strerror}")
         except CorruptFile as error:
             return LeftOut(file.where, f"results by example are left out: {error}")
+
+    def renamed(self, suite: str, cell: str) -> str:
+        """The name that a cell has now: another one with its hash where a label was changed, else its own."""
+        if self.file(suite, "cells", cell).exists:
+            return cell
+        return next((name for name in self.names(suite) if hash_of(name) == hash_of(cell)), cell)
 
     def read(self, suite: str, cell: str) -> CellRecord | None:
         """One cell's record, or None if there is none that can be read."""

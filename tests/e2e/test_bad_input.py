@@ -228,20 +228,20 @@ CASES = [
     # --- references
     (SUITE, "0.5", "{match: dens}", "8:32", "unknown method 'dens'. Did you mean 'dense'? Known: dense, magnitude."),
     (SUITE, "0.5", "{match: {method: dense, experiment: x}}", "8:60", "unknown experiment 'x'. Known: main."),
-    (SUITE, "0.5", "{match: magnitude}", "8:15", "cyclic match: magnitude -> magnitude; a cell cannot wait for itself"),
+    (SUITE, "0.5", "{match: magnitude}", "8:15", "cyclic match: magnitude -> magnitude; a run cannot wait for itself"),
     (
         SUITE,
         "0.5, recovery_steps: 5}",
         "{match: random}}\n  random: {density: {match: magnitude}}",
         "8:15",
-        "cyclic match: magnitude -> random -> magnitude; a cell cannot wait for itself",
+        "cyclic match: magnitude -> random -> magnitude; a run cannot wait for itself",
     ),
     (
         SUITE,
         "0.5, recovery_steps: 5}",
         "{match: dense}}\n  a: {use: shuffle, source: b}\n  b: {use: shuffle, source: a}",
         "9:29",
-        "cyclic match: a -> b -> a; a cell cannot wait for itself",
+        "cyclic match: a -> b -> a; a run cannot wait for itself",
     ),
     (
         SUITE,
@@ -281,7 +281,7 @@ CASES = [
         "8:3",
         "connectome was given a density and 'fraction",
     ),
-    (SUITE, "seeds: 2", "exclude: [{architecture: mlp}]", None, "s.yaml: include and exclude leave no cells"),
+    (SUITE, "seeds: 2", "exclude: [{architecture: mlp}]", None, "s.yaml: include and exclude leave no runs"),
 ]
 
 
@@ -335,7 +335,7 @@ def test_a_file_name_that_makes_no_folder_name(tmp_path, capsys):
         (["--only", "method=dnse"], "error: --only method=dnse: unknown method 'dnse'. Did you mean 'dense'? Known: d"),
         (["--only", "method=dense", "--only", "seed=7"], "error: --only seed=7: unknown seed '7'. Known: 0, 1."),
         (["--only", "seed=x"], "error: --only: seed: Input should be a valid integer"),
-        (["--only", "method=dense,density=0.5"], "matches no cell of s: each of its parts does, but not together"),
+        (["--only", "method=dense,density=0.5"], "matches no run of s: each of its parts does, but not together"),
         (["--workers", "0"], "0 is not in the range x>=1"),
         (["--plugin", "no_such_file.py"], "no_such_file.py: cannot be read: No such file"),
     ],

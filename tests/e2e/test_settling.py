@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -80,4 +83,5 @@ def test_the_page_has_them_too(results: Path) -> None:
     harness(results, "report", "-o", "page.html")
     page = (results / "page.html").read_text()
     assert "When masks and weights settle" in page
-    assert "Agreement of masks: rigl and random" in page
+    (index,) = re.findall(r'<script[^>]*id="data-index"[^>]*>"([^"]*)"</script>', page)
+    assert "Agreement of masks: rigl and random" in zlib.decompress(base64.b64decode(index)).decode()

@@ -15,7 +15,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.registry.plugins import load
-from harness.results.run_log import choose
+from harness.results.run_log import VARIABLE, choose
 
 Rows = dict[str, list[tuple[int, float]]]
 
@@ -34,6 +34,7 @@ def history(folder: Path, name: str) -> Rows:
 
 def test_a_missing_package_is_named_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trackio", None)
+    monkeypatch.setenv(VARIABLE, "")  # and so what is chosen ends with the test
     with pytest.raises(UserError, match=r"pip install 'sparsity-harness\[trackio\]'"):
         choose(["trackio"], load())
 

@@ -414,7 +414,7 @@ def test_no_seed_counts_twice(store):
     write(store, "random", 1, 0.99, cell="zz-random-again")
     frame, left = load(store)
     assert [(item.path.stem, item.reason) for item in left] == [
-        ("zz-random-again", "is of the same row and seed as another cell, counted already")
+        ("zz-random-again", "is of the same row and seed as another run, counted already")
     ]
     (row,) = (row for row in compare(frame) if row.method == "random")
     assert (row.n, row.mean) == (3, pytest.approx(share(logits([0.70, 0.75, 0.68]).mean())))

@@ -139,7 +139,7 @@ def test_an_upload_by_the_command(store: ResultStore, tmp_path: Path) -> None:
         assert asked.returncode == 2 and "--yes" in asked.stderr
         assert not there.asked
         assert f"me/quick of {there.address} (private; license mit)" in asked.stdout
-        assert "samples of 8 cells, which may quote data" in asked.stdout
+        assert "samples of 8 runs, which may quote data" in asked.stdout
         done = call("--yes")
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == f"{there.address}/datasets/me/quick"
@@ -196,7 +196,7 @@ def test_what_is_missing_is_said_before_anything_is_written(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set" in error_of(publish(store))
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    assert "pip install huggingface_hub" in error_of(publish(store))
+    assert "pip install 'sparsity-harness[language]'" in error_of(publish(store))
 
 
 @pytest.mark.parametrize("name", ["quick", "me/", "me/a b", "me/a--b", "me/a..b", "me/.a", "me/a.git", "a/b/c", "me/é"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -231,7 +233,7 @@ def test_its_table(told) -> None:
 
 def test_its_table_stands_in_the_page(told) -> None:
     (table,) = tuning_tables(told, "s")
-    index = json.loads(page_data(told, ["s"]).scripts["data-index"])
+    index = json.loads(zlib.decompress(base64.b64decode(json.loads(page_data(told, ["s"]).scripts["data-index"]))))
     ((shown,),) = [suite["tuning"] for suite in index["suites"]]
     assert (shown["title"], shown["answer"], shown["rows"]) == (table.title, table.answer, table.rows)
     assert shown["columns"][0] == ["method", False] and ["steps", True] in shown["columns"]

@@ -140,7 +140,10 @@ def test_names_come_before_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "gpt", made(), SOURCE)
-    assert resolve("gpt") == Path("gpt")
+    with pytest.raises(DataMissing):
+        resolve("gpt")  # the working folder is not looked at
+    write(tmp_path / "data" / "gpt", made(), SOURCE)
+    assert resolve("gpt") == tmp_path / "data" / "gpt"
     write(bundle.models_directory() / "gpt", made(), SOURCE)
     assert resolve("gpt") == tmp_path / "data" / "models" / "gpt"
     assert resolve(tmp_path / "gpt") == tmp_path / "gpt"

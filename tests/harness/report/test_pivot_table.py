@@ -102,3 +102,18 @@ def test_latex_bolds_cells_and_escapes_names(store: ResultStore) -> None:
     text = latex(pivot_tables(selected(frame, left=left), "density")[0])
     assert r"a\_b" in text
     assert text.count(r"\textbf{0.8020") == 2
+
+
+def test_a_control_stands_in_the_column_of_what_it_is_matched_to(store: ResultStore) -> None:
+    for asked, mask in ((0.2, 0.1999), (0.1, 0.14)):  # the second is too far away to be told under that density
+        for seed in range(5):
+            record = small_record("small", f"digits-matched-{asked}-{seed}", "matched", seed, 0.7 + seed / 1000)
+            record["metrics"]["accuracy"] |= {"n": 10_000, "stderr": 0.001}
+            match = {"cell": f"digits-a_b-{asked}-{seed}", "by": "hard"}
+            record["density"] |= {"requested": mask, "match": match, "mask": mask, "nonzero": mask}
+            write_record(store, record)
+    frame, left = load(store)
+    first = pivot_tables(selected(frame, left=left), "density")[0]
+    assert [column.name for column in first.columns] == ["method", "1", "0.2", "0.1", "own density"]
+    (row,) = [[cell.split(" ")[0] for cell in row] for row in first.rows if row[0].startswith("matched")]
+    assert row[1:3] == [NONE, "0.7020"] and row[3] == NONE and row[4] == "0.7020"
