@@ -30,6 +30,7 @@ _AVERAGED = (
     "units",
     "n_examples",
     "parameters",
+    "recovery_lr",
     *SPENT,
     "published",
 )

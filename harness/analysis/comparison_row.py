@@ -86,6 +86,7 @@ class ComparisonRow:
         dead_low, dead_high: extremes over seeds of how many of the network's ``units``, such as neurons, carry nothing.
         broken: seeds whose output tells nothing of their input, with the reason.
         program: how optimizer steps are spread over trainings: ``5,372 + 5,371``.
+        recovery_lr: the constant learning rate of the last recovery after a pruning; None without one.
         norms_estimated: training batches over which batch norms were estimated anew for scoring, 0 if they were not.
         references: what can be had without a network, by the primary metric, in words.
         settings: those that tuning has chosen, in words: ``lr 0.003 (trial 4 of 6)``; "" where nothing is tuned.
@@ -151,6 +152,7 @@ class ComparisonRow:
     units: float | None = None
     broken: dict[int, str] = field(default_factory=dict)
     program: str = ""
+    recovery_lr: float | None = None
     settings: str = ""
     norms_estimated: float = 0.0
     references: str = ""

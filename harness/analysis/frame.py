@@ -48,7 +48,7 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
     known = store.suites()
     rows: list[ResultRow] = []
     left: list[LeftOut] = []
-    labels: dict[str, str] = {}
+    labels: dict[tuple[str, str], str] = {}  # of a suite's cells, by name and by hash
     matches: dict[tuple[str, str], DensityMatch] = {}
     for suite in known if suites is None else suites:
         if suite not in known:
@@ -74,8 +74,8 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
                 baseline = baselines.get(record.experiment) or DEFAULT_BASELINE
                 tuned = (record.experiment, record.architecture.label, _trained_on(record), record.method.label)
                 rows += rows_of(record, suite, baseline, compared, store, settings.get(tuned, ""))
-                labels[record.cell] = _label(record)
-                labels.setdefault(f"{suite}/{hash_of(record.cell)}", _label(record))
+                labels[suite, record.cell] = _label(record)
+                labels.setdefault((suite, hash_of(record.cell)), _label(record))
                 if record.density.match is not None:
                     matches[suite, record.cell] = record.density.match
     frame = as_frame(_named(row, matches.get((row.suite, row.cell)), labels) for row in rows)
@@ -128,7 +128,7 @@ def _label(record: CellRecord) -> str:
     return record.method.label + ("" if requested is None else f" {requested:g}")
 
 
-def _named(row: ResultRow, match: DensityMatch | None, labels: Mapping[str, str]) -> ResultRow:
+def _named(row: ResultRow, match: DensityMatch | None, labels: Mapping[tuple[str, str], str]) -> ResultRow:
     """A match names a cell, and so a seed; a row needs the name of what all seeds are matched to.
 
     That is another one than the match has where a label was changed since; where the cell is no longer there, its name
@@ -136,7 +136,8 @@ def _named(row: ResultRow, match: DensityMatch | None, labels: Mapping[str, str]
     """
     if match is None:
         return row
-    name = labels.get(match.cell) or labels.get(f"{row.suite}/{hash_of(match.cell)}") or without_seed(match.cell)
+    found = (labels.get((row.suite, name)) for name in (match.cell, hash_of(match.cell)))
+    name = next(filter(None, found), without_seed(match.cell))
     return replace(row, match=name + (f", {match.by}" if match.by else ""))
 
 

@@ -34,6 +34,7 @@ class ResultRow:
         steps, examples, tokens, seconds: of training. ``flops`` and ``flops_sparse`` are those of training,
             ``inference_flops`` and ``inference_flops_sparse`` of one example. ``peak_memory`` is in bytes.
         program: how the optimizer steps are spread over trainings: ``5,372 + 5,371``; "" if unknown.
+        recovery_lr: the constant learning rate of the last recovery after a pruning; nan without one.
         broken: why the output tells nothing of the input, "" if it does or is not known; ``effective`` are the weights
             that can change the output, of those in scope. ``dead_units`` of ``units``, neurons and the like, carry
             nothing.
@@ -80,6 +81,7 @@ class ResultRow:
     seconds: float
     peak_memory: float
     program: str
+    recovery_lr: float = nan
     broken: str
     effective: float
     dead_units: float
@@ -171,6 +173,7 @@ def rows_of(
             seconds=_number(spent.seconds),
             peak_memory=_number(spent.peak_memory_bytes),
             program=program,
+            recovery_lr=_recovery_lr(record),
             broken=(record.connectivity and record.connectivity.broken) or "",
             effective=_number(record.connectivity.density if record.connectivity else None),
             dead_units=_number(units.dead if units else None),
@@ -200,6 +203,15 @@ def program_text(program: Sequence[ProgramPhase]) -> str:
     steps = [found for phase in program if isinstance(found := getattr(phase, "steps", None), int) and found]
     runs = [(value, len(list(same))) for value, same in groupby(steps)]
     return " + ".join(f"{value:,}" if times == 1 else f"{times} x {value:,}" for value, times in runs)
+
+
+def _recovery_lr(record: CellRecord) -> float:
+    recoveries = [phase for phase in record.program if phase.type == "Finetune" and program_text([phase])]
+    if not recoveries:
+        return nan
+    own, suites = getattr(recoveries[-1], "lr", None), (record.training or {}).get("lr")
+    rate = suites if own is None else own
+    return float(rate) if isinstance(rate, int | float) else nan
 
 
 def asked(density: float | None) -> str:

@@ -61,7 +61,7 @@ def write_dataset(
         quoting += sorted(left)
     found = Results({results.root: list(dict.fromkeys(suites))})
     if found.frame.empty:
-        raise UserError(f"no finished cell in {', '.join(suites)}: there is nothing to publish")
+        raise UserError(f"no finished run in {', '.join(suites)}: there is nothing to publish")
     write_leaderboards(results)
     _write_frame(folder / "scores.parquet", found.frame)
     _write_frame(folder / "comparison.parquet", found.compare().frame[list(KEYS)])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from harness.analysis.comparison_row import ComparisonRow
+from harness.analysis.grouping import close
 from harness.report.answers import answers, density
 from harness.report.cell_texts import precision, score, titled
 from harness.report.places import label
@@ -14,8 +15,6 @@ from harness.report.score_notes import notes
 from harness.report.tables import NONE, Column, Table
 
 Across = Literal["density", "benchmark"]
-_NEAR = 0.05
-"""Relative; how near a matched density must be to the one that was asked for, to stand in its column."""
 OWN = "own density"
 """Heading of rows whose density nobody asked for."""
 
@@ -92,6 +91,6 @@ def _asked(row: ComparisonRow) -> float | None:
     """The column of a row, of a matched one that of what it is matched to; None for a density that nobody asked for."""
     if row.whole or not row.match:
         return 1.0 if row.whole else row.asked
-    named = re.search(r" ([\d.e-]+)(?:, \w+)?$", row.match)
+    named = re.search(r" ([\d.e-]+)(?:, \w+)?$", row.match)  # "magnitude 0.1, per_layer", as frames name it
     wanted = float(named[1]) if named else None
-    return wanted if wanted and not row.mixed and abs(row.density_mask / wanted - 1) < _NEAR else None
+    return wanted if not row.mixed and wanted is not None and close(row.density_mask, wanted) else None

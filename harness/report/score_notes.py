@@ -77,6 +77,12 @@ def _warnings(rows: Sequence[ComparisonRow], baseline: str | None) -> Iterator[s
         if examples and max(examples) > 1.01 * min(examples):
             span = f"{count(min(examples))} to {count(max(examples))}"
             yield f"WARNING: training budgets differ, from {span} examples: rows are ranked within equal ones only."
+    # Tuned rows are at the rates that their own trials chose.
+    rates = {row.recovery_lr for row in rows if row.recovery_lr is not None and not row.settings}
+    if len(rates) > 1:
+        methods = {rate: sorted({row.method for row in rows if row.recovery_lr == rate}) for rate in sorted(rates)}
+        parts = "; ".join(f"{rate:g}: {', '.join(names)}" for rate, names in methods.items())
+        yield f"WARNING: rows recover from pruning at different learning rates, which may decide between them. {parts}."
     yield from mixed(rows)
     if baseline is None:
         yield "No finished baseline of this protocol: there are no differences to one."

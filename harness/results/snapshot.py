@@ -13,10 +13,8 @@ from tempfile import TemporaryDirectory
 from harness.errors import UserError
 from harness.machine import nearest_folder
 from harness.results.archive import PACKED
-from harness.results.store import ResultStore
+from harness.results.store import MARKS, ResultStore
 
-MARKS = ("suite.json", "cells", "archive")
-"""What a suite's folder has, one of them at least."""
 _NEEDED = re.compile(rf"suite\.json|cells/[^/]+\.json|examples/[^/]+\.safetensors\.gz|archive/({'|'.join(PACKED)})")
 """Files of a suite's folder that comparing reads."""
 _FILES = {"100644", "100755"}

@@ -42,6 +42,8 @@ from harness.storage.reading import read_bytes
 if TYPE_CHECKING:
     from harness.core.examples import Examples
 
+MARKS = ("suite.json", "cells", "archive")
+"""What a suite's folder has, one of them at least."""
 OBSOLETE = "not part of the suite"
 """How the reason for leaving out a superseded cell begins."""
 
@@ -125,8 +127,7 @@ class ResultStore:
         """Names of the suites that have results, sorted."""
         if not self.root.is_dir():
             return []
-        marks = ("suite.json", "cells", "archive")
-        return sorted(p.name for p in self.root.iterdir() if any((p / mark).exists() for mark in marks))
+        return sorted(p.name for p in self.root.iterdir() if any((p / mark).exists() for mark in MARKS))
 
     def write(self, record: CellRecord) -> None:
         """Write one cell's record atomically; the last writer wins, equal cells have equal records."""

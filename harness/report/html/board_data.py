@@ -12,6 +12,7 @@ import pandas as pd
 from harness.analysis.comparison import rows
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.frame import TABLE
+from harness.analysis.grouping import BUDGET_TOLERANCE, close
 from harness.formatting import duration, size, unit_text
 from harness.report.answers import density, winner
 from harness.report.boards import boards, identity
@@ -212,8 +213,8 @@ def _metrics(
 
 def _alike(budgets: Iterable[float | None]) -> bool:
     """Whether all are within 1 % of each other, or none is known."""
-    known = [budget or 0.0 for budget in budgets]
-    return max(known) <= 1.01 * min(known)
+    first, *others = budgets
+    return all(close(first, other, BUDGET_TOLERANCE) for other in others)
 
 
 def _asked(row: ComparisonRow) -> str:

@@ -382,3 +382,27 @@ def test_a_primary_score_that_is_no_number_takes_the_rank_and_not_the_other_scor
     console = Console(file=io.StringIO(), width=200)
     terminal_tables(store, "small", console, 200)
     assert f"random-0.1-2: {reason}" in console.file.getvalue()
+
+
+def test_recovery_at_different_rates_is_warned_about(store):
+    def recovering(lr):
+        return [
+            {"type": "Train", "steps": 10, "lr": None},
+            {"type": "Prune"},
+            {"type": "Finetune", "steps": 5, "lr": lr},
+        ]
+
+    cells = list(store.plan("small").cells)
+    for method, lr in (("wanda", 1e-3), ("own", None)):  # None: the suite's
+        cells += [write(store, method, seed, 0.8, training={"lr": 1e-3}, program=recovering(lr)) for seed in range(3)]
+    write_plan(store, "small", {"suite": "small", "cells": cells})
+    assert "recover" not in suite_page(store)
+    cells += [write(store, "slow", seed, 0.8, training={"lr": 1e-3}, program=recovering(1e-4)) for seed in range(3)]
+    write_plan(store, "small", {"suite": "small", "cells": cells})
+    assert "rows recover from pruning at different learning rates" in suite_page(store)
+    assert "0.0001: slow; 0.001: own, wanda." in suite_page(store)
+
+
+def suite_page(store):
+    write_leaderboards(store)
+    return (store.root / "small" / "leaderboard.md").read_text(encoding="utf8")
