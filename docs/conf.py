@@ -21,6 +21,8 @@ exclude_patterns = ["_build"]
 suppress_warnings = ["myst.xref_missing"]  # links to folders of the repository; tests/e2e/test_readme.py follows all
 myst_heading_anchors = 3
 
+smartquotes = False  # it makes dashes of the two hyphens of options
+
 html_theme = "furo"
 html_title = f"sparsity-harness {release}"
 html_show_sphinx = False
