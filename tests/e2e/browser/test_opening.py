@@ -79,6 +79,7 @@ def test_the_page_opens_on_the_answers_and_a_large_plot_and_not_on_filters(brows
         decided[board.primary.title] = sum(winner(c, rows) is not None for row in board.rows for c in row.contrasts)
     best = next(board for board in tables if decided[board.primary.title] == max(decided.values()))
     assert chosen(browser, "suite") == best.rows[0].suite and chosen(browser, "table") == best.primary.title
+    assert browser.one("#question").text == ResultStore(RESULTS).plan(best.rows[0].suite).description
     sentences = [item.text for item in browser.all("#answer li") if item.is_displayed()]
     assert sentences == best.primary.answer[: len(sentences)] and len(sentences) >= 3
     assert not browser.one("#filters").is_displayed() and not browser.one("#active").is_displayed()

@@ -164,6 +164,7 @@ const showOverview = (boards, panels) => {
   const show = (board, fresh = true) => {
     plotted.board = board;
     byId("answers").classList.toggle("none", !board);
+    byId("question").textContent = board ? index.suites.find(({ name }) => name === board.suite).description : "";
     if (!board) {
       byId("answer").replaceChildren(make("li", {}, boards.length ? "Nothing fits all of these filters." : "No finished result: there is nothing to compare."));
       host.replaceChildren();
