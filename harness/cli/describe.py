@@ -53,7 +53,7 @@ def describe(registry: Registry, registered: Registered) -> Description:
         "summary": entry.summary,
         "origin": describe_origin(registered.origin),
         "version": cls.version,
-        "doc": (inspect.getdoc(cls) or "").split("\n\n")[0],
+        "doc": (inspect.cleandoc(cls.__doc__) if cls.__doc__ else "").split("\n\n")[0],
         "options": describe_options(cls.Options),
     }
     if kind == "method":

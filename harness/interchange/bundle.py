@@ -271,6 +271,10 @@ def new_folder(path: Path) -> Iterator[Path]:
         folder = temporary / path.name  # with the usual permissions, which a temporary folder does not have
         folder.mkdir()
         yield folder
+        usual = folder.stat().st_mode & 0o666
+        for file in folder.rglob("*"):  # libraries make files of weights that nobody else may read
+            if file.is_file():
+                file.chmod(usual)
         folder.rename(path)
     except OSError as error:
         raise storage_error(path, error) from error
@@ -288,10 +292,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     from harness.storage.tensor_files import write_tensors
 
     whole = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    path.touch()
-    usual = path.stat().st_mode  # safetensors makes files that nobody else may read
     write_tensors(path, whole, {"format": "pt", **(metadata or {})})
-    path.chmod(usual)
     with path.open("rb") as written:
         os.fsync(written.fileno())
     return file_sha256(path)

@@ -174,3 +174,11 @@ def test_views_and_tied_tensors_are_saved_whole(tmp_path: Path) -> None:
     module = torch.nn.ModuleDict({"first": torch.nn.Linear(2, 2), "second": torch.nn.Linear(2, 2, bias=False)})
     module["second"].weight = module["first"].weight
     assert list(own_state(module)) == ["first.weight", "first.bias"]
+
+
+def test_what_a_library_keeps_to_its_user_is_readable_as_the_folder_is(tmp_path: Path) -> None:
+    with bundle.new_folder(tmp_path / "exported") as folder:
+        (folder / "model.safetensors").write_bytes(b"x")
+        (folder / "model.safetensors").chmod(0o600)
+    mode = (tmp_path / "exported" / "model.safetensors").stat().st_mode & 0o777
+    assert mode == (tmp_path / "exported").stat().st_mode & 0o666
