@@ -82,6 +82,8 @@ def selected(frame: pd.DataFrame, chosen: Selection = ALL, left: Sequence[LeftOu
         found.append([row for row in table if row.id in wanted])
         adjust(found[-1])
         rank(found[-1], left)
+        for row in found[-1] if chosen.methods else ():
+            row.absent = {name: row.absent[name] for name in chosen.methods if name in row.absent}
     return [table for table in found if table]
 
 

@@ -102,6 +102,8 @@ class ComparisonRow:
             the row can be ranked within it. ``small`` is a smaller network without a mask.
         rank, rank_worst: the range of ranks within the group that the data allows.
         failed: seeds without a result, with the reason.
+        absent: what the table has no row of because all its seeds failed: method -> density asked for ("" if none) ->
+            a reason; the same for all rows of a table.
         made_with: versions and devices of its cells.
         steps, ..., peak_memory, parameters, published: as a :class:`~harness.analysis.result_row.ResultRow` has them.
     """
@@ -187,6 +189,7 @@ class ComparisonRow:
     rank: int | None = None
     rank_worst: int | None = None
     failed: Mapping[int, str] = field(default_factory=dict)
+    absent: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def take(self, *names: str) -> tuple[Any, ...]:
         """The values of some attributes."""

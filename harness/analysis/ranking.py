@@ -15,7 +15,7 @@ from harness.results.store import LeftOut
 
 
 def rank(table: Sequence[ComparisonRow], left: Iterable[LeftOut] = ()) -> None:
-    """Set ``rank`` and ``rank_worst`` of the rows of one table, and ``failed``: seeds without result, with reasons.
+    """Set ``rank`` and ``rank_worst`` of the rows of one table, and ``failed`` and ``absent``: what has no result.
 
     The true rank of a row within its group lies between them, with at least 95 % confidence in all ranges of the group.
     See :func:`harness.analysis.ranks.wins`.
@@ -27,9 +27,13 @@ def rank(table: Sequence[ComparisonRow], left: Iterable[LeftOut] = ()) -> None:
     for item in left:
         if item.of and item.seed is not None:
             failed.setdefault(item.of, {})[item.seed] = item.reason
+    here = {row.id: (*row.take(*_PLACE), row.method, asked(row.asked)) for row in table}
+    absent: dict[str, dict[str, str]] = {}
+    for of, reasons in failed.items():
+        if of not in here.values() and table and of[:-2] == table[0].take(*_PLACE):
+            absent.setdefault(of[-2], {})[of[-1]] = next(iter(reasons.values()))
     for row in table:
-        identity = row.take("suite", "experiment", "architecture", "benchmark", "method")
-        row.failed = failed.get((*identity, asked(row.asked)), {})
+        row.failed, row.absent = failed.get(here[row.id], {}), absent
         row.rank = row.rank_worst = None
     for _, group in groupby(table, key=lambda row: row.group):
         rivals = [row for row in group if row.n > 1 and row.rival and not row.failed]
@@ -38,6 +42,9 @@ def rank(table: Sequence[ComparisonRow], left: Iterable[LeftOut] = ()) -> None:
         best, worst = ranks.rank_ranges(better(rivals))
         for row, first, last in zip(rivals, best.tolist(), worst.tolist(), strict=True):
             row.rank, row.rank_worst = first, last
+
+
+_PLACE = ("suite", "experiment", "architecture", "benchmark")
 
 
 def better(rivals: Sequence[ComparisonRow]) -> ranks.Flags:

@@ -9,6 +9,7 @@ from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.contrast import Contrast
 from harness.analysis.density_equivalent import DensityEquivalent
 from harness.analysis.grouping import budget_ratio
+from harness.analysis.result_row import asked as asked_density
 from harness.analysis.statistics import CONFIDENCE
 from harness.formatting import listed
 from harness.report.curve_answers import pairs, sentence
@@ -38,6 +39,7 @@ def answers(table: Sequence[ComparisonRow]) -> list[str]:
         contrasts = []
     found += _told(contrasts, rows)
     found += unanswered
+    found += _absent(table)
     found += _broken(table)
     found += _bypassed(table)
     found += _factors(table)
@@ -150,6 +152,20 @@ def _unanswered(table: Sequence[ComparisonRow], contrasts: Sequence[Contrast]) -
     pairs = ((question, frozenset((question.method, question.control))) for question in known.questions)
     if left := [str(question) for question, pair in pairs if pair <= here and pair not in answered]:
         yield f"Not comparable, because densities, sizes or seeds differ: {listed(left)}."
+
+
+def _absent(table: Sequence[ComparisonRow]) -> Iterator[str]:
+    """What has no row, because every seed of it failed, and which questions have no answer for that."""
+    known = table[0].comparisons
+    for method, reasons in table[0].absent.items():
+        places = listed([f"at {place}" for place in sorted(reasons, key=float)]) if "" not in reasons else ""
+        asked = [q for q in known.questions if method in (q.method, q.control)] if known and known.asked else []
+        open_ = [str(q) for q in asked if q.density is None or asked_density(q.density) in reasons or not places]
+        reason = next(iter(reasons.values())).removeprefix("failed: ").partition(". ")[0]
+        yield (
+            f"{method} has no result{places and f' {places}'} ({reason})"
+            f"{f', so that there is no answer to {listed(open_)}' if open_ else ''}."
+        )
 
 
 def _why(contrast: Contrast, rows: Rows) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from harness.core.connections import weights_among
+from harness.core.densities import DensityBudget
 from harness.core.method import TrainingBudget
 from harness.core.phases import Train
 from harness.errors import DataMissing, Unsupported, UserError, unknown_name
@@ -87,7 +89,9 @@ class Expansion:
         scope = entry.scope if entry.scope is not None else experiment.scope
         roles: Scope = tuple(scope) if isinstance(scope, list) else scope
         spec = self._spec(name, trained)
-        self._check_support(name, architecture, method, spec, roles)
+        match = entry.density if isinstance(entry.density, Match) else None
+        densities = dict.fromkeys(key.density for key in keys)
+        self._check_support(name, architecture, method, spec, roles, densities if match is None else ())
         if benchmark is not trained:
             network = self._registry.get("architecture", architecture.plugin)(architecture.options, spec)
             if reason := suite.benchmark(benchmark).unsupported(network):
@@ -98,8 +102,7 @@ class Expansion:
             )
             raise suite.error(name, ("evaluation", "select"), text)
         self._check_examples(name, benchmark, trained, evaluation)
-        match = entry.density if isinstance(entry.density, Match) else None
-        for density in dict.fromkeys(key.density for key in keys):
+        for density in densities:
             budget = TrainingBudget(training.steps or 0, training.batch_size, density, match is not None)
             trainings = self._trainings(name, label, method, budget)
             self._check_looks(name, label, trainings, evaluation)
@@ -212,17 +215,20 @@ class Expansion:
                 text = unknown_name("benchmark or architecture", of, labels)
                 raise self._suite.error(name, ("methods", label, "published", of), text, at_key=True)
 
-    def _check_support(self, name: str, arch: Part, method: Part, spec: DataSpec, scope: Scope) -> None:
-        """The architecture takes the data, and the method works on the architecture."""
+    def _check_support(
+        self, name: str, arch: Part, method: Part, spec: DataSpec, scope: Scope, densities: Iterable[float | None]
+    ) -> None:
+        """The architecture takes the data, and the method works on the architecture, at each density that is known."""
         architecture: Architecture[Any] = self._registry.get("architecture", arch.plugin)(arch.options, spec)
         if reason := architecture.unsupported():
             raise self._suite.error(name, ("architectures", arch.label), f"architecture '{arch.label}' {reason}")
         connections = architecture.connections()
         instance: SparsityMethod[Any] = self._registry.get("method", method.plugin)(method.options)
+        where: Loc
         kinds = {role: {c.kind for c in connections if c.role == role} for role in {c.role for c in connections}}
         for role in () if isinstance(scope, str) else scope:
             own = self._suite.experiments[name].methods[method.label].scope is not None
-            where: Loc = ("methods", method.label, "scope") if own else ("scope",)
+            where = ("methods", method.label, "scope") if own else ("scope",)
             if role not in kinds:
                 raise self._suite.error(name, where, unknown_name(f"role of '{arch.label}'", role, kinds))
             if not kinds[role] & instance.kinds:
@@ -231,10 +237,17 @@ class Expansion:
                     f"'{method.label}' masks {' and '.join(sorted(instance.kinds))} only: give it a scope without it"
                 )
                 raise self._suite.error(name, where, text)
-        if reason := instance.unsupported(architecture, in_scope(scope, connections, instance.kinds)):
-            raise self._suite.error(
-                name, ("methods", method.label), f"method '{method.label}' on '{arch.label}': {reason}"
-            )
+        connections = in_scope(scope, connections, instance.kinds)
+        what = f"method '{method.label}' on '{arch.label}'"
+        if reason := instance.unsupported(architecture, connections):
+            raise self._suite.error(name, ("methods", method.label), f"{what}: {reason}")
+        for density in densities:
+            if density is not None:
+                try:
+                    instance.adapt(architecture, connections, DensityBudget.of(density, weights_among(connections)))
+                except Unsupported as error:
+                    where = ("methods", method.label, "density")
+                    raise self._suite.error(name, where, f"{what}, density {density:g}: {error}") from error
 
     def _check_examples(self, name: str, scored: Part, trained: Part, evaluation: Evaluation) -> None:
         """There is something to score, and something to choose a checkpoint by where one is chosen."""

@@ -1,4 +1,5 @@
 import io
+import json
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from result_files import write_plan, write_record
 from rich.console import Console
 from scipy import optimize, special, stats
 
-from harness.analysis.comparison import selected
+from harness.analysis.comparison import Selection, selected
 from harness.analysis.frame import load
 from harness.errors import UserError
 from harness.report.leaderboard import terminal_tables, write_leaderboards
@@ -113,6 +114,7 @@ def test_answers_join_what_beats_the_same_and_name_no_crowd(store):
     questions = [{"method": method, "control": control} for method, control in asked]
     comparisons = {"main": {"questions": questions, "asked": True}}
     plan = {"suite": "small", "cells": cells, "baselines": {"main": "dense"}, "comparisons": comparisons}
+    plan["cells"].append("snip-0.05-0")
     write_plan(store, "small", plan)
     text = write_leaderboards(store)[0].read_text()
     assert re.search(
@@ -256,6 +258,24 @@ def test_a_row_whose_seeds_have_failed_has_no_rank_and_says_so(store):
     assert re.match(r"\| +method ", lines(page, "method")[0]), "no row has a rank"
     told = "WARNING: magnitude at density 0.1000 has no rank: seed 2 (diverged at step 7: Diverged: loss is nan)."
     assert told in page.read_text()
+
+
+def test_what_has_failed_in_every_seed_stands_in_the_answer(store):
+    failure = {"type": "Unsupported", "message": "Mlp cannot be so small. Ask for more", "step": None}
+    plan = json.loads((store.root / "small" / "suite.json").read_text())
+    questions = [{"method": "snip", "control": "random"}, {"method": "snip", "control": "magnitude", "density": 0.5}]
+    plan["comparisons"] = {
+        "main": {"questions": [*questions, {"method": "magnitude", "control": "random"}], "asked": True}
+    }
+    plan["cells"].append("snip-0.05-0")
+    write_plan(store, "small", plan)
+    for density in (0.1, 0.05):
+        write(store, "snip", 0, 0.0, density, status="failed", metrics={}, failure=failure)
+    text = write_leaderboards(store)[0].read_text()
+    told = "snip has no result at 0.05 and at 0.1 (Unsupported: Mlp cannot be so small), so that there is no answer to "
+    assert f"- {told}snip against random.\n" in text
+    (table,) = selected(*load(store, ["small"])[:1], Selection(methods=["magnitude"]), load(store, ["small"])[1])
+    assert table[0].absent == {}, "nobody has asked for it"
 
 
 def test_noise_power_and_cost(store):

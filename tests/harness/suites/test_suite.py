@@ -289,6 +289,15 @@ methods:
     assert len(cells) == 6
 
 
+def test_a_network_that_cannot_be_made_so_small_is_refused_at_its_density(suite, refusal):
+    methods = "methods: {{dense: , genome: , small_dense: {{density: {}}}}}\n"
+    head = HEAD.replace("mlp", "{mlp: {hidden: [32, 16]}}")
+    text = refusal(head + methods.format("[0.5, 0.001]"))
+    assert "4:44: method 'small_dense' on 'mlp', density 0.001: Mlp cannot be made as small as 61 parameters" in text
+    assert len(suite(head + methods.format("[0.5, 0.1]")).cells) == 4
+    assert suite(head + methods.format("{match: genome}")), "what it is given is not known yet"
+
+
 def test_a_method_with_a_density_of_its_own_and_a_source(suite, refusal):
     text = HEAD + "methods: {magnitude: {density: %s}, greedy: {density: [0.3, 0.2], source: magnitude}}"
     one = suite(text % "0.7").cells
