@@ -17,6 +17,7 @@ from harness.analysis.grouping import group
 from harness.analysis.ranking import rank
 from harness.errors import UserError, unknown_name
 from harness.results.store import LeftOut
+from harness.suites.sweeps import is_row
 
 TIMES_AS_FAST = "times as fast"
 """Unit of a metric that says how much faster a network is than dense."""
@@ -29,7 +30,7 @@ class Selection:
     """Which rows to compare; all of them by default.
 
     Attributes:
-        methods: labels to keep; the baseline stays beside them.
+        methods: labels to keep, that of a sweep for all of its rows; the baseline stays beside them.
         baseline: label to compare with. Default: what the suite names, or ``dense``.
         metric: default: each benchmark's primary one.
         benchmark, architecture: labels.
@@ -66,24 +67,29 @@ def selected(frame: pd.DataFrame, chosen: Selection = ALL, left: Sequence[LeftOu
     density = chosen.at_density
     if density is not None and not 0 <= density <= 1:
         raise UserError(f"density {density:g} is outside [0, 1]: give the fraction of weights kept, 0.1 for 10 %")
-    for what, names in (("method", chosen.methods), ("method", chosen.baseline and [chosen.baseline])):
-        _check(frame, what, names or ())
     for column in ("suite", "architecture", "benchmark"):
         if (name := getattr(chosen, column)) is not None:
             _check(frame, column, [name])
             frame = frame[frame[column] == name]
+            left = [item for item in left if not item.of or item.of[_OF[column]] == name]
+    methods = [row for name in chosen.methods for row in _labels(frame, name, left)]
+    if chosen.baseline is not None:
+        _check(frame, "method", [chosen.baseline])
     if chosen.metric is not None:
         _check(frame, "metric", [chosen.metric])
     frame = frame[frame["primary"].astype(bool) if chosen.metric is None else frame["metric"] == chosen.metric]
     found = []
     for _, table in tables(rows(frame, chosen.baseline)):
-        kept = [row for row in table if _asked(row, chosen.methods, density)]
+        kept = [row for row in table if _asked(row, methods, density)]
+        all_tests = sum(contrast.p is not None for row in table for contrast in row.contrasts)
         wanted = {row.id for row in kept} | {row.reference for row in kept}
         found.append([row for row in table if row.id in wanted])
         adjust(found[-1])
         rank(found[-1], left)
-        for row in found[-1] if chosen.methods else ():
-            row.absent = {name: row.absent[name] for name in chosen.methods if name in row.absent}
+        for row in found[-1]:
+            row.all_tests = 0 if chosen.baseline else all_tests
+        for row in found[-1] if methods else ():
+            row.absent = {name: row.absent[name] for name in methods if name in row.absent}
     return [table for table in found if table]
 
 
@@ -146,6 +152,22 @@ def _order(row: ComparisonRow) -> tuple[Any, ...]:
 def _asked(row: ComparisonRow, methods: Sequence[str], density: float | None) -> bool:
     near = density is None or abs(row.density_mask - density) <= DENSITY_TOLERANCE * density
     return near and (not methods or row.method in methods)
+
+
+_OF = {"suite": 0, "architecture": 2, "benchmark": 3}
+"""Where what a result is of stands in what a failed one would have been of."""
+
+
+def _labels(frame: pd.DataFrame, name: str, left: Iterable[LeftOut]) -> list[str]:
+    """A method's label, or those of the rows of a sweep over it."""
+    failed = {item.of[-2]: item.reason for item in left if item.of}
+    known = [*frame["method"].unique(), *failed]
+    found = [name] if name in known else [label for label in known if is_row(label, name)]
+    if found and not set(found) & {*frame["method"]}:
+        raise UserError(f"no run of '{name}' has a result: {failed[found[0]]}")
+    if not found:
+        _check(frame, "method", [name])
+    return found
 
 
 def _check(frame: pd.DataFrame, column: str, names: Iterable[str]) -> None:

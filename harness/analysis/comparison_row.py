@@ -90,7 +90,8 @@ class ComparisonRow:
         norms_estimated: training batches over which batch norms were estimated anew for scoring, 0 if they were not.
         references: what can be had without a network, by the primary metric, in words.
         settings: those that tuning has chosen, in words: ``lr 0.003 (trial 4 of 6)``; "" where nothing is tuned.
-        contrasts: the questions of the table in which it is the method asked about.
+        contrasts: the questions of the table in which it is the method asked about. ``all_tests`` counts those that are
+            tested in the whole table, with rows that are not shown.
         factors: by control, how many times this row's weights that one needs for its score.
         baseline: the method that it is compared with; ``difference`` is the row minus that, paired by seed.
             It is tested only where it is a question.
@@ -178,6 +179,7 @@ class ComparisonRow:
     difference_ci_high: float | None = None
     comparisons: Comparisons | None = None
     contrasts: list[Contrast] = field(default_factory=list)
+    all_tests: int = 0
     factors: dict[str, DensityEquivalent] = field(default_factory=dict)
     timed: bool = False
     speedup_theoretical: float | None = None

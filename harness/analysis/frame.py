@@ -72,6 +72,7 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
                     left.append(_beyond(record, suite, store.file(suite, "cells", record.cell).path))
                 compared = plan.comparisons.get(record.experiment) if plan else None
                 baseline = baselines.get(record.experiment) or DEFAULT_BASELINE
+                baseline = compared.baselines.get(record.method.label, baseline) if compared else baseline
                 tuned = (record.experiment, record.architecture.label, _trained_on(record), record.method.label)
                 rows += rows_of(record, suite, baseline, compared, store, settings.get(tuned, ""))
                 labels[suite, record.cell] = _label(record)

@@ -69,7 +69,12 @@ Examples:
 """,
 )
 @click.argument("sources", nargs=-1, metavar="[A B]")
-@click.option("--methods", multiple=True, metavar="NAME...", help="Labels to compare. Default: all.")
+@click.option(
+    "--methods",
+    multiple=True,
+    metavar="NAME...",
+    help="Labels to compare, that of a sweep for all of its rows. Default: all.",
+)
 @click.option("--suite", help="Only this suite.")
 @click.option("--baseline", help="Label to compare with. Default: what the suite names, or dense.")
 @click.option("--metric", help="Default: each benchmark's primary metric.")

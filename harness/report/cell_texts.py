@@ -104,6 +104,12 @@ def tested(row: ComparisonRow) -> str:
     return NONE if found is None else probability(found.p_adjusted)
 
 
+def baseline_name(rows: Sequence[ComparisonRow]) -> str | None:
+    """``dense``; ``baseline`` where rows have baselines of their own, None where no row has one."""
+    names = {row.baseline for row in rows if row.baseline}
+    return "baseline" if len(names) > 1 else next(iter(names), None)
+
+
 def minus_baseline(row: ComparisonRow, places: int) -> str:
     """``-0.0120 ± 0.0030``."""
     if row.reference == row.id:

@@ -43,7 +43,7 @@ def _by_density(rows: Sequence[ComparisonRow]) -> Table:
 
     table = _filled(rows, names, column, label, text)
     table.title = f"{titled(rows)}: {rows[0].metric} by density"
-    table.answer, table.notes = answers(rows), notes(rows, next((row.baseline for row in rows if row.baseline), None))
+    table.answer, table.notes = answers(rows), notes(rows)
     return table
 
 
@@ -62,7 +62,7 @@ def _by_benchmark(group: Sequence[Sequence[ComparisonRow]]) -> Table:
     table.title = f"{first.experiment}: {first.architecture} by benchmark".removeprefix(": ")
     for name, rows in zip(names, group, strict=True):
         table.answer += [f"{name}: {sentence}" for sentence in answers(rows)]
-        table.notes.append(f"{name}: {' '.join(notes(rows, None)[:2])}")
+        table.notes.append(f"{name}: {' '.join(notes(rows)[:2])}")
     return table
 
 

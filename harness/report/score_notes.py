@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from harness.analysis.comparison_row import ComparisonRow
+from harness.formatting import count as counted
 from harness.formatting import listed
 from harness.report.cell_texts import examples, meaning, steps, tokens
 from harness.report.tables import count, fraction
@@ -24,9 +25,9 @@ def varying(rows: Sequence[ComparisonRow]) -> set[str]:
     return {name for name, _, text in COMMON if len({text(row) for row in rows}) > 1}
 
 
-def notes(rows: Sequence[ComparisonRow], baseline: str | None) -> list[str]:
+def notes(rows: Sequence[ComparisonRow]) -> list[str]:
     """Caption first, then warnings and the like."""
-    return [*_caption(rows), *_warnings(rows, baseline)]
+    return [*_caption(rows), *_warnings(rows)]
 
 
 def _weights(scope: str) -> str:
@@ -54,7 +55,7 @@ def _caption(rows: Sequence[ComparisonRow]) -> list[str]:
     return [f"{meaning(first)} Protocol: {first.protocol or 'not stated'}.{trained}", f"{every}{scope}{how}".strip()]
 
 
-def _warnings(rows: Sequence[ComparisonRow], baseline: str | None) -> Iterator[str]:
+def _warnings(rows: Sequence[ComparisonRow]) -> Iterator[str]:
     if any(row.mask_mean is not None for row in rows):
         yield (
             "Rows with a mean mask were tested with soft masks: all of their weights take part, so their density is 1 "
@@ -70,6 +71,10 @@ def _warnings(rows: Sequence[ComparisonRow], baseline: str | None) -> Iterator[s
         )
     if any(len(row.contrasts) > 1 for row in rows):
         yield "Differences to a control, and p, are of the first question about a row; the answer has all of them."
+    shown = max((contrast.family for row in rows for contrast in row.contrasts), default=0)
+    if 0 < shown < rows[0].all_tests:
+        family = f"the {counted(shown, 'test')} shown, in the suite's leaderboard over {rows[0].all_tests}"
+        yield f"p is adjusted over {family}."
     if small := sorted({row.method for row in rows if row.rival and row.density_mask == 1}):
         yield f"Ranked with rows that have as many parameters left, at fewer FLOPs: {listed(small)}."
     if len({row.examples for row in rows}) > 1:
@@ -84,7 +89,10 @@ def _warnings(rows: Sequence[ComparisonRow], baseline: str | None) -> Iterator[s
         parts = "; ".join(f"{rate:g}: {', '.join(names)}" for rate, names in methods.items())
         yield f"WARNING: rows recover from pruning at different learning rates, which may decide between them. {parts}."
     yield from mixed(rows)
-    if baseline is None:
+    baselines = sorted({row.baseline for row in rows if row.baseline})
+    if len(baselines) > 1:
+        yield f"The baseline of a row is that of its own settings: {listed(baselines)}."
+    if not baselines:
         yield "No finished baseline of this protocol: there are no differences to one."
     for row in rows:
         if row.failed:

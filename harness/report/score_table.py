@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from harness.analysis.comparison_row import ComparisonRow
 from harness.report.answers import answers, density
 from harness.report.cell_texts import (
+    baseline_name,
     dead_units,
     minus_baseline,
     minus_control,
@@ -30,7 +31,7 @@ def score_table(rows: Sequence[ComparisonRow], title: str = "") -> Table:
     places = precision(rows)
     against = {contrast.control for row in rows for contrast in row.contrasts[:1]}
     only = next(iter(against)) if len(against) == 1 else None
-    baseline = next((row.baseline for row in rows if row.baseline), None)
+    baseline = baseline_name(rows)
     made: list[Made] = []
     if any(row.rank is not None for row in rows):
         made.append((Column("rank", 3, True), ranks))
@@ -70,7 +71,7 @@ def score_table(rows: Sequence[ComparisonRow], title: str = "") -> Table:
     bold = {i for i, row in enumerate(rows) if row.rank == 1 and row.group in groups}
     cells = [[text(row) for _, text in made] for row in rows]
     columns = [column for column, _ in made]
-    return Table(title or titled(rows), columns, cells, notes(rows, baseline), bold, answers(rows), seed_table(rows))
+    return Table(title or titled(rows), columns, cells, notes(rows), bold, answers(rows), seed_table(rows))
 
 
 def _without(unit: str, text: Callable[[ComparisonRow], str]) -> Callable[[ComparisonRow], str]:

@@ -33,6 +33,9 @@ class Comparisons(BaseModel):
     controls: dict[str, str] = Field({}, description="control: method that it is a control of")
     control_of: dict[str, str] = Field({}, description="method: the control that it is compared with first")
     control_methods: list[str] = Field([], description="all methods that are there as controls")
+    baselines: dict[str, str] = Field(
+        {}, description="method: what it is compared with, where that is another row of a sweep than the baseline"
+    )
     curves: dict[str, str] = Field(
         {}, description="method whose density is matched: the same method over densities of its own"
     )
@@ -79,6 +82,11 @@ class _Reading:
             controls=self._controls,
             control_of=control_of,
             control_methods=self._are_controls,
+            baselines={
+                label: own
+                for label in self._experiment.methods
+                if (own := self._baseline(label)) != self._experiment.baseline
+            },
             curves={label: curve for label in self._experiment.methods if (curve := self._curve(label)) is not None},
         )
 
@@ -131,7 +139,19 @@ class _Reading:
             *(control for control in controls if target is not None and self._target(control) == target),
             *(control for control in controls if self._shared(label, control)),
         ]
-        return next((control for control in candidates if self._places(label, control)), None)
+        fitting = (control for control in candidates if self._alike(label, control))
+        return next((control for control in fitting if self._places(label, control)), None)
+
+    def _baseline(self, label: str) -> str:
+        """What a method is compared with: where the baseline is swept, its row with the method's own values."""
+        baseline, rows = self._experiment.baseline, self._suite.rows[self._name]
+        its_rows = [name for name, row in rows.items() if baseline in rows and row.label == rows[baseline].label]
+        return next((name for name in its_rows if label in rows and self._alike(label, name)), baseline)
+
+    def _alike(self, one: str, other: str) -> bool:
+        """Whether two methods have the same values of what both are swept over."""
+        first, second = (rows.values if (rows := self._suite.rows[self._name].get(of)) else {} for of in (one, other))
+        return all(first[axis] == second[axis] for axis in first.keys() & second.keys())
 
     def _curve(self, label: str) -> str | None:
         """The method that does the same at several densities of its own."""
@@ -149,8 +169,8 @@ class _Reading:
 
     def _default(self, control_of: dict[str, str]) -> Iterator[Question]:
         """Each control against what it controls, every other method against its control, or the baseline."""
-        baseline = self._experiment.baseline
         for method in self._experiment.methods:
+            baseline = self._baseline(method)
             own = [control for control, controlled in self._controls.items() if controlled == method]
             if (method == baseline and not own) or method in self._are_controls:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,7 +15,7 @@ from pydantic import BaseModel
 
 from harness.errors import UserError
 from harness.suites.question import Question
-from harness.suites.schema import Training, labelled
+from harness.suites.schema import Experiment, Training, labelled
 
 if TYPE_CHECKING:
     from harness.registry.plugins import Registry
@@ -96,6 +97,9 @@ class _Sweep:
         for axis, values in self._shared.items():
             training[axis.removeprefix("training.")] = values[0]
         changed: dict[str, Any] = {"methods": methods, "training": training}
+        baseline = experiment.get("baseline", Experiment.model_fields["baseline"].default)
+        if isinstance(baseline, str) and baseline in self.variants:
+            changed["baseline"] = next(iter(self.variants[baseline]))
         if isinstance(questions := experiment.get("questions"), list):
             changed["questions"] = [one for question in questions for one in self._questions(question)]
         for key in ("include", "exclude"):
@@ -246,6 +250,14 @@ def _name(label: str, values: Mapping[str, float]) -> str:
         option = axis.removeprefix("training.")
         parts.append(f"{axis.replace('.', '-') if axis != option and option in own else option}-{_spelled(value)}")
     return "-".join(parts)
+
+
+def is_row(name: str, label: str) -> bool:
+    """Whether a row is called like one of the sweep of a method."""
+    return bool(re.fullmatch(rf"{re.escape(label)}(-[A-Za-z_-]+-{_NUMBER})+", name))
+
+
+_NUMBER = r"-?\d+(e-?\d+)?"
 
 
 def _spelled(value: float) -> str:

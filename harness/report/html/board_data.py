@@ -16,7 +16,17 @@ from harness.analysis.grouping import BUDGET_TOLERANCE, close
 from harness.formatting import duration, size, unit_text
 from harness.report.answers import density, winner
 from harness.report.boards import boards, identity
-from harness.report.cell_texts import budget, dead_units, minus_baseline, minus_control, precision, ranks, score, tested
+from harness.report.cell_texts import (
+    baseline_name,
+    budget,
+    dead_units,
+    minus_baseline,
+    minus_control,
+    precision,
+    ranks,
+    score,
+    tested,
+)
 from harness.report.html.plot_data import plot_data
 from harness.report.tables import NONE, Table, count, decimals, fraction
 from harness.results.store import LeftOut
@@ -138,7 +148,7 @@ def _groups(table: Sequence[ComparisonRow]) -> dict[int, str]:
 def _columns(table: Sequence[ComparisonRow]) -> Iterator[BoardColumn]:
     """What matters first, so that a narrow screen shows it: as the markdown leaderboard has it."""
     first = table[0]
-    baseline = next((row.baseline for row in table if row.baseline), None)
+    baseline = baseline_name(table)
     places = precision(table)
     equal = _alike(row.examples for row in table) and _alike(row.tokens for row in table)
 

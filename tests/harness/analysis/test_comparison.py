@@ -11,6 +11,7 @@ from harness.analysis.frame import load
 from harness.analysis.ranking import rank
 from harness.analysis.result_row import COLUMNS
 from harness.errors import UserError
+from harness.report.score_notes import notes
 from harness.results.store import ResultStore
 
 
@@ -123,6 +124,33 @@ def test_chosen_methods_keep_the_baseline_and_form_the_family(store):
     found = compare(load(store)[0], Selection(methods=["random"]))
     assert [row.method for row in found] == ["dense", "random"]
     assert found[1].contrast.p_adjusted == found[1].contrast.p
+    told = "p is adjusted over the 1 test shown, in the suite's leaderboard over 2."
+    assert told in notes(found) and notes(compare(load(store)[0])) == [note for note in notes(found) if note != told]
+    against = compare(load(store)[0], Selection(methods=["random"], baseline="magnitude"))
+    assert not any(note.startswith("p is adjusted") for note in notes(against)), "no leaderboard asks that"
+
+
+def test_the_label_of_a_sweep_means_all_of_its_rows(store):
+    fill(store)
+    for name in ("set-lr-1e-3", "set-fraction-3e-1-lr-1e-2", "set-lr", "reset-lr-1e-3"):
+        write(store, name, 0, 0.5)
+    frame = load(store)[0]
+    chosen = compare(frame, Selection(methods=["set", "set-lr"]))
+    names = {row.method for row in chosen}
+    assert names == {"dense", "set-lr-1e-3", "set-fraction-3e-1-lr-1e-2", "set-lr"}
+    write(store, "set", 0, 0.5)
+    assert {row.method for row in compare(load(store)[0], Selection(methods=["set"]))} == {"dense", "set"}
+
+
+def test_names_are_those_of_the_suite_that_is_asked_and_failed_ones_say_why(store):
+    fill(store)
+    write(store, "elsewhere", 0, 0.5, suite="other")
+    write(store, "snip", 0, 0.5, status="failed", metrics={}, failure={"type": "E", "message": "too small"})
+    frame, left = load(store)
+    with pytest.raises(UserError, match="Known: dense, magnitude, random. These"):
+        selected(frame, Selection(methods=["elsewhere"], suite="small"), left)
+    with pytest.raises(UserError, match="no run of 'snip' has a result: failed: E: too small"):
+        selected(frame, Selection(methods=["snip"], suite="small"), left)
 
 
 def test_secondary_metric_reverses_the_order(store):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from harness.errors import SuiteError
-from harness.registry.plugins import load
 from harness.results.parsing import parse_plan
 from harness.results.suite_plan import SuitePlan
 from harness.stages.graph import compile_graph
 from harness.suites.comparisons import Comparisons
 from harness.suites.question import Question
-from harness.suites.suite import Suite, load_suite
+from harness.suites.suite import Suite
 
 HEAD = """\
 architectures: [mlp]
@@ -27,21 +24,6 @@ methods:
   matched: {use: random, density: {match: connectome}}
   shuffle: {source: connectome}
 """
-
-
-@pytest.fixture(scope="module")
-def registry():
-    return load([])
-
-
-@pytest.fixture
-def suite(tmp_path: Path, registry):
-    def make(text: str) -> Suite:
-        path = tmp_path / "s.yaml"
-        path.write_text(text, encoding="utf8")
-        return load_suite(path, registry)
-
-    return make
 
 
 def only(found: Suite) -> Comparisons:
@@ -164,6 +146,17 @@ def test_a_method_matched_to_another_shares_its_control_and_one_without_has_the_
     found = only(suite(text))
     assert found.control_of["magnitude"] == "matched" and "other" not in found.control_of
     assert pairs(found)[-2:] == ["magnitude against matched", "other against dense"]
+
+
+def test_rows_of_a_sweep_are_compared_with_those_of_their_own_values(suite):
+    text = HEAD.replace("{density: [0.1, 0.02]}", "{density: 0.1}").replace("40", "40, lr: [1e-3, 1e-2]")
+    found = only(suite(text + "  fixed: {use: dense, training: {lr: 0.1}}\n"))
+    assert found.baselines["magnitude-lr-1e-2"] == "dense-lr-1e-2" and "magnitude-lr-1e-3" not in found.baselines
+    assert "fixed" not in found.baselines, "it has the first row's"
+    assert found.control_of["magnitude-lr-1e-2"] == "random-lr-1e-2"
+    swept = suite(text, "baseline=random")
+    assert swept.reported["main"].baseline == "random-lr-1e-3"
+    assert only(swept).baselines["magnitude-lr-1e-2"] == "random-lr-1e-2"
 
 
 def test_a_control_of_a_control_is_one_of_its_method_and_a_suite_may_say_otherwise(suite):
