@@ -239,7 +239,7 @@ def _made(environment: Environment) -> str:
     others = sorted((name, version) for name, version in (environment.plugins or {}).items() if name != DISTRIBUTION)
     plugins = (f"{name} {str(version)[:12]}" for name, version in others)
     device = environment.device_name if environment.device == "cuda" else environment.device
-    return ", ".join(filter(None, [_versions(environment), *plugins, device]))
+    return ", ".join(filter(None, [_versions(environment), *plugins, device and f"on {device}"]))
 
 
 def _versions(environment: Environment) -> str:

@@ -350,20 +350,22 @@ def made(**changes):
         ([made(git="other", host_cores=64, device_name="another processor")], None),
         (
             [made(torch="2.15.0")],
-            "harness 0.1.0, torch 2.15.0, python 3.11.4, cpu, tested with harness 0.1.0, torch 2.6",
+            "harness 0.1.0, torch 2.15.0, python 3.11.4, on cpu, tested with harness 0.1.0, torch 2.6",
         ),
         (
             [made(), made(device="cuda", device_name="H100")],
-            "python 3.11.4, cpu, then .* python 3.11.4, H100, tested with",
+            "python 3.11.4, on cpu, then .* python 3.11.4, on H100, tested with",
         ),
-        ([made(plugins={"sparsity-harness": "0.2.0", "rigl": "1.2"})], "rigl 1.2, cpu, tested with"),
-        ([made(plugins={"unknown": None})], "unknown None, cpu, tested with"),
+        ([made(plugins={"sparsity-harness": "0.2.0", "rigl": "1.2"})], None),  # others had no need of it
+        ([made(plugins={"rigl": "1.2"}), made(plugins={"rigl": "1.3"})], None),
+        ([made(plugins={"dense": "1.2"})], "dense 1.2, on cpu, tested with"),
+        ([made(plugins={"dense": None})], "dense None, on cpu, tested with"),
     ],
 )
 def test_a_table_says_when_versions_or_devices_are_mixed(tmp_path, trained, told):
     store = ResultStore(tmp_path)
     for seed in range(2):
-        write(store, "dense", seed, 0.9, trained_by=[made()])
+        write(store, "dense", seed, 0.9, trained_by=[made(plugins={"dense": "1.1"})])
         write(store, "random", seed, 0.7, trained_by=trained if seed else [made()])
         write(store, "magnitude", seed, 0.8)  # of before: only the test's environment is known
     write_leaderboards(store)
@@ -373,7 +375,7 @@ def test_a_table_says_when_versions_or_devices_are_mixed(tmp_path, trained, told
             assert "not all made with the same versions" not in text
         else:
             assert re.search(rf"WARNING: the networks were not all made with the same .*{told}.*: random", text)
-            assert re.search(r"python 3.11.4, cpu: dense, magnitude, random", text)
+            assert re.search(r"python 3.11.4, on cpu: magnitude, random", text)
 
 
 @pytest.mark.parametrize("changes", [{"not_finite": "inf"}, {"trained_by": "me"}, {"trained_by": [{"plugins": "x"}]}])
