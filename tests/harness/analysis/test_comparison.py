@@ -147,7 +147,7 @@ def test_names_are_those_of_the_suite_that_is_asked_and_failed_ones_say_why(stor
     write(store, "elsewhere", 0, 0.5, suite="other")
     write(store, "snip", 0, 0.5, status="failed", metrics={}, failure={"type": "E", "message": "too small"})
     frame, left = load(store)
-    with pytest.raises(UserError, match="Known: dense, magnitude, random. These"):
+    with pytest.raises(UserError, match=r"Known: dense, magnitude, random\. These"):
         selected(frame, Selection(methods=["elsewhere"], suite="small"), left)
     with pytest.raises(UserError, match="no run of 'snip' has a result: failed: E: too small"):
         selected(frame, Selection(methods=["snip"], suite="small"), left)
