@@ -24,6 +24,9 @@ PLAIN_SECONDS = 15.0
 EVALUATION_SECONDS = 0.3
 """What an evaluation counts as when time left is estimated."""
 
+RESUMED = 3.0
+"""How many times as far as expected a training is when it is first heard of, if it goes on from a checkpoint."""
+
 
 class RunView:
     """Progress over a whole run: a live display on a terminal, a line now and then elsewhere.
@@ -47,6 +50,7 @@ class RunView:
         self._weights = {job.id: seconds.get(job.id, EVALUATION_SECONDS) for job in jobs}
         self._total = sum(self._weights.values())
         self._done_weight = 0.0
+        self._given = 0.0
         self._results = sum(isinstance(job.work, PlannedCell) for job in jobs)
         self._done = 0
         self._failed = 0
@@ -77,8 +81,14 @@ class RunView:
 
     def progress(self, job: Job, step: int, loss: float, more: Mapping[str, Any]) -> None:
         """See :class:`harness.executors.base.View`."""
-        self._began = self._began or monotonic()
-        self._running.setdefault(job.id, Progress(job)).seen(step, loss, more)
+        now = monotonic()
+        self._began = self._began or now
+        progress = self._running.setdefault(job.id, Progress(job))
+        first = progress.step == 0
+        progress.seen(step, loss, more)
+        ahead = self._weights[job.id] * progress.part
+        if first and ahead > RESUMED * (now - progress.began) + PLAIN_SECONDS:
+            self._given += ahead
         self._tell()
 
     def finished(self, job: Job) -> None:
@@ -105,11 +115,12 @@ class RunView:
         self._tell()
 
     def _left(self) -> float | None:
-        """Seconds left for the whole run, from the average speed so far."""
+        """Seconds left for the whole run, from the average speed so far; what others did before is no speed of this."""
         part = self._part()
-        if part < 0.01 or self._began is None:
+        own = part - self._given / self._total if self._total else part
+        if own < 0.01 or self._began is None:
             return None
-        return (monotonic() - self._began) / part * max(0.0, 1 - part)
+        return (monotonic() - self._began) / own * max(0.0, 1 - part)
 
     def _part(self) -> float:
         """Fraction of the work that is done, by its expected time, in [0, 1]."""

@@ -16,6 +16,8 @@ POINTS = 32
 class Progress:
     """What is known of a running job; :meth:`row` is what heartbeats and progress files hold.
 
+    ``began`` is when it did here, on the monotonic clock.
+
     ROW, all but the first four may be null:
         id, label       of the job
         step, steps     optimizer steps done and in all; ``steps`` is 0 for an evaluation
@@ -35,6 +37,7 @@ class Progress:
         if isinstance(job.work, Stage) and job.steps:
             phases = job.work.phases
             self._phase = [job.work.offset + len(phases) - 1, type(phases[-1]).__name__]
+        self.began = monotonic()
         self._first: tuple[float, int] | None = None
         self._heard = 0.0
         self._loss: float | None = None
