@@ -33,7 +33,8 @@ class ResultRow:
         n_examples: that ``value`` is the mean of; ``stderr`` is its standard error over them.
         steps, examples, tokens, seconds: of training. ``flops`` and ``flops_sparse`` are those of training,
             ``inference_flops`` and ``inference_flops_sparse`` of one example. ``peak_memory`` is in bytes.
-        program: how the optimizer steps are spread over trainings: ``5,372 + 5,371``; "" if unknown.
+        program: how the optimizer steps are spread over trainings: ``5,372 + 5,371``, ``250 before + 100`` where it goes on
+            from those of another; "" if unknown.
         recovery_lr: the constant learning rate of the last recovery after a pruning; nan without one.
         broken: why the output tells nothing of the input, "" if it does or is not known; ``effective`` are the weights
             that can change the output, of those in scope. ``dead_units`` of ``units``, neurons and the like, carry
@@ -135,7 +136,7 @@ def rows_of(
     flops = spent.flops or OperationCounts()
     environment = record.environment or Environment()
     versions, revision, device = _versions(environment), environment.git or "", environment.device or ""
-    made_with, program = _made_with(record), program_text(record.program)
+    made_with, program = _made_with(record), _steps(record)
     soft = density.soft is not None and (record.evaluation or {}).get("masks") == "soft"
     units = record.connectivity.dead_units if record.connectivity else None
     for name, metric in record.metrics.items():
@@ -203,6 +204,14 @@ def program_text(program: Sequence[ProgramPhase]) -> str:
     steps = [found for phase in program if isinstance(found := getattr(phase, "steps", None), int) and found]
     runs = [(value, len(list(same))) for value, same in groupby(steps)]
     return " + ".join(f"{value:,}" if times == 1 else f"{times} x {value:,}" for value, times in runs)
+
+
+def _steps(record: CellRecord) -> str:
+    """Steps of the program, and before them those of the trainings that it goes on from: ``250 before + 100``."""
+    program = program_text(record.program)
+    own = sum(getattr(phase, "steps", None) or 0 for phase in record.program)
+    before = (record.spent.steps or 0) - own if record.spent is not None else 0
+    return f"{before:,} before + {program}" if before > 0 and program else program
 
 
 def _recovery_lr(record: CellRecord) -> float:

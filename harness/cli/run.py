@@ -158,6 +158,7 @@ def command(
         seconds = cost.job_seconds if cost else {}
         show_plan(console, current, plan, store, cost, count, options)
         prepare_data(loaded, plan)
+        store.keep_work_out_of_git()
         store.write_plan(loaded.name, _suite_plan(current, plan, tuned, overrides, plugins))
         if force:
             forget(plan, store)

@@ -58,7 +58,8 @@ _ALT = {
 def write_leaderboards(store: ResultStore, suites: Iterable[str] | None = None) -> list[Path]:
     """Write ``<suite>/leaderboard.md`` and its figures of the given suites (default: all), and ``LEADERBOARD.md``.
 
-    Returns the paths of the pages. The same result files always give the same bytes.
+    Returns the paths of the pages. The same result files of a suite always give the same page of it, and the same
+    figures, whatever other suites there are.
 
     Raises:
         UserError: if a suite has no results.
@@ -67,11 +68,10 @@ def write_leaderboards(store: ResultStore, suites: Iterable[str] | None = None) 
     known = store.suites()
     wanted = known if suites is None else sorted(set(suites))
     frame, left = load(store, sorted({*known, *wanted}))
-    styles = palette_of(frame)
     paths = []
     for suite in wanted:
         paths.append(store.root / suite / "leaderboard.md")
-        write_text(paths[-1], _suite_page(store, suite, styles, *_of_suite(frame, left, store, suite)))
+        write_text(paths[-1], _suite_page(store, suite, *_of_suite(frame, left, store, suite)))
     parts = ["# Leaderboards\n\nThe primary metrics of every suite; each suite's own page has the details.\n"]
     if (store.root / "CLAIMS.md").is_file():
         parts.append("What papers claim beside what was measured: [CLAIMS.md](CLAIMS.md).\n")
@@ -97,10 +97,8 @@ def terminal_tables(store: ResultStore, suite: str, console: Console, width: int
             console.print(f"{item.path.stem}: {item.reason}", highlight=False)
 
 
-def _suite_page(
-    store: ResultStore, suite: str, styles: Mapping[str, Style], frame: pd.DataFrame, left: Sequence[LeftOut]
-) -> str:
-    figures = _Figures(store, suite, styles)
+def _suite_page(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut]) -> str:
+    figures = _Figures(store, suite, palette_of(frame))
     parts = [f"# Leaderboard: {escape(suite)}\n", *_introduction(store, suite, frame, left)]
     shown = list(boards(frame, left))
     for board in shown:

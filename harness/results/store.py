@@ -75,6 +75,15 @@ class ResultStore:
         """Folder of stages, checkpoints and locks."""
         return self.root / ".work"
 
+    def keep_work_out_of_git(self) -> None:
+        """What ``git add`` of a results folder takes are results: ``work`` says of itself that it is none.
+
+        Raises:
+            StorageError: if it cannot be written.
+        """
+        if not (path := self.work / ".gitignore").is_file():
+            write_text(path, "*\n")
+
     def archive(self, suite: str) -> Archive:
         """What is packed of a suite."""
         if suite not in self._archives:

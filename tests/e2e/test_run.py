@@ -41,6 +41,8 @@ def test_fates(tmp_path, undisturbed, capsys):
     assert "4 runs have no result:" in said
     assert f"traceback: {place.results}/s/cells/main.net.blobs.raises.d0.5.s0." in said
 
+    assert (place.results / ".work" / ".gitignore").read_text() == "*\n"
+
     before = {path: path.stat().st_mtime_ns for path in (place.results / "s" / "cells").iterdir()}
     (tmp_path / "mended").touch()
     code, said = place.run("--workers", "2")

@@ -140,6 +140,18 @@ def test_every_link_leads_to_a_file(store):
         assert all((path.parent / target).is_file() for target in targets)
 
 
+def test_another_suite_leaves_the_figures_of_a_page_as_they_are(store):
+    def written():
+        write_leaderboards(store)
+        return {path.name: path.read_bytes() for path in (store.root / "small" / "figures").iterdir()}
+
+    alone = written()
+    for number in range(40):  # some of these take a colour or a shape that is taken
+        write(store, f"other{number}", 0, 0.5, suite="more")
+        write(store, "random", 0, 0.5, suite="more")
+    assert alone and written() == alone
+
+
 def test_same_results_same_bytes(store, tmp_path):
     first = [path.read_bytes() for path in write_leaderboards(store)]
     other = ResultStore(tmp_path / "other")
@@ -150,6 +162,17 @@ def test_same_results_same_bytes(store, tmp_path):
     (other.root / "small" / "suite.json").write_bytes((store.root / "small" / "suite.json").read_bytes())
     assert [path.read_bytes() for path in write_leaderboards(other, ["small"])] == first
     assert [path.read_bytes() for path in write_leaderboards(store)] == first
+
+
+def test_steps_of_what_goes_on_from_another_training_add_up_to_its_examples(store):
+    program = [{"type": "Inherit", "hooks": True}, {"type": "Train", "steps": 100}, {"type": "Finetune", "steps": 20}]
+    for seed in range(3):
+        write(store, "magnitude", seed, 0.8, program=program, spent={"steps": 1370, "examples": 137_000})
+    head, row = (
+        [cell.strip() for cell in lines(write_leaderboards(store)[0], start)[0].split("|")]
+        for start in (" steps ", "magnitude")
+    )
+    assert row[head.index("steps")].strip("*") == "1,250 before + 100 + 20"
 
 
 def test_unequal_budgets_are_warned_of(store):
