@@ -59,7 +59,7 @@ class Diabetes(Benchmark[DiabetesOptions]):
 
     Options: ClassVar = DiabetesOptions
     metrics = (Metric("mse", "squared points", "min"), Metric("mae", "points", "min"))
-    protocol = "squared error of the progression, 100 of the 442 patients, a fixed random split of the harness's own"
+    protocol = "errors of the progression, 100 of the 442 patients, a fixed random split of the harness's own"
 
     def spec(self) -> DataSpec:
         """Known without the data."""
