@@ -335,6 +335,7 @@ def test_plugins_says_what_needs_options(harness, monkeypatch):
     (mlp,) = json.loads(harness("plugins", "mlp", "--format", "json")[1])
     assert mlp["benchmarks"]["text"] == "needs an option: path"
     assert mlp["benchmarks"]["diabetes"] == mlp["benchmarks"]["digits"] == "yes"
+    assert "  mse (squared points), lower is better\n" in harness("plugins", "diabetes")[1]
     assert mlp["benchmarks"]["moving_mnist"] == "no (takes classification or regression data, not video)"
 
 
