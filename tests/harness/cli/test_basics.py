@@ -330,6 +330,7 @@ def test_plugins_says_what_goes_together(harness, plugin):
 def test_plugins_says_what_needs_options(harness, monkeypatch):
     monkeypatch.delenv("HARNESS_PLUGINS", raising=False)
     (dense,) = json.loads(harness("plugins", "dense", "--format", "json")[1])
+    assert dense["architectures"]["mlp (regression)"] == "yes"
     assert dense["architectures"]["timm"] == "needs an option: model"
     assert dense["architectures"]["hf"].startswith("needs options (give model, a hub name or a folder, or config")
     (mlp,) = json.loads(harness("plugins", "mlp", "--format", "json")[1])
