@@ -19,7 +19,7 @@ def table(benchmark: str, file: str, dtype: DTypeLike, delimiter: str | None = N
     """The numbers of one of its files, in rows.
 
     Raises:
-        MissingExtra: if it is not installed.
+        NotInstalled: if it is not installed.
         CorruptFile: if the file is not there, or no such table.
     """
     require("sklearn", what=benchmark)

@@ -55,8 +55,9 @@ class Grasp(Calibrated[GraspOptions]):
         return {c.name: context.weight(c) * context.gradient(c) for c in context.connections}
 
     def _loss(self, context: MethodContext, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy at the temperature, in the precision of the weights; or the loss of training."""
+        """Mean cross-entropy at the temperature, or squared error, in the precision of the weights."""
         if context.data.real_targets:
-            return context.loss(inputs, targets)
+            error: Tensor = context.model(inputs, targets)
+            return error
         logits: Tensor = context.model(inputs)
         return cross_entropy(logits.flatten(0, -2) / self.options.temperature, targets.flatten())
