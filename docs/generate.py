@@ -55,6 +55,8 @@ HELPERS = (
     "select",
     "top_k",
     "drop_grow",
+    "watch_inputs",
+    "unseen_inputs",
     "NOfM",
     "NOfM.of",
     "NOfM.mask",

@@ -76,6 +76,8 @@ _PUBLIC = {
     "top_k": "core.densities",
     "unit_masks": "core.units",
     "unit_scores": "core.units",
+    "unseen_inputs": "core.layer_inputs",
+    "watch_inputs": "core.layer_inputs",
 }
 
 __all__ = sorted(_PUBLIC)
@@ -125,6 +127,8 @@ if TYPE_CHECKING:
     from harness.core.examples import Examples as Examples
     from harness.core.head_loss import head_loss as head_loss
     from harness.core.language_network import LanguageNetwork as LanguageNetwork
+    from harness.core.layer_inputs import unseen_inputs as unseen_inputs
+    from harness.core.layer_inputs import watch_inputs as watch_inputs
     from harness.core.mask_arithmetic import mask_as_bits as mask_as_bits
     from harness.core.mask_arithmetic import mask_as_numbers as mask_as_numbers
     from harness.core.mask_arithmetic import masked as masked

@@ -20,6 +20,7 @@ from harness.suites.cell import in_scope
 
 GENERIC = {
     "classification": DataSpec("classification", inputs=(1, 32, 32), outputs=10, examples=1000),
+    "regression": DataSpec("regression", inputs=(32,), outputs=1, examples=1000),
     "language": DataSpec("language", inputs=(32,), outputs=256, examples=1000, tokens=32),
     "video": DataSpec("video", inputs=(19, 64, 64), outputs=64 * 64, examples=1000),
     "text_classification": DataSpec("text_classification", (32,), outputs=2, examples=1000, tokens=32, vocabulary=256),
@@ -88,17 +89,23 @@ def describe_options(options: type[BaseModel]) -> list[Description]:
     ]
 
 
+class OptionNeeded(UserError):
+    """Some options have no default."""
+
+
 def default_options(cls: type[Any]) -> BaseModel:
     """The options of a class that is given none.
 
     Raises:
-        UserError: if some have no default.
+        OptionNeeded: if some have no default; says which.
     """
     try:
         options: BaseModel = cls.Options()
     except ValidationError as error:
-        names = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))
-        raise UserError(f"has no default for: {names or 'its options'}") from error
+        names = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+        if not names:  # a rule about several of them, which says what would do
+            raise OptionNeeded(f"needs options ({error.errors()[0]['msg'].removeprefix('Value error, ')})") from error
+        raise OptionNeeded(f"needs {'options' if names[1:] else 'an option'}: {', '.join(names)}") from error
     return options
 
 
@@ -113,7 +120,7 @@ def _measured(cls: type[Benchmark[Any]]) -> Description:
 
 
 def _architectures_of(registry: Registry, method: type[Any]) -> dict[str, str]:
-    """Architecture -> ``yes``, or ``no`` and why the method does not support it."""
+    """Architecture -> ``yes``, what either ``needs``, or ``no`` and why the method does not support it."""
     answers: dict[str, str] = {}
     for registered in registry.entries("architecture"):
         name = registered.entry.name
@@ -139,7 +146,7 @@ def _method_on(method: type[Any], cls: type[Architecture[Any]], kind: str) -> st
 
 
 def _benchmarks_of(registry: Registry, cls: type[Architecture[Any]]) -> dict[str, str]:
-    """Benchmark -> ``yes``, or ``no`` and why the architecture cannot be trained on it."""
+    """Benchmark -> ``yes``, what either ``needs``, or ``no`` and why the architecture cannot be trained on it."""
     answers = {}
     for registered in registry.entries("benchmark"):
         name = registered.entry.name
@@ -161,9 +168,11 @@ def _architecture_on(cls: type[Architecture[Any]], benchmark: type[Benchmark[Any
 
 
 def _tried(question: Any, *arguments: object) -> str:
-    """``yes``, or ``no (why)``: the answer of third-party code, whatever it does."""
+    """``yes``, ``needs an option: which``, or ``no (why)``: the answer of third-party code, whatever it does."""
     try:
         reason = question(*arguments)
+    except OptionNeeded as error:
+        return str(error)
     except UserError as error:
         reason = error
     except Exception as error:

@@ -114,6 +114,8 @@ def _tool(registry: Registry, tool: Registered) -> str:
 
 def _text(description: dict[str, Any], width: int | None) -> str:
     """One description for a reader; keys that only one kind has come in the order of the description."""
+    from harness.report.tables import BETTER  # takes time
+
     d = dict(description)
     origin = d.pop("origin")
     where = origin["file"] or f"{origin['distribution']} {origin['version']}"
@@ -135,7 +137,9 @@ def _text(description: dict[str, Any], width: int | None) -> str:
         if isinstance(value, dict):
             lines += [f"{title}:", _indented(tabulate(value.items(), tablefmt="plain", disable_numparse=True))]
         elif value and isinstance(value[0], dict):
-            lines += [f"{title}:", *(f"  {m['name']} [{m['unit']}], {m['direction']}" for m in value)]
+            units = [f" ({m['unit']})" if m["unit"] else "" for m in value]
+            metrics = zip(value, units, strict=True)
+            lines += [f"{title}:", *(f"  {m['name']}{unit}, {BETTER[m['direction']]}" for m, unit in metrics)]
         else:
             lines.append(f"{title}: {', '.join(value) if isinstance(value, list) else value}")
     return "\n".join(lines)

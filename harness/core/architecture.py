@@ -71,8 +71,9 @@ class Architecture(ABC, Generic[OptionsT]):
         ``module(inputs)`` returns logits; ``module(inputs, targets)`` returns the mean loss as a scalar.
         Inputs are (batch, *data.inputs); targets are (batch,) for classification and (batch, context)
         for language, whose logits are (batch, context, data.outputs). Texts with a class are int64 (batch, longest),
-        with ``data.padding`` behind shorter ones. For video module(inputs) and targets are frames, (batch, height,
-        width), and the loss is the mean squared error over pixels.
+        with ``data.padding`` behind shorter ones. Where targets are real numbers, module(inputs) has their shape and
+        the loss is the mean squared error: (batch, data.outputs) for regression, and for video frames, (batch, height,
+        width).
         """
 
     @abstractmethod

@@ -200,7 +200,8 @@ class Benchmark(ABC, Generic[OptionsT]):
 
         Empty if it has no such split; a :class:`Scores` if there is something to keep of each example.
 
-        ``model`` maps a batch of inputs on ``device`` to logits, in evaluation mode, without gradients.
+        ``model`` maps a batch of inputs on ``device`` to logits, or to numbers of the targets' shape, in evaluation
+        mode, without gradients.
         For language data it is a :class:`harness.LanguageNetwork` in all of the harness's architectures.
         The batch size is this benchmark's own, fixed, so that scores do not depend on the machine.
         """

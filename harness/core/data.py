@@ -16,11 +16,13 @@ class DataSpec:
     """Shape of a benchmark's training data.
 
     Attributes:
-        kind: ``"classification"``, ``"language"``, ``"text_classification"``, whose examples are token ids with one
-            class, or ``"video"``, whose targets are the frame after the last.
+        kind: ``"classification"``, ``"regression"``, whose targets are real numbers, ``"language"``,
+            ``"text_classification"``, whose examples are token ids with one class, or ``"video"``, whose targets are
+            the frame after the last.
         inputs: shape of one example without the batch: (1, 8, 8) for images, (context,) for language, (length,) for
             texts, which are that long at most, (frames, height, width) for video, in [0, 1].
-        outputs: number of classes, or for language size of the vocabulary, for video pixels of a frame.
+        outputs: number of classes, or for regression of numbers, for language size of the vocabulary, for video pixels
+            of a frame.
         examples: number of training examples (windows for language).
         tokens: tokens in one example; 1 where an example is no sequence.
         tokenizer: what turned text into these tokens, with its version; empty where there is no text.
@@ -39,8 +41,14 @@ class DataSpec:
 
     @property
     def targets(self) -> tuple[int, ...]:
-        """Shape of one example's target: a class, the token after each token, or a frame."""
-        return {"language": self.inputs, "video": self.inputs[1:]}.get(self.kind, ())
+        """Shape of one example's target: a class, its numbers, the token after each token, or a frame."""
+        shapes = {"regression": (self.outputs,), "language": self.inputs, "video": self.inputs[1:]}
+        return shapes.get(self.kind, ())
+
+    @property
+    def real_targets(self) -> bool:
+        """Whether targets are real numbers, float32, and the loss is the mean squared error; else classes, int64."""
+        return self.kind in ("regression", "video")
 
     @property
     def token_ids(self) -> int:

@@ -42,7 +42,7 @@ def training_bytes(architecture: Architecture[Any], spec: DataSpec, training: Tr
         with torch.random.fork_rng(devices=[]), FakeTensorMode():
             module = architecture.build().train()
             inputs = torch.zeros((batch, *spec.inputs), dtype=torch.int64 if spec.token_ids else torch.float32)
-            targets = torch.zeros((batch, *spec.targets), dtype=torch.float32 if spec.kind == "video" else torch.int64)
+            targets = torch.zeros((batch, *spec.targets), dtype=torch.float32 if spec.real_targets else torch.int64)
             with (
                 torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
                 torch.autocast("cpu", torch.bfloat16, enabled=training.precision == "bf16"),

@@ -140,7 +140,7 @@ class RandomExamples:
     def __init__(self, spec: DataSpec, count: int, device: torch.device) -> None:
         shape, drawn = (count, *spec.inputs), torch.rand((count, *spec.targets))
         self._inputs = (torch.randint(spec.token_ids, shape) if spec.token_ids else torch.rand(shape)).to(device)
-        self._targets = (drawn if spec.kind == "video" else (drawn * spec.outputs).long()).to(device)
+        self._targets = (drawn if spec.real_targets else (drawn * spec.outputs).long()).to(device)
 
     def __len__(self) -> int:
         return len(self._inputs)

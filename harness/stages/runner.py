@@ -233,7 +233,8 @@ class StageRunner:
         """The module that is scored, of one network or several; see :meth:`evaluating`."""
         with ExitStack() as stack:
             pairs = zip(scored.networks, scored.weights, strict=True)
-            yield mean_prediction([stack.enter_context(self.evaluating(*pair, masks)) for pair in pairs])
+            members = [stack.enter_context(self.evaluating(*pair, masks)) for pair in pairs]
+            yield mean_prediction(members, scored.networks[-1].context.data.real_targets)
 
     @contextmanager
     def evaluating(self, network: Network, weights: Weights, masks: str) -> Iterator[nn.Module]:

@@ -97,25 +97,27 @@ def _attention(network: Network, weights: Weights) -> dict[str, Tensor]:
     return {name: share.flatten(2).mean(2) if share.ndim > 2 else share for name, share in shares.items()}
 
 
-def mean_prediction(members: Sequence[nn.Module]) -> nn.Module:
-    """A module whose softmax is the mean of its members'; a single member is itself."""
+def mean_prediction(members: Sequence[nn.Module], real: bool) -> nn.Module:
+    """A module that predicts the mean of its members' probabilities, or of their ``real`` numbers; one is itself."""
     if len(members) == 1:
         return members[0]
     language = [member for member in members if isinstance(member, LanguageNetwork)]
-    return MeanLanguagePrediction(language) if language else MeanPrediction(members)
+    return MeanLanguagePrediction(language) if language else MeanPrediction(members, real)
 
 
 class MeanPrediction(nn.Module):
-    """Several classifiers as one: the logits are the logarithm of the mean probability."""
+    """Several networks as one: the mean of what they predict, or as logits the logarithm of the mean probability."""
 
-    def __init__(self, members: Sequence[nn.Module]) -> None:
+    def __init__(self, members: Sequence[nn.Module], real: bool) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
+        self.real = real
         self.eval()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(batch, ...) -> (batch, classes)."""
-        return log_mean_softmax([member(inputs) for member in self.members])
+        """(batch, ...) -> (batch, classes), or the shape of the targets."""
+        outputs = [member(inputs) for member in self.members]
+        return torch.stack(outputs).mean(0) if self.real else log_mean_softmax(outputs)
 
 
 class MeanLanguagePrediction(LanguageNetwork):

@@ -17,6 +17,7 @@ from harness.testing.checks import Options, equal, maker, require
 
 SMALL = {
     "classification": DataSpec("classification", inputs=(1, 8, 8), outputs=10, examples=32),
+    "regression": DataSpec("regression", inputs=(8,), outputs=3, examples=32),
     "language": DataSpec("language", inputs=(16,), outputs=32, examples=32, tokens=16),
     "text_classification": DataSpec("text_classification", (16,), 3, examples=32, tokens=16, vocabulary=32, padding=5),
     "video": DataSpec("video", inputs=(4, 16, 16), outputs=256, examples=32),
@@ -50,14 +51,14 @@ def _check_network(architecture: Architecture[Any]) -> None:
     first.eval()
     with torch.no_grad():
         logits = first(inputs)
-        shape = tuple(targets.shape) if spec.kind == "video" else (*targets.shape, spec.outputs)
+        shape = tuple(targets.shape) if spec.real_targets else (*targets.shape, spec.outputs)
         require(tuple(logits.shape) == shape, f"{name}: logits are {tuple(logits.shape)}, must be {shape} for {spec}")
         loss = first(inputs, targets)
         require(
             loss.ndim == 0 and bool(loss.isfinite()), f"{name}: module(inputs, targets) is {loss}, not a finite scalar"
         )
-        if spec.kind == "video":
-            expected, what = functional.mse_loss(logits.float(), targets), "squared error of its frames"
+        if spec.real_targets:
+            expected, what = functional.mse_loss(logits.float(), targets), "squared error of its outputs"
         else:
             what = "cross-entropy of its logits"
             expected = functional.cross_entropy(logits.flatten(0, -2).float(), targets.flatten())
@@ -213,4 +214,7 @@ def _examples(spec: DataSpec) -> tuple[Tensor, Tensor]:
     if spec.kind == "video":
         frames = torch.rand(3, spec.inputs[0] + 1, *spec.inputs[1:], generator=generator)
         return frames[:, :-1], frames[:, -1]
-    return torch.randn(3, *spec.inputs, generator=generator), torch.randint(spec.outputs, (3,), generator=generator)
+    inputs = torch.randn(3, *spec.inputs, generator=generator)
+    if spec.real_targets:
+        return inputs, torch.randn(3, *spec.targets, generator=generator)
+    return inputs, torch.randint(spec.outputs, (3,), generator=generator)

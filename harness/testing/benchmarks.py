@@ -23,8 +23,8 @@ def check_benchmark(cls: type[Benchmark[Any]], options: Options = None, model: M
     Args:
         cls: the benchmark.
         options: as a suite would give them; default: none.
-        model: maps inputs to logits; default: a fixed linear map that fits ``spec()``. To be given where a benchmark
-            only evaluates and has no ``spec()``, or scores networks of a special kind.
+        model: maps inputs to logits or numbers; default: a fixed linear map that fits ``spec()``. To be given where a
+            benchmark only evaluates and has no ``spec()``, or scores networks of a special kind.
 
     Raises:
         DataMissing: if its data is not on this machine.
@@ -56,13 +56,16 @@ def _check_training_data(benchmark: Benchmark[Any], again: Benchmark[Any]) -> No
     if spec.token_ids:
         ids = 0 <= inputs.min().item() <= inputs.max().item() < spec.token_ids
         require(ids, f"{name}: token ids outside [0, {spec.token_ids})")
-    shape, dtype = (3, *spec.targets), torch.float32 if spec.kind == "video" else torch.int64
+    shape, dtype = (3, *spec.targets), torch.float32 if spec.real_targets else torch.int64
     require(tuple(targets.shape) == shape, f"{name}: targets are {tuple(targets.shape)}, must be {shape}")
     require(targets.dtype == dtype, f"{name}: targets are {targets.dtype}, must be {dtype}")
-    many = data.batch(torch.arange(min(len(data), 1000)))[1]
-    last = 1 if spec.kind == "video" else spec.outputs - 1
-    inside = 0 <= many.min().item() <= many.max().item() <= last
-    require(inside, f"{name}: targets outside [0, {last}]")
+    many = data.batch(torch.arange(min(len(data), 1000)))
+    for what, numbers in zip(("inputs", "targets"), many, strict=True):
+        require(bool(numbers.isfinite().all()), f"{name}: {what} have numbers that are not finite")
+    if spec.kind != "regression":
+        last = 1 if spec.kind == "video" else spec.outputs - 1
+        inside = 0 <= many[1].min().item() <= many[1].max().item() <= last
+        require(inside, f"{name}: targets outside [0, {last}]")
     require(torch.equal(inputs[0], inputs[2]), f"{name}: one example comes in two versions within a batch")
     repeated = same.batch(indices)
     require(

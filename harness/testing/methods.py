@@ -55,7 +55,7 @@ def check_method(
         cls: the method.
         options: as a suite would give them; default: none.
         architecture: another network than the toy, for methods that need special connections. Its data
-            must be classification or video.
+            must be classification, regression or video.
         source: what a method that starts from another cell finds; default: random masks, no method state.
         density: in [0, 1], for methods that take one; None for those that also work without.
     """

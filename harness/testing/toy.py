@@ -61,7 +61,7 @@ class ToyArchitecture(Architecture[NoOptions]):
 
 
 class ToyData:
-    """The same examples every time, of a benchmark's shape: normal inputs and uniform classes, or uniform frames."""
+    """The same examples every time, of a benchmark's shape: normal inputs and numbers, uniform classes and frames."""
 
     def __init__(self, spec: DataSpec) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -70,7 +70,10 @@ class ToyData:
             self._inputs, self._targets = frames[:, :-1], frames[:, -1]
             return
         self._inputs = torch.randn(spec.examples, *spec.inputs, generator=generator)
-        self._targets = torch.randint(spec.outputs, (spec.examples,), generator=generator)
+        if spec.real_targets:
+            self._targets = torch.randn(spec.examples, *spec.targets, generator=generator)
+        else:
+            self._targets = torch.randint(spec.outputs, (spec.examples,), generator=generator)
 
     def __len__(self) -> int:
         return len(self._inputs)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
 from harness_architectures.bands import bands
-from harness_architectures.loss import mean_cross_entropy
+from harness_architectures.loss import mean_loss
 from harness_architectures.scaling import largest_that_fits, narrowed
 
 
@@ -41,20 +41,20 @@ class MlpNetwork(nn.Module):
         )
 
     def forward(self, inputs: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Logits (batch, classes), or the mean loss when targets (batch,) are given."""
+        """Logits or numbers, (batch, outputs), or the mean loss when targets are given."""
         *hidden, output = self.layers.values()
         activations = inputs.flatten(1)
         for layer in hidden:
             activations = layer(activations).relu()
         logits: Tensor = output(activations)
-        return logits if targets is None else mean_cross_entropy(logits, targets)
+        return logits if targets is None else mean_loss(logits, targets)
 
 
 class Mlp(Architecture[MlpOptions]):
-    """Flattened input, fully connected hidden layers with ReLU, linear classifier."""
+    """Flattened input, fully connected hidden layers with ReLU, linear output."""
 
     Options = MlpOptions
-    kinds = ("classification",)
+    kinds = ("classification", "regression")
 
     def build(self) -> MlpNetwork:
         """A new network, initialised from torch's current random state."""

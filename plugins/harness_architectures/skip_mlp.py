@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
 from harness_architectures.bands import bands
-from harness_architectures.loss import mean_cross_entropy
+from harness_architectures.loss import mean_loss
 from harness_architectures.scaling import largest_that_fits, narrowed
 
 
@@ -42,7 +42,7 @@ class SkipMlpNetwork(nn.Module):
             self.layers[target.name] = nn.Linear(earlier, target.size, bias=bias)
 
     def forward(self, inputs: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Logits (batch, classes), or the mean loss when targets (batch,) are given."""
+        """Logits or numbers, (batch, outputs), or the mean loss when targets are given."""
         inputs = inputs.flatten(1)
         width = inputs.shape[1]
         first, *later = [layer for layer in self.layers.values() if isinstance(layer, nn.Linear)]
@@ -57,7 +57,7 @@ class SkipMlpNetwork(nn.Module):
         for (_, weight), so_far in zip(parts[:-1], sums_later, strict=False):
             hidden = torch.cat((hidden, torch.addmm(so_far, hidden, weight.t()).relu()), 1)
         logits = torch.addmm(sums_later[-1], hidden, parts[-1][1].t())
-        return logits if targets is None else mean_cross_entropy(logits, targets)
+        return logits if targets is None else mean_loss(logits, targets)
 
 
 class SkipMlp(Architecture[SkipMlpOptions]):
@@ -67,7 +67,7 @@ class SkipMlp(Architecture[SkipMlpOptions]):
     """
 
     Options = SkipMlpOptions
-    kinds = ("classification",)
+    kinds = ("classification", "regression")
 
     def build(self) -> SkipMlpNetwork:
         """A new network: weights from N(0, (2 / sqrt(n_source + n_target))^2) per pair of bands, biases 0."""

@@ -1,4 +1,4 @@
-"""Pictures, clips, and texts with a class, whose tokenizers are harness_language's."""
+"""Pictures, clips, a table, and texts with a class, whose tokenizers are harness_language's."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ def harness_register_benchmarks() -> Sequence[Entry]:
     """Register the benchmarks of this package."""
     return [
         Entry("digits", "harness_benchmarks.digits:Digits", "scikit-learn's 8x8 handwritten digits, no download"),
+        Entry(
+            "diabetes", "harness_benchmarks.diabetes:Diabetes", "a real number to predict of 442 patients, no download"
+        ),
         Entry("mnist", "harness_benchmarks.mnist:Mnist", "28x28 handwritten digits"),
         Entry("fashion_mnist", "harness_benchmarks.mnist:FashionMnist", "28x28 pictures of clothes"),
         Entry("cifar10", "harness_benchmarks.cifar:Cifar10", "32x32 photographs in colour, 10 classes"),

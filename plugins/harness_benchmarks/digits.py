@@ -5,16 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from harness import CorruptFile
-from harness.extras import require
+from harness_benchmarks import scikit_learn
 from harness_benchmarks.images import Bytes, ImageBenchmark, ImageOptions
 from harness_benchmarks.splits import stratified_order
 
@@ -59,25 +56,16 @@ class Digits(ImageBenchmark):
 
     def data_source(self) -> Mapping[str, Any]:
         """The package that brings them."""
-        return {"package": "scikit-learn", "version": version("scikit-learn")}
+        return scikit_learn.source()
 
     def verify(self) -> Sequence[str]:
         """Whether scikit-learn still brings the same images in the same order."""
         images, labels = _load()
-        if hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() == _SHA256:
-            return ()
-        return ("digits: scikit-learn's copy has other content than expected: install another version of it",)
+        found = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
+        return () if found == _SHA256 else (scikit_learn.other_content("digits"),)
 
 
 @functools.cache
 def _load() -> tuple[Bytes, Bytes]:
-    # Read as its load_digits() does, which takes a second and a half to import.
-    require("sklearn", what="digits")
-    found = find_spec("sklearn")
-    assert found is not None and found.origin is not None
-    path = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
-    try:
-        rows = np.loadtxt(path, np.uint8, delimiter=",")
-    except (OSError, ValueError) as error:
-        raise CorruptFile(f"digits: {path} cannot be read ({error}): install scikit-learn again") from error
+    rows = scikit_learn.table("digits", "digits.csv.gz", np.uint8, delimiter=",")
     return rows[:, :64].reshape(-1, 8, 8).copy(), rows[:, 64].copy()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from pydantic import Field
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
-from harness import Architecture, Connection, MethodContext
+from harness import MethodContext
 from harness_initialisation.calibration import Calibrated, CalibratedOptions
 
 
@@ -19,7 +18,8 @@ class GraspOptions(CalibratedOptions):
     """Options of ``grasp``.
 
     Attributes:
-        temperature: what logits are divided by before the cross-entropy, above 0; default 200, the paper's.
+        temperature: what logits are divided by before the cross-entropy, above 0; default 200, the paper's. Numbers
+            that are no logits are not divided.
     """
 
     temperature: float = Field(200.0, gt=0)
@@ -30,18 +30,13 @@ class Grasp(Calibrated[GraspOptions]):
 
     Without weight i the squared norm g'g of the gradient changes by -2 w_i (Hg)_i at first order; what would raise it
     goes, what would lower it stays: the highest w (Hg). H is the Hessian and g the gradient, both by the weights in
-    scope and summed over the batches, of the cross-entropy of logits divided by ``temperature``. The network is in
-    evaluation mode. (Wang, Zhang, Grosse 2020, "Picking winning tickets before training by preserving gradient
-    flow", whose score is the negative of this one, and whose highest scores are removed.)
+    scope and summed over the batches, of the cross-entropy of logits divided by ``temperature``, or of the squared
+    error where targets are real numbers. The network is in evaluation mode. (Wang, Zhang, Grosse 2020, "Picking
+    winning tickets before training by preserving gradient flow", whose score is the negative of this one, and whose
+    highest scores are removed.)
     """
 
     Options = GraspOptions
-
-    def unsupported(self, architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
-        """Losses without logits, which it divides by a temperature."""
-        reason = super().unsupported(architecture, connections)
-        frames = "it divides logits by a temperature, and the outputs for video are none: use snip"
-        return frames if reason is None and architecture.data.kind == "video" else reason
 
     def scores(self, context: MethodContext) -> Mapping[str, Tensor]:
         """Products w (Hg) of each weight; two passes over the batches, the second one differentiated twice."""
@@ -60,6 +55,9 @@ class Grasp(Calibrated[GraspOptions]):
         return {c.name: context.weight(c) * context.gradient(c) for c in context.connections}
 
     def _loss(self, context: MethodContext, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy at the temperature, in the precision of the weights."""
+        """Mean cross-entropy at the temperature, or squared error, in the precision of the weights."""
+        if context.data.real_targets:
+            error: Tensor = context.model(inputs, targets)
+            return error
         logits: Tensor = context.model(inputs)
         return cross_entropy(logits.flatten(0, -2) / self.options.temperature, targets.flatten())

@@ -39,7 +39,7 @@ class Synflow(AtInitialisation[SynflowOptions]):
 
     def unsupported(self, architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
         """An input of ones is no token, and frames in [0, 1] are no logits."""
-        if architecture.data.kind == "classification":
+        if architecture.data.kind in ("classification", "regression"):
             return None
         if architecture.data.kind == "video":
             return "flow is conserved up to logits, and what is predicted of a film is frames: use snip"

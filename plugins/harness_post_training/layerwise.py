@@ -24,9 +24,10 @@ from harness import (
     TrainingBudget,
     UserError,
     allocate,
+    unseen_inputs,
 )
-from harness_post_training.layer_inputs import Batch, features_of, matrix, region, second_moments, unseen
 from harness_post_training.owl import outlier_ratio, owl_densities
+from harness_post_training.second_moments import Batch, features_of, matrix, region, second_moments
 
 
 class LayerwiseOptions(BaseModel):
@@ -106,7 +107,7 @@ class Layerwise(SparsityMethod[OptionsT]):
     def unsupported(self, architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
         """Inputs that cannot be seen, and inputs that a pattern does not fit."""
         misfit = self.pattern.misfit(connections) if self.pattern and self.options.indivisible == "refuse" else None
-        return misfit or unseen(architecture, connections)
+        return misfit or unseen_inputs(architecture, connections)
 
     def program(self, budget: TrainingBudget) -> Sequence[Phase]:
         """Train, prune, recover where steps are given."""

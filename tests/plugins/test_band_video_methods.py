@@ -18,7 +18,6 @@ torch.set_num_threads(1)
 REGISTRY = load()
 NETWORK = BandVideo(BandVideoOptions(hidden=8, layers=3, heads=2, ffn=8, patch=3), DataSpec("video", (3, 6, 6), 36, 32))
 REFUSED = {
-    "grasp": "temperature",
     "synflow": "flow is conserved up to logits",
     "units": "are read by layer1.ffn_down, out of scope",
 }

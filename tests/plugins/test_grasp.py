@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from harness import Architecture, Band, Connection, DataSpec, NoOptions, Prune, Train, TrainingBudget
 from harness.testing.toy import ToyArchitecture, ToyData
 from harness_architectures.gpt2 import Gpt2, Gpt2Options
+from harness_architectures.loss import mean_loss
 from harness_initialisation.grasp import Grasp, GraspOptions
 
 SPEC = DataSpec("classification", (4,), 3, examples=40)
@@ -59,7 +60,7 @@ class Single(Architecture[NoOptions]):
 
             def forward(self, inputs: Tensor, targets: Tensor | None = None) -> Tensor:
                 logits = inputs @ self.weight.T
-                return logits if targets is None else cross_entropy(logits, targets)
+                return logits if targets is None else mean_loss(logits, targets)
 
         return Network()
 
@@ -68,13 +69,16 @@ class Single(Architecture[NoOptions]):
 
 
 class One:
-    """The input 1 of class 0."""
+    """The input 1 of class 0, or of a target that is given."""
+
+    def __init__(self, *target: float) -> None:
+        self.target = torch.tensor(target or 0)
 
     def __len__(self) -> int:
         return 1
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.ones(len(indices), 1), torch.zeros(len(indices), dtype=torch.int64)
+        return torch.ones(len(indices), 1), self.target.expand(len(indices), *self.target.shape)
 
 
 class Tokens:
@@ -166,6 +170,13 @@ def test_the_temperature_divides_logits() -> None:
     p = 1 / (1 + torch.tensor(1 / 200).exp().item())
     expected = [factor * p * (1 - p) ** 2 / 200**3 for factor in (-2, 4)]
     assert found.scores()["only"][:, 0].tolist() == pytest.approx(expected)
+
+
+def test_numbers_have_the_loss_of_training_and_no_temperature() -> None:
+    """Outputs 1 and 2, targets 3 and 1: the mean of squares has g = (-2, 1) and H = 1, so w Hg = (-2, 2)."""
+    spec = DataSpec("regression", (1,), 2, examples=1)
+    found = Bench(Grasp(GraspOptions()), Single(NoOptions(), spec), One(3.0, 1.0), 0.5, batch_size=1)
+    assert found.scores()["only"][:, 0].tolist() == pytest.approx([-2, 2])
 
 
 def test_counts_are_exact() -> None:

@@ -46,6 +46,14 @@ def test_logits_and_loss_by_hand() -> None:
     assert network(inputs).tolist() == [[3.5, 3.0], [3.0, 0.0]]
     expected = (math.log(1 + math.exp(0.5)) + math.log(1 + math.exp(-3.0))) / 2
     assert network(inputs, torch.tensor([1, 0])).item() == pytest.approx(expected, rel=1e-6)
+    # errors 2.5, 3 and 5, -4 of the same outputs, taken for numbers
+    numbers = torch.tensor([[1.0, 0.0], [-2.0, 4.0]], dtype=torch.float64)
+    assert network(inputs, numbers).item() == pytest.approx((2.5**2 + 3**2 + 5**2 + 4**2) / 4, rel=1e-6)
+    for wrong in (numbers[:, 0], numbers[:, :1]):
+        with pytest.raises(
+            ValueError, match=r"targets of a batch are .* numbers, and the network's outputs are \(2, 2\)"
+        ):
+            network(inputs, wrong)
 
 
 def test_logits_equal_a_float64_reference_that_walks_the_connections() -> None:
@@ -112,7 +120,8 @@ def test_loss_is_float32_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         inputs = torch.randn(3, 2, 3)
         assert network(inputs).dtype == torch.bfloat16
-        assert network(inputs, torch.tensor([0, 1, 2])).dtype == torch.float32
+        for targets in (torch.tensor([0, 1, 2]), torch.rand(3, 4)):
+            assert network(inputs, targets).dtype == torch.float32
 
 
 @pytest.mark.parametrize("parameters", [1_000, 3_000, 10_000, 50_000, 100_000])
@@ -150,7 +159,7 @@ def test_narrowed_grows_one_layer_at_a_time() -> None:
 
 def test_refuses_language() -> None:
     reason = make(DataSpec("language", (16,), 50, 1, 16)).unsupported()
-    assert reason == "takes classification data, not language"
+    assert reason == "takes classification or regression data, not language"
     assert make().unsupported() is None
 
 

@@ -25,6 +25,7 @@ CPU, BATCH = torch.device("cpu"), 6
 REGISTRY = load()
 NETWORKS: dict[str, tuple[DataSpec, dict[str, Any]]] = {
     "mlp": (DataSpec("classification", (1, 4, 4), 5, 40), {"hidden": [12, 8]}),
+    "skip_mlp": (DataSpec("regression", (7,), 3, 40), {"hidden": [12, 8]}),
     "lenet": (DataSpec("classification", (1, 20, 20), 5, 40), {}),
     "resnet": (DataSpec("classification", (3, 8, 8), 5, 40), {"depth": 8, "width": 4}),
     "gpt2": (DataSpec("language", (10,), 30, 40, 10), {"n_layers": 2, "width": 16, "heads": 2}),
@@ -137,6 +138,7 @@ def results(member: Trainer) -> list[Tensor]:
 LR = {"lr": 0.03}
 CASES = {
     "seeds": ("mlp", [Member()] * 3),
+    "numbers": ("skip_mlp", [Member(), Member(training=LR)]),
     "sgd": ("mlp", [Member(training={"optimizer": "sgd"}), Member(training={"optimizer": "sgd", **LR})]),
     "parts and norms": ("mlp", [Member(training={"clip_norm": c, "micro_batches": 2}) for c in (0.05, 0.1)]),
     "methods, densities and rates": (

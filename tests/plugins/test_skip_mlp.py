@@ -174,7 +174,10 @@ def test_scaled_cannot_go_below_the_direct_way_from_input_to_output() -> None:
 
 
 def test_refuses_language_and_wrong_options() -> None:
-    assert make(DataSpec("language", (16,), 50, 1, 16)).unsupported() == "takes classification data, not language"
+    assert (
+        make(DataSpec("language", (16,), 50, 1, 16)).unsupported()
+        == "takes classification or regression data, not language"
+    )
     for options in ({"hidden": []}, {"hidden": [0]}, {"biases": True}):
         with pytest.raises(ValidationError):
             SkipMlpOptions(**options)

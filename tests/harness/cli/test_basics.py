@@ -236,7 +236,9 @@ def test_plugins_fit_into_the_terminal(harness, plugin, monkeypatch):
         if name:
             (found,) = json.loads(harness("plugins", name, "--format", "json")[1])[:1]
             answers = found.get("architectures") or found["benchmarks"]
-            assert "yes" in answers.values() and all(re.fullmatch(r"yes|no \(.+\)", a) for a in answers.values())
+            assert "yes" in answers.values() and all(
+                re.fullmatch(r"yes|needs .+|no \(.+\)", a) for a in answers.values()
+            )
     for name in ("genome", "gpt2", "lm_eval", None):
         _, out, _ = harness("plugins", *([name] if name else []))
         assert max(map(len, out.splitlines())) <= 60, name
@@ -298,8 +300,8 @@ def test_plugins_explains_every_kind_of_a_name(harness, plugin):
     ]
     assert [o["name"] for o in method["options"] if o["required"]] == ["must"]
     assert method["architectures"] == {
-        "net (classification)": "no (has no default for: must)",
-        "net (language)": "no (has no default for: must)",
+        "net (classification)": "needs an option: must",
+        "net (language)": "needs an option: must",
     }
     assert benchmark["metrics"] == [{"name": "accuracy", "unit": "fraction", "direction": "max"}]
 
@@ -323,6 +325,19 @@ def test_plugins_says_what_goes_together(harness, plugin):
     assert "options: none" in out
     _, out, _ = harness("plugins", "net", "--plugin", plugin)
     assert re.search(r"thing +no \(offers no training data\)", out)
+
+
+def test_plugins_says_what_needs_options(harness, monkeypatch):
+    monkeypatch.delenv("HARNESS_PLUGINS", raising=False)
+    (dense,) = json.loads(harness("plugins", "dense", "--format", "json")[1])
+    assert dense["architectures"]["mlp (regression)"] == "yes"
+    assert dense["architectures"]["timm"] == "needs an option: model"
+    assert dense["architectures"]["hf"].startswith("needs options (give model, a hub name or a folder, or config")
+    (mlp,) = json.loads(harness("plugins", "mlp", "--format", "json")[1])
+    assert mlp["benchmarks"]["text"] == "needs an option: path"
+    assert mlp["benchmarks"]["diabetes"] == mlp["benchmarks"]["digits"] == "yes"
+    assert "  mse (squared points), lower is better\n" in harness("plugins", "diabetes")[1]
+    assert mlp["benchmarks"]["moving_mnist"] == "no (takes classification or regression data, not video)"
 
 
 def test_plugins_with_an_unknown_name(harness, plugin):

@@ -126,7 +126,12 @@ def test_a_method_has_its_masks_and_its_part_in_the_step(suite, steps) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "inputs", "targets"),
-    [("classification", (3, 4, 4), ()), ("language", (7,), (7,)), ("video", (3, 4, 4), (4, 4))],
+    [
+        ("classification", (3, 4, 4), ()),
+        ("regression", (3,), (5,)),
+        ("language", (7,), (7,)),
+        ("video", (3, 4, 4), (4, 4)),
+    ],
 )
 def test_examples_are_as_the_data_say(kind: str, inputs: tuple[int, ...], targets: tuple[int, ...]) -> None:
     from harness.core.data import DataSpec
@@ -135,5 +140,6 @@ def test_examples_are_as_the_data_say(kind: str, inputs: tuple[int, ...], target
     given, wanted = data.batch(torch.tensor([5, 0]))
     assert len(data) == 6 and given.shape == (2, *inputs) and wanted.shape == (2, *targets)
     assert given.dtype == (torch.int64 if kind == "language" else torch.float32)
-    assert wanted.dtype == (torch.float32 if kind == "video" else torch.int64)
-    assert kind == "video" or 0 <= int(wanted.min()) <= int(wanted.max()) < 5
+    real = kind in ("regression", "video")
+    assert wanted.dtype == (torch.float32 if real else torch.int64)
+    assert real or 0 <= int(wanted.min()) <= int(wanted.max()) < 5

@@ -54,6 +54,24 @@ def by_hand(batch: int, hidden: int = 32, copies: int = 4) -> int:
     return 4 * copies * weights + 4 * batch * (64 + hidden + 10) + 8 * batch + 4
 
 
+def test_memory_of_a_network_that_predicts_numbers() -> None:
+    """Two layers of 64 x 32 and 32 x 1; kept are inputs of both, and of the squared error outputs and targets."""
+    spec = DataSpec("regression", (64,), 1, examples=100)
+
+    class Numbers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1))
+
+        def forward(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return nn.functional.mse_loss(self.layers(inputs), targets)
+
+    architecture: Any = SimpleNamespace(build=Numbers)
+    weights = 64 * 32 + 32 + 32 + 1
+    found = training_bytes(architecture, spec, Training(steps=1, batch_size=16, optimizer="adam"))
+    assert found == 4 * 4 * weights + 4 * 16 * (64 + 32 + 1 + 1)
+
+
 def test_memory_is_that_of_weights_and_of_what_backward_needs() -> None:
     assert needed() == by_hand(16)
     assert needed(batch_size=64, micro_batches=2) == by_hand(32)

@@ -101,7 +101,7 @@ def test_members_of_language_networks_are_averaged_behind_their_heads() -> None:
             return self.head.weight
 
     members = [Tiny(1), Tiny(2)]
-    model, inputs = mean_prediction(members), torch.tensor([[0, 1, 2, 4], [3, 3, 1, 0]])
+    model, inputs = mean_prediction(members, real=False), torch.tensor([[0, 1, 2, 4], [3, 3, 1, 0]])
     assert isinstance(model, LanguageNetwork) and (model.context, model.vocabulary) == (4, 5)
     wanted = torch.stack([member(inputs).softmax(-1) for member in members]).mean(0)
     torch.testing.assert_close(model(inputs).exp(), wanted)
@@ -110,7 +110,7 @@ def test_members_of_language_networks_are_averaged_behind_their_heads() -> None:
     known = targets != -100
     loss = -wanted[known].gather(1, targets[known][:, None]).log().mean()
     torch.testing.assert_close(model(inputs, targets), loss)
-    single = mean_prediction(members[:1])
+    single = mean_prediction(members[:1], real=False)
     assert single is members[0]
     torch.testing.assert_close(
         single(inputs, targets), head_loss(single.features(inputs), single.head_weight, targets, 5)
@@ -118,6 +118,13 @@ def test_members_of_language_networks_are_averaged_behind_their_heads() -> None:
     for part in ("states", "normed"):
         with pytest.raises(Unsupported, match="score its members one by one"):
             getattr(model, part)(inputs)
+
+
+def test_numbers_are_averaged_as_they_are() -> None:
+    members = [torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)]
+    inputs = torch.rand(5, 3)
+    mean = (members[0](inputs) + members[1](inputs)) / 2
+    torch.testing.assert_close(mean_prediction(members, real=True)(inputs), mean)
 
 
 def test_probabilities_are_averaged_where_some_are_nearly_zero() -> None:

@@ -1,70 +1,49 @@
-"""What the layers of a network read: second moments of their inputs, on calibration batches."""
+"""What the layers of a network read, for scores that need more than weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from math import prod
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import Architecture, Connection, MethodContext, Unsupported
+from harness.errors import Unsupported
 
-Batch = tuple[Tensor, Tensor]
+if TYPE_CHECKING:
+    from harness.core.architecture import Architecture
+    from harness.core.connections import Connection
+    from harness.core.method_context import MethodContext
+
 Hook = Callable[[nn.Module, tuple[Any, ...], Any], None]
 
 
-def matrix(region: Tensor) -> Tensor:
-    """A region (out, in, *kernel) as (out, features): features are inputs, of each place of the kernel in turn."""
-    return region.movedim(1, -1).flatten(1)
-
-
-def region(values: Tensor, connection: Connection) -> Tensor:
-    """The inverse of :func:`matrix`."""
-    inputs, *kernel = connection.shape[1:]
-    return values.reshape(len(values), *kernel, inputs).movedim(-1, 1)
-
-
-def features_of(connection: Connection, model: nn.Module) -> Tensor:
-    """Which features of its whole layer are those of a connection, in the order of :func:`matrix`; (features,)."""
-    inputs = model.get_parameter(connection.parameter).shape[connection.in_axis]
-    kernel = connection.shape[2:]
-    whole = torch.arange(inputs * prod(kernel)).reshape(inputs, *kernel)
-    begin, end = connection.columns or (0, inputs)
-    return whole[begin:end].movedim(0, -1).flatten()
-
-
-def second_moments(
+@torch.no_grad()
+def watch_inputs(
     context: MethodContext,
     connections: Sequence[Connection],
-    batches: Sequence[Batch],
-    weights: Mapping[str, Tensor],
-    *,
-    full: bool,
-) -> dict[str, Tensor]:
-    """Means of x x^T, or of its diagonal, over all that is read by the layers that ``connections`` lie in.
+    batches: Iterable[tuple[Tensor, Tensor]],
+    see: Callable[[str, Tensor], None],
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Shows what is read by the layers that ``connections`` lie in, while ``batches`` go through the network.
 
-    The batches go through the network with ``weights`` in place of its own, once, and no further than needed.
+    A batch goes no further than needed.
 
     Args:
         context: of a hook that may look at batches.
-        connections: in linear layers or convolutions that are called as modules.
-        batches: inputs and targets.
-        weights: by parameter; those that are not given are the network's own.
-        full: whether the whole matrix is meant.
-
-    Returns:
-        parameter -> (features,) or, if ``full``, (features, features), in float64; features are inputs, or for a
-        convolution inputs x places of the kernel.
+        connections: in linear layers or convolutions that are called as modules; see :func:`unseen_inputs`.
+        batches: inputs and targets, as of :meth:`MethodContext.batches`.
+        see: called with a parameter's name and what it was multiplied by, (products, in, *kernel), at every call of its
+            layer; not to be changed or kept. A connection that is some columns of it reads ``[:, slice(*c.columns)]``.
+        weights: by parameter, in place of the network's own; those that are not given are the network's.
 
     Raises:
         Unsupported: if one of the layers is not called, or not in this way.
     """
     layers = {c.parameter: c for c in connections}
-    sums: dict[str, Tensor] = {}
-    counts, calls, wrong = dict.fromkeys(layers, 0), dict.fromkeys(layers, 0), dict[str, str]()
+    seen, calls, wrong = set[str](), dict.fromkeys(layers, 0), dict[str, str]()
     once = False
 
     def watch(name: str) -> Hook:
@@ -72,10 +51,8 @@ def second_moments(
             if reason := _unlike_a_layer(layers[name], module, inputs, output):
                 wrong[name] = reason
                 return
-            read = _rows(module, inputs[0]).double()
-            found = read.T @ read if full else read.square().sum(0)
-            sums[name] = sums[name] + found if name in sums else found
-            counts[name] += len(read)
+            see(name, _products(module, inputs[0]))
+            seen.add(name)
             calls[name] += 1
             if once and all(calls.values()):
                 raise _EnoughSeen
@@ -84,7 +61,7 @@ def second_moments(
 
     handles = [_owner(context.model, c).register_forward_hook(watch(name)) for name, c in layers.items()]
     network = _Calibrated(context)
-    replaced = {f"model.{name}": weight for name, weight in weights.items()}
+    replaced = {f"model.{name}": weight for name, weight in (weights or {}).items()}
     try:
         for inputs, targets in batches:
             calls.update(dict.fromkeys(calls, 0))
@@ -97,14 +74,13 @@ def second_moments(
     finally:
         for handle in handles:
             handle.remove()
-    wrong = {**{name: "is in no module that is called" for name in layers if name not in sums}, **wrong}
+    wrong = {**{name: "is in no module that is called" for name in layers if name not in seen}, **wrong}
     if wrong:
         raise Unsupported(_told(connections, wrong))
-    return {name: total / counts[name] for name, total in sums.items()}
 
 
-def unseen(architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
-    """Why the inputs of some connections cannot be seen, in words for whoever wrote the suite, or None.
+def unseen_inputs(architecture: Architecture[Any], connections: Sequence[Connection]) -> str | None:
+    """Why ``watch_inputs`` cannot see those of some connections, in words for whoever wrote the suite, or None.
 
     Runs one example through the network on torch's meta device, without memory for weights; once, because a suite asks
     for every method and benchmark.
@@ -165,7 +141,7 @@ def _owner(model: nn.Module, connection: Connection) -> nn.Module:
 def _unlike_a_layer(connection: Connection, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> str | None:
     """Why this call does not multiply the connection's weights by what the module read, or None."""
     leaf = connection.parameter.rpartition(".")[2]
-    weight = module.get_parameter(leaf)
+    weight: Tensor = getattr(module, leaf)  # no parameter where another stands in its place
     read = inputs[0] if inputs else None
     if leaf != "weight" or not isinstance(read, Tensor) or not isinstance(output, Tensor):
         return f"is no weight of a layer with one input and one output, but of {type(module).__name__}"
@@ -180,14 +156,14 @@ def _unlike_a_layer(connection: Connection, module: nn.Module, inputs: tuple[Any
     return None
 
 
-def _rows(module: nn.Module, read: Tensor) -> Tensor:
-    """What the weights of a layer are multiplied by, one product a row: (products, features)."""
+def _products(module: nn.Module, read: Tensor) -> Tensor:
+    """What the weights of a layer are multiplied by, one product a row: (products, in, *kernel)."""
     if not isinstance(module, nn.Conv2d):
         return read.flatten(0, -2)
     assert not isinstance(module.padding, str)
     images = read.reshape(-1, *read.shape[-3:])
     patches = F.unfold(images, module.kernel_size, module.dilation, module.padding, module.stride)
-    return patches.transpose(1, 2).flatten(0, 1)
+    return patches.transpose(1, 2).reshape(-1, *module.weight.shape[1:])
 
 
 def _told(connections: Sequence[Connection], wrong: Mapping[str, str]) -> str:
