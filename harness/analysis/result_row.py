@@ -33,8 +33,8 @@ class ResultRow:
         n_examples: that ``value`` is the mean of; ``stderr`` is its standard error over them.
         steps, examples, tokens, seconds: of training. ``flops`` and ``flops_sparse`` are those of training,
             ``inference_flops`` and ``inference_flops_sparse`` of one example. ``peak_memory`` is in bytes.
-        program: how the optimizer steps are spread over trainings: ``5,372 + 5,371``, ``250 before + 100`` where it goes on
-            from those of another; "" if unknown.
+        program: how the optimizer steps are spread over trainings: ``5,372 + 5,371``, ``250 before + 100`` where it
+            goes on from those of another; "" if unknown.
         recovery_lr: the constant learning rate of the last recovery after a pruning; nan without one.
         broken: why the output tells nothing of the input, "" if it does or is not known; ``effective`` are the weights
             that can change the output, of those in scope. ``dead_units`` of ``units``, neurons and the like, carry
