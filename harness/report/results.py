@@ -84,7 +84,7 @@ class Comparison:
     def frame(self) -> pd.DataFrame:
         """A row for each method and density of each table: the mean over seeds, its interval, rank, p and control.
 
-        The columns are those of ``harness compare --format json`` (docs/records.md).
+        The columns are those of ``harness compare --format json``; docs/statistics.md says what each is.
         """
         return pd.DataFrame([row.told() for table in self.tables for row in table], columns=list(KEYS))
 
@@ -137,8 +137,8 @@ class Results:
     def frame(self) -> pd.DataFrame:
         """One row for each metric of each finished cell, so one a seed.
 
-        The columns are those of :class:`~harness.analysis.result_row.ResultRow`: labels are categories, ``seed`` is an
-        integer, numbers are floats (nan: unknown), ``primary`` and ``timed`` are bool.
+        docs/python.md says what each column is: labels are categories, ``seed`` is an integer, numbers are floats (nan:
+        unknown), ``primary`` and ``timed`` are bool.
         """
         kept = self._rows.drop(columns=["comparisons", "per_example"])
         names = [name for name in kept.columns if all(isinstance(value, str) for value in kept[name])]
@@ -169,9 +169,12 @@ class Results:
             raise UserError("no finished run matches all of these options")
         return Comparison(tables, self._styles)
 
-    def leaderboard(self, suite: str | None = None) -> Comparison:
-        """All rows of a suite, by default of all suites, by their primary metrics."""
-        return self.compare(suite=suite)
+    def leaderboard(self, suite: str | None = None, **chosen: Any) -> Comparison:
+        """All rows of a suite, by default of all suites, by their primary metrics, or those that are ``chosen``.
+
+        It takes what :meth:`compare` takes, and raises the same.
+        """
+        return self.compare(suite=suite, **chosen)
 
     def figure(self, cost: bool = False, **chosen: Any) -> Figure:
         """The metric against density, or against FLOPs, of what :meth:`compare` gives for the same options."""

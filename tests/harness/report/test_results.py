@@ -65,6 +65,28 @@ def test_leaderboards_and_figures_show_themselves(results: Results, tmp_path: Pa
     assert "one" in repr(results)
 
 
+def test_a_leaderboard_takes_what_a_comparison_takes(results: Results) -> None:
+    chosen = {
+        "methods": ["genome"],
+        "architecture": "mlp",
+        "benchmark": "digits",
+        "metric": "loss",
+        "baseline": "random",
+    }
+    for options in ({}, *({name: value} for name, value in chosen.items()), chosen, {"at_density": 0.1}):
+        assert results.leaderboard("one", **options).frame.equals(results.compare(suite="one", **options).frame)
+    assert len(results.leaderboard(methods=["genome"]).frame) == 2
+    for wrong, said in (
+        ({"benchmark": "digit"}, "Did you mean 'digits'"),
+        ({"density": 0.1}, "unknown option 'density'"),
+        ({"methods": ["genom"]}, "Did you mean 'genome'"),
+    ):
+        with pytest.raises(UserError, match=said):
+            results.leaderboard(**wrong)
+        with pytest.raises(UserError, match=said):
+            results.compare(**wrong)
+
+
 def test_a_pattern_takes_many_folders_and_no_suite_twice(tmp_path: Path) -> None:
     for folder, suite in (("a", "one"), ("b", "two"), ("c", "one")):
         fill(tmp_path / folder, suite)
