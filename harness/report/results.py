@@ -21,10 +21,11 @@ from harness.report.figures import frontier, pruning_curve
 from harness.report.figures.document import MM, WIDTH
 from harness.report.figures.picture import write_picture
 from harness.report.figures.standalone import standalone
+from harness.report.latex import latex
 from harness.report.palette import palette_of
-from harness.report.pivot_table import Across, pivot_tables
+from harness.report.pivot_table import Across, for_paper, pivot_tables
 from harness.report.score_table import score_table
-from harness.report.tables import Table, latex, markdown
+from harness.report.tables import Table, markdown
 from harness.results.store import LeftOut, ResultStore
 
 if TYPE_CHECKING:
@@ -102,9 +103,18 @@ class Comparison:
         drawn = (frontier if cost else pruning_curve)(self.tables[0], self.styles, width=width / MM)
         return Figure.of(drawn, self.styles)
 
-    def latex(self, across: Across | None = None) -> str:
-        """For a paper, with the package booktabs; ``across`` densities or benchmarks: a column for each."""
-        return "\n".join(map(latex, pivot_tables(self.tables, across) if across else self.texts()))
+    def latex(self, across: Across | None = None, columns: Sequence[str] = ()) -> str:
+        """For a paper, with the package booktabs.
+
+        Args:
+            across: a column for each density or each benchmark; by default for what there are several of.
+            columns: of the table that has a row for each method and density, instead.
+
+        Raises:
+            UserError: for a column that the table does not have.
+        """
+        tables = pivot_tables(self.tables, across) if across else self.texts() if columns else for_paper(self.tables)
+        return latex(table.only(columns) if columns else table for table in tables)
 
     def texts(self) -> list[Table]:
         """The answer in words and a row for each method and density, for each table."""

@@ -23,7 +23,7 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
         exec(block, names)
     out = capsys.readouterr().out
     assert "rigl beats random" in out
-    assert r"\label{tab:digits-skip-mlp-on-digits-accuracy-by-density}" in out
+    assert r"\label{tab:quickstart-digits-skip-mlp-digits-accuracy-by-density}" in out
     assert (tmp_path / "quickstart.svg").read_text(encoding="utf8").startswith("<svg")
 
 

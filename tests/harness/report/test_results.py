@@ -50,6 +50,9 @@ def test_a_comparison_is_that_of_the_command(results: Results) -> None:
     assert "| genome" in repr(results.compare(["genome"]))
     assert r"\toprule" in results.compare().latex()
     assert "genome at 0.1000 & " in results.compare().latex(across="benchmark")
+    assert r"method & density & accuracy \\" in results.compare().latex(columns=["method", "density", "accuracy"])
+    with pytest.raises(UserError, match="Did you mean 'density'"):
+        results.compare().latex(columns=["densty"])
 
 
 def test_leaderboards_and_figures_show_themselves(results: Results, tmp_path: Path) -> None:
