@@ -34,7 +34,7 @@ def directions(rows: Sequence[ComparisonRow]) -> str:
 
 
 def caption(what: str, rows: Sequence[ComparisonRow], bold: bool) -> str:
-    """What is measured, over how many seeds, what the intervals are and what else a cell may hold, what is bold."""
+    """What is measured, over how many seeds, what the intervals are, what is bold."""
     counts = sorted({row.n for row in rows})
     if counts == [1]:
         said = [f"{what}.", "One seed, no interval."]
@@ -42,12 +42,16 @@ def caption(what: str, rows: Sequence[ComparisonRow], bold: bool) -> str:
         seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seeds"
         bounds = any(row.ci_low is not None for row in rows)
         said = [f"{what}.", f"Mean over {seeds}" + (" \N{PLUS-MINUS SIGN} 95 % interval." if bounds else ".")]
-    if any(row.mixed for row in rows):
-        said.append("Where seeds differ in density: lowest to highest score.")
-    if reasons := sorted({reason for row in rows for reason in row.broken.values()}):
-        said.append(f"{listed(reasons).capitalize()}: networks whose output ignores the input.")
     if bold:
         said.append("Bold: not significantly beaten at that density.")
+    return " ".join(said)
+
+
+def below(rows: Sequence[ComparisonRow]) -> str:
+    """What else a cell may hold, in small print; "" for means alone."""
+    said = ["Where seeds differ in density: lowest to highest score."] if any(row.mixed for row in rows) else []
+    reasons = sorted({reason for row in rows for reason in row.broken.values()})
+    said += [f"{reason.capitalize()} n/m: the output of n of m networks ignores the input." for reason in reasons]
     return " ".join(said)
 
 

@@ -53,7 +53,7 @@ def _float(table: Table, label: str) -> str:
     lines = [" & ".join(_cell(table, n, i) for i in columns) for n in grid]
     name = "table" if width(table) <= COLUMN else "table*"
     warnings = [note.removeprefix(f"{WARNING}: ") for note in table.notes if note.startswith(WARNING)]
-    below = _tex(" ".join(warning[0].upper() + warning[1:] for warning in warnings))
+    below = _tex(" ".join([table.below, *(warning[0].upper() + warning[1:] for warning in warnings)]))
     told = [table.title, *table.answer, *(note for note in table.notes if not note.startswith(WARNING))]
     if width(table) > PAGE:
         told.append("Wider than a page: choose columns with --columns.")
@@ -159,4 +159,4 @@ def width(table: Table) -> float:
 def _tex(text: str) -> str:
     """Text that LaTeX sets as it is."""
     escaped = re.sub("|".join(map(re.escape, _TEX)), lambda found: _TEX[found[0]], " ".join(text.split()))
-    return re.sub(r"(?<![^ (])-(?=\d)", "$-$", escaped)
+    return re.sub(r"(?<![^ (])-(?=\d)", "$-$", escaped).replace(r" \%", r"~\%")

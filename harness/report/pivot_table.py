@@ -9,7 +9,7 @@ from typing import Literal
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.grouping import close
 from harness.report.answers import answers, density
-from harness.report.captions import caption, directions, measured
+from harness.report.captions import below, caption, directions, measured
 from harness.report.captions import label as table_label
 from harness.report.cell_texts import precision, score, titled
 from harness.report.latex import PAGE, width
@@ -60,6 +60,7 @@ def _by_density(rows: Sequence[ComparisonRow]) -> Table:
     table.title = f"{titled(rows)}: {rows[0].metric} by density"
     what = f"{measured(rows)} by density (fraction of weights kept)"
     table.caption = caption(what, rows, bool(table.bold_cells))
+    table.below = below(rows)
     table.label = table_label(rows, rows[0].benchmark, rows[0].metric, "by-density")
     table.answer, table.notes = answers(rows), notes(rows, next((row.baseline for row in rows if row.baseline), None))
     return table
@@ -80,6 +81,7 @@ def _by_benchmark(group: Sequence[Sequence[ComparisonRow]]) -> Table:
     table.title = f"{first.experiment}: {first.architecture} by benchmark".removeprefix(": ")
     what = f"{first.architecture} by benchmark ({directions(every)})"
     table.caption = caption(what, every, bool(table.bold_cells))
+    table.below = below(every)
     table.label = table_label(every, "by-benchmark")
     for name, rows in zip(names, group, strict=True):
         table.answer += [f"{name}: {sentence}" for sentence in answers(rows)]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.report.answers import answers, density
-from harness.report.captions import caption, label, measured
+from harness.report.captions import below, caption, label, measured
 from harness.report.cell_texts import (
     dead_units,
     minus_baseline,
@@ -80,6 +80,7 @@ def score_table(rows: Sequence[ComparisonRow], title: str = "") -> Table:
         answers(rows),
         seed_table(rows),
         caption=caption(measured(rows), rows, bool(bold)),
+        below=below(rows),
         label=label(rows, first.benchmark, first.metric),
     )
 

@@ -56,8 +56,8 @@ class Table:
     """A title, columns, rows of one cell per column, and notes.
 
     ``bold`` holds numbers of rows, ``bold_cells`` those of rows and columns. ``answer`` are sentences that come before
-    the table, ``detail`` is a table that comes after it. ``caption`` is what a reader of a paper has to know, ``label``
-    what its text refers to; both are the title where they are empty.
+    the table, ``detail`` is a table that comes after it. ``caption`` is what a reader of a paper has to know, ``below``
+    its small print, ``label`` what the text refers to. Without caption or label the title is it.
     """
 
     title: str
@@ -69,6 +69,7 @@ class Table:
     detail: Table | None = None
     bold_cells: set[tuple[int, int]] = field(default_factory=set)
     caption: str = ""
+    below: str = ""
     label: str = ""
 
     def only(self, names: Sequence[str]) -> Table:

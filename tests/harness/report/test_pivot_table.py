@@ -158,13 +158,24 @@ def test_captions_are_short_and_say_what_a_reader_asks(store: ResultStore) -> No
     captions = re.findall(r"\\caption\{(.*)\}", text)
     assert captions[0] == (
         r"Accuracy ($\uparrow$) of mlp on digits by density (fraction of weights kept). "
-        r"Mean over 5 seeds $\pm$ 95 \% interval. Bold: not significantly beaten at that density."
+        r"Mean over 5 seeds $\pm$ 95~\% interval. Bold: not significantly beaten at that density."
     )
     assert len(captions) == 2
     for caption in captions:  # a column of a paper has 55 characters or so
         assert len(f"Table 10: {re.sub(r'[$]?.(uparrow|pm)[$]?', '+', caption)}") <= 3 * 56
     comments = [line for line in text.splitlines() if line.startswith("% ")]
     assert any("Protocol: test" in line for line in comments) and "Protocol" not in "".join(captions)
+
+
+def test_what_else_a_cell_holds_stands_below(store: ResultStore) -> None:
+    frame, left = load(store)
+    tables = selected(frame, left=left)
+    tables[0][1].mixed, tables[0][2].broken = True, {0: "cut"}
+    text = latex(pivot_tables(tables, "density")[:1])
+    small = text.partition(r"\end{tabular}")[2]
+    assert "Where seeds differ in density: lowest to highest score." in small and "cut 1/5" in text
+    assert "Cut n/m: the output of n of m networks ignores the input." in small
+    assert r"\parbox" not in latex(pivot_tables(selected(frame, left=left), "density"))
 
 
 def test_labels_are_predictable(store: ResultStore) -> None:
