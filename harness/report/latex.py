@@ -11,8 +11,8 @@ from harness.report.tables import NONE, WARNING, Column, Table
 
 COLUMN, PAGE = 84.0, 178.0
 """Widths of a column and of a page in two columns, in mm."""
-_CHARACTER, _GAP, _SCRIPT = 1.5, 2.1, 0.75
-"""Of footnotesize in mm: a character, what is between columns; a raised or lowered character, as a fraction of one."""
+_CHARACTER, _GAP = 1.42, 2.1
+"""Of footnotesize in mm: a character, raised or not, and what is between columns."""
 _PM = "\N{PLUS-MINUS SIGN}"
 _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -142,12 +142,10 @@ def width(table: Table) -> float:
     """About how wide the table will be, in mm; what stands across columns is left out."""
     _, columns, rows = _parts(table)
 
-    def long(text: str) -> float:
+    def long(text: str) -> int:
         found = _SCORE.match(text)
         ends = _ends(found) if found else []
-        if found is None or not ends:
-            return len(text)
-        return len(found[1]) + _SCRIPT * max(map(len, ends)) + len(text) - found.end()
+        return len(text) if found is None or not ends else len(found[1] + max(ends, key=len) + text[found.end() :])
 
     widest = [
         max(*(len(line) for line in table.columns[i].name.split(", ")), *(long(table.rows[n][i]) for n in rows), 0)

@@ -71,6 +71,14 @@ def test_wide_tables_go_over_both_columns_and_wider_ones_say_so() -> None:
     assert "Wider than a page" in of(14)
 
 
+def test_a_column_stands_aside_only_if_all_of_its_rows_are_alone_in_it() -> None:
+    columns = [Column("method"), Column("1", aside="at density 1"), Column("0.5")]
+    alone = latex([Table("t", columns, [["dense", "0.9", NONE], ["random", NONE, "0.8"]])])
+    assert r"dense & \multicolumn{1}{l@{}}{0.9 at density 1} \\" in alone and r"method & 0.5 \\" in alone
+    both = latex([Table("t", columns, [["dense", "0.9", NONE], ["random", "0.9", "0.8"]])])
+    assert r"dense & 0.9 & -- \\" in both and r"method & 1 & 0.5 \\" in both
+
+
 def test_without_a_caption_of_its_own_a_table_has_its_title() -> None:
     table = Table("50% of _all_", [Column("a_b")], [["R&D <1>"]], notes=["a note", "WARNING: mind this."])
     text = latex([table])
