@@ -43,7 +43,7 @@ def caption(what: str, rows: Sequence[ComparisonRow], bold: bool) -> str:
         bounds = any(row.ci_low is not None for row in rows)
         said = [f"{what}.", f"Mean over {seeds}" + (" \N{PLUS-MINUS SIGN} 95 % interval." if bounds else ".")]
     if bold:
-        said.append("Bold: not significantly beaten at that density.")
+        said.append("Bold: not significantly beaten at equal density and training.")
     return " ".join(said)
 
 

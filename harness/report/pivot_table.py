@@ -58,9 +58,12 @@ def _by_density(rows: Sequence[ComparisonRow]) -> Table:
 
     table = _filled(rows, names, column, label, text)
     table.title = f"{titled(rows)}: {rows[0].metric} by density"
-    what = f"{measured(rows)} by density (fraction of weights kept)"
+    what = f"{measured(rows)} by density"
     table.caption = caption(what, rows, bool(table.bold_cells))
-    table.below = below(rows)
+    groups = {(column(row), row.group) for row in rows if row.rank is not None and column(row) != OWN}
+    if len(groups) > len({name for name, _ in groups}):
+        apart = "Rows of a column that differ in density (parameters left) or training are not compared."
+        table.below = f"{table.below} {apart}".strip()
     table.label = table_label(rows, rows[0].benchmark, rows[0].metric, "by-density")
     table.answer, table.notes = answers(rows), notes(rows, next((row.baseline for row in rows if row.baseline), None))
     return table
@@ -81,7 +84,6 @@ def _by_benchmark(group: Sequence[Sequence[ComparisonRow]]) -> Table:
     table.title = f"{first.experiment}: {first.architecture} by benchmark".removeprefix(": ")
     what = f"{first.architecture} by benchmark ({directions(every)})"
     table.caption = caption(what, every, bool(table.bold_cells))
-    table.below = below(every)
     table.label = table_label(every, "by-benchmark")
     for name, rows in zip(names, group, strict=True):
         table.answer += [f"{name}: {sentence}" for sentence in answers(rows)]
@@ -114,7 +116,7 @@ def _filled(
         Column("method", names=True, key=True),
         *(Column(name, 5, aside=asides.get(name, "")) for name in names),
     ]
-    return Table("", columns, [[name, *row] for (name, _), row in cells.items()], bold_cells=bold)
+    return Table("", columns, [[name, *row] for (name, _), row in cells.items()], bold_cells=bold, below=below(rows))
 
 
 def _asked(row: ComparisonRow) -> float | None:

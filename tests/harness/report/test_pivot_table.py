@@ -157,8 +157,8 @@ def test_captions_are_short_and_say_what_a_reader_asks(store: ResultStore) -> No
     text = written(store)
     captions = re.findall(r"\\caption\{(.*)\}", text)
     assert captions[0] == (
-        r"Accuracy ($\uparrow$) of mlp on digits by density (fraction of weights kept). "
-        r"Mean over 5 seeds $\pm$ 95~\% interval. Bold: not significantly beaten at that density."
+        r"Accuracy ($\uparrow$) of mlp on digits by density. "
+        r"Mean over 5 seeds $\pm$ 95~\% interval. Bold: not significantly beaten at equal density and training."
     )
     assert len(captions) == 2
     for caption in captions:  # a column of a paper has 55 characters or so
@@ -175,6 +175,10 @@ def test_what_else_a_cell_holds_stands_below(store: ResultStore) -> None:
     small = text.partition(r"\end{tabular}")[2]
     assert "Where seeds differ in density: lowest to highest score." in small and "cut 1/5" in text
     assert "Cut n/m: the output of n of m networks ignores the input." in small
+    apart = "Rows of a column that differ in density (parameters left) or training are not compared."
+    assert apart not in text
+    tables[0][-1].group += 1
+    assert apart in latex(pivot_tables(tables, "density")[:1])
     assert r"\parbox" not in latex(pivot_tables(selected(frame, left=left), "density"))
 
 
