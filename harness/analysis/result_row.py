@@ -26,6 +26,8 @@ class ResultRow:
     Attributes:
         trained_on: label of the benchmark whose training data was used.
         match: the row whose density this cell takes, "" if none.
+        density_requested: what the suite asks for; of a cell that takes its density from another the number of that
+            one, which may differ between seeds; nan where nothing is asked for, as of a dense network.
         density_mask: weights that the tested network's mask keeps, of those in scope: 1 where it was tested with soft
             masks, whose mean value is ``mask_mean`` then.
         density_nonzero: weights that are not zero in the network that was scored, of those in scope.

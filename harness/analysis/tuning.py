@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.expected_best import expected_best
+from harness.results.cell_record import CellRecord
 from harness.results.record_parts import MetricScore
 from harness.results.store import ResultStore
 from harness.results.trial_score import TrialScore
@@ -18,7 +19,7 @@ class TrialRow:
     """One trial of a method.
 
     Attributes:
-        settings: what it sets, in words.
+        settings: option -> what it sets; empty in the default. :func:`settings_words` has them in words.
         scores: validation score of each seed of tuning; nan where it diverged. ``mean`` is over these.
         densities: of the mask, one for each seed that has a result.
         broken: seeds whose network does not depend on its input.
@@ -27,7 +28,7 @@ class TrialRow:
     """
 
     number: int
-    settings: str
+    settings: Mapping[str, object]
     scores: tuple[float, ...]
     mean: float
     densities: tuple[float, ...]
@@ -45,6 +46,8 @@ class TuningRow:
         metric: primary one of the training data's benchmark, None if no trial has a score.
         trials: those that are finished, in order; of ``asked``.
         chosen: the one with whose settings the reported cells are; None while trials are not finished.
+        ends: option -> 1 where the chosen value is the highest number that a trial had, the default's included, -1
+            where it is the lowest and not 0, below which there is nothing.
         expected: number of trials -> mean of the best validation score of so many; empty while they are not finished.
     """
 
@@ -58,7 +61,8 @@ class TuningRow:
     trials: tuple[TrialRow, ...]
     asked: int
     chosen: TrialRow | None
-    expected: dict[int, float]
+    ends: Mapping[str, int]
+    expected: Mapping[int, float]
 
     @property
     def steps(self) -> float:
@@ -86,19 +90,29 @@ def settings_text(method: TunedMethod) -> str:
     """What the reported cells of a method have: ``lr 0.003 (trial 4 of 6)``; "" while nothing is chosen."""
     if method.chosen is None:
         return ""
-    return f"{_text(method, method.chosen)} (trial {method.chosen} of {len(method.trials)})"
+    return f"{settings_words(method.settings)} (trial {method.chosen} of {len(method.trials)})"
+
+
+def settings_words(settings: Mapping[str, object], ends: Mapping[str, str] = {}) -> str:
+    """``lr 0.01, weight_decay 0.1``; ``default`` where nothing is set. ``ends`` are marks behind options' values."""
+    if not settings:
+        return " ".join(["default", *(f"{name} {mark}" for name, mark in ends.items())])
+    marks = {name: f" {mark}" for name, mark in ends.items()}
+    return ", ".join(f"{name} {_value(value)}{marks.get(name, '')}" for name, value in settings.items())
 
 
 def _row(store: ResultStore, suite: str, method: TunedMethod) -> TuningRow:
     metrics: list[tuple[str, MetricScore]] = []
     seeds: dict[int, None] = {}
     rows: list[TrialRow] = []
+    firsts: list[CellRecord] = []
     sign = 1
     for number, trial in enumerate(method.trials, 1):
         found = [store.read(suite, name) for name in trial.cells]
         records = [record for record in found if record is not None and record.status in ("done", "diverged")]
         if len(records) < len(found):
             continue
+        firsts.append(records[0])
         score = TrialScore.of(records)
         metrics += [(name, one) for record in records for name, one in record.validation.items() if one.primary]
         sign = score.sign if any(record.metrics for record in records) else sign
@@ -108,7 +122,7 @@ def _row(store: ResultStore, suite: str, method: TunedMethod) -> TuningRow:
         rows.append(
             TrialRow(
                 number=number,
-                settings=_text(method, number),
+                settings=trial.settings,
                 scores=score.values,
                 mean=score.mean,
                 densities=tuple(record.density.mask for record in records if record.density.mask is not None),
@@ -131,22 +145,41 @@ def _row(store: ResultStore, suite: str, method: TunedMethod) -> TuningRow:
         trials=tuple(rows),
         asked=len(method.trials),
         chosen=next((row for row in rows if row.number == method.chosen), None),
+        ends=_ends(method, firsts) if whole else {},
         expected=dict(_expected(rows, sign)) if whole else {},
     )
 
 
+def _ends(method: TunedMethod, records: Sequence[CellRecord]) -> dict[str, int]:
+    """Of the chosen values, which are the highest or lowest of those tried; ``records`` are one of each trial."""
+    found: dict[str, int] = {}
+    for option in dict.fromkeys(option for trial in method.trials for option in trial.settings):
+        tried = [trial.settings.get(option, _default(method, records, option)) for trial in method.trials]
+        numbers = [value for value in tried if isinstance(value, int | float) and not isinstance(value, bool)]
+        value = tried[method.chosen - 1] if method.chosen else None
+        if value in numbers and len(set(numbers)) > 1:
+            if value == max(numbers):
+                found[option] = 1
+            elif value == min(numbers) != 0:
+                found[option] = -1
+    return found
+
+
+def _default(method: TunedMethod, records: Sequence[CellRecord], option: str) -> object:
+    """An option's value in the first trial, which sets nothing."""
+    trials = [(trial.settings, record) for trial, record in zip(method.trials, records, strict=True)]
+    # A method's own option may have the name of one of training: records say which of the two the trials set.
+    shared = all(
+        (record.training or {}).get(option) == settings[option] for settings, record in trials if option in settings
+    )
+    return ((records[0].training or {}) if shared else records[0].method.options).get(option.removeprefix("method."))
+
+
 def _expected(rows: list[TrialRow], sign: int) -> Iterator[tuple[int, float]]:
-    """For 1, 2, 4, ... trials; a trial that diverged is worse than any number."""
+    """For 1, 2, 4, ... trials and for all; a trial that diverged is worse than any number."""
     scores = [-math.inf if math.isnan(row.mean) else sign * row.mean for row in rows]
-    trials = 1
-    while trials <= len(scores):
+    for trials in sorted({2**power for power in range(len(scores).bit_length())} | {len(scores)}):
         yield trials, sign * expected_best(scores, trials)
-        trials *= 2
-
-
-def _text(method: TunedMethod, number: int) -> str:
-    settings = method.trials[number - 1].settings
-    return ", ".join(f"{name} {_value(value)}" for name, value in settings.items()) or "default"
 
 
 def _value(value: object) -> str:

@@ -8,6 +8,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,12 @@ with sparsity-harness[figures].",
     type=click.Choice(ACROSS),
     help="A row for each method, a column for each density or benchmark, as papers print it.",
 )
-@click.option("--columns", metavar="NAME,...", help="Only these columns of the table.")
+@click.option(
+    "--columns",
+    metavar="NAME,...",
+    help="Only these columns of the table. LaTeX has \
+methods by densities or benchmarks without it.",
+)
 @click.option(
     "--figure-width",
     type=FigureWidth(),
@@ -146,6 +152,7 @@ def command(
     from harness.analysis.frame import load
     from harness.errors import UserError
     from harness.report.palette import palette_of
+    from harness.report.pivot_table import for_paper
     from harness.report.results import Comparison
     from harness.results.store import ResultStore
 
@@ -174,7 +181,8 @@ def command(
     if form in DATA:
         _write_data([row.told() for row in rows], form)
     else:
-        shown = _tables(compared, pareto, wins, profile, across)
+        paper = form == "latex" and not (views or columns)
+        shown = for_paper(tables) if paper else _tables(compared, pareto, wins, profile, across)
         if columns:
             shown = [table.only(columns.split(",")) for table in shown]
         _write(shown, form, terminal_width(wide))
@@ -234,9 +242,11 @@ def _tables(compared: Comparison, pareto: str | None, wins: bool, profile: bool,
         return compared.texts()
     if not any(problems.problems(tables)):
         raise UserError("no two methods have results of equal density and training budget: there is nothing to count")
+    suites = "-".join(dict.fromkeys(table[0].suite for table in tables))
     if wins:
-        return [comparisons.wins(problems.tallies(tables))]
-    return [comparisons.performance_profile(*problems.performance_profile(tables))]
+        return [replace(comparisons.wins(problems.tallies(tables)), label=f"{suites}-wins")]
+    profiles = comparisons.performance_profile(*problems.performance_profile(tables))
+    return [replace(profiles, label=f"{suites}-profile")]
 
 
 def _draw(compared: Comparison, width: float | None, profile: bool, cost: bool) -> Figure:
@@ -256,12 +266,13 @@ def _draw(compared: Comparison, width: float | None, profile: bool, cost: bool) 
 def _write(tables: Sequence[Table], form: str, width: int | None) -> None:
     """Tables as text: for a terminal, markdown or LaTeX."""
     from harness.cli.console import plain_console
-    from harness.report.tables import escape, latex, markdown, print_tables
+    from harness.report.latex import latex
+    from harness.report.tables import escape, markdown, print_tables
 
     if form == "markdown":
         click.echo("\n".join(f"{escape(table.title)}\n\n{markdown(table)}" for table in tables), nl=False)
     elif form == "latex":
-        click.echo("\n".join(latex(table) for table in tables), nl=False)
+        click.echo(latex(tables), nl=False)
     else:
         print_tables(tables, plain_console(), width)
 

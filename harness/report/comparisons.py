@@ -11,6 +11,8 @@ from harness.analysis.problems import Tally
 from harness.errors import UserError
 from harness.formatting import listed
 from harness.report.answers import density
+from harness.report.captions import label as table_label
+from harness.report.captions import measured
 from harness.report.cell_texts import meaning, precision, score, titled
 from harness.report.places import label, lost, place
 from harness.report.table_answers import pareto_answer, profile_answer, wins_answer
@@ -92,6 +94,8 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
             notes,
             {i for i, better in enumerate(best) if better},
             [pareto_answer(table, best.tolist(), words)],
+            caption=f"{measured(table)} against {words}. Bold: none that costs less is as good, by the means alone.",
+            label=table_label(table, table[0].benchmark, table[0].metric, "pareto", cost),
         )
 
 
@@ -130,6 +134,8 @@ def wins(tallies: Mapping[tuple[str, str], Tally]) -> Table:
             "won less lost."
         ],
         answer=[wins_answer(tallies)],
+        caption="Benchmarks and densities won/tied/lost: in all, and against the method of row 1, 2, ... "
+        "Won: p < 0.05, paired by seed, Holm's correction. Net: won less lost.",
     )
 
 
@@ -149,7 +155,10 @@ def performance_profile(steps: Mapping[str, Sequence[tuple[float, float]]], prob
     ]
     if left:
         notes.append(f"{left} problems have means that are not positive and no ratios: left out.")
-    return Table("Performance profile", columns, cells, notes, answer=[profile_answer(steps, problems)])
+    caption = f"Fraction of {problems} benchmarks and densities on which a mean is within this ratio of the best one."
+    return Table(
+        "Performance profile", columns, cells, notes, answer=[profile_answer(steps, problems)], caption=caption
+    )
 
 
 def _tally(tally: Tally | None) -> str:

@@ -33,7 +33,8 @@ their results are kept, over test examples. It never says more than the table's 
 the numbers are made is in the harness's docs/statistics.md.
 - **density** is the fraction of weights that the tested network's mask keeps, within the scope named under the table: \
 1 for one that is tested with soft masks, whose mean value stands beside it. Rows whose densities differ between seeds \
-have no mean; scores and densities stand seed by seed below.
+have no mean; scores and densities stand seed by seed below. **Non-zero** is the fraction of the same weights that are \
+not 0 in that network; **parameters left** are those of the whole network that are not 0, biases and norms included.
 - **±** is half of a 95 % interval on the scale named under the table, taken back; where its halves \
 differ, both ends are given. **Differences** are paired; **p** is adjusted by Holm's procedure over the questions.
 - **rank** is the range of ranks that the data allows among the rows of equal density and training budget (densities \

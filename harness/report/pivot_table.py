@@ -9,10 +9,13 @@ from typing import Literal
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.grouping import close
 from harness.report.answers import answers, density
+from harness.report.captions import below, caption, directions, measured
+from harness.report.captions import label as table_label
 from harness.report.cell_texts import precision, score, titled
+from harness.report.latex import PAGE, width
 from harness.report.places import label
 from harness.report.score_notes import notes
-from harness.report.tables import NONE, Column, Table
+from harness.report.tables import NONE, WARNING, Column, Table
 
 Across = Literal["density", "benchmark"]
 OWN = "own density"
@@ -29,6 +32,18 @@ def pivot_tables(tables: Sequence[Sequence[ComparisonRow]], across: Across) -> l
     return [_by_benchmark(group) for group in networks.values()]
 
 
+def for_paper(tables: Sequence[Sequence[ComparisonRow]]) -> list[Table]:
+    """With benchmarks as columns where there are several, one density at most was asked for, and a page is wide enough;
+    else with densities.
+    """
+    densities = {number for table in tables for row in table if not row.whole and (number := _asked(row)) is not None}
+    if len({table[0].benchmark for table in tables}) > 1 and len(densities) < 2:
+        found = pivot_tables(tables, "benchmark")
+        if all(width(table) <= PAGE for table in found):
+            return found
+    return pivot_tables(tables, "density")
+
+
 def _by_density(rows: Sequence[ComparisonRow]) -> Table:
     """The whole network's score stands in the column 1; where nobody asked for a density the score says it."""
     places = precision(rows)
@@ -43,6 +58,13 @@ def _by_density(rows: Sequence[ComparisonRow]) -> Table:
 
     table = _filled(rows, names, column, label, text)
     table.title = f"{titled(rows)}: {rows[0].metric} by density"
+    what = f"{measured(rows)} by density"
+    table.caption = caption(what, rows, bool(table.bold_cells))
+    groups = {(column(row), row.group) for row in rows if row.rank is not None and column(row) != OWN}
+    if len(groups) > len({name for name, _ in groups}):
+        apart = "Rows of a column that differ in density (parameters left) or training are not compared."
+        table.below = f"{table.below} {apart}".strip()
+    table.label = table_label(rows, rows[0].benchmark, rows[0].metric, "by-density")
     table.answer, table.notes = answers(rows), notes(rows)
     return table
 
@@ -60,9 +82,15 @@ def _by_benchmark(group: Sequence[Sequence[ComparisonRow]]) -> Table:
     table = _filled(every, names, lambda row: where[id(row)][0], called, lambda row: score(row, where[id(row)][1]))
     first = group[0][0]
     table.title = f"{first.experiment}: {first.architecture} by benchmark".removeprefix(": ")
+    what = f"{first.architecture} by benchmark ({directions(every)})"
+    table.caption = caption(what, every, bool(table.bold_cells))
+    table.label = table_label(every, "by-benchmark")
     for name, rows in zip(names, group, strict=True):
         table.answer += [f"{name}: {sentence}" for sentence in answers(rows)]
-        table.notes.append(f"{name}: {' '.join(notes(rows)[:2])}")
+        said = notes(rows)
+        table.notes.append(f"{name}: {' '.join(said[:2])}")
+        warnings = (note.removeprefix(f"{WARNING}: ") for note in said if note.startswith(WARNING))
+        table.notes += [f"{WARNING}: on {name}, {warning}" for warning in warnings]
     return table
 
 
@@ -83,8 +111,12 @@ def _filled(
         cells.setdefault((name, again), [NONE] * len(names))[at] = text(row)
         if row.rank == 1 and (*row.take("suite", "benchmark", "protocol"), row.group) in told:
             bold.add((list(cells).index((name, again)), at + 1))
-    columns = [Column("method", names=True, key=True), *(Column(name, 5) for name in names)]
-    return Table("", columns, [[name, *row] for (name, _), row in cells.items()], bold_cells=bold)
+    asides = {OWN: "(own density)", "1": "at density 1"}
+    columns = [
+        Column("method", names=True, key=True),
+        *(Column(name, 5, aside=asides.get(name, "")) for name in names),
+    ]
+    return Table("", columns, [[name, *row] for (name, _), row in cells.items()], bold_cells=bold, below=below(rows))
 
 
 def _asked(row: ComparisonRow) -> float | None:

@@ -21,10 +21,11 @@ from harness.report.figures import frontier, pruning_curve
 from harness.report.figures.document import MM, WIDTH
 from harness.report.figures.picture import write_picture
 from harness.report.figures.standalone import standalone
+from harness.report.latex import latex
 from harness.report.palette import palette_of
-from harness.report.pivot_table import Across, pivot_tables
+from harness.report.pivot_table import Across, for_paper, pivot_tables
 from harness.report.score_table import score_table
-from harness.report.tables import Table, latex, markdown
+from harness.report.tables import Table, markdown
 from harness.results.store import LeftOut, ResultStore
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Comparison:
     def frame(self) -> pd.DataFrame:
         """A row for each method and density of each table: the mean over seeds, its interval, rank, p and control.
 
-        The columns are those of ``harness compare --format json`` (docs/records.md).
+        The columns are those of ``harness compare --format json``; docs/statistics.md says what each is.
         """
         return pd.DataFrame([row.told() for table in self.tables for row in table], columns=list(KEYS))
 
@@ -102,9 +103,18 @@ class Comparison:
         drawn = (frontier if cost else pruning_curve)(self.tables[0], self.styles, width=width / MM)
         return Figure.of(drawn, self.styles)
 
-    def latex(self, across: Across | None = None) -> str:
-        """For a paper, with the package booktabs; ``across`` densities or benchmarks: a column for each."""
-        return "\n".join(map(latex, pivot_tables(self.tables, across) if across else self.texts()))
+    def latex(self, across: Across | None = None, columns: Sequence[str] = ()) -> str:
+        """For a paper, with the package booktabs.
+
+        Args:
+            across: a column for each density or each benchmark; by default for what there are several of.
+            columns: of the table that has a row for each method and density, instead.
+
+        Raises:
+            UserError: for a column that the table does not have.
+        """
+        tables = pivot_tables(self.tables, across) if across else self.texts() if columns else for_paper(self.tables)
+        return latex(table.only(columns) if columns else table for table in tables)
 
     def texts(self) -> list[Table]:
         """The answer in words and a row for each method and density, for each table."""
@@ -137,8 +147,8 @@ class Results:
     def frame(self) -> pd.DataFrame:
         """One row for each metric of each finished cell, so one a seed.
 
-        The columns are those of :class:`~harness.analysis.result_row.ResultRow`: labels are categories, ``seed`` is an
-        integer, numbers are floats (nan: unknown), ``primary`` and ``timed`` are bool.
+        docs/python.md says what each column is: labels are categories, ``seed`` is an integer, numbers are floats (nan:
+        unknown), ``primary`` and ``timed`` are bool.
         """
         kept = self._rows.drop(columns=["comparisons", "per_example"])
         names = [name for name in kept.columns if all(isinstance(value, str) for value in kept[name])]
@@ -169,9 +179,12 @@ class Results:
             raise UserError("no finished run matches all of these options")
         return Comparison(tables, self._styles)
 
-    def leaderboard(self, suite: str | None = None) -> Comparison:
-        """All rows of a suite, by default of all suites, by their primary metrics."""
-        return self.compare(suite=suite)
+    def leaderboard(self, suite: str | None = None, **chosen: Any) -> Comparison:
+        """All rows of a suite, by default of all suites, by their primary metrics, or those that are ``chosen``.
+
+        It takes what :meth:`compare` takes, and raises the same.
+        """
+        return self.compare(suite=suite, **chosen)
 
     def figure(self, cost: bool = False, **chosen: Any) -> Figure:
         """The metric against density, or against FLOPs, of what :meth:`compare` gives for the same options."""

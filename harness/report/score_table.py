@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.report.answers import answers, density
+from harness.report.captions import below, caption, label, measured
 from harness.report.cell_texts import (
     baseline_name,
     dead_units,
@@ -71,7 +72,18 @@ def score_table(rows: Sequence[ComparisonRow], title: str = "") -> Table:
     bold = {i for i, row in enumerate(rows) if row.rank == 1 and row.group in groups}
     cells = [[text(row) for _, text in made] for row in rows]
     columns = [column for column, _ in made]
-    return Table(title or titled(rows), columns, cells, notes(rows), bold, answers(rows), seed_table(rows))
+    return Table(
+        title or titled(rows),
+        columns,
+        cells,
+        notes(rows),
+        bold,
+        answers(rows),
+        seed_table(rows),
+        caption=caption(measured(rows), rows, bool(bold)),
+        below=below(rows),
+        label=label(rows, first.benchmark, first.metric),
+    )
 
 
 def _without(unit: str, text: Callable[[ComparisonRow], str]) -> Callable[[ComparisonRow], str]:

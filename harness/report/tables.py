@@ -29,15 +29,6 @@ _NAME = 12
 """Characters that a name keeps at least, where it is cut."""
 _MATTERS = 3
 """Names and headings are cut before columns with at most this ``drop`` go."""
-_TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "\N{PLUS-MINUS SIGN}": r"$\pm$",
-    NONE: "--",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +37,8 @@ class Column:
 
     ``right`` aligns its numbers; ``strong`` columns are bold in the rows that the table has in bold; ``names`` columns
     hold names, whose middle may be cut as that of every heading; ``key`` columns say which row it is, and stand again
-    where ``folded`` ones are a table of their own on a page.
+    where ``folded`` ones are a table of their own on a page. ``aside`` says what a cell of it is where that stands in
+    no column, as papers have a row that is alone in its column.
     """
 
     name: str
@@ -56,6 +48,7 @@ class Column:
     names: bool = False
     key: bool = False
     folded: bool = False
+    aside: str = ""
 
 
 @dataclass(slots=True)
@@ -63,7 +56,8 @@ class Table:
     """A title, columns, rows of one cell per column, and notes.
 
     ``bold`` holds numbers of rows, ``bold_cells`` those of rows and columns. ``answer`` are sentences that come before
-    the table, ``detail`` is a table that comes after it.
+    the table, ``detail`` is a table that comes after it. ``caption`` is what a reader of a paper has to know, ``below``
+    its small print, ``label`` what the text refers to. Without caption or label the title is it.
     """
 
     title: str
@@ -74,6 +68,9 @@ class Table:
     answer: list[str] = field(default_factory=list)
     detail: Table | None = None
     bold_cells: set[tuple[int, int]] = field(default_factory=set)
+    caption: str = ""
+    below: str = ""
+    label: str = ""
 
     def only(self, names: Sequence[str]) -> Table:
         """The same with some of its columns, in the order of the names.
@@ -126,35 +123,6 @@ def _pipes(table: Table, shown: Sequence[int]) -> str:
         colalign=["right" if table.columns[i].right else "left" for i in shown],
         disable_numparse=True,
     )
-
-
-def latex(table: Table) -> str:
-    """The table for a paper, with rules of the package booktabs, a caption and a label; the answer as comments."""
-    cells = [
-        [rf"\textbf{{{_tex(cell)}}}" if table.is_bold(i, j) else _tex(cell) for j, cell in enumerate(row)]
-        for i, row in enumerate(table.rows)
-    ]
-    text = tabulate(
-        cells,
-        headers=[_tex(column.name) for column in table.columns],
-        tablefmt="latex_raw",
-        colalign=["right" if column.right else "left" for column in table.columns],
-        disable_numparse=True,
-    )
-    for rule in ("toprule", "midrule", "bottomrule"):
-        text = text.replace(r"\hline", rf"\{rule}", 1)
-    answer = [f"% {' '.join(sentence.split())}" for sentence in table.answer]
-    caption = _tex(" ".join([f"{table.title}.", *table.notes]))
-    label = re.sub("[^a-z0-9]+", "-", table.title.lower()).strip("-")
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{caption}}}",
-        rf"\label{{tab:{label}}}",
-        text,
-        r"\end{table}",
-    ]
-    return "\n".join([*answer, *lines]) + "\n"
 
 
 def print_tables(tables: Iterable[Table], console: Console, width: int | None) -> None:
@@ -332,8 +300,3 @@ def count(value: float | None) -> str:
 def _written(cell: str, bold: bool) -> str:
     text = re.sub(rf"(?<=\d){NONE}(?=\d)", f"{NONE}\N{WORD JOINER}", escape(cell))  # no line break within a range
     return f"**{text}**" if bold and text and cell != NONE else text
-
-
-def _tex(text: str) -> str:
-    """Text that LaTeX sets as it is."""
-    return re.sub("|".join(map(re.escape, _TEX)), lambda found: _TEX[found[0]], " ".join(text.split()))

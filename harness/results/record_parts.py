@@ -122,7 +122,9 @@ class AttentionDensity(RecordPart):
 class Density(RecordPart):
     """Fractions of the weights in scope: as asked for, as the final mask keeps, and recounted."""
 
-    requested: Fraction | None = Field(None, description="as asked for; null where the method or a match decides")
+    requested: Fraction | None = Field(
+        None, description="as asked for, or of what it is matched to; null where the method decides"
+    )
     match: DensityMatch | None = Field(None, description="whose density was taken; null if nobody's")
     source: str | None = Field(None, description="the cell whose final network this one builds on; null if none")
     scope: str = Field("maskable", description='"maskable", or "maskable[role,...]" where a suite limits it')

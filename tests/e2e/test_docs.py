@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import harness
+from harness.report.leaderboard import READING
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,3 +29,19 @@ def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
     front = (tmp_path / "index.html").read_text(encoding="utf8")
     assert "how_to/own_score.html" in front and "findings/methods_mnist.html" in front
     assert "recovery_steps" in (tmp_path / "options.html").read_text(encoding="utf8")
+
+
+def test_every_column_that_is_shown_on_request_is_among_the_words() -> None:
+    words = set(re.findall(r"\*\*(.*?)\*\*", (ROOT / "docs" / "words.md").read_text(encoding="utf8")))
+    tables = harness.load(ROOT / "results").compare().texts()
+    folded = {column.name.partition(" / ")[0] for table in tables for column in table.columns if column.folded}
+    assert {"parameters left", "non-zero", "effective", "asked", "settings"} <= folded
+    for name in folded:
+        assert any(name.removesuffix("s") in word for word in words), name
+
+
+@pytest.mark.parametrize("word", ["non-zero", "parameters left"])
+def test_the_pages_of_results_explain_their_words(word: str) -> None:
+    assert f"**{word}**" in READING.lower()
+    page = (ROOT / "harness" / "report" / "html" / "page.html").read_text(encoding="utf8")
+    assert f'<dt id="word-{word.replace(" ", "-")}">{word}</dt>' in page

@@ -37,7 +37,7 @@ _MORE = (
     ("effective", "fraction", "effective", "fraction of weights that can change the output"),
     ("published", "plain", "published", "the number of the paper"),
     ("parameters", "count", "parameters", "of the whole network"),
-    ("density_total", "fraction", "total density", "non-zero parameters over all parameters"),
+    ("density_total", "fraction", "total density", "parameters left over all parameters"),
     ("flops", "plain", "training FLOPs", "dense-equivalent, one network"),
     ("flops_sparse", "plain", "sparse training FLOPs", "in theory: RigL's accounting"),
     ("inference_flops", "plain", "inference FLOPs", "dense-equivalent, one example"),
@@ -189,7 +189,7 @@ def _columns(table: Sequence[ComparisonRow]) -> Iterator[BoardColumn]:
     yield column("asked", "asked", "density asked for, or what it was matched to", _asked, True)
     if any(row.settings for row in table):
         yield column("settings", "settings", "chosen by the trials of tuning", lambda row: row.settings or NONE, True)
-    zeros = "fraction of the weights in scope that are not zero in the end"
+    zeros = "fraction of the weights in scope that are not 0 in the tested network"
     yield column("density_nonzero", "non-zero", zeros, lambda row: fraction(row.density_nonzero), True)
     written = {"metric": lambda value: f"{value:.{places}f}", **_WRITTEN}
     if any(row.dead_high for row in table):

@@ -14,7 +14,7 @@ from harness.report.places import label, lost, place
 from harness.report.svg import drawable
 
 _COSTS = (
-    ("density_total", "total density", "parameters that are not zero, over all parameters"),
+    ("density_total", "total density", "parameters left, over all parameters"),
     ("flops", "training FLOPs", "dense-equivalent, one network"),
     ("flops_sparse", "training FLOPs, sparse", "in theory: if masked weights cost nothing"),
     ("inference_flops_sparse", "inference FLOPs, sparse", "in theory: if masked weights cost nothing"),

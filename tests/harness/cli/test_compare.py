@@ -231,12 +231,14 @@ def test_views_that_do_not_go_together_are_errors(results, arguments):
 
 
 def test_latex(results):
-    long = invoke(compare.command, "--results", results, "--latex").stdout
-    assert long == invoke(compare.command, "--results", results, "--format", "latex").stdout
-    assert all(rf"\{rule}" in long for rule in ("toprule", "midrule", "bottomrule", "begin{tabular}", "end{tabular}"))
-    assert re.search(r"genome}? +& (\\textbf{)?0\.804 ", long)
-    rows = [line for line in long.splitlines() if line.endswith(r"\\")]
-    assert len(rows) == 2 * (1 + 3) and len({line.count("&") for line in rows}) == 1
+    table = invoke(compare.command, "--results", results, "--latex").stdout
+    assert table == invoke(compare.command, "--results", results, "--format", "latex").stdout
+    assert all(rf"\{rule}" in table for rule in ("toprule", "midrule", "bottomrule", "begin{tabular}", "end{tabular}"))
+    assert re.search(r"genome at 0\.1000 & \$(\\mathbf{)?0\.804", table)
+    rows = [line for line in table.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 1 + 3 and len({line.count(" & ") for line in rows}) == 1
+    columns = invoke(compare.command, "--results", results, "--latex", "--columns", "method,accuracy").stdout
+    assert columns.count("method & accuracy") == 2, "a table for each benchmark"
 
 
 def test_figures(results, tmp_path):

@@ -24,6 +24,7 @@ from harness.results.cell_record import CellRecord
 from harness.results.store import ResultStore
 from harness.results.suite_plan import SuitePlan
 from harness.results.trial_score import TrialScore, best
+from harness.results.tuned_method import TrialCells, TunedMethod
 from harness.stages.graph import PlannedCell, compile_graph
 from harness.suites.cell import Cell
 from harness.suites.suite import Suite, load_suite
@@ -72,6 +73,7 @@ def record(planned: PlannedCell, score: Score, direction: str = "max", constant:
         "benchmark": {"label": cell.benchmark},
         "trained_on": cell.training_part.label,
         "metrics": {"accuracy": {"value": 0.9, **metric}} if status == "done" else {},
+        "training": cell.training.model_dump(mode="json"),
         "validation": {"accuracy": {"value": score, **metric}} if isinstance(score, float) else {},
         "spent": {"steps": 10, "flops": {"training": 100.0}} if status == "done" else None,
         "connectivity": {"size": 10, "predictions": 1} if constant else None,
@@ -210,6 +212,7 @@ def test_what_tuning_found_and_took(told) -> None:
     assert dense.untold == 1, "a cell that diverged does not say what it took"
     assert random.chosen is None and random.expected == {} and len(random.trials) == 2
     assert [row.trials for row in others] == [(), ()]
+    assert dense.ends == {"lr": 1} and random.ends == {}
 
 
 def test_its_table(told) -> None:
@@ -217,10 +220,11 @@ def test_its_table(told) -> None:
     assert table.title == "Tuning of main: mlp on digits"
     assert table.answer == [
         "Tuning changed the validation accuracy of dense by +0.2500, on the seeds of tuning.",
+        "At an end of what was tried, so that a better value may lie beyond: the highest lr for dense.",
         "Not chosen yet: random, magnitude and control.",
     ]
     rows = {row[0]: row[1:] for row in table.rows}
-    assert rows["dense"][:3] == ["lr 0.01", "2 of 4", "0.8000"]
+    assert rows["dense"][:3] == ["lr 0.01 \N{UPWARDS ARROW}", "2 of 4", "0.8000"]
     assert rows["dense"][-2:] == ["> 70", "> 7.00e+02"] and rows["control"][-1] == "\N{EN DASH}"
     assert rows["random"][:2] == ["not chosen yet", "2 of 4 finished"]
     trials = [row for row in table.detail.rows if row[0] == "dense"]
@@ -229,6 +233,106 @@ def test_its_table(told) -> None:
         ["3", trials[2][2], "\N{EN DASH}", "0.4000, \N{EN DASH}"],
     ]
     assert [row[-1] for row in trials] == ["", "chosen", "no score in 1 of 2 seeds", ""]
+
+
+@pytest.mark.parametrize(
+    ("settings", "default", "chosen", "ends"),
+    [
+        ([{}, {"lr": 0.1}, {"lr": 0.3}], {"lr": 0.01}, 2, {}),
+        ([{}, {"lr": 0.1}, {"lr": 0.3}], {"lr": 0.01}, 1, {"lr": -1}),
+        ([{}, {"lr": 0.1}, {"lr": 0.3}], {"lr": 1.0}, 3, {}),  # the default was higher
+        ([{}, {"lr": 0.1}, {"lr": 0.3}], {"lr": 1.0}, 2, {"lr": -1}),
+        ([{}, {"decay": 0}, {"decay": 0.3}], {"decay": 0.1}, 2, {}),  # nothing is below 0
+        ([{}, {"decay": 0.3}, {"decay": 0.3}], {"decay": 0.3}, 2, {}),  # nothing else was tried
+        ([{}, {"score": "b"}, {"nesterov": True}], {"score": "a", "nesterov": False}, 2, {}),
+        (
+            [{}, {"lr": 0.1, "decay": 0.2}, {"lr": 0.3, "decay": 0.1}],
+            {"lr": 0.1, "decay": None},
+            3,
+            {"lr": 1, "decay": -1},
+        ),
+    ],
+)
+def test_a_value_is_at_an_end_if_none_beyond_was_tried(tmp_path, settings, default, chosen, ends) -> None:
+    trials = [TrialCells(settings=one, cells=[f"t{number}"]) for number, one in enumerate(settings)]
+    assert found_ends(tmp_path, trials, default, {}, chosen) == ends
+
+
+def test_a_default_is_read_where_trials_have_the_option(tmp_path) -> None:
+    trials = [TrialCells(settings=one, cells=[f"t{n}"]) for n, one in enumerate([{}, {"lr": 0.1}, {"lr": 0.3}])]
+    own = [TrialCells(settings={f"method.{k}": v for k, v in one.settings.items()}, cells=one.cells) for one in trials]
+    # Its own rate was 0.01, that of training 1: so 0.1 is the lowest of training's, and none of its own.
+    assert found_ends(tmp_path / "shared", trials, {"lr": 1.0}, {"lr": 0.01}, 2) == {"lr": -1}
+    assert found_ends(tmp_path / "named", own, {"lr": 1.0}, {"lr": 0.01}, 2, of_training=False) == {}
+    assert found_ends(tmp_path / "own", trials, {"lr": 1.0}, {"lr": 0.01}, 2, of_training=False) == {}
+
+
+def found_ends(
+    root: Path,
+    trials: list[TrialCells],
+    training: Mapping[str, Any],
+    options: Mapping[str, Any],
+    chosen: int,
+    of_training: bool = True,
+) -> Mapping[str, int]:
+    """Of a method whose trials set options of training, or of its own."""
+    store = ResultStore(root)
+    for trial in trials:
+        rates = {**training, **trial.settings} if of_training else training
+        content = {
+            **record_of("dense", trial.cells[0]),
+            "training": rates,
+            "method": {"label": "dense", "options": dict(options)},
+        }
+        store.write(CellRecord.model_validate(content, strict=False))
+    tuned = TunedMethod(
+        experiment="main", architecture="mlp", trained_on="digits", method="dense", trials=trials, chosen=chosen
+    )
+    store.write_plan("s", SuitePlan(suite="s", cells=[], tuning=[tuned]))
+    (row,) = tuning_rows(store, "s")
+    return row.ends
+
+
+def record_of(method: str, cell: str) -> dict[str, Any]:
+    metric = {"value": 0.5, "direction": "max", "primary": True, "unit": "fraction"}
+    return {
+        "status": "done",
+        "cell": cell,
+        "suite": "s",
+        "experiment": "main-trial",
+        "seed": 1000,
+        "density": {"mask": 0.1},
+        "architecture": {"label": "mlp"},
+        "method": {"label": method},
+        "benchmark": {"label": "digits"},
+        "metrics": {"accuracy": metric},
+        "validation": {"accuracy": metric},
+    }
+
+
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_methods_at_equal_trials(suite, results, direction) -> None:
+    give(suite, results, "dense", {1: (0.6, 0.6), 2: (0.6, 0.6), 3: (0.5, 0.5), 4: (0.7, 0.7)}, direction=direction)
+    give(suite, results, "random", {1: (0.1, 0.1), 2: (0.6, 0.6), 3: (0.7, 0.7), 4: (0.8, 0.8)}, direction=direction)
+    settled, tuned = settle(suite, results)
+    names = [one.id for one in compile_graph(settled.cells, suite.registry).cells]
+    results.write_plan("s", SuitePlan(suite="s", cells=names, tuning=tuned))
+    _, table = tuning_tables(results, "s")
+    assert [column.name for column in table.columns] == ["method", "1 trial", "2 trials", "4 trials"]
+    assert [row[0] for row in table.rows] == ["random", "dense"]
+    cells = {row[0]: row[1:] for row in table.rows}
+    if direction == "max":  # means of the best of the six pairs: 3.9 / 6 and 4.4 / 6
+        assert cells == {
+            "random": ["0.5500 (2)", "0.7333 (1)", "0.8000 (1)"],
+            "dense": ["0.6000 (1)", "0.6500 (2)", "0.7000 (2)"],
+        }
+        assert table.answer == ["Pairs of methods in another order than after all 4 trials, of 1: 1 after 1."]
+    else:
+        assert cells == {
+            "random": ["0.5500 (1)", "0.3667 (1)", "0.1000 (1)"],
+            "dense": ["0.6000 (2)", "0.5500 (2)", "0.5000 (2)"],
+        }
+        assert table.answer == ["The order of methods is the same after 1, 2 and 4 trials."]
 
 
 def test_its_table_stands_in_the_page(told) -> None:

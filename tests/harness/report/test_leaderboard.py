@@ -14,7 +14,7 @@ from harness.analysis.frame import load
 from harness.errors import UserError
 from harness.report.leaderboard import terminal_tables, write_leaderboards
 from harness.report.score_table import score_table
-from harness.report.tables import NONE, Column, Table, decimals, escape, latex, markdown, print_table
+from harness.report.tables import NONE, Column, Table, decimals, escape, markdown, print_table
 from harness.results.store import ResultStore
 
 METRIC = {"n": 100, "stderr": None, "split": "test"}
@@ -350,16 +350,6 @@ def test_rows_that_are_not_beaten_are_bold(store):
     to = f"{NONE}\N{WORD JOINER}"
     ranks = {method: lines(page, method)[0].split("|")[1].strip() for method in ("magnitude", "twin", "random")}
     assert ranks == {"magnitude": f"1{to}2", "twin": f"1{to}3", "random": f"2{to}3"}  # twin and random: p > 0.05
-
-
-def test_latex_cells_say_what_they_hold():
-    table = Table(
-        "50% of _all_", [Column("a_b"), Column("x", right=True, strong=True)], [["R&D <1>", "1 ± 2"]], bold={0}
-    )
-    lines = latex(table).splitlines()
-    assert lines[2] == r"\caption{50\% of \_all\_.}"
-    assert r"a\_b" in lines[6]
-    assert re.search(r"R\\&D \\textless\{\}1\\textgreater\{\} & \\textbf\{1 \$\\pm\$ 2\}", lines[8])
 
 
 def made(**changes):

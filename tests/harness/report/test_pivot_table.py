@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,8 +14,9 @@ from result_files import small_record, write_record
 from harness.analysis.comparison import selected
 from harness.analysis.frame import load
 from harness.cli.compare import command
+from harness.report.latex import latex
 from harness.report.pivot_table import pivot_tables
-from harness.report.tables import NONE, latex, markdown
+from harness.report.tables import NONE, markdown
 from harness.results.store import ResultStore
 
 
@@ -79,29 +81,129 @@ def test_columns_are_chosen_by_name(store: ResultStore) -> None:
     assert CliRunner().invoke(command, ["--results", str(store.root), "--across", "density", "--wins"]).exit_code == 2
 
 
+def written(store: ResultStore, *arguments: str) -> str:
+    return CliRunner().invoke(command, ["--results", str(store.root), "--latex", *arguments]).stdout
+
+
+PAPER = r"""\documentclass[twocolumn]{article}
+\usepackage{booktabs}
+\setlength{\textwidth}{178mm}\setlength{\columnsep}{10mm}\setlength{\oddsidemargin}{-10mm}
+\begin{document}
+TABLES
+\end{document}
+"""
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
-@pytest.mark.parametrize("arguments", [[], ["--across", "density"], ["--across", "benchmark"], ["--wins"]])
-def test_latex_compiles(store: ResultStore, tmp_path: Path, arguments: list[str]) -> None:
-    tables = CliRunner().invoke(command, ["--results", str(store.root), "--latex", *arguments]).stdout
-    assert tables.count(r"\caption{") == tables.count(r"\label{tab:") == tables.count(r"\begin{table}") >= 1
-    text = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{tables}\end{{document}}"
-    (tmp_path / "paper.tex").write_text(text)
-    made = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert made.returncode == 0, made.stdout[-2000:]
+def test_every_table_compiles_fits_its_column_and_has_a_label_of_its_own(store: ResultStore, tmp_path: Path) -> None:
+    for seed in range(5):  # a warning, densities that differ between seeds, a suite more
+        record = small_record("small", f"digits-longer-{seed}", "longer", seed, 0.7 + seed / 1000)
+        record["density"] |= {"mask": 0.1 + seed / 20, "nonzero": 0.1 + seed / 20}
+        record["spent"] = {"steps": 10, "examples": 64_000}
+        write_record(store, record)
+        for method, mask in (("dense", 1.0), ("random", 0.2), ("random", 0.1)):
+            record = small_record("other", f"{method}-{mask}-{seed}", method, seed, mask / 2 + seed / 100)
+            record["density"] |= {"requested": mask if mask < 1 else None, "mask": mask, "nonzero": mask}
+            write_record(store, record)
+    views = [
+        [],
+        ["--at-density", "0.2", "--suite", "small"],
+        ["--at-density", "0.1", "--suite", "small"],
+        ["--across", "benchmark"],
+        ["--columns", "method,density,accuracy,p,minus dense,parameters left / all", "--suite", "small"],
+        ["--wins"],
+        ["--wins", "--suite", "small"],
+        ["--profile"],
+        ["--pareto", "density", "--suite", "small"],
+    ]
+    tables = "\n".join(written(store, *arguments) for arguments in views)
+    assert tables.count(r"\caption{") == tables.count(r"\label{tab:") == len(re.findall(r"\\begin{table\*?}", tables))
+    (tmp_path / "paper.tex").write_text(PAPER.replace("TABLES", tables), encoding="utf8")
+    for _ in range(2):  # labels are known the second time
+        made = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert made.returncode == 0, made.stdout[-2000:]
+    assert "multiply" not in made.stdout and "Overfull" not in made.stdout, made.stdout
     assert (tmp_path / "paper.pdf").stat().st_size > 1000
 
 
-def test_latex_bolds_cells_and_escapes_names(store: ResultStore) -> None:
+def test_latex_is_narrow_unless_more_columns_are_named(store: ResultStore) -> None:
+    first = written(store).partition(r"\end{table")[0]
+    rows = [line for line in first.splitlines() if line.endswith(r"\\")]
+    assert rows[0] == r"method & 0.2 & 0.1 \\"
+    assert rows[1:3] == [
+        r"dense & \multicolumn{2}{l@{}}{$0.9020_{\pm .0020}$ at density 1} \\",
+        r"genome & \multicolumn{2}{l@{}}{$0.8020_{\pm .0020}$ at 0.3000 (own density)} \\",
+    ]
+    assert rows[3] == r"a\_b & $\mathbf{0.8020}_{\pm .0020}$ & $\mathbf{0.8020}_{\pm .0020}$ \\"
+    long = written(store, "--columns", "method,density,accuracy,p")
+    assert r"method & density & accuracy & p \\" in long
+    some = written(store, "--across", "density", "--columns", "method,0.1").partition(r"\end{table")[0]
+    assert [line.split(" & ")[0] for line in some.splitlines() if line.endswith(r"\\")] == ["method", r"a\_b", "random"]
+
+
+def test_what_has_no_density_of_many_stands_by_benchmark(store: ResultStore) -> None:
+    text = written(store, "--methods", "genome", "dense")
+    assert text.count(r"\begin{table") == 1
+    assert r"method & \shortstack[l]{digits\\accuracy} & \shortstack[l]{moons\\accuracy} \\" in text
+
+
+def test_captions_are_short_and_say_what_a_reader_asks(store: ResultStore) -> None:
+    text = written(store)
+    captions = re.findall(r"\\caption\{(.*)\}", text)
+    assert captions[0] == (
+        r"Accuracy ($\uparrow$) of mlp on digits by density. "
+        r"Mean over 5 seeds $\pm$ 95~\% interval. Bold: not significantly beaten at equal density and training."
+    )
+    assert len(captions) == 2
+    for caption in captions:  # a column of a paper has 55 characters or so
+        assert len(f"Table 10: {re.sub(r'[$]?.(uparrow|pm)[$]?', '+', caption)}") <= 3 * 56
+    comments = [line for line in text.splitlines() if line.startswith("% ")]
+    assert any("Protocol: test" in line for line in comments) and "Protocol" not in "".join(captions)
+
+
+def test_what_else_a_cell_holds_stands_below(store: ResultStore) -> None:
     frame, left = load(store)
-    text = latex(pivot_tables(selected(frame, left=left), "density")[0])
-    assert r"a\_b" in text
-    assert text.count(r"\textbf{0.8020") == 2
+    tables = selected(frame, left=left)
+    tables[0][1].mixed, tables[0][2].broken = True, {0: "cut"}
+    text = latex(pivot_tables(tables, "density")[:1])
+    small = text.partition(r"\end{tabular}")[2]
+    assert "Where seeds differ in density: lowest to highest score." in small and "cut 1/5" in text
+    assert "Cut n/m: the output of n of m networks ignores the input." in small
+    apart = "Rows of a column that differ in density (parameters left) or training are not compared."
+    assert apart not in text
+    tables[0][-1].group += 1
+    assert apart in latex(pivot_tables(tables, "density")[:1])
+    assert r"\parbox" not in latex(pivot_tables(selected(frame, left=left), "density"))
+
+
+def test_labels_are_predictable(store: ResultStore) -> None:
+    def labels(*arguments: str) -> list[str]:
+        return re.findall(r"\\label\{(.*)\}", written(store, *arguments))
+
+    assert labels() == [f"tab:small-main-mlp-{name}-accuracy-by-density" for name in ("digits", "moons")]
+    assert labels("--at-density", "0.2", "--benchmark", "moons") == [
+        "tab:small-main-mlp-moons-accuracy-by-density-at-0.2"
+    ]
+    assert labels("--across", "benchmark") == ["tab:small-main-mlp-by-benchmark"]
+    assert labels("--wins") == ["tab:small-wins"] and labels("--profile") == ["tab:small-profile"]
+
+
+def test_warnings_stand_below_the_table_on_the_page(store: ResultStore) -> None:
+    frame, left = load(store)
+    for across in ("density", "benchmark"):
+        tables = selected(frame, left=left)
+        for row in tables[0]:
+            row.examples = 64_000.0 if row.method == "a_b" else 32_000.0
+        text = latex(pivot_tables(tables, across)[:1])
+        below = text.partition(r"\end{tabular}")[2]
+        assert "raining budgets differ, from 32,000 to 64,000 examples" in below
+        assert "WARNING" not in text and "budgets differ" not in text.partition(r"\end{tabular}")[0]
 
 
 def test_a_control_stands_in_the_column_of_what_it_is_matched_to(store: ResultStore) -> None:

@@ -50,6 +50,9 @@ def test_a_comparison_is_that_of_the_command(results: Results) -> None:
     assert "| genome" in repr(results.compare(["genome"]))
     assert r"\toprule" in results.compare().latex()
     assert "genome at 0.1000 & " in results.compare().latex(across="benchmark")
+    assert r"method & density & accuracy \\" in results.compare().latex(columns=["method", "density", "accuracy"])
+    with pytest.raises(UserError, match="Did you mean 'density'"):
+        results.compare().latex(columns=["densty"])
 
 
 def test_leaderboards_and_figures_show_themselves(results: Results, tmp_path: Path) -> None:
@@ -63,6 +66,28 @@ def test_leaderboards_and_figures_show_themselves(results: Results, tmp_path: Pa
         figure.save(tmp_path / "f.jpg")
     assert "<table" in results._repr_html_()
     assert "one" in repr(results)
+
+
+def test_a_leaderboard_takes_what_a_comparison_takes(results: Results) -> None:
+    chosen = {
+        "methods": ["genome"],
+        "architecture": "mlp",
+        "benchmark": "digits",
+        "metric": "loss",
+        "baseline": "random",
+    }
+    for options in ({}, *({name: value} for name, value in chosen.items()), chosen, {"at_density": 0.1}):
+        assert results.leaderboard("one", **options).frame.equals(results.compare(suite="one", **options).frame)
+    assert len(results.leaderboard(methods=["genome"]).frame) == 2
+    for wrong, said in (
+        ({"benchmark": "digit"}, "Did you mean 'digits'"),
+        ({"density": 0.1}, "unknown option 'density'"),
+        ({"methods": ["genom"]}, "Did you mean 'genome'"),
+    ):
+        with pytest.raises(UserError, match=said):
+            results.leaderboard(**wrong)
+        with pytest.raises(UserError, match=said):
+            results.compare(**wrong)
 
 
 def test_a_pattern_takes_many_folders_and_no_suite_twice(tmp_path: Path) -> None:

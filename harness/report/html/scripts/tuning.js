@@ -1,4 +1,4 @@
-// What was tuned: a panel for each table; the section goes where nothing was.
+// What was tuned: a panel for each table, some with a detail; the section goes where nothing was.
 
 const showTuning = () => {
   const body = byId("tuning-body");
@@ -9,7 +9,8 @@ const showTuning = () => {
         make("div", { class: "body" }, list("answer", table.answer),
           plainTable(table),
           list("notes", table.notes),
-          make("details", { class: "reading" }, make("summary", {}, table.detail.title), plainTable(table.detail)))));
+          table.detail && make("details", { class: "reading" },
+            make("summary", {}, table.detail.title), plainTable(table.detail)))));
     }
   }
   onFilter(() => {
