@@ -152,6 +152,20 @@ def _unanswered(table: Sequence[ComparisonRow], contrasts: Sequence[Contrast]) -
     pairs = ((question, frozenset((question.method, question.control))) for question in known.questions)
     if left := [str(question) for question, pair in pairs if pair <= here and pair not in answered]:
         yield f"Not comparable, because densities, sizes or seeds differ: {listed(left)}."
+    asked = {row.id: row.asked for row in table if row.asked is not None}
+    places = {(row.method, row.asked) for row in table}
+    told = {(frozenset((c.method, c.control)), asked.get(row)) for c in contrasts for row in (c.row, c.other)}
+    for place in sorted(set(asked.values()), reverse=True):
+        left = [
+            f"{question.method} against {question.control}"
+            for question in known.questions
+            if question.density in (None, place)
+            and places >= {(question.method, place), (question.control, place)}
+            and (pair := frozenset((question.method, question.control))) in answered
+            and (pair, place) not in told
+        ]
+        if left:
+            yield f"At {place:g}, not comparable, because densities, sizes or seeds differ: {listed(left)}."
 
 
 def _absent(table: Sequence[ComparisonRow]) -> Iterator[str]:

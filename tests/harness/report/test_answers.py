@@ -228,6 +228,14 @@ def test_nothing_in_common_is_said() -> None:
     ]
 
 
+def test_a_density_at_which_a_question_has_no_answer_is_said_beside_those_at_which_it_has() -> None:
+    results = over_seeds("a", GOOD, 0.1) + over_seeds("b", FAIR, 0.1) + over_seeds("b", FAIR, 0.5)
+    results += over_seeds("a", GOOD, 0.5, mask=0.57) + over_seeds("a", GOOD, 0.3)
+    told = "At 0.5, not comparable, because densities, sizes or seeds differ: a against b."
+    assert said(results, "a against b")[1:] == [told]
+    assert told not in said(results, "a against b at 0.1")
+
+
 def test_questions_without_an_answer_are_said() -> None:
     results = over_seeds("a", GOOD, 0.1) + over_seeds("b", FAIR, 0.1)
     results += over_seeds("genome", GOOD, mask=[0.01, 0.05, 0.02, 0.03, 0.04])
