@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,17 @@ def pytest_configure() -> None:
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes may hold the time of day (gzip's do), and every process must give a test the same name."""
     return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """What is made without a type has the one in which numbers are checked."""
+    import torch  # not for those tests that do without it
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
 
 
 @dataclass(frozen=True)

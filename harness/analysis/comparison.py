@@ -17,7 +17,7 @@ from harness.analysis.grouping import group
 from harness.analysis.ranking import rank
 from harness.errors import UserError, unknown_name
 from harness.results.store import LeftOut
-from harness.suites.sweeps import is_row
+from harness.suites.sweeps import meant
 
 TIMES_AS_FAST = "times as fast"
 """Unit of a metric that says how much faster a network is than dense."""
@@ -161,8 +161,7 @@ _OF = {"suite": 0, "architecture": 2, "benchmark": 3}
 def _labels(frame: pd.DataFrame, name: str, left: Iterable[LeftOut]) -> list[str]:
     """A method's label, or those of the rows of a sweep over it."""
     failed = {item.of[-2]: item.reason for item in left if item.of}
-    known = [*frame["method"].unique(), *failed]
-    found = [name] if name in known else [label for label in known if is_row(label, name)]
+    found = meant(name, [*frame["method"].unique(), *failed])
     if found and not set(found) & {*frame["method"]}:
         raise UserError(f"no run of '{name}' has a result: {failed[found[0]]}")
     if not found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
@@ -244,6 +245,20 @@ def _made_with(record: CellRecord) -> str:
     tested = _made(record.environment or Environment())
     text = ", then ".join(dict.fromkeys(trained)) or tested
     return text if text == tested or not tested else f"{text}, tested with {tested}"
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether two ``made_with`` name the same versions and device of what took part in both; "" is like none."""
+    first, second = _parts(one), _parts(other)
+    return bool(one and other) and all(first[name] == second[name] for name in first.keys() & second.keys())
+
+
+def _parts(made_with: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for part in re.split(r", (?:then |tested with )?", made_with):
+        name, _, version = part.partition(" ")
+        found.setdefault(name, set()).add(version)
+    return found
 
 
 def _made(environment: Environment) -> str:

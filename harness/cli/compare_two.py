@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +85,7 @@ def _changes(a: Snapshot, b: Snapshot, wanted: Wanted) -> Changes:
             raise UserError(unknown_name("suite", wanted.suite, known))
         suites = [names for names in suites if wanted.suite in names]
     records = [(names, _records(a, names[0]), _records(b, names[1])) for names in suites]
-    _check(wanted, [record for _, *both in records for found in both for record in found])
+    wanted = _known(wanted, [record for _, *both in records for found in both for record in found])
     pairs: list[CellPair] = []
     frames: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     for names, *both in records:
@@ -114,12 +114,15 @@ def _records(source: Snapshot, suite: str) -> list[CellRecord]:
     return found
 
 
-def _check(wanted: Wanted, records: Sequence[CellRecord]) -> None:
-    """Raises UserError for a label that no record has."""
+def _known(wanted: Wanted, records: Sequence[CellRecord]) -> Wanted:
+    """With the rows that labels of sweeps mean; raises UserError for a label that no record has."""
     from harness.errors import UserError, unknown_name
+    from harness.suites.sweeps import meant
 
+    methods = {record.method.label for record in records}
+    wanted = replace(wanted, methods=[row for name in wanted.methods for row in meant(name, sorted(methods)) or [name]])
     for what, names, known in (
-        ("method", wanted.methods, {record.method.label for record in records}),
+        ("method", wanted.methods, methods),
         ("benchmark", [wanted.benchmark], {record.benchmark.label for record in records}),
         ("architecture", [wanted.architecture], {record.architecture.label for record in records}),
         ("metric", [wanted.metric], {metric for record in records for metric in record.metrics}),
@@ -127,6 +130,7 @@ def _check(wanted: Wanted, records: Sequence[CellRecord]) -> None:
         for name in names:
             if name is not None and name not in known:
                 raise UserError(unknown_name(what, name, known) + " These are the names in A and B.")
+    return wanted
 
 
 def _frame(source: Snapshot, suite: str, records: Sequence[CellRecord], wanted: Wanted) -> pd.DataFrame:

@@ -178,7 +178,7 @@ def _absent(table: Sequence[ComparisonRow]) -> Iterator[str]:
         reason = next(iter(reasons.values())).removeprefix("failed: ").partition(". ")[0]
         yield (
             f"{method} has no result{places and f' {places}'} ({reason})"
-            f"{f', so that there is no answer to {listed(open_)}' if open_ else ''}."
+            f"{f', which leaves {listed(open_)} open' + (' there' if places else '') if open_ else ''}."
         )
 
 

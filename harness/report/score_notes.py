@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 
 from harness.analysis.comparison_row import ComparisonRow
+from harness.analysis.result_row import alike
 from harness.formatting import count as counted
 from harness.formatting import listed
 from harness.report.cell_texts import examples, meaning, steps, tokens
@@ -106,15 +107,7 @@ def _warnings(rows: Sequence[ComparisonRow]) -> Iterator[str]:
 def mixed(rows: Sequence[ComparisonRow]) -> Iterator[str]:
     """A warning where versions or devices differ within a table; plugins have versions where they took part."""
     made = sorted({text for row in rows for text in row.made_with})
-    versions: dict[str, set[str]] = {}
-    for text in made:
-        used: dict[str, set[str]] = {} if text else {"on": {""}}
-        for part in re.split(r", (?:then |tested with )?", text) if text else ():
-            name, _, version = part.partition(" ")
-            used.setdefault(name, set()).add(version)
-        for name, found in used.items():
-            versions.setdefault(name, set()).add(" and ".join(sorted(found)))
-    if any(len(found) > 1 for found in versions.values()):
+    if not all(alike(one, other) for one, other in combinations(made, 2)):
         methods = {text: sorted({row.method for row in rows if text in row.made_with}) for text in made}
         parts = "; ".join(f"{text or 'not recorded'}: {', '.join(names)}" for text, names in methods.items())
         yield f"WARNING: the networks were not all made with the same versions and devices. {parts}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
@@ -252,9 +252,11 @@ def _name(label: str, values: Mapping[str, float]) -> str:
     return "-".join(parts)
 
 
-def is_row(name: str, label: str) -> bool:
-    """Whether a row is called like one of the sweep of a method."""
-    return bool(re.fullmatch(rf"{re.escape(label)}(-[A-Za-z_-]+-{_NUMBER})+", name))
+def meant(label: str, known: Iterable[str]) -> list[str]:
+    """The method of that label, else those that are called like rows of its sweep, among known ones."""
+    names = list(known)
+    row = re.compile(rf"{re.escape(label)}(-[A-Za-z_-]+-{_NUMBER})+")
+    return [label] if label in names else [name for name in names if row.fullmatch(name)]
 
 
 _NUMBER = r"-?\d+(e-?\d+)?"

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,15 +12,9 @@ from harness_architectures.gpt2 import Gpt2, Gpt2Options
 from harness_architectures.loss import mean_loss
 from harness_initialisation.grasp import Grasp, GraspOptions
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 SPEC = DataSpec("classification", (4,), 3, examples=40)
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
 
 
 class TwoLayers(Architecture[NoOptions]):

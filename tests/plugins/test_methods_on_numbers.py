@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from short_methods import short_methods
 from stage_runs import CPU, finish
 
 from harness.registry.plugins import load
@@ -17,8 +18,6 @@ from harness.suites.suite import load_suite
 
 REGISTRY = load()
 METHODS = [r.entry.name for r in REGISTRY.entries("method") if r.entry.name != "stored_mask"]
-SHORT = {"interval": 2, "recovery_steps": 4, "rounds": 2, "generations": 2, "outer_steps": 4}
-ORIGINS = {"genome_cut": {"use": "genome"}}
 MORE: dict[str, dict[str, Any]] = {
     "genome": {"density": 0.5},  # by itself it has grown nothing after so few steps
     "n_m": {"pattern": "1:2"},  # 10 inputs are no groups of 4
@@ -29,14 +28,7 @@ MORE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_trains(name: str, tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    cls = REGISTRY.get("method", name)
-    options = {key: value for key, value in SHORT.items() if key in cls.Options.model_fields} | MORE.get(name, {})
-    if cls.takes_density == "required" or "pattern" in cls.Options.model_fields:
-        options["density"] = 0.5
-    methods: dict[str, Any] = {name: options}
-    if cls.takes_source == "required":
-        options["source"] = "origin"
-        methods = {"origin": ORIGINS.get(name, {"use": "random", "density": 0.25}), **methods}
+    methods = short_methods(REGISTRY, name, MORE.get(name, {}))
     suite = tmp_path / "suite.yaml"
     suite.write_text(
         yaml.safe_dump(

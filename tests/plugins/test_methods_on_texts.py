@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from short_methods import short_methods
 from stage_runs import CPU, finish
 
 from harness import UserError
@@ -53,8 +54,6 @@ class FirstWord(Benchmark):
 def harness_register_benchmarks():
     return [Entry("first_word", FirstWord)]
 """
-SHORT = {"interval": 2, "recovery_steps": 4, "rounds": 2, "generations": 2, "outer_steps": 4}
-ORIGINS = {"genome_cut": {"use": "genome"}}
 MORE: dict[str, dict[str, Any]] = {
     "genome": {"density": 0.5},  # by itself it has grown nothing after so few steps
     "units": {"scope": ["qkv", "attn_out", "ffn_up", "ffn_down"]},
@@ -72,14 +71,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_trains_or_says_why_not(name: str, tmp_path: Path, registry: Registry) -> None:
     torch.set_num_threads(1)
-    cls = registry.get("method", name)
-    options = {key: value for key, value in SHORT.items() if key in cls.Options.model_fields} | MORE.get(name, {})
-    if cls.takes_density == "required" or "pattern" in cls.Options.model_fields:
-        options["density"] = 0.5
-    methods: dict[str, Any] = {name: options}
-    if cls.takes_source == "required":
-        options["source"] = "origin"
-        methods = {"origin": ORIGINS.get(name, {"use": "random", "density": 0.25}), **methods}
+    methods = short_methods(registry, name, MORE.get(name, {}))
     described = {
         "architectures": {"band_transformer": {"hidden": 8, "layers": 2, "heads": 2, "ffn": 8}},
         "benchmarks": ["first_word"],

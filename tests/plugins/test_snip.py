@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import pytest
 import torch
 from pruning import Bench
@@ -13,17 +11,11 @@ from harness_initialisation.calibration import CalibratedOptions, balanced
 from harness_initialisation.magnitude_at_init import MagnitudeAtInit
 from harness_initialisation.snip import Snip
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 SPEC = DataSpec("classification", (8,), 4, examples=64)
 TOY = ToyArchitecture(NoOptions(), SPEC)
 LANGUAGE = DataSpec("language", (6,), 11, examples=20, tokens=6)
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
 
 
 class Tokens:

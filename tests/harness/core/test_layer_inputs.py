@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,10 @@ from harness_architectures.mlp import Mlp, MlpOptions
 from harness_architectures.skip_mlp import SkipMlp, SkipMlpOptions
 from harness_dense.method import Dense
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 VECTORS = DataSpec("classification", (8,), 4, EXAMPLES)
 PICTURES = DataSpec("classification", (4, 5, 4), 4, EXAMPLES)
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
 
 
 def bench(architecture: Architecture[Any], *shape: int) -> Bench:

@@ -1,6 +1,5 @@
 """Batches to look at: which ones, what they leave behind, and what they are counted as."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -90,14 +89,6 @@ def harness_register_architectures():
     return [Entry("small", Small)]
 '''
 )
-
-
-@pytest.fixture
-def float64() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
 
 
 def expected(batches: int, seed: int = 3, size: int = BATCH) -> Tensor:

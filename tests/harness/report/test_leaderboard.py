@@ -295,8 +295,10 @@ def test_what_has_failed_in_every_seed_stands_in_the_answer(store):
     for density in (0.1, 0.05):
         write(store, "snip", 0, 0.0, density, status="failed", metrics={}, failure=failure)
     text = write_leaderboards(store)[0].read_text()
-    told = "snip has no result at 0.05 and at 0.1 (Unsupported: Mlp cannot be so small), so that there is no answer to "
-    assert f"- {told}snip against random.\n" in text
+    told = (
+        "snip has no result at 0.05 and at 0.1 (Unsupported: Mlp cannot be so small), which leaves snip against random"
+    )
+    assert f"- {told} open there.\n" in text
     (table,) = selected(*load(store, ["small"])[:1], Selection(methods=["magnitude"]), load(store, ["small"])[1])
     assert table[0].absent == {}, "nobody has asked for it"
 

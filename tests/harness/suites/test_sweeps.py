@@ -6,6 +6,7 @@ import pytest
 
 from harness.stages.graph import compile_graph
 from harness.suites.cell import Cell
+from harness.suites.sweeps import meant
 
 HEAD = """
 architectures: {mlp: {hidden: [8]}}
@@ -137,6 +138,15 @@ def test_lists_that_are_lists_stay_lists(suite) -> None:
     cells = suite(text + "methods: {random: {density: [0.5, 0.1]}}").cells
     assert [(cell.method, cell.training.betas) for cell in cells] == [("random", (0.8, 0.9))] * 2
     assert cells[0].architecture_part.options.hidden == [8]
+
+
+def test_a_label_means_the_rows_that_its_sweep_makes(suite) -> None:
+    methods = "methods: {dense: , magnitude: {density: 0.5, recovery_steps: [5, 10], training: {lr: [1e-2, 0.25]}}}"
+    names = [cell.method for cell in suite(HEAD + methods).cells]
+    assert len(names) == 5 and meant("magnitude", names) == names[1:]
+    assert meant("dense", names) == ["dense"] and meant("magnitude-lr", names) == meant("magn", names) == []
+    assert meant("magnitude", [*names, "magnitude"]) == ["magnitude"], "the label itself comes first"
+    assert meant("set", ["set-lr-1e-3", "set-lr", "reset-lr-1e-3", "set-of-two"]) == ["set-lr-1e-3"]
 
 
 def test_what_is_asked_of_a_cluster_for_a_method_holds_for_its_rows(suite) -> None:
