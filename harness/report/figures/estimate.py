@@ -17,7 +17,7 @@ from harness.report.svg import CROSSED, MARKERS, brief, coordinate, drawable, el
 from harness.report.tables import BETTER, LOPSIDED, decimals, interval
 
 ARROWS = "Arrows: off the scale."
-_FAR = 2.0  # times as far from the best as half of the rows are
+_FAR = 2.0
 _SMALL = 0.7  # of a point, for a single seed
 _REACH = 3.0  # intervals may take this many times the range of the means on either side before they are cut
 
@@ -48,10 +48,13 @@ def metric_scale(table: Sequence[ComparisonRow], direction: str, others: Iterabl
     return fit([*scores, *ends])
 
 
-def usual(rows: Sequence[ComparisonRow], scale: Scale, direction: str) -> Sequence[ComparisonRow]:
-    """The rows that are not far worse than the middle one, as distances on a scale of all go."""
+def usual(rows: Sequence[ComparisonRow], scale: Scale, direction: str, far: float = _FAR) -> Sequence[ComparisonRow]:
+    """The rows that are not far worse than the middle one, as distances on a scale of all go.
+
+    ``far``: times as far from the best as half of the rows are.
+    """
     places = sorted((scale(row.mean) for row in rows), reverse=direction != "min")
-    reach = _FAR * abs(places[len(places) // 2] - places[0])
+    reach = far * abs(places[len(places) // 2] - places[0])
     return [row for row in rows if abs(scale(row.mean) - places[0]) <= reach] or rows
 
 

@@ -26,6 +26,8 @@ from harness.report.palette import Style
 from harness.report.places import label, lost
 from harness.report.svg import Point, brief, drawable, element, line
 
+_FAR = 3.0  # what is cheap is often bad, and what this figure is about
+
 
 def frontier(
     table: Sequence[ComparisonRow],
@@ -54,7 +56,7 @@ def frontier(
     what = "inference time, measured (1: dense)" if measured else what
     best = efficient(costs, [math.nan if lost(row) else row.mean for row in rows], rows[0].direction)
     direction = rows[0].direction
-    scores = metric_scale(usual(rows, metric_scale(rows, direction), direction), direction)
+    scores = metric_scale(usual(rows, metric_scale(rows, direction), direction, _FAR), direction)
     near = [row for row in rows if scores.holds(row.mean)]
     last = {label(rows[i]): i for i in sorted(range(len(rows)), key=lambda i: costs[i])}
     names = {i: name if rows[i] in near else f"{name} ({short(rows[i].mean)})" for name, i in last.items()}

@@ -20,12 +20,15 @@ from harness.report.cell_texts import (
     baseline_name,
     budget,
     dead_units,
+    examples,
     minus_baseline,
     minus_control,
     precision,
     ranks,
     score,
+    steps,
     tested,
+    tokens,
 )
 from harness.report.html.plot_data import plot_data
 from harness.report.tables import NONE, Table, count, decimals, fraction
@@ -136,12 +139,17 @@ def plain_table(table: Table) -> dict[str, Any]:
 
 
 def _groups(table: Sequence[ComparisonRow]) -> dict[int, str]:
-    """What the rows of each group have in common."""
-    budgets = len({budget(row) for row in table}) > 1
-    titles: dict[int, str] = {}
+    """What the rows of each group have in common: density, and what of training differs elsewhere in the table."""
+    told = [part for part in (steps, examples, tokens) if len(set(map(part, table))) > 1]
+    groups: dict[int, list[ComparisonRow]] = {}
     for row in table:
+        groups.setdefault(row.group, []).append(row)
+    titles: dict[int, str] = {}
+    for number, group in groups.items():
+        row = group[0]
         named = "Smaller networks" if row.small else f"Density {density(row) if row.density_low < 1 else 1}"
-        titles.setdefault(row.group, named + (f", {budget(row)}" if budgets else ""))
+        shared = [part(row) for part in told if len(set(map(part, group))) == 1]
+        titles[number] = ", ".join([named, *filter(None, shared)])
     return titles
 
 

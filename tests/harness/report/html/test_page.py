@@ -187,6 +187,18 @@ def test_rows_of_mixed_densities_are_told_seed_by_seed(quickstart):
     ]
 
 
+def test_what_is_said_of_a_group_holds_for_each_of_its_rows(quickstart):
+    told = set()
+    for board in Elements(quickstart).data("boards"):
+        budget = [column["name"] for column in board["columns"]].index("budget")
+        for row in board["rows"]:
+            parts = row["cells"][budget][0].split(", ")
+            _, *shared = board["groups"][str(row["group"])].split(", ")
+            assert set(shared) <= set(parts), (board["title"], row["method"])
+            told |= {len(shared)}
+    assert told == {0, 1}
+
+
 def test_a_folder_with_failed_cells_only_gives_a_page(tmp_path):
     store = ResultStore(RESULTS)
     record = json.loads(store.file("quickstart", "cells", store.names("quickstart")[0]).read())
