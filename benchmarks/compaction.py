@@ -3,7 +3,8 @@
 Every network is masked at random, by single weights and by whole units, to the same density of its maskable weights,
 made fast as ``harness export --compact`` does, and timed beside itself with zeros, both traced alike: median ratios
 over 15 rounds with their intervals. The second table has single linear layers of 2^20 weights and more with a part of
-their units left on both sides: how many times as fast they are, times their density (1 is all that was cut).
+their units left on both sides: how many times as fast they are, times their density (1 is all that was cut). The
+third, on a GPU with sparse tensor cores, has such layers in bfloat16 with two of every four weights.
 
     python benchmarks/compaction.py                       # mlp, gpt2 and biogpt at 0.5, 0.2, 0.1, 0.05
     python benchmarks/compaction.py --networks mlp --batch 256
@@ -13,7 +14,7 @@ their units left on both sides: how many times as fast they are, times their den
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,9 +24,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness import Architecture, DataSpec, make_fast, outermost, side_by_side, unit_masks
+from harness.compaction.kernels import choose_kernels
+from harness.compaction.program import trace
 from harness.compaction.timing import Speed
 from harness.core.connections import weights_among
 from harness.core.densities import DensityBudget, select
+
+Row = dict[str, Any]
 
 PICTURES = DataSpec("classification", (1, 28, 28), 10, examples=64)
 TEXT = DataSpec("language", (64,), 256, examples=64, tokens=64)
@@ -65,17 +70,17 @@ def masked(architecture: Architecture[Any], density: float, by: str) -> nn.Modul
     return module
 
 
-def networks(names: Sequence[str], batch: int, device: torch.device) -> None:
-    """The first table."""
+def networks(
+    names: Sequence[str], batch: int, device: torch.device, densities: Sequence[float] = DENSITIES
+) -> Iterator[Row]:
+    """Whole networks beside themselves with zeros."""
     known = registry()
-    print(f"| network | masked by | density | parameters left | sparse layers | file | x at {batch} | x at 1 |")
-    print("|---|---|---|---|---|---|---|---|")
     for name in names:
         plugin, options, data, divisor = NETWORKS[name]
         cls = known.get("architecture", plugin)
         architecture = cls(cls.Options.model_validate(options), data)
         for by in ("weights", "units"):
-            for density in DENSITIES:
+            for density in densities:
                 module = masked(architecture, density, by).to(device)
                 fast = make_fast(architecture, module, max(1, batch // divisor))
                 one = fast.inputs[:1].clone()
@@ -84,12 +89,17 @@ def networks(names: Sequence[str], batch: int, device: torch.device) -> None:
                 )
                 whole = sum(parameter.numel() for parameter in module.parameters())
                 left = sum(p.numel() for p in fast.compacted.module.parameters()) / whole
-                sparse = sum(layer.kernel == "csr" for layer in fast.layers.values())
-                print(
-                    f"| {name} | {by} | {density} | {left:.2f} | {sparse} of {len(fast.layers)} | "
-                    f"{fast.bytes / (4 * whole):.2f} | {text(fast.speed)} | {text(single['fast'])} |",
-                    flush=True,
-                )
+                sparse = sum(layer.kernel != "dense" for layer in fast.layers.values())
+                yield {
+                    "network": name,
+                    "masked by": by,
+                    "density": density,
+                    "parameters left": f"{left:.2f}",
+                    "sparse layers": f"{sparse} of {len(fast.layers)}",
+                    "file": f"{fast.bytes / (4 * whole):.2f}",
+                    f"x at {batch}": text(fast.speed),
+                    "x at 1": text(single["fast"]),
+                }
 
 
 def text(speed: Speed) -> str:
@@ -97,26 +107,59 @@ def text(speed: Speed) -> str:
     return f"{speed.ratio:.2f} [{speed.low:.2f}, {speed.high:.2f}]"
 
 
-def layers(batch: int, device: torch.device) -> None:
-    """The second table."""
-    print(f"\n| layer, out x in | units left | density | x at {batch} | times density |")
-    print("|---|---|---|---|---|")
+def layers(batch: int, device: torch.device, shares: Sequence[float] = (0.7, 0.5, 0.3, 0.2)) -> Iterator[Row]:
+    """Large layers with a part of their units."""
     for out, inside in LAYERS:
         weight, x = torch.randn(out, inside, device=device), torch.randn(batch, inside, device=device)
-        for share in (0.7, 0.5, 0.3, 0.2):
+        for share in shares:
             small = weight[: round(share * out), : round(share * inside)].contiguous()
             part: Tensor = x[:, : small.shape[1]].contiguous()
             ways = {"whole": partial(F.linear, x, weight), "cut": partial(F.linear, part, small)}
             speed = side_by_side(ways, "whole", device)["cut"]
             density = small.numel() / weight.numel()
-            print(
-                f"| {out} x {inside} | {share} | {density:.3f} | {text(speed)} | {speed.ratio * density:.2f} |",
-                flush=True,
-            )
+            yield {
+                "layer, out x in": f"{out} x {inside}",
+                "units left": share,
+                "density": f"{density:.3f}",
+                f"x at {batch}": text(speed),
+                "times density": f"{speed.ratio * density:.2f}",
+            }
+
+
+def pairs(batch: int, device: torch.device) -> Iterator[Row]:
+    """Large layers with two of every four weights, in bfloat16; nothing where there are no sparse tensor cores."""
+    if device.type != "cuda":
+        return
+    for out, inside in LAYERS:
+        torch.manual_seed(0)
+        module = nn.Linear(inside, out).eval().requires_grad_(False)
+        places = torch.rand(out, inside // 4, 4).argsort(-1).argsort(-1).flatten(1)
+        module.weight.mul_(places < 2)
+        module = module.to(device, torch.bfloat16)
+        program = trace(module, DataSpec("classification", (inside,), out, examples=8))
+        inputs = torch.randn(batch, inside, device=device, dtype=torch.bfloat16)
+        (layer,) = choose_kernels(program, inputs).values()
+        if (speed := layer.measured.get("2:4")) is not None:
+            expected = module(inputs)
+            off = float((program(inputs) - expected).abs().max() / expected.abs().max())
+            yield {
+                "layer, out x in": f"{out} x {inside}",
+                "kernel": layer.kernel,
+                f"2:4, x at {batch}": text(speed),
+                "off by": f"{off:.1e}",
+            }
+
+
+def table(rows: Iterable[Row]) -> None:
+    """Print each row as soon as it is there."""
+    for number, row in enumerate(rows):
+        if not number:
+            print(f"\n| {' | '.join(row)} |\n|{'---|' * len(row)}")
+        print(f"| {' | '.join(map(str, row.values()))} |", flush=True)
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--batch", type=int, default=64)
@@ -126,8 +169,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     with torch.no_grad():
-        networks(options.networks, options.batch, device)
-        layers(options.batch, device)
+        table(networks(options.networks, options.batch, device))
+        table(layers(options.batch, device))
+        table(pairs(options.batch, device))
 
 
 if __name__ == "__main__":

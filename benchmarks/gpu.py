@@ -32,8 +32,11 @@ from time import perf_counter
 from typing import Any
 
 import biogpt_step
+import compaction
 import head_loss
 import language_step
+import packing
+import small_steps
 import step_overhead
 import torch
 from checkout import ROOT
@@ -146,6 +149,42 @@ class Bench:
         says = f"head and loss in chunks {found['harness'].speed:.2f} x as fast as at once"
         return Finding(says, rows, how=_command(head_loss, options))
 
+    def packing(self) -> Finding:
+        """Small networks that train together, beside one after another."""
+        found = {}
+        for name in ["16 dense of 32"] if self.tiny else ["16 dense of 32", "16 random of 32", "16 genome of 32"]:
+            found[name] = packing.measure(name, 1 if self.tiny else 15, self.device.type, perf_counter)
+        says = "packed " + ", ".join(f"{name} {one.speed:.2f}" for name, one in found.items()) + " x as fast"
+        return Finding(says, _rows(found), how=f"Alone: python benchmarks/packing.py --device {self.device.type}")
+
+    def small_steps(self) -> Finding:
+        """A step of LeNet-300-100 beside a plain one, and that as a CUDA graph."""
+        options = ["--batch", "128", "--rounds", "3" if self.tiny else "30", "--seconds", "10"]
+        options += ["--device", self.device.type]
+        found = small_steps.measure(small_steps.parsed(options))
+        ways = ", ".join(f"{name} {one.speed:.2f}" for name, one in found.items() if name != "harness")
+        return Finding(
+            f"a step of LeNet-300-100, x the harness's speed: {ways}", _rows(found), how=_command(small_steps, options)
+        )
+
+    def compaction(self) -> Finding:
+        """Networks without dead units, with sparse layers where they are faster, beside themselves with zeros."""
+        names, densities = (["mlp"], (0.1,)) if self.tiny else (["wide mlp", "gpt2", "biogpt"], (0.5, 0.1))
+        with torch.no_grad():
+            rows = list(compaction.networks(names, 16 if self.tiny else 256, self.device, densities))
+            rows += [] if self.tiny else list(compaction.layers(256, self.device, (0.5, 0.2)))
+        how = f"Alone: python benchmarks/compaction.py --batch 256 --device {self.device.type}"
+        return Finding(f"{len(rows)} networks and layers without dead units", rows, how=how)
+
+    def two_of_four(self) -> Finding:
+        """Large layers with two of every four weights on sparse tensor cores, and whether they compute the same."""
+        with torch.no_grad():
+            rows = list(compaction.pairs(16 if self.tiny else 4096, self.device))
+        if not rows:
+            return Finding("no sparse tensor cores here, so 2:4 masks run dense")
+        right = all(float(row["off by"]) < 0.03 for row in rows)
+        return Finding(f"2:4 in {sum(row['kernel'] == '2:4' for row in rows)} of {len(rows)} layers", rows, right)
+
     def train(self, label: str, entry: Mapping[str, Any]) -> Finding:
         """GPT-2 small for a minute, the way that ``harness run`` trains it."""
         if self.minute is None:
@@ -194,6 +233,10 @@ SECTIONS: Mapping[str, tuple[float, Callable[[Bench], Finding]]] = {
     "language_step": (60, Bench.language_step),
     "biogpt_step": (25, Bench.biogpt_step),
     "head_loss": (15, Bench.head_loss),
+    "two_of_four": (10, Bench.two_of_four),
+    "packing": (30, Bench.packing),
+    "small_steps": (15, Bench.small_steps),
+    "compaction": (50, Bench.compaction),
     "gpt2_dense": (BEGINNING + SHORTEST, lambda bench: bench.train("dense", {})),
     "gpt2_genome": (BEGINNING + SHORTEST, lambda bench: bench.train("genome", {})),
     "gpt2_random": (BEGINNING + SHORTEST, lambda bench: bench.train("random", {"density": 0.5})),

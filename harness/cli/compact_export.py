@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from harness.stages.runner import StageRunner
 
 
-def write_compact(folder: Path, planned: PlannedCell, network: Network, runner: StageRunner, batch: int | None) -> None:
+def write_compact(
+    folder: Path, planned: PlannedCell, network: Network, runner: StageRunner, batch: int | None, precision: str
+) -> None:
     """Write the network as it was evaluated, and say what became of it; as ONNX without a batch to measure at."""
     import torch
 
@@ -35,7 +37,9 @@ def write_compact(folder: Path, planned: PlannedCell, network: Network, runner: 
             told = ["layers      all dense: ONNX has no operator for compressed rows"]
             load = f'onnxruntime.InferenceSession("{folder}/{FILE}").run(None, {{"inputs": array}})'
         else:
-            fast = make_fast(network.architecture, module, batch)
+            dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+            fast = make_fast(network.architecture, module, batch, dtype=dtype)
+            dense = dense * dtype.itemsize // 4
             compacted, size = fast.compacted, write_export(folder, fast, planned.id, more)
             told, load = measured(fast), f'runpy.run_path("{folder}/network.py")["load"]()'
     click.echo(f"exported {planned.id} to {folder} ({'compact' if batch else 'compact, onnx'})")
@@ -58,14 +62,18 @@ def measured(fast: Fast) -> list[str]:
     """What that is worth here."""
     import torch
 
-    sparse = [layer for layer in fast.layers.values() if layer.kernel == "csr"]
-    speed = fast.speed
+    sparse = [layer for layer in fast.layers.values() if layer.kernel != "dense"]
+    speed, inputs = fast.speed, fast.inputs
+    device = (
+        torch.cuda.get_device_name(inputs.device) if inputs.is_cuda else f"cpu, {torch.get_num_threads()} thread(s)"
+    )
+    told = "" if fast.dtype == torch.float32 else f", both in {str(fast.dtype).removeprefix('torch.')}"
     beyond = "" if speed.low > 1 else " (not told apart from 1)" if speed.high >= 1 else ""
     return [
         f"layers      {len(sparse)} of {len(fast.layers)} linear ones run sparse",
         f"speed       {speed.ratio:.2f} times as fast [{speed.low:.2f}, {speed.high:.2f}]{beyond}: "
         f"{len(fast.inputs)} examples in {1000 * speed.seconds:.3g} ms",
-        f"measured    on {fast.inputs.device.type}, {torch.get_num_threads()} thread(s), beside the masked network",
+        f"measured    on {device}, beside the masked network{told}",
     ]
 
 

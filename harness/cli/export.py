@@ -47,6 +47,8 @@ OWN = ("harness", "safetensors")
 @click.option(
     "--batch", type=click.IntRange(1), default=64, show_default=True, help="Examples at a time, of --compact."
 )
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where --compact measures.  [cpu]")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", help="Of --compact.  [fp32]")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--suite", type=click.Path(path_type=Path), help="The run's suite file.  [where it was run from]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As given to harness run; repeatable.")
@@ -58,6 +60,8 @@ def command(
     form: str,
     compact: bool,
     batch: int,
+    device: str,
+    precision: str,
     results: Path,
     suite: Path | None,
     overrides: Sequence[str],
@@ -69,8 +73,9 @@ def command(
     masks.safetensors where masks are hard. ``safetensors`` leaves import.json out.
 
     With --compact: network.py, which loads in plain PyTorch, model.safetensors, whose size shrinks with density, and
-    compact.json, which says what was cut and what was measured on this machine at --batch examples. With --compact
-    --format onnx: model.onnx, all of it dense, and compact.json; nothing is measured.
+    compact.json, which says what was cut and what was measured on this machine at --batch examples. 2:4 masks run on
+    a GPU's sparse tensor cores, with --device cuda --precision bf16. With --compact --format onnx: model.onnx, all of
+    it dense, and compact.json; nothing is measured.
     """
     import torch
 
@@ -88,6 +93,10 @@ def command(
         raise UserError(unknown_name("format", form, formats))
     if compact and form not in ("harness", "onnx"):
         raise UserError(f"--compact has formats of its own: leave out --format {form}, or take --format onnx")
+    if (device, precision) != ("cpu", "fp32") and (not compact or form == "onnx"):
+        raise UserError("--device and --precision say how --compact measures: leave them out")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no GPU here; leave it out to measure on the processor")
     if form == "onnx":
         from harness.compaction.onnx_file import require_onnx
 
@@ -111,12 +120,12 @@ def command(
         raise Unsupported(
             f"{planned.id} is an ensemble of {record.method.members} networks, and no format holds several"
         )
-    runner = StageRunner(registry, store, Substrate(0, 1, torch.device("cpu")))
+    runner = StageRunner(registry, store, Substrate(0, 1, torch.device(device)))
     network = runner.restored(planned.stages[-1], planned.cell)
     if compact:
         from harness.cli.compact_export import write_compact
 
-        write_compact(folder, planned, network, runner, None if form == "onnx" else batch)
+        write_compact(folder, planned, network, runner, None if form == "onnx" else batch, precision)
         return
     bundle = _bundle(planned, network, runner)
     state = store.folder(planned.stages[-1].hash) / "state.safetensors"

@@ -11,12 +11,12 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from harness.compaction import standalone
 from harness.compaction.compact import Compacted
 from harness.compaction.fast import Fast
-from harness.compaction.packed import packed
+from harness.compaction.packed import kernel_of, packed, parts
 from harness.compaction.timing import Speed
 from harness.errors import Unsupported
 from harness.interchange.bundle import new_folder, save_tensors
@@ -45,9 +45,9 @@ class Network(torch.nn.Module):
 {forward}
 
 
-def load(folder: str | Path = Path(__file__).parent) -> Network:
+def load(folder: str | Path = Path(__file__).parent, device: str | torch.device = "cpu") -> Network:
     """The network of an exported folder."""
-    return Network(stored_tensors(Path(folder))[0]).eval()
+    return Network(stored_tensors(Path(folder), device)[0]).eval()
 '''
 
 
@@ -88,8 +88,8 @@ def source(program: fx.GraphModule, title: str, folder: str) -> str:
     for name, value in python.globals.items():
         if name == "torch" or not re.search(rf"\b{name}\b", python.src):
             continue
-        if value is standalone.sparse_linear:
-            imports.append(f"{name} = sparse_linear")
+        if getattr(value, "__module__", "") == standalone.__name__:
+            imports.append(f"{name} = {value.__name__}")
         elif isinstance(value, ModuleType):
             imports.append(f"import {value.__name__} as {name}")
         elif isinstance(value, float):
@@ -110,20 +110,18 @@ def source(program: fx.GraphModule, title: str, folder: str) -> str:
 def described(fast: Fast) -> dict[str, Any]:
     """What was cut and what was measured, as JSON."""
     device, inputs = fast.inputs.device, fast.inputs
-    parts = dict(fast.program.named_buffers())
     return {
         **cut_out(fast.compacted),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
+        "precision": str(fast.dtype).removeprefix("torch."),
         "inputs": list(inputs.shape),
         "seconds": fast.speed.seconds,
         "times_as_fast": _speed(fast.speed),
-        "parameters": sum(
-            int(t.values().numel() if t.layout == torch.sparse_csr else t.numel()) for t in parts.values()
-        ),
+        "parameters": sum(map(_numbers, fast.program.buffers())),
         "linear_layers": {
             name: {"runs": layer.kernel, "shape": list(layer.shape), "density": layer.density}
-            | ({"csr_times_as_fast": _speed(layer.measured)} if layer.measured else {})
+            | {f"{kernel}_times_as_fast": _speed(speed) for kernel, speed in layer.measured.items()}
             for name, layer in fast.layers.items()
         },
     }
@@ -138,6 +136,11 @@ def cut_out(compacted: Compacted) -> dict[str, Any]:
         "constants_in_biases": compacted.folded,
         "constants_left": dict(compacted.staying),
     }
+
+
+def _numbers(tensor: Tensor) -> int:
+    """That are kept of a tensor."""
+    return tensor.numel() // 2 if kernel_of(tensor) == "2:4" else parts(tensor)[0].numel()
 
 
 def _speed(speed: Speed) -> dict[str, float]:

@@ -21,8 +21,8 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     from harness.core.architecture import Architecture
 
-TOLERANCE = 1e-4
-"""By how much outputs in float32 may differ from the masked network's, relative to the largest."""
+TOLERANCE, COARSE = 1e-4, 0.1
+"""By how much outputs may differ from the masked network's, relative to the largest; in 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,11 @@ class Fast:
     inputs: Tensor
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the program's numbers."""
+        return next(tensor.dtype for tensor in self.program.buffers() if tensor.is_floating_point())
+
+    @property
     def bytes(self) -> int:
         """Of the program's tensors, as a file packs them."""
         return sum(tensor.nbytes for tensor in packed(self.program)[1].values())
@@ -59,6 +64,7 @@ def make_fast(
     batch: int,
     reference: nn.Module | None = None,
     timed: Timed = side_by_side,
+    dtype: torch.dtype | None = None,
 ) -> Fast:
     """Cut out dead units, and let linear layers of low density run as sparse ones where that is faster.
 
@@ -71,33 +77,42 @@ def make_fast(
         batch: examples at a time.
         reference: what its speed is compared with; the module itself by default.
         timed: how ways are timed.
+        dtype: of all numbers, the module's by default; sparse tensor cores want bfloat16.
 
     Raises:
         Unsupported: if torch cannot trace the network.
         HarnessError: if what comes out computes something else.
     """
     parameter = next(iter(module.parameters()))
-    inputs = random_inputs(architecture.data, 0, batch, parameter.dtype, whole=True).to(parameter.device)
-    whole = trace(module if reference is None else reference, architecture.data)
+    dtype = dtype or parameter.dtype
+    inputs = random_inputs(architecture.data, 0, batch, dtype, whole=True).to(parameter.device)
     compacted = compact(architecture, module)
-    dense = trace(compacted.module, architecture.data)
+    masked = _converted(module, dtype)
+    whole = trace(masked if reference is None else _converted(reference, dtype), architecture.data)
+    dense = trace(_converted(compacted.module, dtype), architecture.data)
     sparse = copy.deepcopy(dense)
     layers = choose_kernels(sparse, inputs, timed)
     program = dense
-    if any(layer.kernel == "csr" for layer in layers.values()):
+    if any(layer.kernel != "dense" for layer in layers.values()):
         ways = {"dense": partial(dense, inputs), "sparse": partial(sparse, inputs)}
         if timed(ways, "dense", inputs.device)["sparse"].low > 1:
             program = sparse
         else:
             layers = {name: layer.as_dense() for name, layer in layers.items()}
-    require_equal(program(inputs), module(inputs))
+    require_equal(program(inputs), masked(inputs))
     both = {"whole": partial(whole, inputs), "fast": partial(program, inputs)}
     speed = timed(both, "whole", inputs.device)["fast"]
     return Fast(program, whole, compacted, layers, speed, inputs)
 
 
+def _converted(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The module itself where it has this type, else a copy."""
+    return module if next(iter(module.parameters())).dtype == dtype else copy.deepcopy(module).to(dtype)
+
+
 def require_equal(found: Tensor, expected: Tensor) -> None:
-    """Raise HarnessError if outputs of one shape differ by more than :data:`TOLERANCE`."""
+    """Raise HarnessError if outputs of one shape and type differ by more than :data:`TOLERANCE` or :data:`COARSE`."""
     difference = float((found - expected).abs().max())
-    if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
+    tolerance = COARSE if expected.itemsize == 2 else TOLERANCE
+    if not difference <= tolerance * max(1.0, float(expected.abs().max())):
         raise HarnessError(f"the compact network is off by {difference:.3g}")

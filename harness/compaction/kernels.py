@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, fx
 
 from harness.compaction.program import unused
-from harness.compaction.standalone import compressed, sparse_linear
+from harness.compaction.standalone import compressed, pairs_linear, pairs_of_four, sparse_linear
 from harness.compaction.timing import Speed, side_by_side
 
-Kernel = Literal["dense", "csr"]
+Kernel = Literal["dense", "csr", "2:4"]
+OPERATORS: dict[str, Callable[..., Any]] = {"csr": sparse_linear, "2:4": pairs_linear}
+"""Kernel -> what takes inputs, weight and bias."""
 DENSEST = 0.5
 """Layers of a higher density are not tried: at 0.3 nothing was gained, and 0.5 leaves room for other machines."""
 SMALLEST = 4096
@@ -26,16 +28,17 @@ class Layer:
     """How one linear layer runs.
 
     Attributes:
-        kernel: ``csr`` where that was faster, with its whole interval; else ``dense``.
+        kernel: the fastest of those that were faster than ``dense`` with their whole interval; else that. ``csr`` is
+            compressed rows, ``2:4`` a GPU's sparse tensor cores.
         density: of its weight.
         shape: of its weight, (out, in).
-        measured: ``csr`` beside dense at the batch size asked; None where it was not tried.
+        measured: kernel -> beside dense at the batch size asked, of those that were tried.
     """
 
     kernel: Kernel
     density: float
     shape: tuple[int, int]
-    measured: Speed | None
+    measured: Mapping[Kernel, Speed] = field(default_factory=dict)
 
     def as_dense(self) -> Layer:
         """The same, dense."""
@@ -47,7 +50,7 @@ Timed = Callable[[Mapping[str, Callable[[], object]], str, torch.device], Mappin
 
 @torch.no_grad()
 def choose_kernels(program: fx.GraphModule, inputs: Tensor, timed: Timed = side_by_side) -> dict[str, Layer]:
-    """Let linear layers run on compressed rows where that is faster; the program is changed.
+    """Let linear layers run on sparse kernels where that is faster; the program is changed.
 
     Each is timed alone, with inputs of the shape that it has in the program, at the number of threads that torch has
     now. One layer stays dense unless the whole interval of its ratio lies above 1.
@@ -63,35 +66,42 @@ def choose_kernels(program: fx.GraphModule, inputs: Tensor, timed: Timed = side_
     seen = _Inputs(program)
     seen.run(inputs)
     found: dict[str, Layer] = {}
-    replaced: dict[str, str] = {}
+    replaced: dict[str, tuple[Kernel, str]] = {}
     for node in list(program.graph.nodes):
         weight = _weight(node)
         if weight is None:
             continue
         if weight in found:  # read again, as by a second pass
             if weight in replaced:
-                _replace(program, node, replaced[weight])
+                _replace(program, node, *replaced[weight])
             continue
         matrix = program.get_buffer(weight)
         dense = matrix.t() if node.target is torch.ops.aten.addmm.default else matrix
         density = int(dense.count_nonzero()) / max(1, dense.numel())
         shape = (dense.shape[0], dense.shape[1])
-        speed = None
-        if density <= DENSEST and dense.numel() >= SMALLEST:
-            rows, arguments = compressed(dense.contiguous()), seen.arguments[node]
+        kernel: Kernel = "dense"
+        speeds: dict[Kernel, Speed] = {}
+        if sparse := _sparse(dense.contiguous(), density):
+            arguments = seen.arguments[node]
             x, bias = _operands(node, arguments)
-            ways = {"dense": partial(node.target, *arguments), "csr": partial(sparse_linear, x, rows, bias)}
-            speed = timed(ways, "dense", inputs.device)["csr"]
-            if speed.low > 1:
-                replaced[weight] = unused(f"{weight}_rows", program)
-                program.register_buffer(replaced[weight], rows)
-                _replace(program, node, replaced[weight])
-        kernel: Kernel = "csr" if speed is not None and speed.low > 1 else "dense"
-        found[weight] = Layer(kernel, density, shape, speed)
+            ways: dict[str, Callable[[], object]] = {"dense": partial(node.target, *arguments)}
+            for name, tensor in sparse.items():
+                way = partial(OPERATORS[name], x, tensor, bias)
+                if _computes(way):
+                    ways[name] = way
+            times = timed(ways, "dense", inputs.device)
+            speeds = {name: times[name] for name in sparse if name in ways}
+            if faster := [name for name, speed in speeds.items() if speed.low > 1]:
+                kernel = max(faster, key=lambda name: speeds[name].ratio)
+                buffer = unused(f"{weight}_sparse", program)
+                program.register_buffer(buffer, sparse[kernel])
+                replaced[weight] = kernel, buffer
+                _replace(program, node, kernel, buffer)
+        found[weight] = Layer(kernel, density, shape, speeds)
     program.graph.eliminate_dead_code()
     used = {node.target for node in program.graph.nodes if node.op == "get_attr"}
-    for name in [name for name, _ in program.named_buffers() if name not in used]:
-        delattr(program, name)
+    for unread in [unread for unread, _ in program.named_buffers() if unread not in used]:
+        delattr(program, unread)
     program.recompile()
     return found
 
@@ -111,11 +121,32 @@ def _operands(node: fx.Node, arguments: tuple[Any, ...]) -> tuple[Any, Any]:
     return arguments[0], arguments[2] if len(arguments) > 2 else None
 
 
-def _replace(program: fx.GraphModule, node: fx.Node, name: str) -> None:
+def _sparse(dense: Tensor, density: float) -> dict[Kernel, Tensor]:
+    """A matrix (out, in) for each kernel that may be faster on its device."""
+    found: dict[Kernel, Tensor] = {}
+    if density <= DENSEST and dense.numel() >= SMALLEST:
+        found["csr"] = compressed(dense)
+        if dense.shape[1] % 4 == 0 and int(dense.view(-1, 4).count_nonzero(1).max()) <= 2:
+            pairs = pairs_of_four(dense)
+            if pairs is not None:
+                found["2:4"] = pairs
+    return found
+
+
+def _computes(way: Callable[[], object]) -> bool:
+    """Whether this build of torch has the operation for such a device and type."""
+    try:
+        way()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _replace(program: fx.GraphModule, node: fx.Node, kernel: Kernel, name: str) -> None:
     x, bias = _operands(node, node.args)
     with program.graph.inserting_before(node):
         weight = program.graph.get_attr(name)
-        node.replace_all_uses_with(program.graph.call_function(sparse_linear, (x, weight, bias)))
+        node.replace_all_uses_with(program.graph.call_function(OPERATORS[kernel], (x, weight, bias)))
     program.graph.erase_node(node)
 
 

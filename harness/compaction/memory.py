@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from harness.compaction.packed import parts
+
 
 @torch.no_grad()
 def peak_bytes(program: fx.GraphModule, inputs: Tensor) -> int:
@@ -36,7 +38,6 @@ def _storages(values: Any) -> dict[int, int]:
     found: dict[int, int] = {}
     for tensor in torch.utils._pytree.tree_leaves(values):
         if isinstance(tensor, Tensor):
-            compressed = tensor.layout == torch.sparse_csr
-            parts = [tensor.values(), tensor.crow_indices(), tensor.col_indices()] if compressed else [tensor]
-            found |= {part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in parts}
+            stores = [part.untyped_storage() for part in parts(tensor)]
+            found |= {store.data_ptr(): store.nbytes() for store in stores}
     return found

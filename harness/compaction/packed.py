@@ -7,6 +7,24 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, fx
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+
+def kernel_of(tensor: Tensor) -> str:
+    """How products with a tensor are computed: ``dense``, ``csr`` or ``2:4``."""
+    if tensor.layout == torch.sparse_csr:
+        return "csr"
+    return "2:4" if is_traceable_wrapper_subclass(tensor) else "dense"
+
+
+def parts(tensor: Tensor) -> list[Tensor]:
+    """The dense tensors that a tensor is kept in; those of numbers first."""
+    if tensor.layout == torch.sparse_csr:
+        return [tensor.values(), tensor.crow_indices(), tensor.col_indices()]
+    if is_traceable_wrapper_subclass(tensor):
+        names, _ = tensor.__tensor_flatten__()
+        return [getattr(tensor, name) for name in names]
+    return [tensor]
 
 
 def packed(program: fx.GraphModule) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -17,8 +35,8 @@ def packed(program: fx.GraphModule) -> tuple[dict[str, Any], dict[str, Tensor]]:
     layout: dict[str, Any] = {}
     stored: dict[str, Tensor] = {}
     for name, tensor in program.named_buffers():
-        runs = "csr" if tensor.layout == torch.sparse_csr else "dense"
-        dense = (tensor.to_dense() if runs == "csr" else tensor).detach().cpu().contiguous()
+        runs = kernel_of(tensor)
+        dense = (tensor if runs == "dense" else tensor.to_dense()).detach().cpu().contiguous()
         kept = dense != 0
         values = dense[kept]
         bits = torch.from_numpy(np.packbits(kept.flatten().numpy(), bitorder="little"))

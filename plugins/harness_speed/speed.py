@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -31,12 +31,14 @@ class SpeedOptions(BaseModel):
     Attributes:
         batch: examples at a time, for throughput and memory; language as long as the data's context.
         generate: tokens that a language model writes behind half of its context, for their rate; 0 for none.
+        precision: of all numbers: ``fp32``, or ``bf16``, with which 2:4 masks run on a GPU's sparse tensor cores.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     batch: int = Field(64, ge=1, le=1_000_000)
     generate: int = Field(0, ge=0, le=100_000)
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 class SpeedBenchmark(Benchmark[SpeedOptions]):
@@ -65,8 +67,9 @@ class SpeedBenchmark(Benchmark[SpeedOptions]):
                 Metric("generation_speedup", "times as fast", "max", timed=True),
                 Metric("generation", "tokens/s", "max", timed=True),
             )
+        precision = "" if options.precision == "fp32" else f" in {options.precision}"
         self.protocol = (
-            f"batches of {options.batch}; median of {ROUNDS} rounds beside the dense network, in one process"
+            f"batches of {options.batch}{precision}; median of {ROUNDS} rounds beside the dense network, in one process"
         )
 
     def unsupported(self, architecture: Architecture[Any]) -> str | None:
@@ -94,7 +97,8 @@ class SpeedBenchmark(Benchmark[SpeedOptions]):
         if architecture is None:
             raise Unsupported("an ensemble is several networks: measure their speed one by one")
         whole = network if declared is None or declared is architecture else dense(declared, network)
-        fast = make_fast(architecture, network, self.options.batch, whole)
+        dtype = {"fp32": None, "bf16": torch.bfloat16}[self.options.precision]
+        fast = make_fast(architecture, network, self.options.batch, whole, dtype=dtype)
         one = fast.inputs[:1].clone()
         single = side_by_side({"whole": partial(fast.whole, one), "fast": partial(fast.program, one)}, "whole", device)
         found = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import runpy
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 import torch
+from sparse_tensor_cores import emulate
 from torch import nn
 
-from harness import Architecture, DataSpec, Unsupported, outermost, unit_masks
+from harness import Architecture, DataSpec, Unsupported, outermost, peak_bytes, unit_masks
 from harness.compaction.compact import compact, random_inputs
 from harness.compaction.exported import write_export
 from harness.compaction.fast import make_fast
@@ -228,6 +230,34 @@ torch.testing.assert_close(network(inputs), expected, rtol=1e-4, atol=1e-5)
     assert done.returncode == 0, done.stderr
 
 
+def test_what_runs_on_sparse_tensor_cores_loads_where_there_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same numbers: layers of which two of every four weights are zero, in bfloat16."""
+    data = DataSpec("classification", (64,), 4, examples=8)
+    architecture = Mlp(Mlp.Options(hidden=[128, 64]), data)
+    torch.manual_seed(0)
+    module = architecture.build().eval().requires_grad_(False)
+    weights = [parameter for parameter in module.parameters() if parameter.ndim == 2]
+    for weight in weights[:2]:  # of the last one no unit would be read where all its four weights are zero
+        weight.mul_(torch.rand(len(weight), weight.shape[1] // 4, 4).argsort(-1).argsort(-1).flatten(1) < 2)
+    with monkeypatch.context() as patch:
+        emulate(patch)
+        fast = make_fast(architecture, module, 3, timed=faster, dtype=torch.bfloat16)
+        assert [layer.kernel for layer in fast.layers.values()] == ["2:4", "2:4", "dense"]
+        size = write_export(tmp_path / "small", fast, "toy.s0", {})
+        assert peak_bytes(fast.program, fast.inputs) < sum(weight.nbytes for weight in weights) / 2
+        inputs = torch.randn(5, 64).bfloat16()
+        expected = fast.program(inputs)
+    summary = json.loads((tmp_path / "small" / "compact.json").read_text())
+    whole, halves = 128 + 64 + 4 + weights[-1].numel(), sum(weight.numel() // 2 for weight in weights[:2])
+    assert summary["precision"] == "bfloat16"
+    assert summary["parameters"] == whole + halves
+    assert size < 2 * (whole + halves) + halves // 4 + 4096  # two bytes each, and two bits
+    network = runpy.run_path(str(tmp_path / "small" / "network.py"))["load"](device="cpu")
+    torch.testing.assert_close(network(inputs), expected, rtol=0.03, atol=0.03)
+
+
 @pytest.mark.parametrize("name", ["mlp", "gpt_rope", "biogpt, bare", "resnet", "band_transformer"])
 def test_an_onnx_file_computes_what_the_masked_network_does(name: str, tmp_path: Path) -> None:
     runtime = onnx_runtime()
@@ -283,7 +313,7 @@ def test_an_export_runs_sparse_layers_where_they_are_faster(tmp_path: Path) -> N
     assert kernels == {"layers_hidden1_weight": "csr", "layers_hidden2_weight": "csr", "layers_output_weight": "dense"}
     size = write_export(tmp_path / "small", fast, "toy.s0", {})
     network = runpy.run_path(str(tmp_path / "small" / "network.py"))["load"]()
-    assert network.layers_hidden1_weight_rows.layout == torch.sparse_csr
+    assert network.layers_hidden1_weight_sparse.layout == torch.sparse_csr
     inputs = torch.randn(7, 64)
     torch.testing.assert_close(network(inputs), module(inputs), rtol=1e-5, atol=1e-6)
     dense = sum(tensor.nbytes for tensor in module.parameters())

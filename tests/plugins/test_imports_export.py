@@ -211,6 +211,23 @@ def test_a_compact_export_computes_what_was_scored(
     assert done.returncode == 0, done.stderr
 
 
+def test_a_compact_export_of_16_bits_is_half_as_large(
+    made: Path, exported: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = {}
+    for precision in ("fp32", "bf16"):
+        export("random", tmp_path / precision, "--compact", "--batch", "3", "--precision", precision)
+        summary = json.loads((tmp_path / precision / "compact.json").read_text())
+        assert summary["precision"] == {"fp32": "float32", "bf16": "bfloat16"}[precision]
+        sizes[precision] = sum(
+            t.nbytes
+            for n, t in load_file(tmp_path / precision / "model.safetensors").items()
+            if not n.endswith(".bits")
+        )
+    assert 2 * sizes["bf16"] == sizes["fp32"]
+    assert "beside the masked network, both in bfloat16" in capsys.readouterr().out
+
+
 def test_a_compact_export_as_onnx_computes_what_was_scored(
     made: Path, exported: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
@@ -239,6 +256,16 @@ def test_a_compact_export_has_two_formats(made: Path, tmp_path: Path, monkeypatc
         export("random", tmp_path / "x", "--compact", "--format", "hf")
     with pytest.raises(UserError, match="is one of --compact: give both"):
         export("random", tmp_path / "x", "--format", "onnx")
+    for options in (
+        ["--precision", "bf16"],
+        ["--device", "cuda"],
+        ["--compact", "--format", "onnx", "--device", "cuda"],
+    ):
+        with pytest.raises(UserError, match="say how --compact measures: leave them out"):
+            export("random", tmp_path / "x", *options)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="torch finds no GPU here"):
+        export("random", tmp_path / "x", "--compact", "--device", "cuda")
     monkeypatch.setattr("harness.extras.find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(UserError, match=r"onnx needs onnxscript, .*: pip install 'sparsity-harness\[onnx\]'"):
         export("random", tmp_path / "x", "--compact", "--format", "onnx")

@@ -56,6 +56,16 @@ def test_a_masked_network_is_smaller() -> None:
     assert measured(architecture, module, batch=16)["bytes"] < 0.7 * dense["bytes"]
 
 
+def test_numbers_of_16_bits_are_half_as_large() -> None:
+    architecture = Mlp(MlpOptions(hidden=[64, 64]), PICTURES)
+    module = architecture.build()
+    whole, half = (measured(architecture, module, batch=16, precision=name) for name in ("fp32", "bf16"))
+    assert (2 * half["bytes"], 2 * half["memory"]) == (whole["bytes"], whole["memory"])
+    assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
+    protocols = [SpeedBenchmark(SpeedOptions(batch=16, precision=name)).protocol for name in ("fp32", "bf16")]
+    assert [" in bf16;" in protocol for protocol in protocols] == [False, True]
+
+
 def test_memory_is_what_lives_at_once() -> None:
     """Two linear layers on 5 examples: all weights, and the inputs beside the larger result."""
     architecture = Mlp(MlpOptions(hidden=[32]), PICTURES)
@@ -89,9 +99,9 @@ def test_what_cannot_be_measured_is_refused() -> None:
 def test_a_smaller_network_stands_beside_the_one_that_the_suite_declares(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def noted(architecture: Any, module: nn.Module, batch: int, reference: nn.Module) -> Any:
+    def noted(architecture: Any, module: nn.Module, batch: int, reference: nn.Module, **more: Any) -> Any:
         seen.append(sum(parameter.numel() for parameter in reference.parameters()))
-        return make_fast(architecture, module, batch, reference)
+        return make_fast(architecture, module, batch, reference, **more)
 
     monkeypatch.setattr("harness_speed.speed.make_fast", noted)
     declared, smaller = (Mlp(MlpOptions(hidden=[hidden]), PICTURES) for hidden in (64, 8))
