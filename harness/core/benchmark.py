@@ -33,7 +33,7 @@ class Metric:
 
     Attributes:
         name: for example ``"accuracy"`` or ``"loss"``.
-        unit: for example ``"fraction"``, ``"nats/byte"``.
+        unit: for example ``"fraction"``, which lies in [0, 1], or ``"nats/byte"``.
         direction: ``"max"`` if higher is better, ``"min"`` if lower is, ``"none"`` if the number describes and does
             not judge: rows are then not ranked by it.
         timed: whether a clock was read for it: equal runs then give other numbers.
@@ -43,6 +43,16 @@ class Metric:
     unit: str
     direction: Literal["max", "min", "none"]
     timed: bool = False
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and self.name and isinstance(self.unit, str)):
+            raise ValueError(
+                f"Metric({self.name!r}, {self.unit!r}, ...): name and unit must be texts, the name not empty"
+            )
+        if self.direction not in ("max", "min", "none"):
+            raise ValueError(
+                f"direction of metric '{self.name}' is {self.direction!r}; it must be 'max', 'min' or 'none'"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import cache
+from types import UnionType
+from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 from harness.core.densities import Distribution, Granularity
-from harness.errors import UserError
+from harness.errors import UserError, unknown_name
 
 LATER = {"hashed": "unless_default"}
 """Marks a field that came later than results which are still valid: at its default it enters no hash."""
@@ -22,6 +24,25 @@ class Phase:
     """
 
     hooks: bool = field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name, words in _words(type(self)).items():  # type: ignore[arg-type]
+            value = getattr(self, name)
+            if value not in words:
+                known = [word for word in words if word is not None]
+                raise UserError(f"{type(self).__name__}: {unknown_name(name, str(value), known)}")
+
+
+@cache
+def _words(kind: type[Phase]) -> dict[str, tuple[str | None, ...]]:
+    """Field -> what it may be, for those that are one of several words."""
+    found = {}
+    for name, hint in get_type_hints(kind).items():
+        parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        literals = [part for part in parts if get_origin(part) is Literal]
+        if literals:
+            found[name] = (*get_args(literals[0]), *([None] if type(None) in parts else []))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +73,7 @@ class Train(Phase):
     of: int | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
+        Phase.__post_init__(self)
         if self.begin < 0 or self.begin + self.steps > self.whole:
             raise UserError(
                 f"steps {self.begin} to {self.begin + self.steps} are no part of a schedule of {self.whole} steps: "
@@ -87,6 +109,9 @@ class Prune(Phase):
             its count. With ``fraction``, ``uniform`` removes the fraction from each connection.
         granularity: ``weight``, or ``kernel`` for whole (out, in) pairs.
         inverted: keep the lowest scores instead: a control, which suites ask for (see :func:`inverted`).
+
+    Raises:
+        UserError: if one of them is out of its range, or none of the words.
     """
 
     fraction: float | None = None
@@ -97,6 +122,15 @@ class Prune(Phase):
     member: int = field(default=0, metadata=LATER)
     members: int = field(default=1, metadata=LATER)
     inverted: bool = field(default=False, metadata=LATER)
+
+    def __post_init__(self) -> None:
+        Phase.__post_init__(self)
+        if self.fraction is not None and not 0 < self.fraction < 1:
+            raise UserError(f"Prune: fraction is {self.fraction}; what is removed of the rest lies between 0 and 1")
+        if self.density is not None and not 0 <= self.density <= 1:
+            raise UserError(f"Prune: density is {self.density}; the fraction that is kept lies in [0, 1]")
+        if not 0 < self.exponent <= 1:
+            raise UserError(f"Prune: exponent is {self.exponent}; it lies in (0, 1]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,22 @@ class Imported:
         """
         return self._tensors(WEIGHTS, "weights")
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the weights, by name; reads the file's beginning only.
+
+        Raises:
+            CorruptFile: if that is damaged.
+            UserError: if the folder holds no weights.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = self._file(WEIGHTS, "weights")
+        try:
+            with safe_open(path, framework="np") as file:
+                return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise CorruptFile(f"{path} cannot be read: {error}. Import it again.") from error
+
     def masks(self) -> Masks | None:
         """The masks beside the weights, or None if there are none.
 
@@ -174,10 +190,7 @@ class Imported:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        path = self.path / name
-        if name not in self.manifest.files:
-            held = ", ".join(self.manifest.files)
-            raise UserError(f"{self.path} holds no {what}, only {held}: name a folder that has {name}")
+        path = self._file(name, what)
         try:
             if file_sha256(path) != self.manifest.files[name]:
                 raise CorruptFile(f"{path} is damaged: its checksum is not the one in {MANIFEST}. Import it again.")
@@ -185,6 +198,12 @@ class Imported:
             return {key: tensor.clone() for key, tensor in load_file(path).items()}
         except (OSError, SafetensorError) as error:
             raise CorruptFile(f"{path} cannot be read: {error}. Import it again.") from error
+
+    def _file(self, name: str, what: str) -> Path:
+        if name not in self.manifest.files:
+            held = ", ".join(self.manifest.files)
+            raise UserError(f"{self.path} holds no {what}, only {held}: name a folder that has {name}")
+        return self.path / name
 
 
 def models_directory() -> Path:
@@ -207,7 +226,8 @@ def resolve(name: str | Path) -> Path:
     known = [path.parent.name for path in models_directory().glob(f"*/{MANIFEST}")]
     raise DataMissing(
         f"{unknown_name('imported model', str(name), known)} (in {models_directory()}) "
-        "Bring one in with 'harness import', or give the path of an exported folder."
+        f"Bring one in with 'harness import', or give the path of a folder with {MANIFEST}: 'harness export' writes it "
+        "without --compact and --format."
     )
 
 

@@ -176,7 +176,10 @@ def _told(error: BaseException) -> str:
     whose = None if isinstance(error, HarnessError) else blamed(error)
     if whose is None:
         return str(error)
-    return explained(whose, error) if isinstance(error, FileNotFoundError) else f"{error} ({whose.text})".strip()
+    if isinstance(error, FileNotFoundError):
+        return explained(whose, error)
+    bare = not str(error) or isinstance(error, KeyError)  # says nothing without its type
+    return f"{type(error).__name__ if bare else ''}{': ' if bare and str(error) else ''}{error} ({whose.text})"
 
 
 def _record(

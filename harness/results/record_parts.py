@@ -170,6 +170,12 @@ class MetricScore(RecordPart):
     primary: bool = Field(False, description="whether methods are ranked by it")
     timed: bool = Field(False, description="whether a clock was read for it: it is another number each time")
 
+    @model_validator(mode="after")
+    def _share(self) -> MetricScore:
+        if self.unit == "fraction" and not 0 <= round(self.value, 9) <= 1:
+            raise ValueError(f"{self.value:.8g} is no fraction: these lie in [0, 1]")
+        return self
+
 
 class SampleFile(RecordPart):
     """What the evaluation found on each example, in a file of its own."""

@@ -19,8 +19,9 @@ from harness.core.mask_history import MaskHistory
 from harness.core.masks import Masks
 from harness.core.method import SparsityMethod
 from harness.core.method_context import MethodContext, Source
-from harness.errors import HarnessError, Unsupported, UserError
+from harness.errors import HarnessError, Unsupported
 from harness.interchange import bundle
+from harness.interchange.fit import require_fit
 from harness.seeds import derived_seed
 from harness.training.weights import Weights
 
@@ -295,22 +296,10 @@ def initial_module(architecture: Architecture[Any], seed: int, draw: int = 0, we
 
 @torch.no_grad()
 def _load_imported(module: nn.Module, name: str) -> None:
-    """Copy imported weights into a module, strictly; a tied parameter is given once, under its first name."""
+    """Copy imported weights into a module, strictly."""
     given = bundle.read(name).weights()
+    require_fit(module, {n: tensor.shape for n, tensor in given.items()}, name)
     own = dict(module.state_dict())
-    canonical = {n for n, _ in module.named_parameters()}
-    tied = {n for n, _ in module.named_parameters(remove_duplicate=False)} - canonical
-    problems = [f"{n} is missing" for n in own if n not in given and n not in tied]
-    problems += [f"{n} is not in the network" for n in given if n not in own]
-    for n in own.keys() & given.keys():
-        if own[n].shape != given[n].shape:
-            problems.append(f"{n} is {tuple(given[n].shape)}, the network's is {tuple(own[n].shape)}")
-    if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise UserError(
-            f"the weights '{name}' do not fit the network: {'; '.join(sorted(problems)[:5])}{more}. Give the options "
-            "of the architecture that they were imported for (harness import prints them)"
-        )
     for n in own.keys() & given.keys():
         own[n].copy_(given[n])
 

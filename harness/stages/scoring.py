@@ -54,9 +54,12 @@ def checked(benchmark: Benchmark[Any], split: Split, found: object) -> Checked:
         raise BadScore(f"{what} {text}: returned {', '.join(found) or 'no score'}")
     scores: dict[str, Measurement] = {}
     beyond: dict[str, str] = {}
+    units = {metric.name: metric.unit for metric in benchmark.metrics}
     for name in declared if found else ():
         measurement = _measurement(f"{what}['{name}']", found[name])
         if math.isfinite(measurement.value):
+            if units[name] == "fraction" and not 0 <= round(measurement.value, 9) <= 1:
+                raise BadScore(f"{what}['{name}'] is {measurement.value:.8g}; its unit is fraction, from 0 to 1")
             scores[name] = measurement
         else:
             beyond[name] = str(measurement.value)

@@ -12,6 +12,8 @@ from harness.core.densities import DensityBudget
 from harness.core.method import TrainingBudget
 from harness.core.phases import Train
 from harness.errors import DataMissing, Unsupported, UserError, unknown_name
+from harness.interchange import bundle
+from harness.interchange.fit import require_fit
 from harness.suites.cell import Cell, Part, Scope, in_scope, program_of
 from harness.suites.references import References, place
 from harness.suites.schema import MOST_CELLS, Evaluation, Experiment, Match, MethodEntry, Schema, Training, layered
@@ -38,6 +40,7 @@ class Expansion:
         self._suite = suite
         self._registry = suite.registry
         self.references = References(suite)
+        self._fitting: set[tuple[str, str]] = set()
 
     def cells(self) -> list[Cell]:
         """Every cell, in order of the file; seeds innermost."""
@@ -222,6 +225,7 @@ class Expansion:
         architecture: Architecture[Any] = self._registry.get("architecture", arch.plugin)(arch.options, spec)
         if reason := architecture.unsupported():
             raise self._suite.error(name, ("architectures", arch.label), f"architecture '{arch.label}' {reason}")
+        self._check_weights(name, arch, architecture)
         connections = architecture.connections()
         instance: SparsityMethod[Any] = self._registry.get("method", method.plugin)(method.options)
         where: Loc
@@ -248,6 +252,23 @@ class Expansion:
                 except Unsupported as error:
                     where = ("methods", method.label, "density")
                     raise self._suite.error(name, where, f"{what}, density {density:g}: {error}") from error
+
+    def _check_weights(self, name: str, arch: Part, architecture: Architecture[Any]) -> None:
+        """Imported weights are those of the network, as far as it can be built without memory."""
+        if arch.weights is None or (name, arch.label) in self._fitting:
+            return
+        import torch  # late: only suites with such weights need it to be planned
+
+        self._fitting.add((name, arch.label))
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            try:
+                module = architecture.build()
+            except (RuntimeError, NotImplementedError):  # not on that device
+                return
+        try:
+            require_fit(module, bundle.read(arch.weights).shapes(), arch.files.as_written(arch.weights))
+        except UserError as error:
+            raise self._suite.error(name, ("architectures", arch.label, "weights"), str(error)) from error
 
     def _check_examples(self, name: str, scored: Part, trained: Part, evaluation: Evaluation) -> None:
         """There is something to score, and something to choose a checkpoint by where one is chosen."""

@@ -32,6 +32,7 @@ class NamedFiles:
         self._folder = folder
         self._beside: dict[str, str] = {}
         self._elsewhere: list[str] = []
+        self._wanted: dict[str, str] = {}
 
     def options(self, options: OptionsT) -> OptionsT:
         """Options with full paths of what is beside the suite's file.
@@ -59,6 +60,8 @@ class NamedFiles:
             return name
         if not _there(self._folder, str(Path(name, holds))):
             self._elsewhere.append(name)
+            if holds:
+                self._wanted[name] = holds
             return name
         place = str(self._folder / name)
         self._beside[place] = name
@@ -82,7 +85,12 @@ class NamedFiles:
         except UserError as error:
             data = data_directory().absolute()
             lost = [name for name in dict.fromkeys(self._elsewhere) if not _there(data, name)]
-            places = [f"\nNo file: '{name}' is neither {self._folder / name} nor {data / name}." for name in lost]
+            places = [
+                f"\n{self._folder / name} is a folder without {self._wanted[name]}."
+                if name in self._wanted and (self._folder / name).is_dir()
+                else f"\nNo file: '{name}' is neither {self._folder / name} nor {data / name}."
+                for name in lost
+            ]
             if not places:
                 raise
             raise type(error)(f"{error}{''.join(places)}") from error

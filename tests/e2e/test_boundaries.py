@@ -13,6 +13,7 @@ import pytest
 from harness.cli import main
 from harness.errors import UserError
 from harness.formatting import printable
+from harness.registry.own_code import FILE
 from harness.results.record import describe_failure
 from harness.storage.atomic_files import write_json
 from harness.storage.data_directory import data_directory
@@ -54,6 +55,15 @@ class Mute(Exception):
         raise RuntimeError("no")
 
 
+def in_a_plugin(line: str) -> BaseException:
+    """What a line of a single-file plugin raises."""
+    try:
+        exec(compile(f"\n{line}", "/plugins/score.py", "exec"), {"__name__": f"{FILE}score"})
+    except Exception as error:
+        return error
+    raise AssertionError(line)
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
@@ -61,6 +71,9 @@ class Mute(Exception):
         (RuntimeError(), "RuntimeError"),
         (Mute(), "its text cannot be had: RuntimeError"),
         (GeneratorExit("x"), "x"),
+        (in_a_plugin("raise NotImplementedError"), "NotImplementedError (/plugins/score.py:2)"),
+        (in_a_plugin("{}['loss']"), "KeyError: 'loss' (/plugins/score.py:2)"),
+        (in_a_plugin("1 / 0"), "division by zero (/plugins/score.py:2)"),
     ],
 )
 def test_the_text_of_a_failure_can_be_written_anywhere(tmp_path: Path, error: BaseException, message: str) -> None:

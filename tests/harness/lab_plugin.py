@@ -148,6 +148,7 @@ class Faulty(Benchmark[FaultOptions]):
         "no_examples": {"accuracy": Measurement(0.5, 0), "loss": Measurement(1.0, 60)},
         "negative_examples": {"accuracy": Measurement(0.5, -5), "loss": Measurement(1.0, 60)},
         "half_an_example": {"accuracy": Measurement(0.5, 2.5), "loss": Measurement(1.0, 60)},
+        "percent": {"accuracy": Measurement(50.0, 60), "loss": Measurement(1.0, 60)},
         "negative_error": {"accuracy": Measurement(0.5, 60, -0.1), "loss": Measurement(1.0, 60)},
         "all_nan": {"accuracy": Measurement(math.nan, 60), "loss": Measurement(math.inf, 60)},
         "infinite": {"accuracy": Measurement(0.5, 60), "loss": Measurement(math.inf, 60)},

@@ -55,6 +55,7 @@ def with_connection(**changes: Any) -> dict[str, Any]:
     ("changes", "reason"),
     [
         ({"status": "unknown"}, "has status 'unknown': input should be 'done', 'failed' or 'diverged'"),
+        (with_metric(value=1.5, unit="fraction"), "has a wrong metrics.accuracy: 1.5 is no fraction: these lie in"),
         ({"seed": True}, "has seed True: input should be a valid integer"),
         ({"seed": 1.5}, "has seed 1.5"),
         ({"seed": 2**63}, "has seed 9223372036854775808: input should be less than"),

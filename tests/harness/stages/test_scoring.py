@@ -28,6 +28,7 @@ from harness.stages.scoring import checked
         ("no_examples", "is over n = 0 examples; n must be a whole number of at least 1"),
         ("negative_examples", "is over n = -5 examples"),
         ("half_an_example", "is over n = 2.5 examples"),
+        ("percent", r"\['accuracy'\] is 50; its unit is fraction, from 0 to 1"),
         ("negative_error", r"stderr of .* is -0.1, below 0"),
         ("all_nan", r"accuracy is nan \(not a number\), loss is inf \(too large to write down\): no score"),
         ("writes", "changed the network that it was to score"),
@@ -83,6 +84,24 @@ def test_examples_of_a_score_stay_and_those_of_none_do_not() -> None:
     assert checked(One(None), "test", {"m": made}).scores["m"].examples is made.examples
     beyond = Measurement.mean(torch.tensor([0.0, float("nan")]))
     assert checked(One(None), "test", {"m": beyond}).not_finite == {"m": "nan"}
+
+
+def test_rounding_is_no_fault_of_a_fraction() -> None:
+    for value in (-1e-12, 1 + 1e-12):
+        assert checked(One(None), "test", {"m": Measurement(value, 2)}).values == {"m": value}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (("gini", "fraction", "less"), "direction of metric 'gini' is 'less'; it must be 'max', 'min' or 'none'"),
+        (("", "fraction", "max"), "name and unit must be texts, the name not empty"),
+        (("gini", None, "max"), "name and unit must be texts"),
+    ],
+)
+def test_a_metric_that_cannot_be_is_refused_when_it_is_written_down(wrong: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Metric(*wrong)
 
 
 class One(Benchmark[Any]):

@@ -222,6 +222,15 @@ training: {steps: 2, batch_size: 2, lr: 1e-3}
 """
 
 
+def test_a_folder_that_holds_something_else_is_not_said_to_be_missing(places, registry) -> None:
+    (places["suite"] / "exported").mkdir()
+    (places["suite"] / "s.yaml").write_text(STARTS)
+    with pytest.raises(UserError, match="'harness export' writes it") as caught:
+        load_suite(places["suite"] / "s.yaml", registry)
+    assert f"{places['suite'] / 'exported'} is a folder without import.json." in str(caught.value)
+    assert "No file" not in str(caught.value)
+
+
 def test_weights_and_genomes_are_found_in_the_same_way(places, registry) -> None:
     import torch
     from safetensors.torch import save_file
@@ -235,7 +244,9 @@ def test_weights_and_genomes_are_found_in_the_same_way(places, registry) -> None
     for name in ("suite", "data"):
         assert str(places[name] / "exported") in str(caught.value)
     origin = bundle.Origin(importer="test", path="", sha256="0" * 64)
-    bundle.write(places["data"] / "exported", bundle.Bundle(weights={"w": torch.zeros(3)}), origin)
+    shapes = {"hidden1.weight": (4, 64), "hidden1.bias": (4,), "output.weight": (10, 4), "output.bias": (10,)}
+    weights = {f"layers.{name}": torch.zeros(shape) for name, shape in shapes.items()}
+    bundle.write(places["data"] / "exported", bundle.Bundle(weights=weights), origin)
     suite = load_suite(places["suite"] / "s.yaml", registry)
     before = suite.part("architecture", "main", "mlp")
     assert before.weights == "exported"
