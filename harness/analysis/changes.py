@@ -29,7 +29,7 @@ class RowChange:
     """One row in A and in B, paired by seed.
 
     Attributes:
-        a, b: the row there and here; their means are over their own seeds.
+        a, b: the row there and here, of the seeds that both have, if there are any.
         found: B minus A over the seeds that both have.
         untested: see :data:`Untested`.
         p_adjusted: Holm's, over all rows that are tested.
@@ -99,8 +99,9 @@ def row_changes(first: pd.DataFrame, second: pd.DataFrame) -> list[RowChange]:
     """
     if first.empty or second.empty:
         return []
-    others = {_key(row): row for row in averaged(first)}
-    pairs = [(others[_key(row)], row) for row in averaged(second) if _key(row) in others]
+    pairs = _pairs(first, second)
+    if any(set(a.seeds) != set(b.seeds) for a, b in pairs):  # means are to be of what the difference is of
+        pairs = _pairs(*_common(first, second, pairs))
     pairs.sort(key=lambda pair: (pair[1].take(*TABLE), -pair[1].density_mask, pair[1].method))
     found: list[RowChange] = []
     for _, table in groupby(pairs, key=lambda pair: pair[1].take(*TABLE)):
@@ -113,6 +114,29 @@ def row_changes(first: pd.DataFrame, second: pd.DataFrame) -> list[RowChange]:
     for change, p in zip(found, holm(raw).tolist(), strict=True):
         change.p_adjusted = number(p)
     return found
+
+
+def _pairs(first: pd.DataFrame, second: pd.DataFrame) -> list[tuple[ComparisonRow, ComparisonRow]]:
+    """Rows that both frames have."""
+    others = {_key(row): row for row in averaged(first)}
+    return [(others[_key(row)], row) for row in averaged(second) if _key(row) in others]
+
+
+def _common(
+    first: pd.DataFrame, second: pd.DataFrame, pairs: Sequence[tuple[ComparisonRow, ComparisonRow]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both frames, of each row the seeds that the other one has too; all where they have none in common."""
+    wanted: tuple[set[tuple[str, str]], ...] = (set(), set())
+    for pair in pairs:
+        both = set(pair[0].seeds) & set(pair[1].seeds)
+        for row, cells in zip(pair, wanted, strict=True):
+            seeds = zip(row.seeds, row.cells, strict=True)
+            cells |= {(row.suite, cell) for seed, cell in seeds if seed in both or not both}
+    a, b = (
+        frame[[cell in cells for cell in zip(frame["suite"], frame["cell"], strict=True)]]
+        for frame, cells in zip((first, second), wanted, strict=True)
+    )
+    return a, b
 
 
 def _key(row: ComparisonRow) -> tuple[Any, ...]:

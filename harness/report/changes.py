@@ -161,7 +161,7 @@ class Changes:
             Column("such as", 2, names=True),
         ]
         rows = [
-            [suite, key, was[:_VALUE], now[:_VALUE], f"{len(names):,}", cell_names(names[:1])]
+            [suite, key, *_cut(was, now), f"{len(names):,}", cell_names(names[:1])]
             for (suite, key, was, now), names in cells.items()
         ]
         yield Table("Other configurations: keys that differ", columns, *_first(rows, "key"))
@@ -181,6 +181,15 @@ class Changes:
 def _heading(fate: Fate) -> str:
     """``only in A``."""
     return fate.value.replace("_a", " A").replace("_b", " B").replace("_", " ")
+
+
+def _cut(was: str, now: str) -> tuple[str, str]:
+    """Two values, short, and from before they differ where their beginnings are alike."""
+    if was[:_VALUE] != now[:_VALUE]:
+        return was[:_VALUE], now[:_VALUE]
+    alike = next((at for at, (a, b) in enumerate(zip(was, now, strict=False)) if a != b), min(len(was), len(now)))
+    start = max(0, alike - _VALUE // 2)
+    return f"…{was[start:][: _VALUE - 1]}", f"…{now[start:][: _VALUE - 1]}"
 
 
 def _first(rows: list[list[str]], what: str) -> tuple[list[list[str]], list[str]]:

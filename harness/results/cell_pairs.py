@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.results.agreement import Agreement, agreements, environments, failing
 from harness.results.cell_record import CellRecord
-from harness.results.names import hash_of
+from harness.results.names import hash_of, without_seed
 
 
 class Fate(StrEnum):
@@ -100,6 +100,7 @@ def configuration(record: CellRecord) -> dict[str, Any]:
     density = record.density.model_dump(mode="json", include={"requested", "match", "source", "scope"})
     if density["match"]:
         del density["requested"]
+        density["match"]["cell"] = without_seed(density["match"]["cell"])
     return dict(_flat("", found | {"density": density}))
 
 
@@ -134,6 +135,8 @@ def _other_keys(a: CellRecord, b: CellRecord) -> dict[str, tuple[str, str]]:
     was, now = configuration(a), configuration(b)
     names = [*was, *(name for name in now if name not in was)]
     found = {name: (_told(was, name), _told(now, name)) for name in names if was.get(name) != now.get(name)}
+    if not found and a.density.match and b.density.match and a.density.match.cell != b.density.match.cell:
+        return {"density.match": ("A's run", "B's run")}
     return found or {"hash": (hash_of(a.cell), hash_of(b.cell))}
 
 
