@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
 from harness.cli.console import plain_console
+from harness.cli.execution import lacking
 from harness.cli.plan_summary import cost_of, show_plan
 from harness.executors.job_batches import Batch
 from harness.executors.packs import mark_packs
@@ -57,11 +59,22 @@ def show_dry_run(
             f"{next(iter(suite.missing.values()))}",
             err=True,
         )
+    elif needed := lacking(suite, plan):
+        click.echo(
+            f"not here yet: {'; '.join(f'{part.label} ({_files(paths)})' for part, paths in needed)}. "
+            f"harness data prepare {suite.path} gets or builds what can be got",
+            err=True,
+        )
     if options:
         batches = Submitter(store.root.resolve(), suite.name, options, seconds).batches(plan.jobs, {})
         _show_batches(plain_console(), batches, width)
     for job in plan.jobs if hashes else ():
         click.echo(f"{job.id}  {job.steps or '':>8}  {job.label}")
+
+
+def _files(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{paths[0].name}{more} in {paths[0].parent}"
 
 
 def show_rows(console: Console, plan: Plan, seconds: Mapping[str, float], width: int | None) -> None:

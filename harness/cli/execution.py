@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,17 +15,23 @@ from harness.registry.plugins import Registry
 from harness.results.record import failed
 from harness.results.store import ResultStore
 from harness.stages.graph import PlannedCell
+from harness.suites.cell import Part
 from harness.suites.suite import Suite
 
 
 def prepare_data(suite: Suite, plan: Plan) -> None:
     """Data that is missing ends a run before it begins; what can be built from what is there is built once, here."""
+    for part, _ in lacking(suite, plan):
+        with part.files.explained():
+            suite.benchmark(part).prepare(download=False)
+
+
+def lacking(suite: Suite, plan: Plan) -> list[tuple[Part, list[Path]]]:
+    """The benchmarks that a plan's jobs need, and their files that are not there."""
     cells = [job.work.cell for job in plan.jobs]
     parts = {suite.benchmark(part): part for cell in cells for part in (cell.training_part, cell.benchmark_part)}
-    for benchmark, part in parts.items():
-        if not all(path.exists() for path in benchmark.files()):
-            with part.files.explained():
-                benchmark.prepare(download=False)
+    missing = [(part, [path for path in bench.files() if not path.exists()]) for bench, part in parts.items()]
+    return [(part, paths) for part, paths in missing if paths]
 
 
 def execute(

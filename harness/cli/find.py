@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,16 +13,18 @@ _CANDIDATES = 20
 def find_cell(store: ResultStore, wanted: str) -> tuple[str, str]:
     """Suite and name of one cell, planned or done.
 
-    An exact name goes before one that lacks the hash, that before a prefix, and a prefix before any other part.
+    An exact name goes before one that lacks the hash, that before a prefix, and a prefix before any other part; of
+    several the one that the suite, as it was last planned, asks for.
 
     Raises:
         UserError: if no cell or more than one fits.
     """
-    from harness.errors import UserError, unknown_name
+    from harness.errors import UserError
 
-    names = []
+    names, current = [], set()
     for suite in store.suites():
         plan = store.plan(suite)
+        current |= {f"{suite}/{cell}" for cell in (plan.cells if plan else ())}
         names += [f"{suite}/{cell}" for cell in sorted({*store.names(suite), *(plan.cells if plan else ())})]
     wanted = wanted.removesuffix(".json")
     fits = (
@@ -34,6 +35,8 @@ def find_cell(store: ResultStore, wanted: str) -> tuple[str, str]:
     )
     for fit in fits:
         found = [name for name in names if fit(name)]
+        if len(found) > 1 and len(asked := [name for name in found if name in current]) == 1:
+            found = asked
         if len(found) == 1:
             suite, _, cell = found[0].partition("/")
             return suite, cell
@@ -44,11 +47,18 @@ def find_cell(store: ResultStore, wanted: str) -> tuple[str, str]:
     if not names:
         raise UserError(f"no results in {store.root}: run a suite first, or name the folder with --results")
     near = _nearest(wanted, names)
-    raise UserError(unknown_name("run", wanted, near) + f" ({len(names)} runs in {store.root}; these are the nearest.)")
+    raise UserError(
+        f"unknown run '{wanted}'. Did you mean '{near[0]}'? Known: {', '.join(near)}. "
+        f"({len(names)} runs in {store.root}; these are the nearest.)"
+    )
 
 
 def _nearest(wanted: str, names: list[str]) -> list[str]:
+    """By all but the hash, and the suite where none was given."""
     import difflib
 
-    stems: Mapping[str, str] = {name.partition("/")[2] if "/" not in wanted else name: name for name in names}
-    return difflib.get_close_matches(wanted, stems, n=5, cutoff=0)
+    stems: dict[str, str] = {}
+    for name in names:
+        stem = name.rpartition(".")[0]
+        stems.setdefault(stem if "/" in wanted else stem.partition("/")[2], name)
+    return [stems[stem] for stem in difflib.get_close_matches(wanted, stems, n=5, cutoff=0)]

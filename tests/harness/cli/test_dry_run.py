@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from harness.cli import cli
 from harness.cli.dry_run import show_rows
 from harness.executors.planning import make_plan
 from harness.formatting import fitted
@@ -56,3 +57,24 @@ def test_lines_are_broken_between_words_and_only_where_they_are_too_long() -> No
     assert fitted("  one two three\nfour", 10) == "  one two\n    three\nfour"
     assert fitted("one two three", None) == "one two three"
     assert fitted("one\n\ntwo", 10) == "one\n\ntwo"
+
+
+MISSING = """
+architectures: {mlp: {hidden: [4]}}
+benchmarks: mnist
+training: {steps: 2, batch_size: 4}
+methods: {dense: }
+"""
+
+
+def test_files_that_are_not_here_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Although what the data are is known without them: the run would stop at once."""
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "nowhere"))
+    (tmp_path / "s.yaml").write_text(MISSING)
+    command = ["run", str(tmp_path / "s.yaml"), "--dry-run", "--results", str(tmp_path / "results")]
+    cli.main(command, standalone_mode=False)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "not here yet: mnist (train-images-idx3-ubyte and 3 more in " in told
+    assert f"harness data prepare {tmp_path / 's.yaml'} gets or builds what can be got" in told

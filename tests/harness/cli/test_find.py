@@ -1,0 +1,40 @@
+"""Which run is meant by a part of its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.cli.find import find_cell
+from harness.errors import UserError
+from harness.results.store import ResultStore, SuitePlan
+
+OLD, NEW = "main.mlp.digits.dense.s0.00000000", "main.mlp.digits.dense.s0.99999999"
+OTHERS = [f"main.mlp.digits.mag.d0.06.s{seed}.{seed}a3f" for seed in (3, 6)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultStore:
+    found = ResultStore(tmp_path)
+    (tmp_path / "s" / "cells").mkdir(parents=True)
+    for name in (OLD, NEW, *OTHERS):
+        (tmp_path / "s" / "cells" / f"{name}.json").write_text("{}")
+    return found
+
+
+def test_of_two_runs_of_one_name_the_one_that_the_suite_asks_for_now(store: ResultStore) -> None:
+    with pytest.raises(UserError, match="fits 2 runs, give more of the name"):
+        find_cell(store, "main.mlp.digits.dense.s0")
+    store.write_plan("s", SuitePlan(suite="s", cells=[OLD, *OTHERS]))
+    assert find_cell(store, "s/main.mlp.digits.dense.s0") == ("s", OLD)
+    assert find_cell(store, "dense") == ("s", OLD)
+    assert find_cell(store, NEW) == ("s", NEW)
+    with pytest.raises(UserError, match="fits 2 runs"):  # both are asked for
+        find_cell(store, "mag")
+
+
+@pytest.mark.parametrize("given", ["main.mlp.digits.magnitude.d0.06.s3", "s/main.mlp.digits.magnitude.d0.06.s3"])
+def test_the_nearest_is_found_without_its_hash(store: ResultStore, given: str) -> None:
+    with pytest.raises(UserError, match=f"Did you mean 's/{OTHERS[0]}'"):
+        find_cell(store, given)
