@@ -34,7 +34,8 @@ class Selection:
         baseline: label to compare with. Default: what the suite names, or ``dense``.
         metric: default: each benchmark's primary one.
         benchmark, architecture: labels.
-        at_density: keeps rows whose mask density is within 10 % (relative) of this, and the baseline.
+        at_density: keeps rows whose mask density is within 10 % (relative) of this, smaller networks that stand for
+            it, and the baseline.
         suite: name.
     """
 
@@ -80,7 +81,7 @@ def selected(frame: pd.DataFrame, chosen: Selection = ALL, left: Sequence[LeftOu
     frame = frame[frame["primary"].astype(bool) if chosen.metric is None else frame["metric"] == chosen.metric]
     found = []
     for _, table in tables(rows(frame, chosen.baseline)):
-        kept = [row for row in table if _asked(row, methods, density)]
+        kept = [row for row in table if (not methods or row.method in methods) and _near(row, table, density)]
         all_tests = sum(contrast.p is not None for row in table for contrast in row.contrasts)
         wanted = {row.id for row in kept} | {row.reference for row in kept}
         found.append([row for row in table if row.id in wanted])
@@ -149,9 +150,15 @@ def _order(row: ComparisonRow) -> tuple[Any, ...]:
     return (*_table(row), row.group, len(row.broken) / row.n, worse, row.method, row.id)
 
 
-def _asked(row: ComparisonRow, methods: Sequence[str], density: float | None) -> bool:
-    near = density is None or abs(row.density_mask - density) <= DENSITY_TOLERANCE * density
-    return near and (not methods or row.method in methods)
+def _near(row: ComparisonRow, table: Sequence[ComparisonRow], density: float | None) -> bool:
+    """Whether a row stands at a density, a smaller network at the one that it is asked for, else at its group's."""
+    if density is None or not row.small:
+        found = [row.density_mask]
+    elif row.wanted is not None:
+        found = [row.wanted]
+    else:
+        found = [other.density_mask for other in table if other.group == row.group and not other.small]
+    return density is None or any(abs(one - density) <= DENSITY_TOLERANCE * density for one in found)
 
 
 _OF = {"suite": 0, "architecture": 2, "benchmark": 3}

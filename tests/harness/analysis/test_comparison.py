@@ -2,8 +2,10 @@ import json
 
 import numpy as np
 import pytest
+import synthetic
 from result_files import write_plan, write_record
 from scipy import special, stats
+from synthetic import over_seeds
 
 from harness.analysis.comparison import Selection, compare, rows, selected, tables
 from harness.analysis.comparison_row import KEYS
@@ -266,6 +268,21 @@ def test_at_density_goes_by_the_mask(store):
     assert sorted(row.density_mask for row in found) == [0.095, 0.1, 1.0]
     with pytest.raises(UserError, match="fraction"):
         compare(load(store)[0], Selection(at_density=10))
+
+
+def test_at_density_keeps_the_smaller_networks_that_stand_for_it():
+    results = over_seeds("dense", [0.9, 0.91], parameters=1000.0, density_total=1.0)
+    for density in (0.2, 0.1):
+        results += over_seeds("magnitude", [0.8, 0.81], density, parameters=1000.0, density_total=density)
+        size = {"mask": 1.0, "parameters": 1000 * density, "density_total": 1.0}
+        for method, match in (("asked", ""), ("matched", f"magnitude {density:g}, hard"), (f"own {density}", "genome")):
+            results += over_seeds(method, [0.85, 0.86], density, match=match, **size)
+    for density in (0.2, 0.1):
+        found = synthetic.table(results, chosen=Selection(at_density=density))
+        assert sorted((row.method, row.left) for row in found if row.method != "dense") == [
+            (name, 1000 * density) for name in ("asked", "magnitude", "matched", f"own {density}")
+        ]
+    assert [row.method for row in synthetic.table(results, chosen=Selection(at_density=1.0))] == ["dense"]
 
 
 def test_densities_matched_to_other_cells_stay_apart_and_join_over_seeds(store):
