@@ -11,11 +11,12 @@ import pandas as pd
 
 from harness.analysis.averages import averaged
 from harness.analysis.comparison_row import ComparisonRow
-from harness.analysis.contrasts import adjust, factors, pair
+from harness.analysis.contrasts import adjust, factors, pair, pair_named
 from harness.analysis.frame import TABLE
 from harness.analysis.grouping import group
 from harness.analysis.ranking import rank
 from harness.errors import UserError, unknown_name
+from harness.formatting import listed
 from harness.results.store import LeftOut
 from harness.suites.sweeps import meant
 
@@ -23,6 +24,7 @@ TIMES_AS_FAST = "times as fast"
 """Unit of a metric that says how much faster a network is than dense."""
 DENSITY_TOLERANCE = 0.1
 """Relative: how near a density must be to count as the one asked for."""
+_LISTED = 8  # densities that an error names
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ class Selection:
         baseline: label to compare with. Default: what the suite names, or ``dense``.
         metric: default: each benchmark's primary one.
         benchmark, architecture: labels.
-        at_density: keeps rows whose mask density is within 10 % (relative) of this, and the baseline.
+        at_density: keeps rows whose mask density is within 10 % (relative) of this, smaller networks that stand for
+            it, and the baseline.
         suite: name.
     """
 
@@ -59,10 +62,12 @@ def selected(frame: pd.DataFrame, chosen: Selection = ALL, left: Sequence[LeftOu
     """Tables of the rows that are asked for, each with ``rank`` and ``p_adjusted``.
 
     ``frame`` and ``left`` are as :func:`harness.analysis.frame.load` returns them. Of the questions of a table those
-    are kept whose two rows are, and Holm's correction is over them; ranks are among the rows that are kept.
+    are kept whose two rows are, and Holm's correction is over them; ranks are among the rows that are kept. Where
+    several methods are named and no question is about any two of them, each two of them are the questions.
 
     Raises:
-        UserError: for a name that no result has, with the nearest one; for a density outside [0, 1].
+        UserError: for a name that no result has, with the nearest one; for a density outside [0, 1]; if nothing is
+            left, with the densities that there are.
     """
     density = chosen.at_density
     if density is not None and not 0 <= density <= 1:
@@ -72,24 +77,36 @@ def selected(frame: pd.DataFrame, chosen: Selection = ALL, left: Sequence[LeftOu
             _check(frame, column, [name])
             frame = frame[frame[column] == name]
             left = [item for item in left if not item.of or item.of[_OF[column]] == name]
-    methods = [row for name in chosen.methods for row in _labels(frame, name, left)]
+    named = [_labels(frame, name, left) for name in dict.fromkeys(chosen.methods)]
+    methods = [label for labels in named for label in labels]
     if chosen.baseline is not None:
         _check(frame, "method", [chosen.baseline])
     if chosen.metric is not None:
         _check(frame, "metric", [chosen.metric])
     frame = frame[frame["primary"].astype(bool) if chosen.metric is None else frame["metric"] == chosen.metric]
-    found = []
+    found, densities = [], set[float]()
     for _, table in tables(rows(frame, chosen.baseline)):
-        kept = [row for row in table if _asked(row, methods, density)]
+        places = {row.id: _stands(row, table) for row in table if not methods or row.method in methods}
+        densities.update(*places.values())
+        kept = [
+            row
+            for row in table
+            if row.id in places and (density is None or any(_near(one, density) for one in places[row.id]))
+        ]
         all_tests = sum(contrast.p is not None for row in table for contrast in row.contrasts)
         wanted = {row.id for row in kept} | {row.reference for row in kept}
         found.append([row for row in table if row.id in wanted])
+        if chosen.baseline is not None or pair_named(found[-1], named):
+            all_tests = 0  # no leaderboard asks that
         adjust(found[-1])
         rank(found[-1], left)
         for row in found[-1]:
-            row.all_tests = 0 if chosen.baseline else all_tests
+            row.all_tests = all_tests
         for row in found[-1] if methods else ():
             row.absent = {name: row.absent[name] for name in methods if name in row.absent}
+    if not any(found):
+        text = "no finished run matches all of these options"
+        raise UserError(text if density is None or not densities else f"{text}: {_others(densities, density)}")
     return [table for table in found if table]
 
 
@@ -149,9 +166,25 @@ def _order(row: ComparisonRow) -> tuple[Any, ...]:
     return (*_table(row), row.group, len(row.broken) / row.n, worse, row.method, row.id)
 
 
-def _asked(row: ComparisonRow, methods: Sequence[str], density: float | None) -> bool:
-    near = density is None or abs(row.density_mask - density) <= DENSITY_TOLERANCE * density
-    return near and (not methods or row.method in methods)
+def _stands(row: ComparisonRow, table: Sequence[ComparisonRow]) -> set[float]:
+    """The densities that a row stands for; of a smaller network the one that it is asked for, else its group's."""
+    if not row.small:
+        return {row.density_mask}
+    if row.wanted is not None:
+        return {row.wanted}
+    return {other.density_mask for other in table if other.group == row.group and not other.small}
+
+
+def _near(one: float, density: float) -> bool:
+    return abs(one - density) <= DENSITY_TOLERANCE * density
+
+
+def _others(densities: Iterable[float], density: float) -> str:
+    """That none is near, and which there are."""
+    apart = {f"{one:.3g}": abs(one - density) for one in densities}
+    nearest = sorted(apart, key=lambda text: apart[text])[:_LISTED]
+    are = "there are" if len(apart) == len(nearest) else "the nearest are"
+    return f"no density is within 10 % of {density:g}, {are} {listed(sorted(nearest, key=float, reverse=True))}"
 
 
 _OF = {"suite": 0, "architecture": 2, "benchmark": 3}

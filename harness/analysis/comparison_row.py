@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import nan
@@ -201,6 +202,14 @@ class ComparisonRow:
     def whole(self) -> bool:
         """Whether nothing is masked in it: neither hard, nor softly, nor by being smaller."""
         return self.density_mask == 1 and self.mask_mean is None and not self.small
+
+    @property
+    def wanted(self) -> float | None:
+        """The density that was asked for, of a matched row that of what it is matched to; None if nobody asked."""
+        if not self.match:
+            return self.asked
+        named = re.search(r" ([\d.e-]+)(?:, \w+)?$", self.match)  # "magnitude 0.1, per_layer", as frames name it
+        return float(named[1]) if named else None
 
     @property
     def left(self) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -44,6 +45,36 @@ def pair(table: Sequence[ComparisonRow], baseline: str | None = None) -> None:
     for question, (row, other) in questions:
         asked = question is not None and known is not None and known.asked
         row.contrasts.append(_contrast(question, row, other, asked, found[row, other]))
+
+
+def pair_named(table: Sequence[ComparisonRow], named: Sequence[Collection[str]]) -> bool:
+    """Ask about each two methods that were named, if no question is about any two of them, and nothing else.
+
+    Args:
+        table: the rows of one table that are kept.
+        named: the labels of each name; the earlier name is the control, unless the later one masks nothing.
+
+    Returns:
+        Whether that was done: the two have to meet.
+    """
+    of = {row.id: {i for i, labels in enumerate(named) if row.method in labels} for row in table}
+    known = (of[row.id] | of.get(contrast.other, set()) for row in table for contrast in row.contrasts)
+    if any(len(names) > 1 for names in known):
+        return False
+    whole = {label for labels in named for label in labels if all(row.whole for row in table if row.method == label)}
+    questions = [
+        Question(method=control, control=method) if method in whole else Question(method=method, control=control)
+        for controls, methods in combinations(named, 2)
+        for method in methods
+        for control in controls
+        if method != control
+    ]
+    asked = list(_asked(table, questions))
+    for row in table if asked else ():
+        row.contrasts = []
+    for (question, (row, other)), found in zip(asked, differences([pair for _, pair in asked]), strict=True):
+        row.contrasts.append(_contrast(question, row, other, False, found))
+    return bool(asked)
 
 
 def factors(row: ComparisonRow, table: Sequence[ComparisonRow]) -> dict[str, DensityEquivalent]:

@@ -74,7 +74,8 @@ Examples:
     "--methods",
     multiple=True,
     metavar="NAME...",
-    help="Labels to compare, that of a sweep for all of its rows. Default: all.",
+    help="Labels to compare, that of a sweep for all of its rows. Default: all. Where no question of the suite is \
+about two of them, each two are compared, the later with the earlier.",
 )
 @click.option("--suite", help="Only this suite.")
 @click.option("--baseline", help="Label to compare with. Default: what the suite names, or dense.")
@@ -172,9 +173,6 @@ def command(
     names = [name for value in methods for name in value.split(",") if name]
     tables = selected(frame, Selection(methods=names, **where), left)
     rows = [row for table in tables for row in table]
-    if not rows:
-        click.echo("no finished run matches all of these options", err=True)
-        return
     if lone := sum(row.baseline is None and not row.mixed for row in rows):
         click.echo(f"{lone} of {len(rows)} rows have no baseline of the same protocol and seeds", err=True)
     compared = Comparison(tables, palette_of(frame))

@@ -39,11 +39,13 @@ def answers(table: Sequence[ComparisonRow]) -> list[str]:
         contrasts = []
     found += _told(contrasts, rows)
     found += unanswered
+    if not found:
+        found.append("Nothing is compared here: no row has a control of the same density and seeds.")
     found += _absent(table)
     found += _broken(table)
     found += _bypassed(table)
     found += _factors(table)
-    return found or ["Nothing is compared here: no row has a control of the same density and seeds."]
+    return found
 
 
 def _told(contrasts: Sequence[Contrast], rows: Rows) -> list[str]:

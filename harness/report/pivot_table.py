@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -13,9 +12,9 @@ from harness.report.captions import below, caption, directions, measured
 from harness.report.captions import label as table_label
 from harness.report.cell_texts import precision, score, titled
 from harness.report.latex import PAGE, width
-from harness.report.places import label
+from harness.report.places import label, place
 from harness.report.score_notes import notes
-from harness.report.tables import NONE, WARNING, Column, Table
+from harness.report.tables import NONE, WARNING, Column, Table, fraction
 
 Across = Literal["density", "benchmark"]
 OWN = "own density"
@@ -54,7 +53,7 @@ def _by_density(rows: Sequence[ComparisonRow]) -> Table:
         return OWN if (number := _asked(row)) is None else f"{number:g}"
 
     def text(row: ComparisonRow) -> str:
-        return score(row, places) + (f" at {density(row)}" if column(row) == OWN else "")
+        return score(row, places) + (f" at {_placed(row, rows)}" if column(row) == OWN else "")
 
     table = _filled(rows, names, column, label, text)
     table.title = f"{titled(rows)}: {rows[0].metric} by density"
@@ -74,12 +73,16 @@ def _by_benchmark(group: Sequence[Sequence[ComparisonRow]]) -> Table:
     names = [f"{rows[0].benchmark}, {rows[0].metric}" for rows in group]
     names = [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names, 1)]
     every = [row for rows in group for row in rows]
-    where = {id(row): (name, precision(rows)) for name, rows in zip(names, group, strict=True) for row in rows}
+    where = {id(row): (name, rows) for name, rows in zip(names, group, strict=True) for row in rows}
+    places = {name: precision(rows) for name, rows in zip(names, group, strict=True)}
+
+    def column(row: ComparisonRow) -> str:
+        return where[id(row)][0]
 
     def called(row: ComparisonRow) -> str:
-        return label(row) if row.whole else f"{label(row)} at {density(row)}"
+        return label(row) if row.whole else f"{label(row)} at {_placed(row, where[id(row)][1])}"
 
-    table = _filled(every, names, lambda row: where[id(row)][0], called, lambda row: score(row, where[id(row)][1]))
+    table = _filled(every, names, column, called, lambda row: score(row, places[column(row)]))
     first = group[0][0]
     table.title = f"{first.experiment}: {first.architecture} by benchmark".removeprefix(": ")
     what = f"{first.architecture} by benchmark ({directions(every)})"
@@ -119,10 +122,17 @@ def _filled(
     return Table("", columns, [[name, *row] for (name, _), row in cells.items()], bold_cells=bold, below=below(rows))
 
 
+def _placed(row: ComparisonRow, table: Sequence[ComparisonRow]) -> str:
+    """Its density, of a smaller network the one that it stands for."""
+    if not row.small or row.mixed:
+        return density(row)
+    return fraction(place(row, table) if row.wanted is None else row.wanted)
+
+
 def _asked(row: ComparisonRow) -> float | None:
     """The column of a row, of a matched one that of what it is matched to; None for a density that nobody asked for."""
-    if row.whole or not row.match:
+    if row.whole or not (row.match or row.small):
         return 1.0 if row.whole else row.asked
-    named = re.search(r" ([\d.e-]+)(?:, \w+)?$", row.match)  # "magnitude 0.1, per_layer", as frames name it
-    wanted = float(named[1]) if named else None
-    return wanted if not row.mixed and wanted is not None and close(row.density_mask, wanted) else None
+    wanted = row.wanted
+    kept = wanted is not None and not row.mixed and (row.small or close(row.density_mask, wanted))
+    return wanted if kept else None

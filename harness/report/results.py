@@ -163,7 +163,8 @@ class Results:
         """Methods at equal density, data, compute and seeds: means, 95 % intervals, ranks, paired differences.
 
         Args:
-            methods: labels, all by default; the baseline stays beside them.
+            methods: labels, all by default; the baseline stays beside them. Where no question is about two of them,
+                each two are compared, the later with the earlier.
             chosen: ``suite``, ``benchmark``, ``architecture``, ``metric``, ``baseline``, ``at_density``, as the options
                 of ``harness compare``.
 
@@ -175,8 +176,6 @@ class Results:
             if name not in known:
                 raise UserError(unknown_name("option", name, known))
         tables = selected(self._rows, Selection(methods=list(methods), **chosen), self.left_out)
-        if not tables:
-            raise UserError("no finished run matches all of these options")
         return Comparison(tables, self._styles)
 
     def leaderboard(self, suite: str | None = None, **chosen: Any) -> Comparison:

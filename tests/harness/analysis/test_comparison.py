@@ -2,8 +2,10 @@ import json
 
 import numpy as np
 import pytest
+import synthetic
 from result_files import write_plan, write_record
 from scipy import special, stats
+from synthetic import over_seeds
 
 from harness.analysis.comparison import Selection, compare, rows, selected, tables
 from harness.analysis.comparison_row import KEYS
@@ -268,6 +270,32 @@ def test_at_density_goes_by_the_mask(store):
         compare(load(store)[0], Selection(at_density=10))
 
 
+def test_at_density_keeps_the_smaller_networks_that_stand_for_it():
+    results = over_seeds("dense", [0.9, 0.91], parameters=1000.0, density_total=1.0)
+    for density in (0.2, 0.1):
+        results += over_seeds("magnitude", [0.8, 0.81], density, parameters=1000.0, density_total=density)
+        size = {"mask": 1.0, "parameters": 1000 * density, "density_total": 1.0}
+        for method, match in (("asked", ""), ("matched", f"magnitude {density:g}, hard"), (f"own {density}", "genome")):
+            results += over_seeds(method, [0.85, 0.86], density, match=match, **size)
+    for density in (0.2, 0.1):
+        found = synthetic.table(results, chosen=Selection(at_density=density))
+        assert sorted((row.method, row.left) for row in found if row.method != "dense") == [
+            (name, 1000 * density) for name in ("asked", "magnitude", "matched", f"own {density}")
+        ]
+    assert [row.method for row in synthetic.table(results, chosen=Selection(at_density=1.0))] == ["dense"]
+
+
+def test_a_density_that_no_row_has_is_an_error_that_names_those_there_are(store):
+    for density in (None, 0.5, 0.1, 0.02):
+        write(store, "genome", 0, 0.8, density, mask=density or 1.0)
+    with pytest.raises(UserError, match=r"within 10 % of 0\.2, there are 1, 0\.5, 0\.1 and 0\.02$"):
+        compare(load(store)[0], Selection(at_density=0.2))
+    for density in np.linspace(0.3, 0.4, 11).tolist():
+        write(store, "genome", 0, 0.8, density, mask=density)
+    with pytest.raises(UserError, match=r"the nearest are 0\.36, 0\.35, .*, 0\.3 and 0\.1$"):
+        compare(load(store)[0], Selection(at_density=0.2))
+
+
 def test_densities_matched_to_other_cells_stay_apart_and_join_over_seeds(store):
     for seed in range(2):
         for source, mask in (("genome", 0.2), ("rigl", 0.3)):
@@ -299,7 +327,9 @@ def test_unknown_names_are_errors(store, option, text):
 
 def test_unknown_suite_and_empty_folder(store):
     frame, left = load(store)
-    assert frame.empty and not left and compare(frame) == []
+    assert frame.empty and not left
+    with pytest.raises(UserError, match="no finished run matches"):
+        compare(frame)
     with pytest.raises(UserError, match="unknown suite"):
         load(store, ["nothing"])
 

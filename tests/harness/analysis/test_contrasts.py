@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -111,6 +112,31 @@ def test_a_selection_keeps_the_questions_whose_rows_it_keeps() -> None:
     assert [(c.method, c.control, c.family) for c in kept] == [("b", "c", 2)] * 2
     near = contrasts(table(results(), questions, chosen=Selection(at_density=0.1)))
     assert [(c.method, c.control, c.family) for c in near] == [("a", "b", 3), ("a", "dense", 3), ("b", "c", 3)]
+
+
+def test_methods_that_no_question_sets_against_each_other_are_asked_about_when_they_are_named() -> None:
+    def asked(*methods: str, questions: Sequence[str] = ("a against c", "b against c")) -> list[tuple[object, ...]]:
+        found = table(results(), questions, chosen=Selection(methods=methods))
+        assert {row.baseline for row in found} == {"dense"}
+        return [(c.method, c.control, c.family, c.asked) for c in contrasts(found)]
+
+    assert asked("a", "b") == [("b", "a", 2, False)] * 2  # at both densities
+    assert asked("b", "a") == [("a", "b", 2, False)] * 2
+    assert {one[:2] for one in asked("a", "dense")} == {one[:2] for one in asked("dense", "a")} == {("a", "dense")}
+    assert asked("a") == [] and asked() == asked("a", "b", "c")
+    assert {one[:2] for one in asked("c", "a", "b", questions=[])} == {("a", "c"), ("b", "c"), ("b", "a")}
+    by_hand = table(results(), chosen=Selection(methods=["b"], baseline="a"))
+    pair = table(results(), ["a against c"], chosen=Selection(methods=["a", "b"]))
+    assert {row.all_tests for row in pair} == {0}, "no leaderboard asks that"
+    assert [c.p_adjusted for c in contrasts(pair)] == pytest.approx([c.p_adjusted for c in contrasts(by_hand)])
+
+
+def test_rows_of_one_sweep_are_not_set_against_each_other_by_its_name() -> None:
+    found = [*over_seeds("a-lr-1", [0.8, 0.81], 0.1), *over_seeds("a-lr-2", [0.7, 0.72], 0.1)]
+    found += over_seeds("b", [0.5, 0.52], 0.1)
+    assert contrasts(table(found, ["b against none"], chosen=Selection(methods=["a"]))) == []
+    pairs = contrasts(table(found, ["b against none"], chosen=Selection(methods=["a", "b"])))
+    assert [(c.method, c.control) for c in pairs] == [("b", "a-lr-1"), ("b", "a-lr-2")]
 
 
 def test_adjusting_twice_changes_nothing() -> None:

@@ -147,6 +147,11 @@ def test_compare_without_results(tmp_path):
     assert isinstance(result.exception, UserError) and "no finished run" in str(result.exception)
 
 
+def test_compare_at_a_density_that_is_not_there(results):
+    result = invoke(compare.command, "--results", results, "--at-density", "0.5", code=2)
+    assert isinstance(result.exception, UserError) and "there are 1 and 0.1" in str(result.exception)
+
+
 def test_leaderboard_prints_what_it_wrote(results):
     out = invoke(leaderboard.command, "small", "--results", results).stdout.splitlines()
     assert out == [str(results / "small" / "leaderboard.md"), str(results / "LEADERBOARD.md")]

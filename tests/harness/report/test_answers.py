@@ -228,6 +228,11 @@ def test_nothing_in_common_is_said() -> None:
     ]
 
 
+def test_nothing_in_common_is_said_beside_networks_that_do_not_work() -> None:
+    first, second = said(over_seeds("a", GOOD, 0.1) + over_seeds("b", CUT, 0.2, broken="cut"), "a against b")
+    assert first.startswith("Nothing is compared here") and second.startswith("Seeds with the same output")
+
+
 def test_a_density_at_which_a_question_has_no_answer_is_said_beside_those_at_which_it_has() -> None:
     results = over_seeds("a", GOOD, 0.1) + over_seeds("b", FAIR, 0.1) + over_seeds("b", FAIR, 0.5)
     results += over_seeds("a", GOOD, 0.5, mask=0.57) + over_seeds("a", GOOD, 0.3)

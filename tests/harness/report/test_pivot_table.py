@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from result_files import small_record, write_record
+from synthetic import over_seeds, table
 
 from harness.analysis.comparison import selected
+from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.frame import load
 from harness.cli.compare import command
 from harness.report.latex import latex
@@ -48,6 +50,42 @@ def test_densities_are_columns_and_what_is_not_beaten_is_bold(store: ResultStore
     assert first.rows[[row[0] for row in first.rows].index("genome")][-1].endswith("at 0.3000")
     assert {(first.rows[i][0], first.columns[j].name) for i, j in first.bold_cells} == {("a_b", "0.2"), ("a_b", "0.1")}
     assert "| **0.8020" in markdown(first)
+
+
+@pytest.fixture
+def small() -> list[ComparisonRow]:
+    """A smaller network asked for 0.1, those matched to masks of 0.2 and 0.1, and one to a genome, of 0.3."""
+    scores = [0.8, 0.81, 0.82]
+    results = over_seeds("dense", scores, parameters=1000.0, density_total=1.0)
+    for density in (0.2, 0.1):
+        results += over_seeds("magnitude", scores, density, parameters=1000.0, density_total=density)
+        names = {"match": f"magnitude {density:g}, hard", "mask": 1.0}
+        results += over_seeds("control", scores, density, parameters=1000 * density, density_total=1.0, **names)
+    results += over_seeds("asked", scores, 0.1, mask=1.0, parameters=100.0, density_total=1.0)
+    results += over_seeds("genome", scores, mask=0.3, parameters=1000.0, density_total=0.3)
+    own = {"match": "genome, hard", "mask": 1.0, "parameters": 303.0, "density_total": 1.0}
+    results += over_seeds("own", scores, 0.3, **own)
+    return table(results)
+
+
+def test_a_smaller_network_stands_in_the_column_that_it_is_asked_for_or_matched_to(small: list[ComparisonRow]) -> None:
+    (found,) = pivot_tables([small], "density")
+    assert [column.name for column in found.columns] == ["method", "1", "0.2", "0.1", "own density"]
+    filled = {row[0].split(" ")[0]: [cell != NONE for cell in row[1:]] for row in found.rows}
+    assert filled["control"] == filled["magnitude"] == [False, True, True, False]
+    assert filled["asked"] == [False, False, True, False]
+    assert filled["own"] == filled["genome"] == [False, False, False, True]
+    assert len(found.rows) == len(filled)  # a row each
+    (text,) = (row[-1] for row in found.rows if row[0].startswith("own"))
+    assert text.endswith(" at 0.3030")  # where a mask leaves as many parameters
+
+
+def test_rows_by_benchmark_say_which_smaller_network_they_are(small: list[ComparisonRow]) -> None:
+    (found,) = pivot_tables([small], "benchmark")
+    of = [row[0].partition(" (smaller network)") for row in found.rows]
+    assert sorted(name + where for name, smaller, where in of if smaller) == [
+        *("asked at 0.1000", "control at 0.1000", "control at 0.2000", "own at 0.3030")
+    ]
 
 
 def test_benchmarks_are_columns(store: ResultStore) -> None:
