@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
@@ -14,19 +14,13 @@ from harness.report.answers import density
 from harness.report.captions import label as table_label
 from harness.report.captions import measured
 from harness.report.cell_texts import meaning, precision, score, titled
-from harness.report.places import label, lost, place
+from harness.report.costs import COSTS
+from harness.report.places import label, lost
 from harness.report.table_answers import pareto_answer, profile_answer, wins_answer
 from harness.report.tables import NONE, Column, Table, fraction
 
 WITHIN = (1.0, 1.01, 1.05, 1.1, 1.2, 1.5, 2.0)
 """Ratios to the best at which a performance profile is read out."""
-
-COSTS: Mapping[str, tuple[str, Callable[[ComparisonRow, Sequence[ComparisonRow]], float | None]]] = {
-    "density": ("mask density", place),
-    "flops": ("sparse-theoretical FLOPs of inference", lambda row, _: row.inference_flops_sparse),
-    "training-flops": ("sparse-theoretical FLOPs of training", lambda row, _: row.flops_sparse),
-}
-"""What a Pareto front may set the metric against: name -> (in words, of a row of a table)."""
 
 
 def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Table]:
@@ -38,7 +32,7 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
     Raises:
         UserError: if no row knows the cost, or none has a mean.
     """
-    words, of = COSTS[cost]
+    words, of = COSTS[cost].words, COSTS[cost].of
     if all(row.mixed for table in tables for row in table):
         raise UserError(
             "densities differ between the seeds of every row, so that there is no mean to set against a cost: see the "

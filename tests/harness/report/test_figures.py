@@ -14,6 +14,8 @@ from result_files import write_series
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
+from harness.report.comparisons import pareto
+from harness.report.costs import COSTS, TIME
 from harness.report.figures import frontier, layer_densities, performance_profile, pruning_curve, training_curves
 from harness.report.figures.layer_densities import connection_densities
 from harness.report.figures.series import RowCurves, training_series
@@ -379,10 +381,10 @@ def test_the_frontier_leaves_out_rows_without_a_mean_and_says_so() -> None:
 
 def test_the_frontier_against_time_has_the_rows_that_were_measured() -> None:
     table = [row("dense", 1.0, 0.95), row("thin", 0.1, 0.9), row("random", 0.1, 0.8)]
-    assert frontier(table, looks(table), measured=True) is None
+    assert frontier(table, looks(table), cost=TIME) is None
     for one, speed in zip(table[:2], (1.0, 4.0), strict=True):
         one.speedup_measured = speed
-    root = parse(frontier(table, looks(table), measured=True))
+    root = parse(frontier(table, looks(table), cost=TIME))
     assert sorted(text.split(",")[0] for text in drawn(root)) == ["dense", "thin"]
     assert "inference time, measured (1: dense)" in texts(root)
     assert "at 0.25" in (root.findtext(SVG + "desc") or "")
@@ -633,6 +635,42 @@ def test_the_frontier_joins_the_efficient_points() -> None:
     assert "inference FLOPs" in (frontier(priced, looks(table)) or "")
     priced[0].inference_flops_sparse = None
     assert "parameters left" in (frontier(priced, looks(table)) or "")
+
+
+def test_the_frontier_has_the_cost_that_is_asked_for_and_the_rows_of_its_table() -> None:
+    amounts = {"dense": (8e6, 5e9), "thin": (1e6, 9e9), "long": (2e6, 2e9), "old": (4e6, None), "empty": (0.0, 3e9)}
+    densities = {"dense": 1.0, "thin": 0.1, "long": 0.2, "old": 0.3, "empty": 0.4}
+    scores = {"dense": 0.9, "thin": 0.8, "long": 0.7, "old": 0.6, "empty": 0.5}
+    table = [
+        row(name, densities[name], scores[name], id=i, inference_flops_sparse=once, flops_sparse=all_steps)
+        for i, (name, (once, all_steps)) in enumerate(amounts.items())
+    ]
+    left_out = {"density": set(), "flops": {"empty"}, "training-flops": {"old"}}
+    assert left_out.keys() == COSTS.keys()
+    for name, gone in left_out.items():
+        root = parse(frontier(table, looks(table), cost=COSTS[name]))
+        assert f"{COSTS[name].title}, lower is better" in texts(root)
+        places = {text.split(",")[0]: place for text, place in drawn(root).items()}
+        assert places.keys() == amounts.keys() - gone
+        assert sorted(places, key=lambda method: places[method][0]) == sorted(
+            places, key=lambda method: COSTS[name].of(next(one for one in table if one.method == method), table) or 0.0
+        )
+        assert ("Not shown: 1 of 5 rows, whose cost is 0 or not known." in texts(root)) == bool(gone)
+        (shown,) = pareto([table], name)
+        front = {cells[1] for cells in shown.rows if cells[0]} - gone
+        (steps,) = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "o"]
+        assert {m for m, place in places.items() if min(math.dist(place, one) for one in steps) < 0.2} == front
+
+
+def test_the_frontier_says_where_a_smaller_network_stands_among_densities() -> None:
+    small = row("narrow", 1.0, 0.7, small=True, parameters=5e4, inference_flops_sparse=9e4)
+    table = [
+        row("dense", 1.0, 0.9, inference_flops_sparse=1e6),
+        row("thin", 0.1, 0.8, inference_flops_sparse=1e5),
+        small,
+    ]
+    said = {name: texts(parse(frontier(table, looks(table), cost=COSTS[name]))) for name in ("density", "flops")}
+    assert ["A smaller network stands where a mask" in text for text in said.values()] == [True, False]
 
 
 def test_seeds_are_averaged_step_by_step() -> None:
