@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mode
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.formatting import listed
-from harness.report.figures.density_axis import SAME, DensityAxis
+from harness.report.figures.density_axis import DensityAxis, usual
+from harness.report.figures.density_axis import levels as density_levels
 from harness.report.figures.document import WIDTH
 from harness.report.figures.estimate import (
     draw,
@@ -71,7 +71,7 @@ def pruning_curve(
     ]
     title = f"{brief(first.metric)} against mask density: {where(first)}"
     described = _description(first, points, unmasked, mixed)
-    levels = _levels(points)
+    levels = density_levels(points, lambda point: point.density)
     shared = [level for level in levels if len(level) > 1 or len(levels) == 1]
     many = len({point.name for point in points}) > _LINES or len(levels) == 1
     if not mixed and many and 0 < len(shared) <= _PANELS:
@@ -79,7 +79,10 @@ def pruning_curve(
         if alone:
             told = listed([f"{point.name} at {point.density:.3g}" for point in alone])
             said.append(f"Not shown, for no other method has their density: {told}.")
-        named = [(_usual(level), [(point.name, point.row) for point in level]) for level in shared]
+        named = [
+            (usual([point.density for point in level]), [(point.name, point.row) for point in level])
+            for level in shared
+        ]
         return method_rows(prefix, named, unmasked[:1], palette, title, described, said, width)
     said = [*notes([point.row for point in points], unmasked[:1]), *said]
     plot = Plot(
@@ -152,22 +155,6 @@ def _seeds(plot: Plot, style: Style, axis: DensityAxis, row: ComparisonRow) -> N
     plot.name(row.method, style, *spots[-1])
 
 
-def _levels(points: Sequence[_Point]) -> list[list[_Point]]:
-    """The points of each density, from the highest on."""
-    levels: list[list[_Point]] = []
-    for point in sorted(points, key=lambda point: -point.density):
-        if levels and point.density >= (1 - SAME) * levels[-1][0].density:
-            levels[-1].append(point)
-        else:
-            levels.append([point])
-    return levels
-
-
-def _usual(level: Sequence[_Point]) -> float:
-    """The density that most of them have."""
-    return mode(float(f"{point.density:.4g}") for point in level)
-
-
 def _description(
     first: ComparisonRow,
     points: Sequence[_Point],
@@ -177,10 +164,10 @@ def _description(
     methods = len({point.row.method for point in points} | {row.method for row in mixed})
     parts = [f"{metric_label(first)}, for {methods} method{'' if methods == 1 else 's'} on {brief(first.benchmark)}"]
     parts += [f"without mask {brief(row.method)} has {value_text(row)}" for row in unmasked[:1]]
-    levels = _levels(points)
+    levels = density_levels(points, lambda point: point.density)
     for level in levels[:8]:
         told = ranking([(point.name, point.row) for point in level])
-        parts.append(f"at density {_usual(level):.3g}: {told}")
+        parts.append(f"at density {usual([point.density for point in level]):.3g}: {told}")
     if len(levels) > 8:
         parts.append(f"and {len(levels) - 8} lower densities")
     if mixed:
