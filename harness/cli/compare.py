@@ -259,7 +259,8 @@ def _draw(compared: Comparison, width: float | None, profile: bool, cost: str | 
     width = width or WIDTH * MM
     if not profile:
         return compared.figure(cost or False, width)
-    drawn = performance_profile(steps(compared.tables)[0], compared.styles, width=width / MM)
+    profiles, problems, _ = steps(compared.tables)
+    drawn = performance_profile(profiles, compared.styles, problems, width=width / MM)
     return Figure.of(drawn, compared.styles)
 
 

@@ -16,6 +16,7 @@ from harness.report.figures.estimate import (
     metric_label,
     metric_scale,
     notes,
+    unreliable,
     usual,
     value_text,
     where,
@@ -62,6 +63,7 @@ def frontier(
     last = {label(rows[i]): i for i in sorted(range(len(rows)), key=lambda i: costs[i])}
     names = {i: name if rows[i] in near else f"{name} ({short(rows[i].mean)})" for name, i in last.items()}
     note = [*notes(near), *([ARROWS] if len(near) < len(rows) else [])]
+    note += unreliable([row for row in rows if not lost(row) or row not in near])
     if best.any():
         note.append("Dashed: no row is both cheaper and better.")
     if mixed := sorted(row.method for row in table if row.mixed):

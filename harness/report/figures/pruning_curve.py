@@ -20,6 +20,7 @@ from harness.report.figures.estimate import (
     point_text,
     ranking,
     seed_scores,
+    unreliable,
     value_text,
     where,
     with_mean,
@@ -28,11 +29,12 @@ from harness.report.figures.method_rows import method_rows
 from harness.report.figures.plot import Plot, sentence
 from harness.report.figures.scale import short
 from harness.report.palette import Style
-from harness.report.places import label, place
+from harness.report.places import label, lost, place
 from harness.report.svg import band, brief, element, escape, line
 
 _LINES, _PANELS = 10, 4  # more methods than that at no more densities are drawn as rows
 _SEEDS = "Small, thin line: single seeds, where densities differ between seeds; there is no mean."
+_CROSSED = "Small crosses: seeds whose output does not depend on the input."
 _SOFT = "Soft masks stand at density 1: every weight takes part."
 _RINGED = "Ringed: a smaller network without mask, where a mask leaves the whole one as many parameters."
 
@@ -64,7 +66,9 @@ def pruning_curve(
     axis = DensityAxis([*asked, *(density for _, density, _ in shown)], asked)
     first = (mixed or [point.row for point in points])[0]
     said = [
+        *unreliable([row for row in rows if not lost(row)]),
         *([_SEEDS] if mixed else []),
+        *([_CROSSED] if any(row.broken for row in mixed) else []),
         *([_SOFT] if any(point.row.mask_mean is not None for point in points) else []),
         *([f"Not shown, for their sizes differ between seeds: {listed(sizes)}."] if sizes else []),
         *([_RINGED] if any(point.row.small for point in points) else []),

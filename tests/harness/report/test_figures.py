@@ -359,6 +359,9 @@ def test_a_row_of_mixed_densities_is_a_point_a_seed_without_a_mean() -> None:
     description = root.findtext(SVG + "desc") or ""
     assert "genome from 0.5 to 0.9 at densities from 0.0625 to 0.25" in description
     assert svg is not None and "0.123" not in svg
+    crosses = "Small crosses: seeds whose output does not depend on the input."
+    table[1].broken = {}
+    assert crosses in texts(root) and crosses not in texts(parse(pruning_curve(table, looks(table))))
 
 
 def test_soft_masks_stand_at_density_one_under_their_own_name() -> None:
@@ -445,6 +448,30 @@ def test_the_axis_begins_where_the_densities_do_and_names_them() -> None:
     assert ticks(0.9, 0.9, 0.7061, 0.7, 0.7) == [0.9, 0.7]  # without halvings
 
 
+@pytest.mark.parametrize("figure", [pruning_curve, frontier])
+def test_networks_that_do_not_work_in_some_seeds_are_named(figure: Any) -> None:
+    def said(broken: dict[int, str], mean: float = 0.8, methods: int = 1) -> str:
+        rows = [row(f"m{i}", 0.05, mean, broken=broken) for i in range(methods)]
+        table = [row("dense", 1.0, 0.95), row("good", 0.05, 0.9), row("fair", 0.05, 0.85), *rows]
+        return texts(parse(figure(table, looks(table))))
+
+    expected = "Output that does not depend on the input: m0 at 0.0500 (constant or cut 2/3)."
+    assert expected in said({0: "cut", 2: "constant"})
+    assert "not depend" not in said({})
+    crossed = said(dict.fromkeys(range(3), "cut"))  # its mark says so
+    assert "Crossed: in no seed does the output depend" in crossed and "not depend" not in crossed
+    many = said({0: "cut"}, methods=12)
+    assert "m7 at 0.0500 (cut 1/3) and 4 others." in many
+
+
+def test_a_network_off_the_scale_that_does_not_work_is_named() -> None:
+    table = [row("dense", 1.0, 0.95), *(row(f"m{i}", 0.1, 0.9 + i / 100) for i in range(4))]
+    table.append(row("lame", 0.1, 0.2, broken=dict.fromkeys(range(3), "cut")))
+    assert "Output that does not depend on the input: lame at 0.1000 (cut 3/3)." in texts(
+        parse(frontier(table, looks(table)))
+    )
+
+
 def test_an_interval_that_is_not_even_keeps_both_ends() -> None:
     table = [row("dense", 1.0, 0.95), row("random", 0.5, 2e-4, ci_low=1e-4, ci_high=9e-4)]
     assert "random, density 0.5: 0.0002 (0.0001 to 0.0009) (n = 3)" in drawn(parse(pruning_curve(table, looks(table))))
@@ -458,7 +485,7 @@ def test_nothing_masked_is_nothing_to_draw() -> None:
     assert frontier([], {}) is None
     assert training_curves({}, {}) is None
     assert training_curves({"a": RowCurves("a", [[(1, math.nan)]])}, palette("a")) is None
-    assert performance_profile({"a": []}, palette("a")) is None
+    assert performance_profile({"a": []}, palette("a"), 2) is None
     assert layer_densities({"a": {"x": [1.0]}}, palette("a")) is None
 
 
@@ -514,7 +541,7 @@ def test_hostile_strings_stay_text() -> None:
         pruning_curve(table[2:], styles),
         frontier(table, styles),
         training_curves(series, styles, what=EVIL[0], unit=EVIL[1]),
-        performance_profile({name: [(1.0, 0.5), (2.0, 1.0)] for name in EVIL}, styles),
+        performance_profile({name: [(1.0, 0.5), (2.0, 1.0)] for name in EVIL}, styles, 2),
         layer_densities(layers, styles),
     ]
     for svg in svgs:
@@ -569,7 +596,7 @@ def test_figures_of_any_width_hold_their_marks_and_names_apart(width: float) -> 
     profile = {name: [(1.0, 0.5), (2.0, 1.0)] for name in METHODS}
     for table in (few, many(), hostile):
         svgs = [figure(table, looks(table), width=width) for figure in (pruning_curve, frontier)]
-        for svg in [*svgs, performance_profile(profile, palette(METHODS), width=width)]:
+        for svg in [*svgs, performance_profile(profile, palette(METHODS), 2, width=width)]:
             root = parse(svg)
             assert float(root.attrib["width"]) == width
             for a, b in combinations(boxes(root), 2):
@@ -763,7 +790,7 @@ def test_series_files_become_curves(tmp_path: Path) -> None:
 
 def test_a_profile_rises_in_steps() -> None:
     profile = {"a": [(1.0, 0.5), (2.0, 1.0)], "b": [(1.5, 0.25), (math.inf, 1.0), (3.0, 0.75)]}
-    root = parse(performance_profile(profile, palette("ab")))
+    root = parse(performance_profile(profile, palette("ab"), 2))
     lines = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "l"]
     y_ticks, x_ticks = sorted(axis(root, "end")), sorted(axis(root, "middle"))
     corners = [[(read(x, x_ticks), read(y, y_ticks)) for x, y in points] for points in lines]
@@ -773,6 +800,16 @@ def test_a_profile_rises_in_steps() -> None:
     text = root.findtext(SVG + "desc") or ""
     assert "A: best on 50%, within a ratio of 2 on 100%." in text
     assert "B: best on 0%" in text
+
+
+def test_a_profile_says_what_its_problems_are_and_who_is_not_on_all_of_them() -> None:
+    profile = {"a": [(1.0, 0.5), (2.0, 1.0)], "b": [(1.5, 1 / 6), (3.0, 4 / 6)]}
+    told = texts(parse(performance_profile(profile, palette("ab"), 6)))
+    assert "Of 6 problems, each one network on one benchmark, with rows of equal density and training budget." in told
+    assert "of 6 problems b has 4 (at most 0.67)." in told
+    assert "fraction of problems within the ratio" in told and "fraction of benchmarks" not in told
+    del profile["b"]
+    assert "at most" not in texts(parse(performance_profile(profile, palette("a"), 6)))
 
 
 def test_bars_are_as_high_as_densities() -> None:
