@@ -98,7 +98,7 @@ metric and a cost: {', '.join(COSTS)}.",
     "--figure",
     type=FigureFile(),
     metavar="FILE",
-    help="Draw --pareto flops, --profile or, without them, metric against density: .svg, or .pdf and .png (300 dpi) \
+    help="Draw --pareto, --profile or, without them, metric against density: .svg, or .pdf and .png (300 dpi) \
 with sparsity-harness[figures].",
 )
 @click.option(
@@ -185,7 +185,7 @@ def command(
             shown = [table.only(columns.split(",")) for table in shown]
         _write(shown, form, terminal_width(wide))
     if figure is not None:
-        _draw(compared, figure_width, profile, bool(pareto)).save(figure, dark)
+        _draw(compared, figure_width, profile, pareto).save(figure, dark)
         click.echo(f"written: {figure}", err=True)
 
 
@@ -247,7 +247,7 @@ def _tables(compared: Comparison, pareto: str | None, wins: bool, profile: bool,
     return [replace(profiles, label=f"{suites}-profile")]
 
 
-def _draw(compared: Comparison, width: float | None, profile: bool, cost: bool) -> Figure:
+def _draw(compared: Comparison, width: float | None, profile: bool, cost: str | None) -> Figure:
     """One figure; of several tables only a performance profile can be drawn."""
     from harness.analysis.problems import performance_profile as steps
     from harness.report.figures import performance_profile
@@ -256,8 +256,9 @@ def _draw(compared: Comparison, width: float | None, profile: bool, cost: bool) 
 
     width = width or WIDTH * MM
     if not profile:
-        return compared.figure(cost, width)
-    drawn = performance_profile(steps(compared.tables)[0], compared.styles, width=width / MM)
+        return compared.figure(cost or False, width)
+    profiles, problems, _ = steps(compared.tables)
+    drawn = performance_profile(profiles, compared.styles, problems, width=width / MM)
     return Figure.of(drawn, compared.styles)
 
 

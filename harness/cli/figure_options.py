@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
-
-WIDTHS = {"column": 85.0, "text": 140.0}
-"""Millimetres of a column and of the whole text, as usual in papers."""
-_LEAST, _MOST = 60.0, 400.0  # millimetres
 
 
 class FigureFile(click.Path):
@@ -43,11 +38,10 @@ class FigureWidth(click.ParamType[float]):
         Raises:
             BadParameter: for anything else, or a width at which no figure can be read.
         """
-        if isinstance(value, float):
-            return value
-        given = re.fullmatch(r"(\d+(?:\.\d+)?)mm", str(value), re.ASCII)
-        width = float(given[1]) if given else WIDTHS.get(str(value), 0.0)
-        if not _LEAST <= width <= _MOST:
-            wanted = f"{' or '.join(WIDTHS)}, or {_LEAST:g}mm to {_MOST:g}mm"
-            self.fail(f"{value!r} is no width of a figure: give {wanted}", param, ctx)
-        return width
+        from harness.errors import UserError
+        from harness.report.figures.paper_width import paper_width  # takes long
+
+        try:
+            return paper_width(value if isinstance(value, float) else str(value))
+        except UserError as error:
+            self.fail(str(error), param, ctx)

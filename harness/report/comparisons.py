@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
@@ -14,19 +14,13 @@ from harness.report.answers import density
 from harness.report.captions import label as table_label
 from harness.report.captions import measured
 from harness.report.cell_texts import meaning, precision, score, titled
-from harness.report.places import label, lost, place
-from harness.report.table_answers import pareto_answer, profile_answer, wins_answer
+from harness.report.costs import COSTS
+from harness.report.places import label, lost
+from harness.report.table_answers import PROBLEM, missing_answer, pareto_answer, profile_answer, wins_answer
 from harness.report.tables import NONE, Column, Table, fraction
 
 WITHIN = (1.0, 1.01, 1.05, 1.1, 1.2, 1.5, 2.0)
 """Ratios to the best at which a performance profile is read out."""
-
-COSTS: Mapping[str, tuple[str, Callable[[ComparisonRow, Sequence[ComparisonRow]], float | None]]] = {
-    "density": ("mask density", place),
-    "flops": ("sparse-theoretical FLOPs of inference", lambda row, _: row.inference_flops_sparse),
-    "training-flops": ("sparse-theoretical FLOPs of training", lambda row, _: row.flops_sparse),
-}
-"""What a Pareto front may set the metric against: name -> (in words, of a row of a table)."""
 
 
 def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Table]:
@@ -38,7 +32,7 @@ def pareto(tables: Sequence[Sequence[ComparisonRow]], cost: str) -> Iterator[Tab
     Raises:
         UserError: if no row knows the cost, or none has a mean.
     """
-    words, of = COSTS[cost]
+    words, of = COSTS[cost].words, COSTS[cost].of
     if all(row.mixed for table in tables for row in table):
         raise UserError(
             "densities differ between the seeds of every row, so that there is no mean to set against a cost: see the "
@@ -129,12 +123,12 @@ def wins(tallies: Mapping[tuple[str, str], Tally]) -> Table:
         columns,
         cells,
         [
-            "Columns with numbers: against the method of that row. A problem is one benchmark with rows of equal "
-            "density and training budget. Won: p < 0.05, paired by seed, Holm's correction within the problem. Net: "
+            "Columns with numbers: against the method of that row. A problem is "
+            f"{PROBLEM}. Won: p < 0.05, paired by seed, Holm's correction within the problem. Net: "
             "won less lost."
         ],
         answer=[wins_answer(tallies)],
-        caption="Benchmarks and densities won/tied/lost: in all, and against the method of row 1, 2, ... "
+        caption=f"Problems won/tied/lost, each {PROBLEM}: in all, and against the method of row 1, 2, ... "
         "Won: p < 0.05, paired by seed, Holm's correction. Net: won less lost.",
     )
 
@@ -150,12 +144,13 @@ def performance_profile(steps: Mapping[str, Sequence[tuple[float, float]]], prob
     columns = [Column("method", names=True), Column("best", right=True)]
     columns += [Column(f"{ratio:g}", i + 1, True) for i, ratio in enumerate(WITHIN[1:])]
     notes = [
-        f"Fraction of {problems} problems (a benchmark with rows of equal density and budget) on which a method's mean "
+        f"Fraction of {problems} problems ({PROBLEM}) on which a method's mean "
         "is within this ratio of the best one. Whether differences are real is not asked: see --wins."
     ]
+    notes += missing_answer(steps, problems)
     if left:
         notes.append(f"{left} problems have means that are not positive and no ratios: left out.")
-    caption = f"Fraction of {problems} benchmarks and densities on which a mean is within this ratio of the best one."
+    caption = f"Fraction of {problems} problems, each {PROBLEM}, on which a mean is within this ratio of the best one."
     return Table(
         "Performance profile", columns, cells, notes, answer=[profile_answer(steps, problems)], caption=caption
     )

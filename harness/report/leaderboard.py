@@ -15,6 +15,7 @@ from rich.console import Console
 from harness.analysis.frame import load, missing
 from harness.report.boards import Board, boards, side_by_side
 from harness.report.cell_texts import titled
+from harness.report.costs import TIME
 from harness.report.figures import frontier, pruning_curve, settling_curves, training_curves
 from harness.report.figures.series import training_series
 from harness.report.mask_agreements import agreement_tables
@@ -137,7 +138,7 @@ class _Figures:
     def folded(self, board: Board) -> str:
         """The efficiency frontier and, once for each training, its curves."""
         images = [self._image(board.primary.title, "frontier", frontier(board.rows, self._styles))]
-        timed = frontier(board.rows, self._styles, measured=True)
+        timed = frontier(board.rows, self._styles, cost=TIME)
         images.append(self._image(board.primary.title, "time", timed))
         first = board.rows[0]
         training = (first.experiment, first.architecture, first.trained_on)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from glob import glob
+from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 
@@ -17,8 +18,10 @@ from harness.analysis.comparison_row import KEYS, ComparisonRow
 from harness.analysis.frame import load as load_store
 from harness.errors import UserError, unknown_name
 from harness.report.cell_texts import titled
+from harness.report.costs import COSTS
 from harness.report.figures import frontier, pruning_curve
 from harness.report.figures.document import MM, WIDTH
+from harness.report.figures.paper_width import paper_width
 from harness.report.figures.picture import write_picture
 from harness.report.figures.standalone import standalone
 from harness.report.latex import latex
@@ -89,30 +92,46 @@ class Comparison:
         """
         return pd.DataFrame([row.told() for table in self.tables for row in table], columns=list(KEYS))
 
-    def figure(self, cost: bool = False, width: float = WIDTH * MM) -> Figure:
-        """The metric against density, or against the FLOPs of inference; ``width`` on paper in millimetres.
+    def figure(self, cost: bool | str = False, width: float | str = WIDTH * MM) -> Figure:
+        """The metric against density or, with its efficient rows joined, against a ``cost``.
+
+        Args:
+            cost: ``density``, ``flops`` or ``training-flops``, as for ``--pareto``; True: the FLOPs of inference where
+                all rows have them, else the parameters that are left.
+            width: on paper, ``column`` (85 mm), ``text`` (140 mm) or 60 to 400 millimetres.
 
         Raises:
-            UserError: where the comparison is more than one table, or there is nothing to draw.
+            UserError: for another cost or width; where the comparison is more than one table, or there is nothing to
+                draw.
         """
+        if isinstance(cost, str) and cost not in COSTS:
+            raise UserError(unknown_name("cost", cost, COSTS))
+        if not isinstance(cost, bool | str):
+            raise UserError(f"cost={cost!r}: give one of {', '.join(COSTS)}, or True")
+        pixels = paper_width(width) / MM
         if len(self.tables) != 1:
             raise UserError(
                 f"one figure shows one table, and these are {len(self.tables)}: choose a suite, a benchmark and an "
                 "architecture"
             )
-        drawn = (frontier if cost else pruning_curve)(self.tables[0], self.styles, width=width / MM)
-        return Figure.of(drawn, self.styles)
+        if not cost:
+            return Figure.of(pruning_curve(self.tables[0], self.styles, width=pixels), self.styles)
+        asked = COSTS[cost] if isinstance(cost, str) else None
+        return Figure.of(frontier(self.tables[0], self.styles, cost=asked, width=pixels), self.styles)
 
-    def latex(self, across: Across | None = None, columns: Sequence[str] = ()) -> str:
+    def latex(self, across: Across | None = None, columns: str | Sequence[str] = ()) -> str:
         """For a paper, with the package booktabs.
 
         Args:
             across: a column for each density or each benchmark; by default for what there are several of.
-            columns: of the table that has a row for each method and density, instead.
+            columns: of the table that has a row for each method and density, instead; several, or a single one.
 
         Raises:
-            UserError: for a column that the table does not have.
+            UserError: for a column that the table does not have, or another ``across``.
         """
+        if across is not None and across not in get_args(Across):
+            raise UserError(unknown_name("across", across, get_args(Across)))
+        columns = _texts("columns", columns)
         tables = pivot_tables(self.tables, across) if across else self.texts() if columns else for_paper(self.tables)
         return latex(table.only(columns) if columns else table for table in tables)
 
@@ -159,23 +178,26 @@ class Results:
         """Names, sorted."""
         return sorted(self._suites)
 
-    def compare(self, methods: Sequence[str] = (), **chosen: Any) -> Comparison:
+    def compare(self, methods: str | Sequence[str] = (), **chosen: Any) -> Comparison:
         """Methods at equal density, data, compute and seeds: means, 95 % intervals, ranks, paired differences.
 
         Args:
-            methods: labels, all by default; the baseline stays beside them. Where no question is about two of them,
-                each two are compared, the later with the earlier.
-            chosen: ``suite``, ``benchmark``, ``architecture``, ``metric``, ``baseline``, ``at_density``, as the options
-                of ``harness compare``.
+            methods: labels, or a single one; all by default; the baseline stays beside them. Where no question is about
+                two of them, each two are compared, the later with the earlier.
+            chosen: ``suite``, ``benchmark``, ``architecture``, ``metric``, ``baseline``, each one name, and
+                ``at_density``, a number: as the options of ``harness compare``.
 
         Raises:
-            UserError: for a name that no result has, or if nothing is left.
+            UserError: for a name that no result has, for what is no name or number, or if nothing is left.
         """
         known = [name for name in Selection.__dataclass_fields__ if name != "methods"]
-        for name in chosen:
+        for name, value in chosen.items():
             if name not in known:
                 raise UserError(unknown_name("option", name, known))
-        tables = selected(self._rows, Selection(methods=list(methods), **chosen), self.left_out)
+            kind, wanted = (Real, "a number") if name == "at_density" else (str, "one name, a text")
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+                raise UserError(f"{name}={value!r}: give {wanted}")
+        tables = selected(self._rows, Selection(methods=_texts("methods", methods), **chosen), self.left_out)
         return Comparison(tables, self._styles)
 
     def leaderboard(self, suite: str | None = None, **chosen: Any) -> Comparison:
@@ -185,9 +207,9 @@ class Results:
         """
         return self.compare(suite=suite, **chosen)
 
-    def figure(self, cost: bool = False, **chosen: Any) -> Figure:
-        """The metric against density, or against FLOPs, of what :meth:`compare` gives for the same options."""
-        return self.compare(**chosen).figure(cost)
+    def figure(self, cost: bool | str = False, width: float | str = WIDTH * MM, **chosen: Any) -> Figure:
+        """The :meth:`Comparison.figure` of what :meth:`compare` gives for the same options."""
+        return self.compare(**chosen).figure(cost, width)
 
     @property
     def _styles(self) -> Mapping[str, Style]:
@@ -216,11 +238,13 @@ def load(where: str | Path = "results") -> Results:
     """The results below a folder, or those of all folders that a pattern matches.
 
     Args:
-        where: a results folder, the folder of one suite in one, or a pattern such as ``runs/*``.
+        where: a results folder, the folder of one suite in one, or a pattern such as ``runs/*`` or ``runs/[ab]``.
 
     Raises:
-        UserError: if there are none, or a suite is in two of the folders.
+        UserError: if there are none, a suite is in two of the folders, or it is no path.
     """
+    if not isinstance(where, str | Path):
+        raise UserError(f"{where!r} is no folder: give one path, or a pattern that matches several, such as 'runs/*'")
     paths = sorted(map(Path, glob(str(where)))) or [Path(where)]  # noqa: PTH207 - also absolute patterns
     stores: dict[Path, list[str]] = {}
     for path in paths:
@@ -237,3 +261,11 @@ def load(where: str | Path = "results") -> Results:
     if not stores:
         raise UserError(f"no results in {where}: run a suite first, or name its results folder")
     return Results(stores)
+
+
+def _texts(what: str, given: object) -> list[str]:
+    """What an argument names: texts, or a single one."""
+    several = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [given]
+    if wrong := [one for one in several if not isinstance(one, str)]:
+        raise UserError(f"{what}: {wrong[0]!r} is no name: give texts, such as {what}=['a', 'b']")
+    return [str(one) for one in several]

@@ -11,6 +11,8 @@ from harness.report.places import label, lost
 from harness.report.tables import BETTER, rough
 
 BY_MEANS = "by their means alone, which are not tested"
+PROBLEM = "one network on one benchmark, with rows of equal density and training budget"
+"""What methods win, lose or are near the best on."""
 _UNEQUAL = 1.01
 """From which ratio on amounts are called different."""
 
@@ -19,7 +21,7 @@ def pareto_answer(rows: Sequence[ComparisonRow], best: Sequence[bool], cost: str
     """Of rows from the cheapest to the dearest, and which of them are efficient."""
     if rows[0].direction == "none":
         return f"Nothing is efficient: {BETTER['none']}."
-    front = [_at(row) for row, better in zip(rows, best, strict=True) if better]
+    front = [at(row) for row, better in zip(rows, best, strict=True) if better]
     if not front:
         return "Nothing is efficient: no network works."
     if len(front) == len(rows) > 1:
@@ -50,6 +52,14 @@ def wins_answer(tallies: Mapping[tuple[str, str], Tally]) -> str:
     rivals = f"{better} of its {len(mine)} rivals" if len(mine) > 1 else "its one rival"
     behind = f"behind {worse}" if worse else "behind none"
     return f"{ahead[0]} is furthest ahead: it wins more than it loses against {rivals}, {behind}; {told}"
+
+
+def missing_answer(steps: Mapping[str, Sequence[tuple[float, float]]], problems: int) -> list[str]:
+    """Which methods are not on all problems of a performance profile, and how far up they can come at most."""
+    shares = {name: found[-1][1] for name, found in steps.items() if found and found[-1][1] < 1}
+    told = [f"{name} has {round(share * problems)} (at most {share:.2f})" for name, share in sorted(shares.items())]
+    without = "A missing result, or one with failed seeds, counts as far from the best"
+    return [f"{without}: of {problems} problems {few(told)}."] if told else []
 
 
 def profile_answer(steps: Mapping[str, Sequence[tuple[float, float]]], problems: int) -> str:
@@ -91,7 +101,7 @@ def noise_answer(table: Sequence[ComparisonRow]) -> str:
     text += ": how seeds scatter is not known."
     if known := [row for row in table if row.std is not None]:
         most = max(known, key=lambda row: row.std or 0.0)
-        text = f"Seeds scatter most in {_at(most)}: {rough(most.std or 0.0)}."
+        text = f"Seeds scatter most in {at(most)}: {rough(most.std or 0.0)}."
     both = [row for row in known if row.stderr is not None]
     if both:
         more = sum((row.stderr or 0.0) > (row.std or 0.0) for row in both)
@@ -108,14 +118,14 @@ def cost_answer(table: Sequence[ComparisonRow]) -> list[str]:
         most = max(fast, key=lambda row: row.speedup_theoretical or 0.0)
         times = most.speedup_theoretical or 1.0
         found.append(
-            f"In theory inference costs least in {_at(most)}, a factor of {times:.3g} below dense"
+            f"In theory inference costs least in {at(most)}, a factor of {times:.3g} below dense"
             f"{'.' if measured else '; dense kernels save no time.'}"
             if times >= _UNEQUAL
             else "Not even in theory does inference cost less than dense."
         )
     if measured:
         most = max(measured, key=lambda row: row.speedup_measured or 0.0)
-        found.append(f"Measured, {_at(most)} is fastest: {most.speedup_measured:.3g} times as fast as dense.")
+        found.append(f"Measured, {at(most)} is fastest: {most.speedup_measured:.3g} times as fast as dense.")
     found += _extremes(table, "Training", lambda row: row.flops, "FLOPs, dense-equivalent")
     return found or ["What it took is not recorded."]
 
@@ -129,7 +139,7 @@ def networks_answer(table: Sequence[ComparisonRow]) -> str:
     best: dict[str, ComparisonRow] = {}
     for row in sorted(judged, key=lambda row: (sign * row.mean, row.id)):
         best.setdefault(f"{row.experiment}: {row.architecture}".removeprefix(": "), row)
-    parts = [f"{name} {row.mean:.4g} ({_at(row)})" for name, row in best.items()]
+    parts = [f"{name} {row.mean:.4g} ({at(row)})" for name, row in best.items()]
     return f"Best means, not tested against each other, for the networks differ: {few(parts)}."
 
 
@@ -143,10 +153,10 @@ def _extremes(
     least, most = (choose(rows, key=lambda row: known[row.id]) for choose in (min, max))
     if known[most.id] <= _UNEQUAL * known[least.id]:
         return [f"{what} took equally many {unit} in every row."]
-    return [f"{what} took from {known[least.id]:.2e} {unit} in {_at(least)} to {known[most.id]:.2e} in {_at(most)}."]
+    return [f"{what} took from {known[least.id]:.2e} {unit} in {at(least)} to {known[most.id]:.2e} in {at(most)}."]
 
 
-def _at(row: ComparisonRow) -> str:
+def at(row: ComparisonRow) -> str:
     """``random at 0.0300``, and of what is not masked the name alone."""
     masked = row.density_mask < 1 or row.mixed
     return f"{label(row)} at {density(row)}" if masked else label(row)

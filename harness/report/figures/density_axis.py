@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from statistics import mode
+from typing import TypeVar
 
 from harness.report.figures.plot import Tick
 from harness.report.figures.scale import Scale, fit, labels, short
 
+T = TypeVar("T")
 SAME = 0.05
 """Densities this near, relatively, are one."""
 _LABEL = 0.09  # of the axis: what the label of a tick takes
@@ -65,12 +68,25 @@ class DensityAxis:
 
     def _few(self, densities: Sequence[float]) -> list[Tick]:
         """A tick at every density that most methods have; none where their labels would touch, or there is one."""
-        sharing: dict[float, int] = {}
-        for density in sorted(densities, reverse=True):
-            near = next(reversed(sharing), None)
-            place = near if near is not None and density >= near * (1 - SAME) else density
-            sharing[place] = sharing.get(place, 0) + 1
-        places = [density for density, sharers in sharing.items() if 2 * sharers >= max(sharing.values())]
+        sharing = levels(densities, float)
+        places = [usual(level) for level in sharing if 2 * len(level) >= max(map(len, sharing))]
         at = [self.scale(self(density)) for density in places]
         apart = all(right - left >= _LABEL for left, right in pairwise(at))
         return [(self(density), short(density)) for density in places] if apart and len(places) > 1 else []
+
+
+def levels(items: Iterable[T], density: Callable[[T], float]) -> list[list[T]]:
+    """What stands at one density, the highest first: nothing is further than ``SAME`` below the first of its level."""
+    found: list[list[T]] = []
+    for item in sorted(items, key=lambda item: -density(item)):
+        if found and density(item) >= (1 - SAME) * density(found[-1][0]):
+            found[-1].append(item)
+        else:
+            found.append([item])
+    return found
+
+
+def usual(level: Sequence[float]) -> float:
+    """The density that most of a level have, as it is written; of several the highest."""
+    texts = [short(density) for density in level]
+    return level[texts.index(mode(texts))]

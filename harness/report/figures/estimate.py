@@ -8,12 +8,13 @@ import numpy as np
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.formatting import listed, unit_text
-from harness.report.answers import broken
+from harness.report.answers import broken, few
 from harness.report.figures.plot import Plot
 from harness.report.figures.scale import Scale, fit, short, wide
 from harness.report.palette import Style
 from harness.report.places import lost
 from harness.report.svg import CROSSED, MARKERS, brief, coordinate, drawable, element, escape, line, marker
+from harness.report.table_answers import at
 from harness.report.tables import BETTER, LOPSIDED, decimals, interval
 
 ARROWS = "Arrows: off the scale."
@@ -84,6 +85,12 @@ def notes(rows: Sequence[ComparisonRow], level: Sequence[ComparisonRow] = ()) ->
     if any(lost(row) for row in rows):
         found.append("Crossed: in no seed does the output depend on the input.")
     return found
+
+
+def unreliable(rows: Sequence[ComparisonRow]) -> list[str]:
+    """A sentence that names the rows of which some networks do not work."""
+    told = [f"{at(row)} ({broken(row)})" for row in rows if row.broken]
+    return [f"Output that does not depend on the input: {few(told)}."] if told else []
 
 
 def value_text(row: ComparisonRow) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
 from harness.formatting import listed
+from harness.report.costs import COSTS, LEFT, Cost
 from harness.report.figures.document import WIDTH
 from harness.report.figures.estimate import (
     ARROWS,
@@ -15,6 +16,7 @@ from harness.report.figures.estimate import (
     metric_label,
     metric_scale,
     notes,
+    unreliable,
     usual,
     value_text,
     where,
@@ -33,27 +35,27 @@ def frontier(
     table: Sequence[ComparisonRow],
     palette: Mapping[str, Style],
     prefix: str = "frontier",
-    measured: bool = False,
+    cost: Cost | None = None,
     width: float = WIDTH,
 ) -> str | None:
     """Means with 95 % intervals against cost; a step line joins the Pareto-efficient rows.
 
-    The cost is the sparse-theoretical FLOPs of inference where every row has them, else the parameters that are left;
-    ``measured`` takes the time of inference instead, of rows whose speed was measured. Rows whose densities differ
-    between seeds have no mean and are left out; those whose networks all do not work are never efficient. ``table``:
-    the rows of one table. None if no two rows have different costs, or if the metric does not judge.
+    ``cost``: one of :mod:`harness.report.costs`, by default the sparse-theoretical FLOPs of inference where every row
+    has them, else the parameters that are left. Rows whose densities differ between seeds have no mean and are left
+    out, as are those whose cost is 0 or not known; those whose networks all do not work are never efficient.
+    ``table``: the rows of one table. None if no two rows have different costs, or if the metric does not judge.
     """
     if table and table[0].direction == "none":
         return None
     rows = with_mean(table)
-    flops = all(drawable(row.inference_flops_sparse) for row in rows)
-    price = _time if measured else _flops if flops else _left
-    priced = [(cost, row) for row in rows if drawable(cost := price(row)) and cost > 0]
-    if len({cost for cost, _ in priced}) < 2:
+    if cost is None:
+        cost = COSTS["flops"] if all(drawable(row.inference_flops_sparse) for row in rows) else LEFT
+    priced = [(amount, row) for row in rows if drawable(amount := cost.of(row, table)) and amount > 0]
+    if len({amount for amount, _ in priced}) < 2:
         return None
-    costs, rows = [cost for cost, _ in priced], [row for _, row in priced]
-    what = "inference FLOPs, sparse-theoretical" if flops else "parameters left (not zero)"
-    what = "inference time, measured (1: dense)" if measured else what
+    unpriced = len(rows) - len(priced)
+    costs, rows = [amount for amount, _ in priced], [row for _, row in priced]
+    what = cost.title
     best = efficient(costs, [math.nan if lost(row) else row.mean for row in rows], rows[0].direction)
     direction = rows[0].direction
     scores = metric_scale(usual(rows, metric_scale(rows, direction), direction, _FAR), direction)
@@ -61,10 +63,15 @@ def frontier(
     last = {label(rows[i]): i for i in sorted(range(len(rows)), key=lambda i: costs[i])}
     names = {i: name if rows[i] in near else f"{name} ({short(rows[i].mean)})" for name, i in last.items()}
     note = [*notes(near), *([ARROWS] if len(near) < len(rows) else [])]
+    note += unreliable([row for row in rows if not lost(row) or row not in near])
     if best.any():
         note.append("Dashed: no row is both cheaper and better.")
     if mixed := sorted(row.method for row in table if row.mixed):
         note.append(f"Not shown, for densities or sizes differ between seeds and there is no mean: {listed(mixed)}.")
+    if cost is COSTS["density"] and any(row.small for row in rows):
+        note.append("A smaller network stands where a mask leaves as many parameters.")
+    if unpriced:
+        note.append(f"Not shown: {unpriced} of {len(priced) + unpriced} rows, whose cost is 0 or not known.")
     scale = fit(costs, log=wide(costs, 4.0), pad=0.08)
     plot = Plot(
         prefix,
@@ -91,18 +98,6 @@ def frontier(
         f"{brief(rows[0].metric)} against {what}: {where(rows[0])}",
         _description(what, [(costs[i], label(rows[i]), rows[i]) for i in chosen], rows),
     )
-
-
-def _time(row: ComparisonRow) -> float | None:
-    return 1 / row.speedup_measured if row.speedup_measured else None
-
-
-def _flops(row: ComparisonRow) -> float | None:
-    return row.inference_flops_sparse
-
-
-def _left(row: ComparisonRow) -> float | None:
-    return row.left if drawable(row.left) else None
 
 
 def _steps(spots: Sequence[Point], right: float) -> list[Point]:

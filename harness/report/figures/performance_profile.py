@@ -9,6 +9,7 @@ from harness.report.figures.plot import Plot, sentence
 from harness.report.figures.scale import Scale
 from harness.report.palette import Style
 from harness.report.svg import Point, brief, drawable, element, escape, line
+from harness.report.table_answers import PROBLEM, missing_answer
 
 _WIDE = 4.0  # ratios beyond this: a logarithmic axis
 
@@ -16,13 +17,15 @@ _WIDE = 4.0  # ratios beyond this: a logarithmic axis
 def performance_profile(
     profile: Mapping[str, Sequence[Point]],
     palette: Mapping[str, Style],
+    problems: int,
     prefix: str = "profile",
     width: float = WIDTH,
 ) -> str | None:
     """A step curve a method: the fraction of problems on which it is within a ratio of the best method.
 
-    ``profile``: by method, (ratio >= 1, fraction in [0, 1]) rising, the fraction reached at each ratio.
-    None without a point. Source: Dolan and More 2002, "Benchmarking optimization software with performance
+    ``profile``: by method, (ratio >= 1, fraction in [0, 1]) rising, the fraction reached at each ratio, of so many
+    ``problems``. None without a point.
+    Source: Dolan and More 2002, "Benchmarking optimization software with performance
     profiles", Math. Programming 91.
     """
     steps = {
@@ -38,9 +41,10 @@ def performance_profile(
         prefix,
         Scale(1.0, furthest, furthest > _WIDE),
         Scale(0.0, 1.03),
-        "ratio to the best method of each benchmark (1 is best)",
-        "fraction of benchmarks within the ratio, higher is better",
+        "ratio to the best method of each problem (1 is best)",
+        "fraction of problems within the ratio, higher is better",
         list(steps),
+        " ".join([f"Of {problems} problems, each {PROBLEM}.", *missing_answer(steps, problems)]),
         width=width,
     )
     for name, points in steps.items():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mode
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.formatting import listed
-from harness.report.figures.density_axis import SAME, DensityAxis
+from harness.report.figures.density_axis import DensityAxis, usual
+from harness.report.figures.density_axis import levels as density_levels
 from harness.report.figures.document import WIDTH
 from harness.report.figures.estimate import (
     draw,
@@ -20,6 +20,7 @@ from harness.report.figures.estimate import (
     point_text,
     ranking,
     seed_scores,
+    unreliable,
     value_text,
     where,
     with_mean,
@@ -28,11 +29,12 @@ from harness.report.figures.method_rows import method_rows
 from harness.report.figures.plot import Plot, sentence
 from harness.report.figures.scale import short
 from harness.report.palette import Style
-from harness.report.places import label, place
+from harness.report.places import label, lost, place
 from harness.report.svg import band, brief, element, escape, line
 
 _LINES, _PANELS = 10, 4  # more methods than that at no more densities are drawn as rows
 _SEEDS = "Small, thin line: single seeds, where densities differ between seeds; there is no mean."
+_CROSSED = "Small crosses: seeds whose output does not depend on the input."
 _SOFT = "Soft masks stand at density 1: every weight takes part."
 _RINGED = "Ringed: a smaller network without mask, where a mask leaves the whole one as many parameters."
 
@@ -64,14 +66,16 @@ def pruning_curve(
     axis = DensityAxis([*asked, *(density for _, density, _ in shown)], asked)
     first = (mixed or [point.row for point in points])[0]
     said = [
+        *unreliable([row for row in rows if not lost(row)]),
         *([_SEEDS] if mixed else []),
+        *([_CROSSED] if any(row.broken for row in mixed) else []),
         *([_SOFT] if any(point.row.mask_mean is not None for point in points) else []),
         *([f"Not shown, for their sizes differ between seeds: {listed(sizes)}."] if sizes else []),
         *([_RINGED] if any(point.row.small for point in points) else []),
     ]
     title = f"{brief(first.metric)} against mask density: {where(first)}"
     described = _description(first, points, unmasked, mixed)
-    levels = _levels(points)
+    levels = density_levels(points, lambda point: point.density)
     shared = [level for level in levels if len(level) > 1 or len(levels) == 1]
     many = len({point.name for point in points}) > _LINES or len(levels) == 1
     if not mixed and many and 0 < len(shared) <= _PANELS:
@@ -79,7 +83,10 @@ def pruning_curve(
         if alone:
             told = listed([f"{point.name} at {point.density:.3g}" for point in alone])
             said.append(f"Not shown, for no other method has their density: {told}.")
-        named = [(_usual(level), [(point.name, point.row) for point in level]) for level in shared]
+        named = [
+            (usual([point.density for point in level]), [(point.name, point.row) for point in level])
+            for level in shared
+        ]
         return method_rows(prefix, named, unmasked[:1], palette, title, described, said, width)
     said = [*notes([point.row for point in points], unmasked[:1]), *said]
     plot = Plot(
@@ -152,22 +159,6 @@ def _seeds(plot: Plot, style: Style, axis: DensityAxis, row: ComparisonRow) -> N
     plot.name(row.method, style, *spots[-1])
 
 
-def _levels(points: Sequence[_Point]) -> list[list[_Point]]:
-    """The points of each density, from the highest on."""
-    levels: list[list[_Point]] = []
-    for point in sorted(points, key=lambda point: -point.density):
-        if levels and point.density >= (1 - SAME) * levels[-1][0].density:
-            levels[-1].append(point)
-        else:
-            levels.append([point])
-    return levels
-
-
-def _usual(level: Sequence[_Point]) -> float:
-    """The density that most of them have."""
-    return mode(float(f"{point.density:.4g}") for point in level)
-
-
 def _description(
     first: ComparisonRow,
     points: Sequence[_Point],
@@ -177,10 +168,10 @@ def _description(
     methods = len({point.row.method for point in points} | {row.method for row in mixed})
     parts = [f"{metric_label(first)}, for {methods} method{'' if methods == 1 else 's'} on {brief(first.benchmark)}"]
     parts += [f"without mask {brief(row.method)} has {value_text(row)}" for row in unmasked[:1]]
-    levels = _levels(points)
+    levels = density_levels(points, lambda point: point.density)
     for level in levels[:8]:
         told = ranking([(point.name, point.row) for point in level])
-        parts.append(f"at density {_usual(level):.3g}: {told}")
+        parts.append(f"at density {usual([point.density for point in level]):.3g}: {told}")
     if len(levels) > 8:
         parts.append(f"and {len(levels) - 8} lower densities")
     if mixed:

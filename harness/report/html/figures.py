@@ -12,6 +12,7 @@ import pandas as pd
 from harness.analysis.attention_distance import by_distance
 from harness.analysis.comparison_row import ComparisonRow
 from harness.errors import CorruptFile
+from harness.report.costs import TIME
 from harness.report.figures import (
     attention_curves,
     frontier,
@@ -57,7 +58,7 @@ class Figures:
         """A leaderboard table's frontiers, as far as there is something to draw."""
         drawn = [
             self._add(lambda prefix: frontier(table, self.palette, prefix), "Efficiency frontier"),
-            self._add(lambda prefix: frontier(table, self.palette, prefix, measured=True), "Measured speed"),
+            self._add(lambda prefix: frontier(table, self.palette, prefix, cost=TIME), "Measured speed"),
         ]
         return [one for one in drawn if one]
 

@@ -14,6 +14,7 @@ from result_files import write_record
 from harness.analysis.comparison_row import KEYS
 from harness.cli import compare, leaderboard, show
 from harness.errors import HarnessError, UserError
+from harness.report.costs import COSTS
 from harness.results.store import ResultStore
 
 
@@ -254,6 +255,21 @@ def test_figures(results, tmp_path):
         assert xml.etree.ElementTree.parse(path).getroot().get("role") == "img"
     result = invoke(compare.command, "--results", results, "--figure", path, code=2)
     assert "choose a suite, a benchmark and an architecture" in str(result.exception)
+
+
+@pytest.mark.parametrize("cost", compare.COSTS)
+def test_a_figure_has_the_cost_of_its_table(results, tmp_path, cost):
+    for path in results.glob("small/cells/*.json"):
+        record = json.loads(path.read_text())
+        dense = record["method"]["label"] == "dense"
+        amounts = {"training_sparse": 9e6 if dense else 2e6, "inference_sparse": 9e3 if dense else 1e3}
+        record["spent"] = {"flops": amounts}
+        path.write_text(json.dumps(record))
+    path = tmp_path / "figure.svg"
+    options = ["--results", results, "--benchmark", "digits", "--pareto", cost, "--figure", path]
+    invoke(compare.command, *options)
+    labels = {name: f"{found.title}, lower is better" in path.read_text() for name, found in COSTS.items()}
+    assert labels == {name: name == cost for name in compare.COSTS}
 
 
 def test_a_figure_has_the_width_and_the_page_that_are_asked_for(results, tmp_path):

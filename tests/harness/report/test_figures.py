@@ -14,6 +14,8 @@ from result_files import write_series
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
+from harness.report.comparisons import pareto
+from harness.report.costs import COSTS, TIME
 from harness.report.figures import frontier, layer_densities, performance_profile, pruning_curve, training_curves
 from harness.report.figures.layer_densities import connection_densities
 from harness.report.figures.series import RowCurves, training_series
@@ -357,6 +359,9 @@ def test_a_row_of_mixed_densities_is_a_point_a_seed_without_a_mean() -> None:
     description = root.findtext(SVG + "desc") or ""
     assert "genome from 0.5 to 0.9 at densities from 0.0625 to 0.25" in description
     assert svg is not None and "0.123" not in svg
+    crosses = "Small crosses: seeds whose output does not depend on the input."
+    table[1].broken = {}
+    assert crosses in texts(root) and crosses not in texts(parse(pruning_curve(table, looks(table))))
 
 
 def test_soft_masks_stand_at_density_one_under_their_own_name() -> None:
@@ -379,10 +384,10 @@ def test_the_frontier_leaves_out_rows_without_a_mean_and_says_so() -> None:
 
 def test_the_frontier_against_time_has_the_rows_that_were_measured() -> None:
     table = [row("dense", 1.0, 0.95), row("thin", 0.1, 0.9), row("random", 0.1, 0.8)]
-    assert frontier(table, looks(table), measured=True) is None
+    assert frontier(table, looks(table), cost=TIME) is None
     for one, speed in zip(table[:2], (1.0, 4.0), strict=True):
         one.speedup_measured = speed
-    root = parse(frontier(table, looks(table), measured=True))
+    root = parse(frontier(table, looks(table), cost=TIME))
     assert sorted(text.split(",")[0] for text in drawn(root)) == ["dense", "thin"]
     assert "inference time, measured (1: dense)" in texts(root)
     assert "at 0.25" in (root.findtext(SVG + "desc") or "")
@@ -438,6 +443,33 @@ def test_the_axis_begins_where_the_densities_do_and_names_them() -> None:
     most = [density for density in (0.07, 0.03, 0.01) for _ in range(3)]
     assert ticks(*most, 0.028) == [0.07, 0.03, 0.01]
     assert ticks(*[0.07] * 5, 0.03, 0.01) == halvings  # one tick would be no axis
+    assert ticks(0.1612, *[0.16] * 4, 0.061, *[0.06] * 4) == [0.16, 0.06]  # not the densities of one
+    assert ticks(*[0.3] * 3, 0.16004, 0.15996, 0.1612, 0.1612, 0.16) == [0.3, 0.16]  # as they are written
+    assert ticks(0.9, 0.9, 0.7061, 0.7, 0.7) == [0.9, 0.7]  # without halvings
+
+
+@pytest.mark.parametrize("figure", [pruning_curve, frontier])
+def test_networks_that_do_not_work_in_some_seeds_are_named(figure: Any) -> None:
+    def said(broken: dict[int, str], mean: float = 0.8, methods: int = 1) -> str:
+        rows = [row(f"m{i}", 0.05, mean, broken=broken) for i in range(methods)]
+        table = [row("dense", 1.0, 0.95), row("good", 0.05, 0.9), row("fair", 0.05, 0.85), *rows]
+        return texts(parse(figure(table, looks(table))))
+
+    expected = "Output that does not depend on the input: m0 at 0.0500 (constant or cut 2/3)."
+    assert expected in said({0: "cut", 2: "constant"})
+    assert "not depend" not in said({})
+    crossed = said(dict.fromkeys(range(3), "cut"))  # its mark says so
+    assert "Crossed: in no seed does the output depend" in crossed and "not depend" not in crossed
+    many = said({0: "cut"}, methods=12)
+    assert "m7 at 0.0500 (cut 1/3) and 4 others." in many
+
+
+def test_a_network_off_the_scale_that_does_not_work_is_named() -> None:
+    table = [row("dense", 1.0, 0.95), *(row(f"m{i}", 0.1, 0.9 + i / 100) for i in range(4))]
+    table.append(row("lame", 0.1, 0.2, broken=dict.fromkeys(range(3), "cut")))
+    assert "Output that does not depend on the input: lame at 0.1000 (cut 3/3)." in texts(
+        parse(frontier(table, looks(table)))
+    )
 
 
 def test_an_interval_that_is_not_even_keeps_both_ends() -> None:
@@ -453,7 +485,7 @@ def test_nothing_masked_is_nothing_to_draw() -> None:
     assert frontier([], {}) is None
     assert training_curves({}, {}) is None
     assert training_curves({"a": RowCurves("a", [[(1, math.nan)]])}, palette("a")) is None
-    assert performance_profile({"a": []}, palette("a")) is None
+    assert performance_profile({"a": []}, palette("a"), 2) is None
     assert layer_densities({"a": {"x": [1.0]}}, palette("a")) is None
 
 
@@ -509,7 +541,7 @@ def test_hostile_strings_stay_text() -> None:
         pruning_curve(table[2:], styles),
         frontier(table, styles),
         training_curves(series, styles, what=EVIL[0], unit=EVIL[1]),
-        performance_profile({name: [(1.0, 0.5), (2.0, 1.0)] for name in EVIL}, styles),
+        performance_profile({name: [(1.0, 0.5), (2.0, 1.0)] for name in EVIL}, styles, 2),
         layer_densities(layers, styles),
     ]
     for svg in svgs:
@@ -564,7 +596,7 @@ def test_figures_of_any_width_hold_their_marks_and_names_apart(width: float) -> 
     profile = {name: [(1.0, 0.5), (2.0, 1.0)] for name in METHODS}
     for table in (few, many(), hostile):
         svgs = [figure(table, looks(table), width=width) for figure in (pruning_curve, frontier)]
-        for svg in [*svgs, performance_profile(profile, palette(METHODS), width=width)]:
+        for svg in [*svgs, performance_profile(profile, palette(METHODS), 2, width=width)]:
             root = parse(svg)
             assert float(root.attrib["width"]) == width
             for a, b in combinations(boxes(root), 2):
@@ -633,6 +665,42 @@ def test_the_frontier_joins_the_efficient_points() -> None:
     assert "inference FLOPs" in (frontier(priced, looks(table)) or "")
     priced[0].inference_flops_sparse = None
     assert "parameters left" in (frontier(priced, looks(table)) or "")
+
+
+def test_the_frontier_has_the_cost_that_is_asked_for_and_the_rows_of_its_table() -> None:
+    amounts = {"dense": (8e6, 5e9), "thin": (1e6, 9e9), "long": (2e6, 2e9), "old": (4e6, None), "empty": (0.0, 3e9)}
+    densities = {"dense": 1.0, "thin": 0.1, "long": 0.2, "old": 0.3, "empty": 0.4}
+    scores = {"dense": 0.9, "thin": 0.8, "long": 0.7, "old": 0.6, "empty": 0.5}
+    table = [
+        row(name, densities[name], scores[name], id=i, inference_flops_sparse=once, flops_sparse=all_steps)
+        for i, (name, (once, all_steps)) in enumerate(amounts.items())
+    ]
+    left_out = {"density": set(), "flops": {"empty"}, "training-flops": {"old"}}
+    assert left_out.keys() == COSTS.keys()
+    for name, gone in left_out.items():
+        root = parse(frontier(table, looks(table), cost=COSTS[name]))
+        assert f"{COSTS[name].title}, lower is better" in texts(root)
+        places = {text.split(",")[0]: place for text, place in drawn(root).items()}
+        assert places.keys() == amounts.keys() - gone
+        assert sorted(places, key=lambda method: places[method][0]) == sorted(
+            places, key=lambda method: COSTS[name].of(next(one for one in table if one.method == method), table) or 0.0
+        )
+        assert ("Not shown: 1 of 5 rows, whose cost is 0 or not known." in texts(root)) == bool(gone)
+        (shown,) = pareto([table], name)
+        front = {cells[1] for cells in shown.rows if cells[0]} - gone
+        (steps,) = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "o"]
+        assert {m for m, place in places.items() if min(math.dist(place, one) for one in steps) < 0.2} == front
+
+
+def test_the_frontier_says_where_a_smaller_network_stands_among_densities() -> None:
+    small = row("narrow", 1.0, 0.7, small=True, parameters=5e4, inference_flops_sparse=9e4)
+    table = [
+        row("dense", 1.0, 0.9, inference_flops_sparse=1e6),
+        row("thin", 0.1, 0.8, inference_flops_sparse=1e5),
+        small,
+    ]
+    said = {name: texts(parse(frontier(table, looks(table), cost=COSTS[name]))) for name in ("density", "flops")}
+    assert ["A smaller network stands where a mask" in text for text in said.values()] == [True, False]
 
 
 def test_seeds_are_averaged_step_by_step() -> None:
@@ -722,7 +790,7 @@ def test_series_files_become_curves(tmp_path: Path) -> None:
 
 def test_a_profile_rises_in_steps() -> None:
     profile = {"a": [(1.0, 0.5), (2.0, 1.0)], "b": [(1.5, 0.25), (math.inf, 1.0), (3.0, 0.75)]}
-    root = parse(performance_profile(profile, palette("ab")))
+    root = parse(performance_profile(profile, palette("ab"), 2))
     lines = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "l"]
     y_ticks, x_ticks = sorted(axis(root, "end")), sorted(axis(root, "middle"))
     corners = [[(read(x, x_ticks), read(y, y_ticks)) for x, y in points] for points in lines]
@@ -732,6 +800,16 @@ def test_a_profile_rises_in_steps() -> None:
     text = root.findtext(SVG + "desc") or ""
     assert "A: best on 50%, within a ratio of 2 on 100%." in text
     assert "B: best on 0%" in text
+
+
+def test_a_profile_says_what_its_problems_are_and_who_is_not_on_all_of_them() -> None:
+    profile = {"a": [(1.0, 0.5), (2.0, 1.0)], "b": [(1.5, 1 / 6), (3.0, 4 / 6)]}
+    told = texts(parse(performance_profile(profile, palette("ab"), 6)))
+    assert "Of 6 problems, each one network on one benchmark, with rows of equal density and training budget." in told
+    assert "of 6 problems b has 4 (at most 0.67)." in told
+    assert "fraction of problems within the ratio" in told and "fraction of benchmarks" not in told
+    del profile["b"]
+    assert "at most" not in texts(parse(performance_profile(profile, palette("a"), 6)))
 
 
 def test_bars_are_as_high_as_densities() -> None:

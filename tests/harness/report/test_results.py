@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -112,3 +114,46 @@ def test_names_and_options_that_are_not_there(results: Results, tmp_path: Path) 
     fill(tmp_path / "a", "more")
     with pytest.raises(UserError, match="these are 2"):
         harness.load(tmp_path / "a").figure()
+
+
+def test_one_text_is_one_method_and_one_column(results: Results) -> None:
+    assert results.compare("genome").frame.equals(results.compare(["genome"]).frame)
+    assert results.compare().latex(columns="method") == results.compare().latex(columns=["method"])
+
+
+def test_figures_take_widths_and_costs_by_name(results: Results) -> None:
+    def width(**options: str | float) -> float:
+        return float(ElementTree.fromstring(results.figure(**options)._repr_svg_()).attrib["width"]) * 25.4 / 96
+
+    for given, millimetres in (("column", 85), ("text", 140), ("70mm", 70), (60, 60), (400.0, 400)):
+        assert width(width=given) == pytest.approx(millimetres, abs=0.2)
+    assert "mask density, lower is better" in results.figure(cost="density").svg
+    assert "lower is better" not in results.figure().svg
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        *[
+            (lambda r, width=width: r.compare().figure(width=width), "give column or text, or 60mm to 400mm")
+            for width in ("colum", "60", "59mm", 59, 401, float("nan"), None, True, [85])
+        ],
+        (lambda r: r.figure(cost="flop"), "unknown cost 'flop'. Did you mean 'flops'"),
+        (lambda r: r.figure(cost=1), "cost=1: give one of density, flops, training-flops, or True"),
+        (lambda r: r.compare(at_density="0.06"), "at_density='0.06': give a number"),
+        (lambda r: r.compare(at_density=True), "at_density=True: give a number"),
+        (lambda r: r.compare(suite=1), "suite=1: give one name, a text"),
+        (lambda r: r.leaderboard(1), "suite=1: give one name, a text"),
+        (lambda r: r.compare(benchmark=["digits"]), r"benchmark=['digits']: give one name, a text"),
+        (lambda r: r.compare("genom"), "unknown method 'genom'. Did you mean 'genome'"),
+        (lambda r: r.compare([1]), "methods: 1 is no name"),
+        (lambda r: r.compare(1), "methods: 1 is no name"),
+        (lambda r: r.compare().latex(columns="accurac"), "unknown column 'accurac'. Did you mean 'accuracy'"),
+        (lambda r: r.compare().latex(across="densty"), "unknown across 'densty'. Did you mean 'density'"),
+        (lambda _: harness.load(["a", "b"]), "is no folder: give one path, or a pattern"),
+        (lambda _: harness.load(None), "is no folder: give one path, or a pattern"),
+    ],
+)
+def test_arguments_of_a_wrong_kind_are_told_what_is_allowed(results: Results, call: Any, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        call(results)

@@ -102,6 +102,10 @@ def test_who_has_the_best_mean_most_often() -> None:
         "b has the best mean most often, on 2 of 3 problems; no test is made. b is never further from the best than "
         "by a factor of 1.12."
     )
+    assert profile(*performance_profile(tables)).notes[-1] == (
+        "A missing result, or one with failed seeds, counts as far from the best: of 3 problems c has 1 (at most 0.33)."
+    )
+    assert len(profile(*performance_profile(tables[1:])).notes) == 1
     (tied,) = profile(*performance_profile(tables[:2])).answer
     assert tied.startswith("a and b each have the best mean most often, on 1 of 2 problems; no test is made.")
     losses = {"unit": "points", "direction": "max"}
