@@ -154,20 +154,33 @@ def _unanswered(table: Sequence[ComparisonRow], contrasts: Sequence[Contrast]) -
     pairs = ((question, frozenset((question.method, question.control))) for question in known.questions)
     if left := [str(question) for question, pair in pairs if pair <= here and pair not in answered]:
         yield f"Not comparable, because densities, sizes or seeds differ: {listed(left)}."
-    asked = {row.id: row.asked for row in table if row.asked is not None}
-    places = {(row.method, row.asked) for row in table}
-    told = {(frozenset((c.method, c.control)), asked.get(row)) for c in contrasts for row in (c.row, c.other)}
-    for place in sorted(set(asked.values()), reverse=True):
+    at: dict[tuple[str, float], ComparisonRow] = {}
+    for row in table:
+        if row.wanted is not None:
+            at.setdefault((row.method, row.wanted), row)
+    wanted = {row.id: row.wanted for row in table}
+    told = {(frozenset((c.method, c.control)), wanted[one]) for c in contrasts for one in (c.row, c.other)}
+    for place in sorted({place for _, place in at}, reverse=True):
         left = [
-            f"{question.method} against {question.control}"
+            f"{question.method} against {question.control} ({_unlike(at[question.method, place], control)})"
             for question in known.questions
             if question.density in (None, place)
-            and places >= {(question.method, place), (question.control, place)}
+            and (question.method, place) in at
+            and (control := at.get((question.control, place)))
             and (pair := frozenset((question.method, question.control))) in answered
             and (pair, place) not in told
         ]
         if left:
-            yield f"At {place:g}, not comparable, because densities, sizes or seeds differ: {listed(left)}."
+            yield f"At {place:g}, not comparable: {listed(left)}."
+
+
+def _unlike(row: ComparisonRow, control: ComparisonRow) -> str:
+    """Why two rows that were asked for alike may not be compared."""
+    if not set(row.seeds) & set(control.seeds):
+        return "no common seed"
+    if row.small or control.small:
+        return f"{row.left:,.0f} and {control.left:,.0f} parameters"
+    return f"densities {density(row)} and {density(control)}"
 
 
 def _absent(table: Sequence[ComparisonRow]) -> Iterator[str]:

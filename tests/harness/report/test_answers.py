@@ -236,9 +236,20 @@ def test_nothing_in_common_is_said_beside_networks_that_do_not_work() -> None:
 def test_a_density_at_which_a_question_has_no_answer_is_said_beside_those_at_which_it_has() -> None:
     results = over_seeds("a", GOOD, 0.1) + over_seeds("b", FAIR, 0.1) + over_seeds("b", FAIR, 0.5)
     results += over_seeds("a", GOOD, 0.5, mask=0.57) + over_seeds("a", GOOD, 0.3)
-    told = "At 0.5, not comparable, because densities, sizes or seeds differ: a against b."
+    told = "At 0.5, not comparable: a against b (densities 0.5700 and 0.5000)."
     assert said(results, "a against b")[1:] == [told]
     assert told not in said(results, "a against b at 0.1")
+
+
+def test_a_matched_network_of_another_size_is_not_left_out_without_a_word() -> None:
+    results = over_seeds("dense", GOOD, parameters=1000.0, density_total=1.0)
+    for density, size in ((0.2, 200.0), (0.05, 30.0)):
+        results += over_seeds("a", GOOD, density, parameters=1000.0, density_total=density)
+        own = {"match": f"a {density:g}, hard", "mask": 1.0, "parameters": size, "density_total": 1.0}
+        results += over_seeds("small", FAIR, density, **own)
+    first, second = said(results, "a against small")
+    assert first.startswith("At 0.2000, a (0.914) beats small")
+    assert second == "At 0.05, not comparable: a against small (50 and 30 parameters)."
 
 
 def test_questions_without_an_answer_are_said() -> None:
