@@ -253,10 +253,19 @@ def _name(label: str, values: Mapping[str, float]) -> str:
 
 
 def meant(label: str, known: Iterable[str]) -> list[str]:
-    """The method of that label, else those that are called like rows of its sweep, among known ones."""
+    """The method of that label, else those that are called like rows of its sweep, among known ones.
+
+    The value of a row may be written as one likes: ``set-lr-0.01`` is ``set-lr-1e-2``.
+    """
     names = list(known)
     row = re.compile(rf"{re.escape(label)}(-[A-Za-z_-]+-{_NUMBER})+")
-    return [label] if label in names else [name for name in names if row.fullmatch(name)]
+    found = [label] if label in names else [name for name in names if row.fullmatch(name)]
+    return found or [name for name in names if name == _respelled(label)]
+
+
+def _respelled(label: str) -> str:
+    """A label with its numbers as rows of sweeps have them."""
+    return re.sub(r"(?<=-)-?\d+(\.\d+)?(e-?\d+)?(?=-|$)", lambda number: _spelled(float(number[0])), label)
 
 
 _NUMBER = r"-?\d+(e-?\d+)?"

@@ -145,6 +145,10 @@ def test_a_label_means_the_rows_that_its_sweep_makes(suite) -> None:
     names = [cell.method for cell in suite(HEAD + methods).cells]
     assert len(names) == 5 and meant("magnitude", names) == names[1:]
     assert meant("dense", names) == ["dense"] and meant("magnitude-lr", names) == meant("magn", names) == []
+    rows = ["set-lr-1e-2", "set-lr-25e-2-interval-10", "set-0.5"]
+    assert meant("set-lr-0.01", rows) == meant("set-lr-10e-3", rows) == rows[:1]
+    assert meant("set-lr-0.25-interval-10.0", rows) == rows[1:2]
+    assert meant("set-0.5", rows) == rows[2:] and meant("set-lr-0.02", rows) == []
     assert meant("magnitude", [*names, "magnitude"]) == ["magnitude"], "the label itself comes first"
     assert meant("set", ["set-lr-1e-3", "set-lr", "reset-lr-1e-3", "set-of-two"]) == ["set-lr-1e-3"]
 
