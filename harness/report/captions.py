@@ -60,7 +60,7 @@ def caption(what: str, rows: Sequence[ComparisonRow], bold: bool) -> str:
 
 
 def _scales(rows: Sequence[ComparisonRow]) -> str:
-    """``the logit scale``; ``the logit scale for accuracy, the log scale for loss``; "" where it is the metric itself."""
+    """``the logit scale``; ``the logit scale for accuracy, the log scale for loss``; "" without one."""
     names: dict[str, list[str]] = {}
     for row in rows:
         names.setdefault(row.scale.name, []).append(row.metric.replace("_", " "))

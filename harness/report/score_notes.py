@@ -95,7 +95,9 @@ def _warnings(rows: Sequence[ComparisonRow]) -> Iterator[str]:
     if len(baselines) > 1:
         yield f"The baseline of a row is that of its own settings: {listed(baselines)}."
     if not baselines:
-        yield "No finished baseline of this protocol: there are no differences to one."
+        whole = [row.method for row in rows if row.whole]
+        hint = f" In the suite, baseline: {whole[0]} would name one." if 0 < len(whole) < len(rows) else ""
+        yield f"No finished baseline of this protocol: there are no differences to one.{hint}"
     for row in rows:
         if row.failed:
             seeds = ", ".join(f"seed {seed} ({reason})" for seed, reason in sorted(row.failed.items()))
