@@ -16,6 +16,7 @@ from harness.report.curve_answers import pairs, sentence
 from harness.report.tables import BETTER, NONE, count, decimals, fraction, rough
 
 _ONE_SEED = "one seed tells nothing of others"
+_NOTHING = "Nothing is compared here: no row has a control of the same density and seeds."
 Rows = Mapping[int, ComparisonRow]
 MOST = 8
 """Rows that a sentence names."""
@@ -39,13 +40,13 @@ def answers(table: Sequence[ComparisonRow]) -> list[str]:
         contrasts = []
     found += _told(contrasts, rows)
     found += unanswered
-    if not found:
-        found.append("Nothing is compared here: no row has a control of the same density and seeds.")
+    if not found and len(table) > 1 and not any(row.contrasts for row in table):
+        found.append(_NOTHING)
     found += _absent(table)
     found += _broken(table)
     found += _bypassed(table)
     found += _factors(table)
-    return found
+    return found or [_NOTHING]
 
 
 def _told(contrasts: Sequence[Contrast], rows: Rows) -> list[str]:

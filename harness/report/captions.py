@@ -9,6 +9,10 @@ from harness.formatting import listed, unit_text
 
 ARROWS = {"max": "\N{UPWARDS ARROW}", "min": "\N{DOWNWARDS ARROW}"}
 """Which way a metric is better, as papers write it."""
+_BROKEN = {
+    "cut": "in n of m networks no path leads from input to output",
+    "constant": "n of m networks give one output, or one class, for every input",
+}
 
 
 def measured(rows: Sequence[ComparisonRow]) -> str:
@@ -23,14 +27,17 @@ def measured(rows: Sequence[ComparisonRow]) -> str:
 
 
 def directions(rows: Sequence[ComparisonRow]) -> str:
-    """``higher is better``; ``lower is better for loss, higher for accuracy``."""
-    lower, higher = (
-        list(dict.fromkeys(row.metric.replace("_", " ") for row in rows if row.direction == way))
-        for way in ("min", "max")
-    )
+    """``higher is better``, of several metrics that differ in it ``lower is better for loss, higher for accuracy``.
+
+    "" where no metric has a direction.
+    """
+    ways = {row.metric.replace("_", " "): row.direction for row in rows}
+    lower, higher, neither = ([name for name in ways if ways[name] == way] for way in ("min", "max", "none"))
     if lower and higher:
         return f"lower is better for {listed(lower)}, higher for {listed(higher)}"
-    return "lower is better" if lower else "higher is better"
+    if not lower and not higher:
+        return ""
+    return ("lower" if lower else "higher") + " is better" + (f" for {listed(lower or higher)}" if neither else "")
 
 
 def caption(what: str, rows: Sequence[ComparisonRow], bold: bool) -> str:
@@ -40,18 +47,34 @@ def caption(what: str, rows: Sequence[ComparisonRow], bold: bool) -> str:
         said = [f"{what}.", "One seed, no interval."]
     else:
         seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seeds"
-        bounds = any(row.ci_low is not None for row in rows)
-        said = [f"{what}.", f"Mean over {seeds}" + (" \N{PLUS-MINUS SIGN} 95 % interval." if bounds else ".")]
+        over = sorted({row.over for row in rows if row.ci_low is not None})
+        bounds = f" \N{PLUS-MINUS SIGN} 95 % over {' or '.join(over)}" if over else ""
+        scale = _scales(rows)
+        said = [
+            f"{what}.",
+            f"Mean over {seeds}{bounds}" + (f", {'both ' if over else ''}on {scale}." if scale else "."),
+        ]
     if bold:
         said.append("Bold: not significantly beaten at equal density and training.")
     return " ".join(said)
+
+
+def _scales(rows: Sequence[ComparisonRow]) -> str:
+    """``the logit scale``; ``the logit scale for accuracy, the log scale for loss``; "" without one."""
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        names.setdefault(row.scale.name, []).append(row.metric.replace("_", " "))
+    if len(names) == 1:
+        return "".join(f"the {name} scale" for name in names if name != "identity")
+    parts = ((name, listed(list(dict.fromkeys(of)))) for name, of in names.items() if name != "identity")
+    return ", ".join(f"the {name} scale for {of}" for name, of in parts)
 
 
 def below(rows: Sequence[ComparisonRow]) -> str:
     """What else a cell may hold, in small print; "" for means alone."""
     said = ["Where seeds differ in density: lowest to highest score."] if any(row.mixed for row in rows) else []
     reasons = sorted({reason for row in rows for reason in row.broken.values()})
-    said += [f"{reason.capitalize()} n/m: the output of n of m networks ignores the input." for reason in reasons]
+    said += [f"{reason.capitalize()} n/m: {_BROKEN[reason]}." for reason in reasons]
     return " ".join(said)
 
 

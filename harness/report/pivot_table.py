@@ -85,7 +85,8 @@ def _by_benchmark(group: Sequence[Sequence[ComparisonRow]]) -> Table:
     table = _filled(every, names, column, called, lambda row: score(row, places[column(row)]))
     first = group[0][0]
     table.title = f"{first.experiment}: {first.architecture} by benchmark".removeprefix(": ")
-    what = f"{first.architecture} by benchmark ({directions(every)})"
+    better = directions(every)
+    what = f"{first.architecture} by benchmark" + (f" ({better})" if better else "")
     table.caption = caption(what, every, bool(table.bold_cells))
     table.label = table_label(every, "by-benchmark")
     for name, rows in zip(names, group, strict=True):

@@ -9,6 +9,7 @@ from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.result_row import alike
 from harness.formatting import count as counted
 from harness.formatting import listed
+from harness.report.answers import few, winner
 from harness.report.cell_texts import examples, meaning, steps, tokens
 from harness.report.tables import count, fraction
 
@@ -77,6 +78,11 @@ def _warnings(rows: Sequence[ComparisonRow]) -> Iterator[str]:
     if 0 < shown < rows[0].all_tests:
         family = f"the {counted(shown, 'test')} shown, in the suite's leaderboard over {rows[0].all_tests}"
         yield f"p is adjusted over {family}."
+    if apart := list(_ranked_apart(rows)):
+        yield (
+            "Ranks tell apart what the answer does not, since they are corrected over another family, all pairs of a "
+            f"group: {few(apart)}."
+        )
     if small := sorted({row.method for row in rows if row.rival and row.density_mask == 1}):
         yield f"Ranked with rows that have as many parameters left, at fewer FLOPs: {listed(small)}."
     if len({row.examples for row in rows}) > 1:
@@ -95,13 +101,28 @@ def _warnings(rows: Sequence[ComparisonRow]) -> Iterator[str]:
     if len(baselines) > 1:
         yield f"The baseline of a row is that of its own settings: {listed(baselines)}."
     if not baselines:
-        yield "No finished baseline of this protocol: there are no differences to one."
+        whole = [row.method for row in rows if row.whole]
+        hint = f" In the suite, baseline: {whole[0]} would name one." if 0 < len(whole) < len(rows) else ""
+        yield f"No finished baseline of this protocol: there are no differences to one.{hint}"
     for row in rows:
         if row.failed:
             seeds = ", ".join(f"seed {seed} ({reason})" for seed, reason in sorted(row.failed.items()))
             yield f"WARNING: {row.method} at density {fraction(row.density_mask, 4)} has no rank: {seeds}."
     if any(row.n == 1 for row in rows):
         yield "Rows with one seed have no interval over seeds, no test, no rank."
+
+
+def _ranked_apart(rows: Sequence[ComparisonRow]) -> Iterator[str]:
+    """Questions that are not decided although the ranges of ranks of their two rows have no rank in common."""
+    of = {row.id: row for row in rows}
+    for contrast in (contrast for row in rows for contrast in row.contrasts):
+        pair = of[contrast.row], of[contrast.other]
+        ranges = sorted(
+            (one.rank, one.rank_worst) for one in pair if one.rank is not None and one.rank_worst is not None
+        )
+        apart = len(ranges) == 2 and ranges[0][1] < ranges[1][0]
+        if apart and pair[0].group == pair[1].group and winner(contrast, of) is None:
+            yield f"{contrast.method} from {contrast.control} at {fraction(min(one.density_mask for one in pair))}"
 
 
 def mixed(rows: Sequence[ComparisonRow]) -> Iterator[str]:

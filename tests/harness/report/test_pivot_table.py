@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -196,13 +197,40 @@ def test_captions_are_short_and_say_what_a_reader_asks(store: ResultStore) -> No
     captions = re.findall(r"\\caption\{(.*)\}", text)
     assert captions[0] == (
         r"Accuracy ($\uparrow$) of mlp on digits by density. "
-        r"Mean over 5 seeds $\pm$ 95~\% interval. Bold: not significantly beaten at equal density and training."
+        r"Mean over 5 seeds $\pm$ 95~\% over seeds, both on the logit scale. "
+        r"Bold: not significantly beaten at equal density and training."
     )
     assert len(captions) == 2
     for caption in captions:  # a column of a paper has 55 characters or so
-        assert len(f"Table 10: {re.sub(r'[$]?.(uparrow|pm)[$]?', '+', caption)}") <= 3 * 56
+        assert len(f"Table 10: {re.sub(r'[$]?.(uparrow|pm)[$]?', '+', caption)}") <= 4 * 56
     comments = [line for line in text.splitlines() if line.startswith("% ")]
     assert any("Protocol: test" in line for line in comments) and "Protocol" not in "".join(captions)
+
+
+def test_a_caption_says_a_direction_and_a_scale_only_of_what_has_them() -> None:
+    def by_benchmark(*directions: str, units: Sequence[str] = ("fraction", "nats", "points")) -> str:
+        tables = [
+            table(over_seeds("a", [0.8, 0.82], 0.1, benchmark=f"b{i}", metric=f"m{i}", direction=way, unit=unit))
+            for i, (way, unit) in enumerate(zip(directions, units, strict=False))
+        ]
+        return pivot_tables(tables, "benchmark")[0].caption
+
+    assert by_benchmark("max", "max").startswith("any by benchmark (higher is better). ")
+    assert by_benchmark("min", "max").startswith("any by benchmark (lower is better for m0, higher for m1). ")
+    assert by_benchmark("max", "none").startswith("any by benchmark (higher is better for m0). ")
+    assert by_benchmark("none").startswith("any by benchmark. ")
+    ends = "Mean over 2 seeds \N{PLUS-MINUS SIGN} 95 % over seeds"
+    assert by_benchmark("max", units=["points"]).endswith(f"{ends}.")
+    assert by_benchmark("max").endswith(f"{ends}, both on the logit scale.")
+    assert by_benchmark("max", "min", "max").endswith(f"{ends}, both on the logit scale for m0, the log scale for m1.")
+
+
+def test_cut_and_constant_networks_are_told_apart_below(store: ResultStore) -> None:
+    frame, left = load(store)
+    tables = selected(frame, left=left)
+    tables[0][1].broken, tables[0][2].broken = {0: "cut"}, {0: "constant"}
+    said = re.findall(r"\w+ n/m: ([^.]+)\.", pivot_tables(tables, "density")[0].below)
+    assert len(said) == len(set(said)) == 2
 
 
 def test_what_else_a_cell_holds_stands_below(store: ResultStore) -> None:
@@ -212,7 +240,7 @@ def test_what_else_a_cell_holds_stands_below(store: ResultStore) -> None:
     text = latex(pivot_tables(tables, "density")[:1])
     small = text.partition(r"\end{tabular}")[2]
     assert "Where seeds differ in density: lowest to highest score." in small and "cut 1/5" in text
-    assert "Cut n/m: the output of n of m networks ignores the input." in small
+    assert "Cut n/m: in n of m networks no path leads from input to output." in small and "Constant" not in small
     apart = "Rows of a column that differ in density (parameters left) or training are not compared."
     assert apart not in text
     tables[0][-1].group += 1

@@ -1,0 +1,42 @@
+"""What is said below a score table."""
+
+from __future__ import annotations
+
+import pytest
+from scipy import stats
+from synthetic import over_seeds, table
+
+from harness.analysis.comparison_row import ComparisonRow
+from harness.report.score_notes import notes
+
+POINTS = {"unit": "points", "direction": "max"}
+ZERO = [0.0] * 5
+APART = [1.0, 1.2, 0.2, 0.9, 0.4]  # p = 0.017
+
+
+def asked_at(densities: list[float]) -> list[ComparisonRow]:
+    """Two methods: apart at the first density, at the others nothing is there to find."""
+    results = []
+    for density in densities:
+        found = APART if density == densities[0] else [1.0, -1.1, 0.1, -0.9, 1.0]
+        results += over_seeds("a", found, density, **POINTS) + over_seeds("b", ZERO, density, **POINTS)
+    return table(results, ["a against b"])
+
+
+@pytest.mark.parametrize(("densities", "said"), [([0.5], False), ([0.5, 0.2], False), ([0.5, 0.2, 0.1, 0.05], True)])
+def test_ranks_that_tell_apart_what_the_answer_does_not_are_explained(densities: list[float], said: bool) -> None:
+    rows = asked_at(densities)
+    first = next(row for row in rows if row.method == "a" and row.density_mask == 0.5)
+    assert first.contrast is not None and first.contrast.p == pytest.approx(stats.ttest_1samp(APART, 0).pvalue)
+    assert first.contrast.p_adjusted == pytest.approx(len(densities) * first.contrast.p)
+    assert (first.rank, first.rank_worst) == (1, 1), "its group is one pair"
+    found = [note for note in notes(rows) if note.startswith("Ranks tell apart what the answer does not")]
+    assert [note.partition("group: ")[2] for note in found] == ["a from b at 0.5000."] * said
+
+
+@pytest.mark.parametrize(("method", "named"), [("full", True), ("dense", False)])
+def test_without_a_baseline_the_row_that_could_be_it_is_named(method: str, named: bool) -> None:
+    rows = table([*over_seeds(method, [0.9, 0.91]), *over_seeds("random", [0.8, 0.82], 0.1)])
+    assert any(note.endswith("In the suite, baseline: full would name one.") for note in notes(rows)) == named
+    for alone in (over_seeds("random", [0.8, 0.82], 0.1), over_seeds(method, [0.8, 0.82], baseline="other")):
+        assert notes(table(alone))[2:] == ["No finished baseline of this protocol: there are no differences to one."]
