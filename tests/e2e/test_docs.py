@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 import harness
+from harness.analysis.comparison import Selection
+from harness.report.costs import COSTS
 from harness.report.leaderboard import READING
+from harness.report.results import Comparison, Figure
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,3 +49,15 @@ def test_the_pages_of_results_explain_their_words(word: str) -> None:
     assert f"**{word}**" in READING.lower()
     page = (ROOT / "harness" / "report" / "html" / "page.html").read_text(encoding="utf8")
     assert f'<dt id="word-{word.replace(" ", "-")}">{word}</dt>' in page
+
+
+def test_the_page_on_python_names_what_can_be_given_and_nothing_else() -> None:
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf8")
+    told = {name: set(re.findall(r"(\w+)=", given)) for name, given in re.findall(r"^\| `(\S+)\((.*?)\)`", page, re.M)}
+    assert told == {
+        "results.compare": set(Selection.__dataclass_fields__),
+        "comparison.figure": {*signature(Comparison.figure).parameters} - {"self"},
+        "figure.save": {*signature(Figure.save).parameters} - {"self", "path"},
+        "comparison.latex": {*signature(Comparison.latex).parameters} - {"self"},
+    }
+    assert {*re.findall(r'"([\w-]+)"', page.partition("`cost`")[2].partition("`width`")[0])} == {*COSTS}

@@ -89,7 +89,8 @@ def notes(rows: Sequence[ComparisonRow], level: Sequence[ComparisonRow] = ()) ->
 
 def unreliable(rows: Sequence[ComparisonRow]) -> list[str]:
     """A sentence that names the rows of which some networks do not work."""
-    told = [f"{at(row)} ({broken(row)})" for row in rows if row.broken]
+    sized = {row.id: f" for {row.asked:g}" for row in rows if row.small and row.asked is not None}
+    told = [f"{at(row)}{sized.get(row.id, '')} ({broken(row)})" for row in rows if row.broken]
     return [f"Output that does not depend on the input: {few(told)}."] if told else []
 
 

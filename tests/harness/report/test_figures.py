@@ -460,6 +460,9 @@ def test_networks_that_do_not_work_in_some_seeds_are_named(figure: Any) -> None:
     assert "not depend" not in said({})
     crossed = said(dict.fromkeys(range(3), "cut"))  # its mark says so
     assert "Crossed: in no seed does the output depend" in crossed and "not depend" not in crossed
+    small = row("narrow", 1.0, 0.8, small=True, asked=0.1, parameters=9e4, broken={0: "cut"})
+    table = [row("dense", 1.0, 0.95), row("good", 0.1, 0.9), row("fair", 0.05, 0.85), small]
+    assert "narrow (smaller network) for 0.1 (cut 1/3)." in texts(parse(figure(table, looks(table))))
     many = said({0: "cut"}, methods=12)
     assert "m7 at 0.0500 (cut 1/3) and 4 others." in many
 
