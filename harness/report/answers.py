@@ -241,7 +241,7 @@ def _where(row: ComparisonRow, other: ComparisonRow) -> str:
         if one.mixed:
             return f"At the densities of {one.match.split(',')[0] or one.method} ({density(one)})"
     masked = min(row.density_mask, other.density_mask)
-    small = [one.asked for one in (row, other) if one.small and one.asked is not None and masked == 1]
+    small = [one.wanted for one in (row, other) if one.small and one.wanted is not None and masked == 1]
     return "Unmasked" if masked == 1 and not small else f"At {fraction(min([masked, *small]))}"
 
 

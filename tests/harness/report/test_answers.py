@@ -99,6 +99,8 @@ def test_a_smaller_network_stands_at_the_density_it_is_as_small_as() -> None:
     results += over_seeds("dense", [0.97, 0.98, 0.975, 0.97, 0.98], parameters=1000.0, density_total=1.0)
     assert said(results, "small against random") == ["At 0.1000, random (0.914) beats small (0.812)."]
     assert said(results, "small against dense") == ["At 0.1000, dense (0.975) beats small (0.812)."]
+    results += over_seeds("match", FAIR, 0.3, mask=1.0, match="random 0.1, hard", parameters=100.0, density_total=1.0)
+    assert said(results, "match against dense") == ["At 0.1000, dense (0.975) beats match (0.812)."]
 
 
 def test_mixed_densities_name_whose_they_are_and_no_mean() -> None:
