@@ -56,9 +56,8 @@ def find_cell(store: ResultStore, wanted: str) -> tuple[str, str]:
 def _nearest(wanted: str, names: list[str]) -> list[str]:
     """By all but the hash, and the suite where none was given."""
     import difflib
+    import re
 
-    stems: dict[str, str] = {}
-    for name in names:
-        stem = name.rpartition(".")[0]
-        stems.setdefault(stem if "/" in wanted else stem.partition("/")[2], name)
+    shown = names if "/" in wanted else [name.partition("/")[2] for name in names]
+    stems = {re.sub(r"\.[0-9a-f]{8,}$", "", name): name for name in reversed(shown)}
     return [stems[stem] for stem in difflib.get_close_matches(wanted, stems, n=5, cutoff=0)]

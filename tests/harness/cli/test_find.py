@@ -11,7 +11,7 @@ from harness.errors import UserError
 from harness.results.store import ResultStore, SuitePlan
 
 OLD, NEW = "main.mlp.digits.dense.s0.00000000", "main.mlp.digits.dense.s0.99999999"
-OTHERS = [f"main.mlp.digits.mag.d0.06.s{seed}.{seed}a3f" for seed in (3, 6)]
+OTHERS = [f"main.mlp.digits.mag.d0.06.s{seed}.{seed}a3f{seed}b5c" for seed in (3, 6)]
 
 
 @pytest.fixture
@@ -36,5 +36,5 @@ def test_of_two_runs_of_one_name_the_one_that_the_suite_asks_for_now(store: Resu
 
 @pytest.mark.parametrize("given", ["main.mlp.digits.magnitude.d0.06.s3", "s/main.mlp.digits.magnitude.d0.06.s3"])
 def test_the_nearest_is_found_without_its_hash(store: ResultStore, given: str) -> None:
-    with pytest.raises(UserError, match=f"Did you mean 's/{OTHERS[0]}'"):
+    with pytest.raises(UserError, match=f"Did you mean '{given.partition('main')[0]}{OTHERS[0]}'"):
         find_cell(store, given)
