@@ -170,11 +170,14 @@ class Bench:
     def compaction(self) -> Finding:
         """Networks without dead units, with sparse layers where they are faster, beside themselves with zeros."""
         names, densities = (["mlp"], (0.1,)) if self.tiny else (["wide mlp", "gpt2", "biogpt"], (0.5, 0.1))
+        batch = 16 if self.tiny else 256
         with torch.no_grad():
-            rows = list(compaction.networks(names, 16 if self.tiny else 256, self.device, densities))
-            rows += [] if self.tiny else list(compaction.layers(256, self.device, (0.5, 0.2)))
-        how = f"Alone: python benchmarks/compaction.py --batch 256 --device {self.device.type}"
-        return Finding(f"{len(rows)} networks and layers without dead units", rows, how=how)
+            rows = [
+                {key: row[key] for key in ("network", "masked by", "density", "sparse layers", f"x at {batch}")}
+                for row in compaction.networks(names, batch, self.device, densities)
+            ]
+        how = f"Alone, with more: python benchmarks/compaction.py --batch {batch} --device {self.device.type}"
+        return Finding(f"{len(rows)} networks without dead units", rows, how=how)
 
     def two_of_four(self) -> Finding:
         """Large layers with two of every four weights on sparse tensor cores, and whether they compute the same."""

@@ -11,7 +11,7 @@ from harness.report.svg import drawable
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class CostAxis:
     """One of them, lower is better.
 
     Attributes:
@@ -24,14 +24,14 @@ class Cost:
     of: Callable[[ComparisonRow, Sequence[ComparisonRow]], float | None]
 
 
-COSTS: Mapping[str, Cost] = {
-    "density": Cost("mask density", "mask density", place),
-    "flops": Cost(
+COSTS: Mapping[str, CostAxis] = {
+    "density": CostAxis("mask density", "mask density", place),
+    "flops": CostAxis(
         "sparse-theoretical FLOPs of inference",
         "inference FLOPs, sparse-theoretical",
         lambda row, _: row.inference_flops_sparse,
     ),
-    "training-flops": Cost(
+    "training-flops": CostAxis(
         "sparse-theoretical FLOPs of training",
         "training FLOPs, sparse-theoretical",
         lambda row, _: row.flops_sparse,
@@ -39,8 +39,10 @@ COSTS: Mapping[str, Cost] = {
 }
 """Those that ``--pareto`` takes, by name."""
 
-LEFT = Cost("parameters left", "parameters left (not zero)", lambda row, _: row.left if drawable(row.left) else None)
-TIME = Cost(
+LEFT = CostAxis(
+    "parameters left", "parameters left (not zero)", lambda row, _: row.left if drawable(row.left) else None
+)
+TIME = CostAxis(
     "measured time of inference",
     "inference time, measured (1: dense)",
     lambda row, _: 1 / row.speedup_measured if row.speedup_measured else None,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.pareto import efficient
 from harness.formatting import listed
-from harness.report.costs import COSTS, LEFT, Cost
+from harness.report.costs import COSTS, LEFT, CostAxis
 from harness.report.figures.document import WIDTH
 from harness.report.figures.estimate import (
     ARROWS,
@@ -35,7 +35,7 @@ def frontier(
     table: Sequence[ComparisonRow],
     palette: Mapping[str, Style],
     prefix: str = "frontier",
-    cost: Cost | None = None,
+    cost: CostAxis | None = None,
     width: float = WIDTH,
 ) -> str | None:
     """Means with 95 % intervals against cost; a step line joins the Pareto-efficient rows.

@@ -56,7 +56,7 @@ def record(method, seed, value, **changes):
             "pairs": {"kept": 30, "size": 40, "soft": 0.3},
             "connections": connections,
         },
-        "metrics": {"accuracy": metric, "loss": metric | {"value": 2.0, "direction": "min"}},
+        "metrics": {"accuracy": metric, "loss": metric | {"value": 2.0, "unit": "nats", "direction": "min"}},
         "spent": {"tokens": 600, "seconds": 3.0},
     } | changes
 

@@ -153,7 +153,7 @@ TRAIN = Train(5, hooks=False)
         ([TRAIN, TRAIN, Average((0, 1))], False, True),
         ([TRAIN, Bake()], True, True),
         ([TRAIN, Bake()], False, False),
-        ([TRAIN, Reinitialize("random")], False, True),
+        ([TRAIN, Reinitialize("random_sign")], False, True),
         ([TRAIN, TRAIN, Rewind(0)], False, False),
         ([Prune()], False, True),
     ],
