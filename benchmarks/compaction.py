@@ -146,7 +146,7 @@ def pairs(batch: int, device: torch.device) -> Iterator[Row]:
                 "layer, out x in": f"{out} x {inside}",
                 "kernel": layer.kernel,
                 f"2:4, x at {batch}": text(speed),
-                "off by": f"{off:.1e}",
+                "off by": round(off, 4),
             }
 
 

@@ -185,7 +185,7 @@ class Bench:
             rows = list(compaction.pairs(16 if self.tiny else 4096, self.device))
         if not rows:
             return Finding("no sparse tensor cores here, so 2:4 masks run dense")
-        right = all(float(row["off by"]) < 0.03 for row in rows)
+        right = all(row["off by"] < 0.03 for row in rows)
         return Finding(f"2:4 in {sum(row['kernel'] == '2:4' for row in rows)} of {len(rows)} layers", rows, right)
 
     def train(self, label: str, entry: Mapping[str, Any]) -> Finding:

@@ -37,9 +37,8 @@ def write_compact(
             told = ["layers      all dense: ONNX has no operator for compressed rows"]
             load = f'onnxruntime.InferenceSession("{folder}/{FILE}").run(None, {{"inputs": array}})'
         else:
-            dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-            fast = make_fast(network.architecture, module, batch, dtype=dtype)
-            dense = dense * dtype.itemsize // 4
+            fast = make_fast(network.architecture, module, batch, precision=precision)
+            dense = dense * fast.dtype.itemsize // 4
             compacted, size = fast.compacted, write_export(folder, fast, planned.id, more)
             told, load = measured(fast), f'runpy.run_path("{folder}/network.py")["load"]()'
     click.echo(f"exported {planned.id} to {folder} ({'compact' if batch else 'compact, onnx'})")

@@ -59,10 +59,12 @@ def show_dry_run(
             f"{next(iter(suite.missing.values()))}",
             err=True,
         )
-    elif needed := lacking(suite, plan):
+    needed = (
+        f"{part.label} ({_files(paths)})" for part, paths in lacking(suite, plan) if part.label not in suite.missing
+    )
+    if told := list(dict.fromkeys(needed)):  # experiments may share a benchmark
         click.echo(
-            f"not here yet: {'; '.join(f'{part.label} ({_files(paths)})' for part, paths in needed)}. "
-            f"harness data prepare {suite.path} gets or builds what can be got",
+            f"not here yet: {'; '.join(told)}. harness data prepare {suite.path} gets or builds what can be got",
             err=True,
         )
     if options:

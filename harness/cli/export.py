@@ -44,11 +44,9 @@ OWN = ("harness", "safetensors")
 @click.option(
     "--compact", is_flag=True, help="Without dead units, linear layers sparse where that is faster: for plain PyTorch."
 )
-@click.option(
-    "--batch", type=click.IntRange(1), default=64, show_default=True, help="Examples at a time, of --compact."
-)
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where --compact measures.  [cpu]")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", help="Of --compact.  [fp32]")
+@click.option("--batch", type=click.IntRange(1), help="Examples at a time, of --compact.  [64]")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where --compact measures.  [cpu]")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Of --compact.  [fp32]")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--suite", type=click.Path(path_type=Path), help="The run's suite file.  [where it was run from]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As given to harness run; repeatable.")
@@ -59,9 +57,9 @@ def command(
     folder: Path,
     form: str,
     compact: bool,
-    batch: int,
-    device: str,
-    precision: str,
+    batch: int | None,
+    device: str | None,
+    precision: str | None,
     results: Path,
     suite: Path | None,
     overrides: Sequence[str],
@@ -93,8 +91,8 @@ def command(
         raise UserError(unknown_name("format", form, formats))
     if compact and form not in ("harness", "onnx"):
         raise UserError(f"--compact has formats of its own: leave out --format {form}, or take --format onnx")
-    if (device, precision) != ("cpu", "fp32") and (not compact or form == "onnx"):
-        raise UserError("--device and --precision say how --compact measures: leave them out")
+    if (batch or device or precision) and (not compact or form == "onnx"):
+        raise UserError("--batch, --device and --precision say how --compact measures: leave them out")
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no GPU here; leave it out to measure on the processor")
     if form == "onnx":
@@ -120,12 +118,12 @@ def command(
         raise Unsupported(
             f"{planned.id} is an ensemble of {record.method.members} networks, and no format holds several"
         )
-    runner = StageRunner(registry, store, Substrate(0, 1, torch.device(device)))
+    runner = StageRunner(registry, store, Substrate(0, 1, torch.device(device or "cpu")))
     network = runner.restored(planned.stages[-1], planned.cell)
     if compact:
         from harness.cli.compact_export import write_compact
 
-        write_compact(folder, planned, network, runner, None if form == "onnx" else batch, precision)
+        write_compact(folder, planned, network, runner, None if form == "onnx" else batch or 64, precision or "fp32")
         return
     bundle = _bundle(planned, network, runner)
     state = store.folder(planned.stages[-1].hash) / "state.safetensors"

@@ -21,6 +21,7 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     from harness.core.architecture import Architecture
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TOLERANCE, COARSE = 1e-4, 0.1
 """By how much outputs may differ from the masked network's, relative to the largest; in 16 bits."""
 
@@ -64,7 +65,7 @@ def make_fast(
     batch: int,
     reference: nn.Module | None = None,
     timed: Timed = side_by_side,
-    dtype: torch.dtype | None = None,
+    precision: str | None = None,
 ) -> Fast:
     """Cut out dead units, and let linear layers of low density run as sparse ones where that is faster.
 
@@ -77,14 +78,14 @@ def make_fast(
         batch: examples at a time.
         reference: what its speed is compared with; the module itself by default.
         timed: how ways are timed.
-        dtype: of all numbers, the module's by default; sparse tensor cores want bfloat16.
+        precision: of all numbers, one of :data:`PRECISIONS`; by default the module's. Sparse tensor cores want bf16.
 
     Raises:
         Unsupported: if torch cannot trace the network.
         HarnessError: if what comes out computes something else.
     """
     parameter = next(iter(module.parameters()))
-    dtype = dtype or parameter.dtype
+    dtype = PRECISIONS[precision] if precision else parameter.dtype
     inputs = random_inputs(architecture.data, 0, batch, dtype, whole=True).to(parameter.device)
     compacted = compact(architecture, module)
     masked = _converted(module, dtype)

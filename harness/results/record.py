@@ -178,8 +178,10 @@ def _told(error: BaseException) -> str:
         return str(error)
     if isinstance(error, FileNotFoundError):
         return explained(whose, error)
-    bare = not str(error) or isinstance(error, KeyError)  # says nothing without its type
-    return f"{type(error).__name__ if bare else ''}{': ' if bare and str(error) else ''}{error} ({whose.text})"
+    text = str(error)
+    if not text or isinstance(error, KeyError):  # says nothing without its type
+        text = ": ".join(filter(None, (type(error).__name__, text)))
+    return f"{text} ({whose.text})"
 
 
 def _record(

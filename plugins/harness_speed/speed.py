@@ -97,8 +97,7 @@ class SpeedBenchmark(Benchmark[SpeedOptions]):
         if architecture is None:
             raise Unsupported("an ensemble is several networks: measure their speed one by one")
         whole = network if declared is None or declared is architecture else dense(declared, network)
-        dtype = {"fp32": None, "bf16": torch.bfloat16}[self.options.precision]
-        fast = make_fast(architecture, network, self.options.batch, whole, dtype=dtype)
+        fast = make_fast(architecture, network, self.options.batch, whole, precision=self.options.precision)
         one = fast.inputs[:1].clone()
         single = side_by_side({"whole": partial(fast.whole, one), "fast": partial(fast.program, one)}, "whole", device)
         found = {

@@ -243,7 +243,7 @@ def test_what_runs_on_sparse_tensor_cores_loads_where_there_are_none(
         weight.mul_(torch.rand(len(weight), weight.shape[1] // 4, 4).argsort(-1).argsort(-1).flatten(1) < 2)
     with monkeypatch.context() as patch:
         emulate(patch)
-        fast = make_fast(architecture, module, 3, timed=faster, dtype=torch.bfloat16)
+        fast = make_fast(architecture, module, 3, timed=faster, precision="bf16")
         assert [layer.kernel for layer in fast.layers.values()] == ["2:4", "2:4", "dense"]
         size = write_export(tmp_path / "small", fast, "toy.s0", {})
         assert peak_bytes(fast.program, fast.inputs) < sum(weight.nbytes for weight in weights) / 2

@@ -258,6 +258,7 @@ def test_a_compact_export_has_two_formats(made: Path, tmp_path: Path, monkeypatc
         export("random", tmp_path / "x", "--format", "onnx")
     for options in (
         ["--precision", "bf16"],
+        ["--batch", "8"],
         ["--device", "cuda"],
         ["--compact", "--format", "onnx", "--device", "cuda"],
     ):

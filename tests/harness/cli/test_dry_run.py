@@ -72,9 +72,10 @@ def test_files_that_are_not_here_are_named(
 ) -> None:
     """Although what the data are is known without them: the run would stop at once."""
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "nowhere"))
-    (tmp_path / "s.yaml").write_text(MISSING)
+    (tmp_path / "s.yaml").write_text(f"experiments: {{a: {{}}, b: {{}}}}\n{MISSING}")
     command = ["run", str(tmp_path / "s.yaml"), "--dry-run", "--results", str(tmp_path / "results")]
     cli.main(command, standalone_mode=False)
     told = " ".join(capsys.readouterr().err.split())
+    assert told.count("mnist (") == 1, "experiments share it"
     assert "not here yet: mnist (train-images-idx3-ubyte and 3 more in " in told
     assert f"harness data prepare {tmp_path / 's.yaml'} gets or builds what can be got" in told
