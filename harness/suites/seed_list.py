@@ -16,9 +16,10 @@ def seeds_from(value: Any, first: int = 0) -> Any:
     Raises:
         ValueError: for none, too many, or one twice.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
-        if value < 1:
-            raise ValueError("seeds is a number of seeds, at least 1, or a list of them")
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if not (number and value >= 1) and not isinstance(value, list):
+        raise ValueError("seeds is a number of seeds, at least 1, or a list of them")
+    if number:
         if value > MOST_SEEDS:
             raise ValueError(f"seeds is a number of at most {MOST_SEEDS:,} seeds; the one seed {value} is [{value}]")
         return list(range(first, first + value))

@@ -93,6 +93,7 @@ CASES = [
         "4:8",
         "at most 10,000 seeds; the one seed 100000000000 is [100000000000]",
     ),
+    (SUITE, "seeds: 2", "seeds: five", "4:8", "seeds is a number of seeds, at least 1, or a list of them"),
     (SUITE, "seeds: 2", "seeds: [9223372036854775808]", "4:9", "whole numbers lie between"),
     (
         SUITE,
@@ -114,7 +115,7 @@ CASES = [
     ),
     (SUITE, "seeds: 2", "profiles: {full: {training.stesp: 5}}", "4:19", "unknown key 'stesp'. Did you mean 'steps'?"),
     (SUITE, "seeds: 2", "profiles: {p: {seeds.x: 5}}\nprofile: p\nseeds: 2", "4:16", "'seeds' is a single value"),
-    (SUITE, "seeds: 2", "profiles: {p: {seeds: x}}\nprofile: p", "4:23", "seeds: Input should be a valid list"),
+    (SUITE, "seeds: 2", "profiles: {p: {seeds: x}}\nprofile: p", "4:23", "seeds is a number of seeds, at least 1, or a list of them"),
     (SUITE, "recovery_steps", "recover_steps", "8:29", "unknown key 'recover_steps'. Did you mean 'recovery_steps'?"),
     (SUITE, "hidden: [8]", "hiden: [8]", "2:9", "unknown key 'hiden'. Did you mean 'hidden'? Known: hidden, init"),
     (SUITE, "benchmarks: digits", "benchmarks: {digits: {size: 3}}", "3:23", "unknown key 'size'."),
