@@ -23,6 +23,7 @@ from harness.errors import HarnessError, Unsupported
 from harness.interchange import bundle
 from harness.interchange.fit import require_fit
 from harness.seeds import derived_seed
+from harness.stages.rehearsal import require_regions
 from harness.training.weights import Weights
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ class NetworkBuilder:
         everything = architecture.connections()
         connections = cell.in_scope(everything, method.kinds)
         tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        require_regions(cell.architecture, everything, tensors)
         context = MethodContext(
             model=module,
             connections=connections,

@@ -18,6 +18,7 @@ from harness.core.phases import Train
 from harness.errors import BadScore, Diverged, HarnessError
 from harness.seeds import derived_seed
 from harness.stages.network import Network
+from harness.stages.rehearsal import rehearse
 from harness.stages.scoring import Checked
 from harness.stages.settling import Settling
 from harness.stages.unfit_state import fitting
@@ -125,6 +126,8 @@ class TrainingRun:
             self._finish()
             return
         data = runner.training_data(self.cell.training_part)
+        if resumed is None and network.spent.steps == 0:
+            rehearse(self.cell.architecture, network.module, network.context.data, data)
         trainer = Trainer(
             weights=weights,
             method=method,
