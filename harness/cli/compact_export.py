@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
 
 
 def write_compact(
-    folder: Path, planned: PlannedCell, network: Network, runner: StageRunner, batch: int | None, precision: str
+    folder: Path,
+    planned: PlannedCell,
+    network: Network,
+    runner: StageRunner,
+    batch: int | None,
+    precision: str,
+    preprocessing: Mapping[str, Any],
 ) -> None:
     """Write the network as it was evaluated, and say what became of it; as ONNX without a batch to measure at."""
     import torch
@@ -28,7 +35,7 @@ def write_compact(
     from harness.formatting import fitted
 
     torch.set_num_threads(planned.cell.training.threads)
-    more = {"cell": planned.id, "masks": planned.cell.evaluation.masks}
+    more = {"cell": planned.id, "masks": planned.cell.evaluation.masks, **preprocessing}
     weights = network.begin_phase(hooks=network.soft)
     with runner.evaluating(network, weights, planned.cell.evaluation.masks) as module:
         dense = sum(tensor.nbytes for tensor in module.parameters())

@@ -123,11 +123,13 @@ def command(
     if compact:
         from harness.cli.compact_export import write_compact
 
-        write_compact(folder, planned, network, runner, None if form == "onnx" else batch or 64, precision or "fp32")
+        told = preprocessing(planned, runner)
+        at = None if form == "onnx" else batch or 64
+        write_compact(folder, planned, network, runner, at, precision or "fp32", told)
         return
     bundle = _bundle(planned, network, runner)
     state = store.folder(planned.stages[-1].hash) / "state.safetensors"
-    _write(folder, form, planned, network, bundle, state, registry)
+    _write(folder, form, planned, network, bundle, state, registry, preprocessing(planned, runner))
     size = sum(tensor.numel() for tensor in bundle.weights.values())
     nonzero = sum(int(tensor.count_nonzero()) for tensor in bundle.weights.values())
     click.echo(f"exported {planned.id} to {folder} ({form})")
@@ -170,6 +172,14 @@ def _planned(
     raise UserError(
         f"{path} has no run {record.cell}: it has changed since, or was run with --set or --plugin. {as_then}"
     )
+
+
+def preprocessing(planned: PlannedCell, runner: StageRunner) -> dict[str, Any]:
+    """How inputs were made in training, and what outputs mean, for the JSON beside the weights; or nothing."""
+    benchmark = runner.benchmark(planned.cell.training_part)
+    tokenizer = benchmark.spec().tokenizer
+    told = {**({"inputs": {"tokenizer": tokenizer}} if tokenizer else {}), **(benchmark.preprocessing() or {})}
+    return {"preprocessing": told} if told else {}
 
 
 def _selector(planned: PlannedCell) -> str:
@@ -226,12 +236,14 @@ def _write(
     bundle: Bundle,
     state: Path,
     registry: Registry,
+    preprocessing: Mapping[str, Any],
 ) -> None:
     from harness.interchange.bundle import MASKS, WEIGHTS, Origin, file_sha256, new_folder, save_tensors, write
 
     assert bundle.architecture is not None and bundle.data is not None
     config = {
         "cell": planned.id,
+        **preprocessing,
         "architecture": bundle.architecture.model_dump(mode="json"),
         "data": bundle.data.model_dump(mode="json"),
         "masks": planned.cell.evaluation.masks,

@@ -30,6 +30,8 @@ As sparsity-harness {version} exported it. It needs torch and safetensors, and n
     import runpy
     network = runpy.run_path("{folder}/{code}")["load"]()
     outputs = network(inputs)
+
+Inputs are made as they were in training: `preprocessing` in {summary} says how, where it is known.
 """
 '''
 TAIL = '''
@@ -101,7 +103,7 @@ def source(program: fx.GraphModule, title: str, folder: str) -> str:
     _, _, shared = inspect.getsource(standalone).partition('"""\n')
     body = python.src.strip("\n").replace("\t", "    ")
     forward = "\n".join(f"    {line}".rstrip() for line in body.splitlines())
-    head = HEAD.format(title=title, version=__version__, folder=folder, code=CODE)
+    head = HEAD.format(title=title, version=__version__, folder=folder, code=CODE, summary=SUMMARY)
     return (
         head + "\n\n".join([shared.rstrip(), *(["\n".join(imports)] if imports else [])]) + TAIL.format(forward=forward)
     )

@@ -197,6 +197,14 @@ class Benchmark(ABC, Generic[OptionsT]):
         """
         return None
 
+    def preprocessing(self) -> Mapping[str, Any] | None:
+        """How ``inputs`` come from what there is, and what ``outputs`` mean, as JSON: formulas and their numbers.
+
+        For exported networks, which take inputs as they were in training; part of no hash. None has nothing to say;
+        of texts the tokenizer in :meth:`spec` is told anyway.
+        """
+        return None
+
     def training_data(self, device: torch.device) -> TrainingData:
         """The training split on ``device``.
 

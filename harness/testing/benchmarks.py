@@ -37,6 +37,7 @@ def check_benchmark(cls: type[Benchmark[Any]], options: Options = None, model: M
     source = benchmark.data_source()
     require(source == again.data_source(), f"{name}.data_source() differs between two instances")
     require_json(f"{name}.data_source()", source and dict(source))
+    require_json(f"{name}.preprocessing()", benchmark.preprocessing())
     if trains:
         _check_training_data(benchmark, again)
     if evaluates:

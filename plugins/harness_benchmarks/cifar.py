@@ -99,6 +99,13 @@ class Cifar10(TorchvisionImages):
         examples = self.options.train_size or self.sizes[0] - self.options.validation_size
         return DataSpec("classification", self.inputs, self.classes, examples)
 
+    def preprocessing(self) -> Mapping[str, Any]:
+        """How bytes become inputs, and pixels larger ones."""
+        inputs, block = super().preprocessing()["inputs"], 32 // self.options.size
+        return {
+            "inputs": {**({"size": f"each pixel the mean of {block}x{block}, rounded"} if block > 1 else {}), **inputs}
+        }
+
     def read(self) -> tuple[Bytes, NDArray[np.int64], Bytes, NDArray[np.int64]]:
         """All files; training examples in the fixed order, those that are used."""
         self.prepare(download=False)

@@ -69,6 +69,19 @@ class Diabetes(Benchmark[DiabetesOptions]):
         """Known without the data."""
         return _TEST if split == "test" else self.options.validation_size
 
+    def preprocessing(self) -> Mapping[str, Any]:
+        """Means and deviations of the training rows."""
+        training = _load()[self._rows("train")]
+        mean, deviation = training.mean(0).tolist(), training.std(0).tolist()
+        return {
+            "inputs": {
+                "formula": "(numbers - mean) / deviation, a number a column",
+                "mean": mean[:-1],
+                "deviation": deviation[:-1],
+            },
+            "outputs": {"formula": "points = output * deviation + mean", "mean": mean[-1], "deviation": deviation[-1]},
+        }
+
     def training_data(self, device: torch.device) -> Patients:
         """The training rows."""
         return self._split("train", device)[0]
@@ -102,12 +115,14 @@ class Diabetes(Benchmark[DiabetesOptions]):
         """Its rows, and the deviation of a target, in points."""
         if problems := self.verify():
             raise CorruptFile(problems[0])
-        rows = _load()[stratified_order(np.zeros(_ROWS, int))]
-        first = _TEST + self.options.validation_size
-        training = rows[first:]
-        part = {"train": training, "validation": rows[_TEST:first], "test": rows[:_TEST]}[split]
+        training, part = (_load()[self._rows(which)] for which in ("train", split))
         numbers = torch.from_numpy((part - training.mean(0)) / training.std(0)).float().to(device)
         return Patients(numbers[:, :-1], numbers[:, -1:]), float(training[:, -1].std())
+
+    def _rows(self, split: str) -> NDArray[np.int64]:
+        """Which rows are in a split."""
+        order, first = stratified_order(np.zeros(_ROWS, int)), _TEST + self.options.validation_size
+        return {"train": order[first:], "validation": order[_TEST:first], "test": order[:_TEST]}[split]
 
 
 def _load() -> NDArray[np.float64]:

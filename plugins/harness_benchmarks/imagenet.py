@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness import Benchmark, DataMissing, DataSpec, Measurement, Metric, Split, UserError, data_directory
 from harness.storage.digests import place
-from harness_benchmarks.images import ImageOptions, normalisation, scored
+from harness_benchmarks.images import ImageOptions, normalisation, pixels_to_inputs, scored
 from harness_benchmarks.picture_folder import PictureFolder
 from harness_benchmarks.pictures import CroppedPictures, Pictures, unreadable
 from harness_benchmarks.splits import stratified_order
@@ -107,6 +107,12 @@ class ImageNet(Benchmark[ImageNetOptions]):
             "files": sum(len(part.names) for part in self._folders),
             "bytes": sum(int(part.sizes.sum()) for part in self._folders),
         }
+
+    def preprocessing(self) -> Mapping[str, Any]:
+        """How a picture becomes an input."""
+        size, resize = self.options.size, self.options.resize
+        cut = {"cut": f"the middle {size} x {size} of the picture with a shorter side of {resize}"}
+        return {"inputs": {**cut, **pixels_to_inputs(self.options.normalize, MEAN, STD, 255)["inputs"]}}
 
     def training_data(self, device: torch.device) -> Pictures:
         """The training pictures without those held out for validation."""

@@ -99,6 +99,10 @@ class ImageBenchmark(Benchmark[ImageOptions]):
         """Known without the data."""
         return self.sizes[1] if split == "test" else self.options.validation_size
 
+    def preprocessing(self) -> Mapping[str, Any]:
+        """How bytes become inputs."""
+        return pixels_to_inputs(self.options.normalize, self.mean, self.std, self.levels)
+
     def training_data(self, device: torch.device) -> Images:
         """The training images without those held out for validation."""
         return self._split("train", device)
@@ -126,6 +130,16 @@ class ImageBenchmark(Benchmark[ImageOptions]):
             torch.from_numpy(labels.astype(np.int64)).to(device),
             *normalisation(self.options.normalize, self.mean, self.std, self.levels, device),
         )
+
+
+def pixels_to_inputs(
+    how: Literal["unit", "standard"], mean: Sequence[float], std: Sequence[float], levels: int
+) -> Mapping[str, Any]:
+    """What :meth:`harness.Benchmark.preprocessing` says of images; arguments as of :func:`normalisation`."""
+    if how == "unit":
+        return {"inputs": {"formula": f"pixels / {levels}"}}
+    formula = f"(pixels / {levels} - mean) / deviation, a number a channel"
+    return {"inputs": {"formula": formula, "mean": list(mean), "deviation": list(std)}}
 
 
 def normalisation(

@@ -96,6 +96,10 @@ class MovingMnist(Benchmark[MovingMnistOptions]):
         """The file of the digits."""
         return self._mnist.data_source()
 
+    def preprocessing(self) -> Mapping[str, Any]:
+        """Bytes are divided by 255."""
+        return {"inputs": {"formula": "frames / 255"}, "outputs": {"formula": "frame = output * 255"}}
+
     def training_data(self, device: torch.device) -> Clips:
         """The training sequences without those held out for validation."""
         return self._split("train", device)

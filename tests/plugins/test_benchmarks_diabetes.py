@@ -43,6 +43,16 @@ def test_splits_are_disjoint_and_whole_and_standardised_by_training_rows() -> No
     np.testing.assert_allclose(ours[order[0]], whole[order[1]], atol=1e-3)
 
 
+def test_what_goes_along_with_exports_gives_the_numbers_again() -> None:
+    benchmark = Diabetes(DiabetesOptions())
+    patients, told = benchmark._split("test", CPU)[0], benchmark.preprocessing()
+    raw = patients.inputs.double() * torch.tensor(told["inputs"]["deviation"]) + torch.tensor(told["inputs"]["mean"])
+    points = patients.targets.double() * told["outputs"]["deviation"] + told["outputs"]["mean"]
+    data = load_diabetes(scaled=False)
+    whole = {tuple(np.round(row, 2)) for row in np.column_stack([data.data, data.target])}
+    assert {tuple(np.round(row, 2)) for row in torch.cat([raw, points], 1).numpy()} <= whole
+
+
 def test_validation_is_cut_from_training_only() -> None:
     some, more = (Diabetes(DiabetesOptions(validation_size=n)) for n in (0, 200))
     assert (some.spec().examples, more.spec().examples) == (342, 142)

@@ -46,6 +46,20 @@ def test_contract() -> None:
     check_benchmark(Digits)
 
 
+@pytest.mark.parametrize("how", ["standard", "unit"])
+def test_what_goes_along_with_exports_makes_inputs_of_pixels(how: str) -> None:
+    benchmark = Digits(DigitsOptions(normalize=how))
+    data, told = benchmark.training_data(CPU), benchmark.preprocessing()["inputs"]
+    inputs, _ = data.batch(torch.arange(20))
+    made = data.pixels[:20].double() / 16
+    if how == "standard":
+        assert told["formula"] == "(pixels / 16 - mean) / deviation, a number a channel"
+        made = (made - torch.tensor(told["mean"])) / torch.tensor(told["deviation"])
+    else:
+        assert told == {"formula": "pixels / 16"}
+    torch.testing.assert_close(inputs.double(), made, rtol=0, atol=1e-6)
+
+
 def test_stratified_order_holds_classes_in_proportion_in_every_prefix() -> None:
     labels = np.repeat([0, 1, 2], [50, 30, 20])
     order = stratified_order(labels)

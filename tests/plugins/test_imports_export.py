@@ -91,6 +91,7 @@ def test_exports_hold_the_effective_weights_and_their_masks(made: Path, exported
         assert found.manifest.source.path == cell["cell"]
         config = json.loads((exported[method] / "config.json").read_text())
         assert config["architecture"]["plugin"] == "gpt2"
+        assert config["preprocessing"] == {"inputs": {"tokenizer": config["data"]["tokenizer"]}}
         if method in ("dense", "soft"):
             assert masks is None
         else:
@@ -194,6 +195,7 @@ def test_a_compact_export_computes_what_was_scored(
     printed = capsys.readouterr().out
     assert "times as fast" in printed and "with zeros" in printed and str(folder) in printed
     summary = json.loads((folder / "compact.json").read_text())
+    assert summary["preprocessing"]["inputs"]["tokenizer"]
     assert summary["inputs"] == [3, 16] and summary["bytes"] == (folder / "model.safetensors").stat().st_size
     assert all(
         layer["csr_times_as_fast"]["low"] > 1 for layer in summary["linear_layers"].values() if layer["runs"] == "csr"
