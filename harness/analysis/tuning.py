@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from harness.analysis.expected_best import expected_best
 from harness.results.cell_record import CellRecord
@@ -48,6 +49,7 @@ class TuningRow:
         chosen: the one with whose settings the reported cells are; None while trials are not finished.
         ends: option -> 1 where the chosen value is the highest number that a trial had, the default's included, -1
             where it is the lowest and not 0, below which there is nothing.
+        untried: those of ``ends`` beyond which the space has values that no trial had.
         expected: number of trials -> mean of the best validation score of so many; empty while they are not finished.
     """
 
@@ -62,6 +64,7 @@ class TuningRow:
     asked: int
     chosen: TrialRow | None
     ends: Mapping[str, int]
+    untried: frozenset[str]
     expected: Mapping[int, float]
 
     @property
@@ -134,6 +137,7 @@ def _row(store: ResultStore, suite: str, method: TunedMethod) -> TuningRow:
         )
     whole = len(rows) == len(method.trials)
     name, metric = metrics[0] if metrics else ("", None)
+    ends, untried = _ends(method, firsts) if whole else ({}, frozenset())
     return TuningRow(
         experiment=method.experiment,
         architecture=method.architecture,
@@ -145,24 +149,37 @@ def _row(store: ResultStore, suite: str, method: TunedMethod) -> TuningRow:
         trials=tuple(rows),
         asked=len(method.trials),
         chosen=next((row for row in rows if row.number == method.chosen), None),
-        ends=_ends(method, firsts) if whole else {},
+        ends=ends,
+        untried=untried,
         expected=dict(_expected(rows, sign)) if whole else {},
     )
 
 
-def _ends(method: TunedMethod, records: Sequence[CellRecord]) -> dict[str, int]:
-    """Of the chosen values, which are the highest or lowest of those tried; ``records`` are one of each trial."""
+def _ends(method: TunedMethod, records: Sequence[CellRecord]) -> tuple[dict[str, int], frozenset[str]]:
+    """Of the chosen values, which are the highest or lowest of those tried; ``records`` are one of each trial.
+
+    And of those, beyond which the space has more; older plans do not have their space.
+    """
     found: dict[str, int] = {}
+    untried = []
     for option in dict.fromkeys(option for trial in method.trials for option in trial.settings):
         tried = [trial.settings.get(option, _default(method, records, option)) for trial in method.trials]
-        numbers = [value for value in tried if isinstance(value, int | float) and not isinstance(value, bool)]
+        numbers = [number for number in tried if _is_number(number)]
         value = tried[method.chosen - 1] if method.chosen else None
-        if value in numbers and len(set(numbers)) > 1:
-            if value == max(numbers):
-                found[option] = 1
-            elif value == min(numbers) != 0:
-                found[option] = -1
-    return found
+        if not _is_number(value) or len(set(numbers)) == 1:
+            continue
+        space = [number for number in method.space.get(option, ()) if _is_number(number)]
+        if value == max(numbers):
+            found[option] = 1
+            untried += [option] * (max([value, *space]) > value)
+        elif value == min(numbers) != 0:
+            found[option] = -1
+            untried += [option] * (min([value, *space]) < value)
+    return found, frozenset(untried)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _default(method: TunedMethod, records: Sequence[CellRecord], option: str) -> object:

@@ -30,9 +30,11 @@ def settle(suite: Suite, results: ResultStore) -> tuple[Suite, list[TunedMethod]
         trials.setdefault(planned.cell.tuned, {}).setdefault(planned.cell.trial.number, []).append(planned.id)
     found = []
     for tuned, cells in trials.items():
-        settings = {trial.number: trial.settings[tuned.method] for trial in suite.tuning(tuned.experiment)}
+        drawn = suite.tuning(tuned.experiment)
+        settings = {trial.number: trial.settings[tuned.method] for trial in drawn}
         listed = [TrialCells(settings=settings[number], cells=names) for number, names in sorted(cells.items())]
-        found.append(TunedMethod(**tuned._asdict(), trials=listed, chosen=_chosen(suite, tuned, listed, results)))
+        space, chosen = drawn[0].spaces[tuned.method], _chosen(suite, tuned, listed, results)
+        found.append(TunedMethod(**tuned._asdict(), trials=listed, space=dict(space), chosen=chosen))
     choices = {
         Tuned(one.experiment, one.architecture, one.trained_on, one.method): one.chosen
         for one in found

@@ -140,13 +140,17 @@ def _answer(rows: Sequence[TuningRow], places: int) -> list[str]:
 
 
 def _at_ends(rows: Sequence[TuningRow]) -> Iterator[str]:
-    methods: dict[str, list[str]] = {}
-    for row in rows:
-        for option, end in row.ends.items():
-            methods.setdefault(f"the {'highest' if end > 0 else 'lowest'} {option}", []).append(row.method)
-    if methods:
-        told = "; ".join(f"{what} for {few(names)}" for what, names in methods.items())
-        yield f"At an end of what was tried, so that a better value may lie beyond: {told}."
+    for untried, text in (
+        (False, "At an end of what was tried, so that a better value may lie beyond"),
+        (True, "At an end of what was drawn, with values of the space beyond that no trial had"),
+    ):
+        methods: dict[str, list[str]] = {}
+        for row in rows:
+            for option, end in row.ends.items():
+                if (option in row.untried) == untried:
+                    methods.setdefault(f"the {'highest' if end > 0 else 'lowest'} {option}", []).append(row.method)
+        if methods:
+            yield f"{text}: {'; '.join(f'{what} for {few(names)}' for what, names in methods.items())}."
 
 
 def _metric(rows: Sequence[TuningRow]) -> str:

@@ -26,6 +26,7 @@ class TunedMethod(BaseModel):
     trained_on: str = Field(description="label of the benchmark whose validation data choose")
     method: str
     trials: list[TrialCells] = Field(description="the first one is the default")
+    space: dict[str, list[Any]] = Field({}, description="option: values that trials after the first are drawn from")
     chosen: int | None = Field(None, description="number of the trial, from 1; null while trials are not finished")
 
     @property

@@ -22,11 +22,13 @@ class Trial:
         of: the experiment that is tuned.
         number: counts from 1, which is the default.
         settings: method -> what it sets; nothing in the default.
+        spaces: method -> what the settings of all trials are drawn from: option -> values.
     """
 
     of: str
     number: int
     settings: Mapping[str, Settings]
+    spaces: Mapping[str, Mapping[str, Sequence[Any]]]
 
     @property
     def name(self) -> str:

@@ -43,15 +43,17 @@ class Tuning:
         common = common_draws(tune.trials, shared, list(defaults.values()), tune.draw)
         settings: list[dict[str, Settings]] = [{label: {} for label in methods}]
         settings += [{} for _ in range(tune.trials - 1)]
+        spaces: dict[str, dict[str, list[Any]]] = {}
         for label, entry in methods.items():
             own, default = self._own(label, entry)
+            spaces[label] = {**shared, **own}
             try:
                 draws = method_draws(label, tune.trials, common, own, default, tune.draw)
             except ValueError as error:
                 raise self._error(("tune", "trials"), str(error)) from None
             for found, drawn in zip(settings[1:], draws, strict=True):
                 found[label] = drawn
-        trials = [Trial(self._name, number, found) for number, found in enumerate(settings, 1)]
+        trials = [Trial(self._name, number, found, spaces) for number, found in enumerate(settings, 1)]
         for trial in trials:
             if trial.name in self._suite.experiments:
                 text = f"an experiment is called '{trial.name}', as the runs of trial {trial.number} are: rename it"

@@ -14,7 +14,7 @@ import pytest
 
 from harness.analysis.frame import load as load_frame
 from harness.analysis.frame import missing
-from harness.analysis.tuning import tuning_rows
+from harness.analysis.tuning import TuningRow, tuning_rows
 from harness.errors import UserError
 from harness.executors.tuning import settle, with_trials
 from harness.registry.plugins import load
@@ -255,16 +255,34 @@ def test_its_table(told) -> None:
 )
 def test_a_value_is_at_an_end_if_none_beyond_was_tried(tmp_path, settings, default, chosen, ends) -> None:
     trials = [TrialCells(settings=one, cells=[f"t{number}"]) for number, one in enumerate(settings)]
-    assert found_ends(tmp_path, trials, default, {}, chosen) == ends
+    assert found_ends(tmp_path, trials, default, {}, chosen).ends == ends
+
+
+@pytest.mark.parametrize(
+    ("space", "default", "chosen", "untried"),
+    [
+        ([0.1, 0.3], 0.2, 3, False),
+        ([0.1, 0.3, 1.0], 0.2, 3, True),
+        ([0.1, 0.3, 0.01], 0.2, 3, False),  # at the other end
+        ([0.1, 0.3, 0.01], 0.2, 2, True),
+        ([0.1, 0.3, 0.01], 2.0, 1, False),  # the default is higher than all of the space
+        ([0.1, 0.3, 3.0], 2.0, 1, True),
+        ([], 2.0, 1, False),  # a plan of an earlier version
+    ],
+)
+def test_whether_the_space_has_more_beyond_an_end(tmp_path, space, default, chosen, untried) -> None:
+    trials = [TrialCells(settings=one, cells=[f"t{n}"]) for n, one in enumerate([{}, {"lr": 0.1}, {"lr": 0.3}])]
+    row = found_ends(tmp_path, trials, {"lr": default}, {}, chosen, space={"lr": space} if space else {})
+    assert set(row.ends) == {"lr"} and row.untried == ({"lr"} if untried else set())
 
 
 def test_a_default_is_read_where_trials_have_the_option(tmp_path) -> None:
     trials = [TrialCells(settings=one, cells=[f"t{n}"]) for n, one in enumerate([{}, {"lr": 0.1}, {"lr": 0.3}])]
     own = [TrialCells(settings={f"method.{k}": v for k, v in one.settings.items()}, cells=one.cells) for one in trials]
     # Its own rate was 0.01, that of training 1: so 0.1 is the lowest of training's, and none of its own.
-    assert found_ends(tmp_path / "shared", trials, {"lr": 1.0}, {"lr": 0.01}, 2) == {"lr": -1}
-    assert found_ends(tmp_path / "named", own, {"lr": 1.0}, {"lr": 0.01}, 2, of_training=False) == {}
-    assert found_ends(tmp_path / "own", trials, {"lr": 1.0}, {"lr": 0.01}, 2, of_training=False) == {}
+    assert found_ends(tmp_path / "shared", trials, {"lr": 1.0}, {"lr": 0.01}, 2).ends == {"lr": -1}
+    for name, tried in (("named", own), ("own", trials)):
+        assert found_ends(tmp_path / name, tried, {"lr": 1.0}, {"lr": 0.01}, 2, of_training=False).ends == {}
 
 
 def found_ends(
@@ -274,7 +292,8 @@ def found_ends(
     options: Mapping[str, Any],
     chosen: int,
     of_training: bool = True,
-) -> Mapping[str, int]:
+    space: Mapping[str, list[Any]] = {},
+) -> TuningRow:
     """Of a method whose trials set options of training, or of its own."""
     store = ResultStore(root)
     for trial in trials:
@@ -286,11 +305,17 @@ def found_ends(
         }
         store.write(CellRecord.model_validate(content, strict=False))
     tuned = TunedMethod(
-        experiment="main", architecture="mlp", trained_on="digits", method="dense", trials=trials, chosen=chosen
+        experiment="main",
+        architecture="mlp",
+        trained_on="digits",
+        method="dense",
+        trials=trials,
+        space=dict(space),
+        chosen=chosen,
     )
     store.write_plan("s", SuitePlan(suite="s", cells=[], tuning=[tuned]))
     (row,) = tuning_rows(store, "s")
-    return row.ends
+    return row
 
 
 def record_of(method: str, cell: str) -> dict[str, Any]:
