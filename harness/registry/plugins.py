@@ -130,6 +130,8 @@ class Registry:
         if found:
             raise PluginError(_duplicate(found))
         text = unknown_name(kind, name, [registered.entry.name for registered in self.entries(kind)])
+        if not self.files:
+            text += " If a file of your own has it: --plugin FILE."
         if self.only is not None:
             text += f" {VARIABLE} limits plugins to: {', '.join(sorted(self.only)) or 'none'}."
         if self.failures:

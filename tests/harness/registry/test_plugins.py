@@ -161,6 +161,7 @@ def test_an_unknown_name_shows_the_nearest_and_plugins_that_failed(install):
     install("broken", "import module_that_does_not_exist\n")
     text = _raised(UserError, lambda: load().get("method", "magnitud"))
     assert "unknown method 'magnitud'. Did you mean 'magnitude'?" in text
+    assert "If a file of your own has it: --plugin FILE." in text
     assert "plugin 'broken' of fake-dist-broken 1.2" in text
     assert "module_that_does_not_exist" in text
 
