@@ -124,7 +124,7 @@ def _suites(folder: Path) -> Suites:
 def _experiments(content: Mapping[str, Any], registry: Registry) -> dict[str, Experiment]:
     top = SuiteFile.model_validate(content)
     return {
-        label: Experiment.model_validate(swept(over_shared(content, own), registry)[0])
+        label: Experiment.model_validate(swept(over_shared(content, own), registry).experiment)
         for label, own in (top.experiments or {"main": {}}).items()
     }
 

@@ -188,7 +188,8 @@ class _Reading:
         for index, question in enumerate(experiment.questions):
             for label in (question.method, question.control):
                 if label not in experiment.methods:
-                    raise self._error(index, unknown_name("method", label, experiment.methods))
+                    swept = [row.label for row in self._suite.rows[self._name].values()]
+                    raise self._error(index, unknown_name("method", label, {*experiment.methods, *swept}))
             if question.method == question.control:
                 raise self._error(index, f"'{question}' compares a method with itself: name two")
             same = (frozenset((question.method, question.control)), question.density)

@@ -103,7 +103,8 @@ class Declaration:
         self._parts: dict[tuple[str, str, str], Part] = {}
         self.choices: Mapping[Tuned, int] = {}
         self.trials: dict[str, Trial] = {}
-        self.rows: dict[str, dict[str, Variant]] = {}
+        self.rows: dict[str, Mapping[str, Variant]] = {}
+        self._asked: dict[str, Sequence[int]] = {}
         self.experiments = {label: self._experiment(label) for label in self._own}
         if self.slurm is not None and any(self.rows.values()):
             methods = {row: asked for label, asked in self.slurm.methods.items() for row in self.rows_of(label)}
@@ -292,7 +293,7 @@ class Declaration:
             if key in own:
                 merged[key] = layered(merged[key], {str(path[1]): value}) if len(path) > 1 else value
         try:
-            written_out, self.rows[label] = swept(merged, self.registry)
+            written_out, self.rows[label], self._asked[label] = swept(merged, self.registry)
         except SweepError as error:
             raise self.error(label, ("methods", error.label), str(error)) from None
         try:
@@ -306,6 +307,8 @@ class Declaration:
             experiment = self.trials[experiment].of
         if loc[:1] == ("methods",) and (row := self.rows.get(experiment, {}).get(str(loc[1]) if loc[1:] else "")):
             loc = ("methods", row.label, *loc[2:])
+        if loc[:1] == ("questions",) and loc[1:] and (places := self._asked.get(experiment)):
+            loc = ("questions", places[int(loc[1])], *loc[2:])
         shared = self._yaml.content
         if not self._in_file or any(loc[: len(path)] == path for path in self._yaml.overridden()):
             return loc

@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import product
 from math import isfinite, prod
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -42,8 +42,22 @@ class SweepError(ValueError):
         self.label = label
 
 
-def swept(experiment: Mapping[str, Any], registry: Registry) -> tuple[Mapping[str, Any], dict[str, Variant]]:
-    """An experiment as YAML has it with a method for each value, and what these stand for by their names.
+class Swept(NamedTuple):
+    """An experiment without sweeps.
+
+    Attributes:
+        experiment: as YAML has it, with a method for each value.
+        rows: what these methods stand for, by their names.
+        questions: of each question its place among those that the suite has; empty where nothing is swept.
+    """
+
+    experiment: Mapping[str, Any]
+    rows: Mapping[str, Variant] = {}
+    questions: Sequence[int] = ()
+
+
+def swept(experiment: Mapping[str, Any], registry: Registry) -> Swept:
+    """An experiment as YAML has it with a method for each value.
 
     Options of training are swept for every method, but for those that give the option themselves. What is no list of
     numbers, or no option that is a number, is left as it is. A method that names a swept one has as many rows: each
@@ -56,13 +70,13 @@ def swept(experiment: Mapping[str, Any], registry: Registry) -> tuple[Mapping[st
     try:
         methods = labelled(experiment.get("methods"))
     except ValueError:  # told where the experiment is validated
-        return experiment, {}
+        return Swept(experiment)
     if not isinstance(training, dict) or not isinstance(methods, dict):
-        return experiment, {}
+        return Swept(experiment)
     if not all(isinstance(entry, dict) for entry in methods.values()):
-        return experiment, {}
+        return Swept(experiment)
     sweep = _Sweep(training, methods, registry)
-    return sweep.experiment(experiment) if sweep.variants else (experiment, {})
+    return sweep.experiment(experiment) if sweep.variants else Swept(experiment)
 
 
 class _Sweep:
@@ -82,7 +96,7 @@ class _Sweep:
             label: rows for label in methods if (axes := self._all(label)) for rows in [self._rows(label, axes)]
         }
 
-    def experiment(self, experiment: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Variant]]:
+    def experiment(self, experiment: Mapping[str, Any]) -> Swept:
         """The experiment without lists, and its rows."""
         methods: dict[str, Any] = {}
         found: dict[str, Variant] = {}
@@ -100,12 +114,14 @@ class _Sweep:
         baseline = experiment.get("baseline", Experiment.model_fields["baseline"].default)
         if isinstance(baseline, str) and baseline in self.variants:
             changed["baseline"] = next(iter(self.variants[baseline]))
+        asked: list[tuple[int, Any]] = []
         if isinstance(questions := experiment.get("questions"), list):
-            changed["questions"] = [one for question in questions for one in self._questions(question)]
+            asked = [(place, one) for place, question in enumerate(questions) for one in self._questions(question)]
+            changed["questions"] = [one for _, one in asked]
         for key in ("include", "exclude"):
             if isinstance(selectors := experiment.get(key), list):
                 changed[key] = [self._selector(one) for one in selectors]
-        return {**experiment, **changed}, found
+        return Swept({**experiment, **changed}, found, [place for place, _ in asked])
 
     # --- axes --------------------------------------------------------------------------------
 

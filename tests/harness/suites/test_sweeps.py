@@ -211,3 +211,12 @@ def test_a_sweep_is_tuned_row_by_row(suite) -> None:
         for name, decay in (("0", 0.0), ("1e-1", 0.1))
         for number in (1, 2, 3)
     }
+
+
+@pytest.mark.parametrize("wrong", ["randm against dense", "{why: random against dens}", "random vs dense"])
+def test_a_question_behind_swept_ones_is_told_at_its_own_line(refusal, wrong: str) -> None:
+    text = f"{shared('[1e-3, 1e-2]')}methods: {{dense: , random: {{density: 0.5}}}}\nquestions:\n"
+    line = text.count("\n") + 2
+    told = refusal(f"{text}  - random against dense\n  - {wrong}\n")
+    assert f"s.yaml:{line}:5: " in told and f"  - {wrong}\n" in told
+    assert "METHOD against METHOD" in told or "Known: dense, dense-lr-1e-2, dense-lr-1e-3, random, " in told
