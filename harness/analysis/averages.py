@@ -22,6 +22,7 @@ ROW = (*TABLE, "method", "density_scope", "match", "asked")
 
 _AVERAGED = (
     "density_requested",
+    "density_asked",
     "density_mask",
     "mask_mean",
     "density_nonzero",

@@ -170,8 +170,8 @@ def _stands(row: ComparisonRow, table: Sequence[ComparisonRow]) -> set[float]:
     """The densities that a row stands for; of a smaller network the one that it is asked for, else its group's."""
     if not row.small:
         return {row.density_mask}
-    if row.wanted is not None:
-        return {row.wanted}
+    if row.density_asked is not None:
+        return {row.density_asked}
     return {other.density_mask for other in table if other.group == row.group and not other.small}
 
 

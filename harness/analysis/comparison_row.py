@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import nan
@@ -24,6 +23,7 @@ KEYS = (
     "benchmark",
     "method",
     "density_requested",
+    "density_asked",
     "density_mask",
     "density_low",
     "density_high",
@@ -72,7 +72,8 @@ class ComparisonRow:
 
     Attributes:
         id: number of the row among all that were compared; ``reference`` is that of the baseline's row.
-        match: the row whose density it takes, "" if none; ``asked`` is the density that the suite asks for.
+        match: the row whose density it takes, "" if none; ``asked`` is the density that the suite asks for where it is
+            none. ``density_asked`` is that, of a matched row that of what it is matched to; None if nobody asked.
         density_low, density_high: extremes of the mask density over seeds. ``mixed`` says that they, or the sizes of
             smaller networks, are too far apart for a mean of scores: ``mean`` then only sorts, and there is no
             interval.
@@ -125,6 +126,7 @@ class ComparisonRow:
     asked: float | None = None
     density_scope: str = "maskable"
     density_requested: float | None = None
+    density_asked: float | None = None
     density_mask: float
     density_low: float
     density_high: float
@@ -202,14 +204,6 @@ class ComparisonRow:
     def whole(self) -> bool:
         """Whether nothing is masked in it: neither hard, nor softly, nor by being smaller."""
         return self.density_mask == 1 and self.mask_mean is None and not self.small
-
-    @property
-    def wanted(self) -> float | None:
-        """The density that was asked for, of a matched row that of what it is matched to; None if nobody asked."""
-        if not self.match:
-            return self.asked
-        named = re.search(r" ([\d.e-]+)(?:, \w+)?$", self.match)  # "magnitude 0.1, per_layer", as frames name it
-        return float(named[1]) if named else None
 
     @property
     def left(self) -> float:

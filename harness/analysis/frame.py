@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from math import nan
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -48,8 +50,7 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
     known = store.suites()
     rows: list[ResultRow] = []
     left: list[LeftOut] = []
-    labels: dict[tuple[str, str], str] = {}  # of a suite's cells, by name and by hash
-    matches: dict[tuple[str, str], DensityMatch] = {}
+    asks: dict[tuple[str, str], _Asks] = {}  # of a suite's cells, by name and by hash
     for suite in known if suites is None else suites:
         if suite not in known:
             raise UserError(unknown_name("suite", suite, known) + f" Looked in {store.root}.")
@@ -75,11 +76,9 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
                 baseline = compared.baselines.get(record.method.label, baseline) if compared else baseline
                 tuned = (record.experiment, record.architecture.label, _trained_on(record), record.method.label)
                 rows += rows_of(record, suite, baseline, compared, store, settings.get(tuned, ""))
-                labels[suite, record.cell] = _label(record)
-                labels.setdefault((suite, hash_of(record.cell)), _label(record))
-                if record.density.match is not None:
-                    matches[suite, record.cell] = record.density.match
-    frame = as_frame(_named(row, matches.get((row.suite, row.cell)), labels) for row in rows)
+                asks[suite, record.cell] = _Asks.of(record)
+                asks.setdefault((suite, hash_of(record.cell)), asks[suite, record.cell])
+    frame = as_frame(_named(row, asks) for row in rows)
     return _once(frame, store, left), left
 
 
@@ -123,23 +122,41 @@ def _identity(record: CellRecord, suite: str) -> tuple[str, ...]:
     return suite, record.experiment, *labels, asked(record.density.requested)
 
 
-def _label(record: CellRecord) -> str:
-    density = record.density
-    requested = density.requested if density.match is None else None
-    return record.method.label + ("" if requested is None else f" {requested:g}")
+class _Asks(NamedTuple):
+    """What a suite asks for of a cell: a density, nan for none, or that of a match."""
+
+    method: str
+    density: float
+    match: DensityMatch | None
+
+    @classmethod
+    def of(cls, record: CellRecord) -> _Asks:
+        """From a cell's record."""
+        requested, match = record.density.requested, record.density.match
+        return cls(record.method.label, nan if requested is None or match is not None else requested, match)
 
 
-def _named(row: ResultRow, match: DensityMatch | None, labels: Mapping[tuple[str, str], str]) -> ResultRow:
+def _named(row: ResultRow, asks: Mapping[tuple[str, str], _Asks]) -> ResultRow:
     """A match names a cell, and so a seed; a row needs the name of what all seeds are matched to.
 
     That is another one than the match has where a label was changed since; where the cell is no longer there, its name
     without the seed, which keeps rows apart that are matched to several.
     """
-    if match is None:
-        return row
-    found = (labels.get((row.suite, name)) for name in (match.cell, hash_of(match.cell)))
-    name = next(filter(None, found), without_seed(match.cell))
-    return replace(row, match=name + (f", {match.by}" if match.by else ""))
+
+    def matched(match: DensityMatch) -> _Asks | None:
+        return asks.get((row.suite, match.cell)) or asks.get((row.suite, hash_of(match.cell)))
+
+    own = asks[row.suite, row.cell]
+    if own.match is None:
+        return replace(row, density_asked=own.density)
+    other = matched(own.match)
+    name = without_seed(own.match.cell) if other is None else f"{other.method} {asked(other.density)}".rstrip()
+    passed: list[_Asks] = []  # files that somebody wrote may go in a circle
+    while other is not None and other.match is not None and other not in passed:
+        passed.append(other)
+        other = matched(other.match)
+    density = nan if other is None else other.density
+    return replace(row, density_asked=density, match=name + (f", {own.match.by}" if own.match.by else ""))
 
 
 def _failure(record: CellRecord) -> str:

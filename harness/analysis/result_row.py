@@ -29,6 +29,7 @@ class ResultRow:
         match: the row whose density this cell takes, "" if none.
         density_requested: what the suite asks for; of a cell that takes its density from another the number of that
             one, which may differ between seeds; nan where nothing is asked for, as of a dense network.
+        density_asked: the same, but of a matched cell what is asked for of the other: equal in all seeds.
         density_mask: weights that the tested network's mask keeps, of those in scope: 1 where it was tested with soft
             masks, whose mean value is ``mask_mean`` then.
         density_nonzero: weights that are not zero in the network that was scored, of those in scope.
@@ -60,6 +61,7 @@ class ResultRow:
     method: str
     match: str
     density_requested: float
+    density_asked: float = nan
     density_mask: float
     mask_mean: float
     density_nonzero: float
@@ -129,7 +131,7 @@ def rows_of(
     store: ResultStore | None = None,
     settings: str = "",
 ) -> Iterator[ResultRow]:
-    """A row for each metric of a finished cell, without the name of what it is matched to.
+    """A row for each metric of a finished cell, without what is known of the cell that it is matched to.
 
     ``store`` is where the results of single test examples are read from; without it they are not known.
     ``settings`` are those that tuning has chosen.

@@ -157,9 +157,9 @@ def _unanswered(table: Sequence[ComparisonRow], contrasts: Sequence[Contrast]) -
         yield f"Not comparable, because densities, sizes or seeds differ: {listed(left)}."
     at: dict[tuple[str, float], ComparisonRow] = {}
     for row in table:
-        if row.wanted is not None:
-            at.setdefault((row.method, row.wanted), row)
-    wanted = {row.id: row.wanted for row in table}
+        if row.density_asked is not None:
+            at.setdefault((row.method, row.density_asked), row)
+    wanted = {row.id: row.density_asked for row in table}
     told = {(frozenset((c.method, c.control)), wanted[one]) for c in contrasts for one in (c.row, c.other)}
     for place in sorted({place for _, place in at}, reverse=True):
         left = [
@@ -241,7 +241,7 @@ def _where(row: ComparisonRow, other: ComparisonRow) -> str:
         if one.mixed:
             return f"At the densities of {one.match.split(',')[0] or one.method} ({density(one)})"
     masked = min(row.density_mask, other.density_mask)
-    small = [one.wanted for one in (row, other) if one.small and one.wanted is not None and masked == 1]
+    small = [one.density_asked for one in (row, other) if one.small and one.density_asked is not None and masked == 1]
     return "Unmasked" if masked == 1 and not small else f"At {fraction(min([masked, *small]))}"
 
 

@@ -65,8 +65,8 @@ def palette(
 
     A name's colour is the same in every report, for it depends on the name alone, with two exceptions: the reference,
     the baseline of the tables, has the ink of the text; and where there are no more names than colours, each has one
-    of its own, so that a name whose colour belongs to an earlier one takes the next that is free. Of more names some
-    share a colour: up to seven of these differ in shape.
+    of its own, so that a name whose colour belongs to an earlier one takes a free one, as far in hue from those taken
+    as there is. Of more names some share a colour: up to seven of these differ in shape.
 
     ``suites``: names that stand in one figure; those that never do may look alike. Default: all stand together.
     """
@@ -77,8 +77,7 @@ def palette(
         its = sharing[_colour(name)]
         (moved if its and len(others) <= len(COLOURS) else its).append(name)
     for name in moved:
-        start = _colour(name)
-        next(its for its in (*sharing[start:], *sharing[:start]) if not its).append(name)
+        sharing[_furthest([place for place, its in enumerate(sharing) if its])].append(name)
     groups = [set(group) for group in suites] or [set(others)]
     styles: dict[str, Style] = {}
     for colour, its in enumerate(sharing):
@@ -106,6 +105,15 @@ def dashes(styles: Iterable[Style]) -> Mapping[str, str]:
         found[style.key] = _DASHES[shared[style.light] % len(_DASHES)]
         shared[style.light] += 1
     return found
+
+
+def _furthest(taken: Collection[int]) -> int:
+    """The place in ``COLOURS`` that is the most steps on the circle of hues away from all taken ones."""
+
+    def apart(place: int) -> int:
+        return min(min(abs(place - other), len(COLOURS) - abs(place - other)) for other in taken)
+
+    return max(range(len(COLOURS)), key=apart)
 
 
 def _colour(name: str) -> int:

@@ -127,13 +127,13 @@ def _placed(row: ComparisonRow, table: Sequence[ComparisonRow]) -> str:
     """Its density, of a smaller network the one that it stands for."""
     if not row.small or row.mixed:
         return density(row)
-    return fraction(place(row, table) if row.wanted is None else row.wanted)
+    return fraction(place(row, table) if row.density_asked is None else row.density_asked)
 
 
 def _asked(row: ComparisonRow) -> float | None:
     """The column of a row, of a matched one that of what it is matched to; None for a density that nobody asked for."""
     if row.whole or not (row.match or row.small):
         return 1.0 if row.whole else row.asked
-    wanted = row.wanted
+    wanted = row.density_asked
     kept = wanted is not None and not row.mixed and (row.small or close(row.density_mask, wanted))
     return wanted if kept else None

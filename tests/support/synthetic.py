@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from math import nan
 from typing import Any
@@ -30,6 +31,8 @@ _MORE = (
 def result(method: str, seed: int, value: float, density: float | None = None, **changes: Any) -> ResultRow:
     """One cell's score: an accuracy of 100 examples, of a network with the density asked for; None is dense."""
     mask = changes.pop("mask", 1.0 if density is None else density)
+    other = re.search(r" ([\d.]+), ", changes.get("match", ""))  # "magnitude 0.1, hard"
+    asked = nan if density is None else density
     found = {
         **dict.fromkeys(_TEXTS, "any"),
         **dict.fromkeys((*_NUMBERS, *_MORE), nan),
@@ -37,6 +40,7 @@ def result(method: str, seed: int, value: float, density: float | None = None, *
         **{"density_scope": "maskable", "match": "", "metric": "score", "unit": "fraction", "direction": "max"},
         **{"primary": True, "n_examples": 100.0, "program": "", "broken": "", "device": "cpu", "made_with": "torch"},
         "cell": f"{method}-{density}-{changes.get('match', '')}-s{seed}",
+        "density_asked": (float(other[1]) if other else nan) if changes.get("match") else asked,
         "baseline": "dense",
         "norms_estimated": 0.0,
         **changes,

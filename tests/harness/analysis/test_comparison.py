@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -306,6 +307,22 @@ def test_densities_matched_to_other_cells_stay_apart_and_join_over_seeds(store):
     found = [row for row in rows(load(store)[0].query("primary")) if row.method == "random"]
     assert [(row.match, row.n) for row in found] == [("rigl 0.3, hard", 2), ("genome 0.2, hard", 2)]
     assert [row.density_requested for row in found] == pytest.approx([0.3005, 0.2005])
+    assert [row.density_asked for row in found] == [0.3, 0.2]
+
+
+def test_what_is_asked_for_of_a_matched_row_is_that_of_what_it_is_matched_to_in_the_end(store):
+    def as_other(method, other, **how):
+        return write(store, method, 0, 0.7, 0.1999, match={"cell": other, "by": "hard"}, **how)["cell"]
+
+    first = write(store, "magnitude", 0, 0.8, 0.2)["cell"]
+    as_other("reinit", as_other("random", first))
+    as_other("gone", "main.mlp.digits.set.d0.2.s0.0123456789")
+    own = write(store, "genome", 0, 0.8, None, mask=0.2)["cell"]
+    as_other("wiring", own)
+    as_other("round", as_other("about", "b", cell="a"), cell="b")  # no plan can make this
+    found = {row.method: row.density_asked for row in load(store)[0].query("primary").itertuples()}
+    asked = {method: density for method, density in found.items() if not math.isnan(density)}
+    assert asked == {"magnitude": 0.2, "random": 0.2, "reinit": 0.2}
 
 
 @pytest.mark.parametrize(
