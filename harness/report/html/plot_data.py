@@ -34,7 +34,8 @@ def plot_data(
 
     {"axes": [{"key", "name", "help"}], "metrics": [{"name", "label", "direction"}], "points": a row each, in the
     table's order: {"name", "x": a number or null for each axis, "densities": of the seeds, or null where they are
-    equal, "level": whether it is the baseline without a mask, "lost", "small", "over": what its interval is over,
+    equal, "cut": of the seeds why their output tells nothing of the input, "" where it does, or null if all do,
+    "level": whether it is the baseline without a mask, "lost", "small", "over": what its interval is over,
     "y": for each metric [mean or null, low, high, text, scores of the seeds], or null}}. An axis is there if its values
     differ.
 
@@ -64,6 +65,7 @@ def plot_data(
                 "name": label(row),
                 "x": [at[i] for i in kept],
                 "densities": _own(row, row.densities) if row.mixed else None,
+                "cut": [row.broken.get(seed, "") for seed in row.seeds] if row.broken else None,
                 "level": row.method == row.baseline and row.whole,
                 "lost": lost(row),
                 "small": row.small,

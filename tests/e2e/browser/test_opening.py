@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from result_files import small_record, write_record
 
 from harness.analysis.frame import load
 from harness.report.answers import winner
@@ -149,6 +150,21 @@ def test_points_stand_at_their_values_with_intervals_and_seeds_and_lead_to_rows_
     seed = browser.one("#plot-host a.seed")
     browser.get("arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true}))", seed)
     browser.until("document.getElementById('record').open")
+
+
+def test_single_seeds_whose_network_is_broken_are_crossed_and_said_to_be(browser, tmp_path):
+    store, density = ResultStore(tmp_path), {"requested": 0.1, "scope": "maskable", "mask": 0.1, "nonzero": 0.1}
+    for method in ("snip", "random"):
+        for seed in range(3):
+            broken = {"connectivity": {"size": 900, "depends_on_input": (method, seed) != ("snip", 1)}}
+            value = 0.5 + seed / 20
+            write_record(store, small_record("s", f"{method}-{seed}", method, seed, value, density=density, **broken))
+    path = tmp_path / "report.html"
+    path.write_text(page(store), encoding="utf8")
+    browser.open(path)
+    assert told(browser, "seed:has(.lost)") == ["snip, seed 1: 0.55 (cut: its output does not depend on the input)"]
+    assert len(told(browser, "seed")) == 6
+    assert "Small crosses: single seeds" in browser.one("#plot-signs").text
 
 
 def test_axes_are_chosen_among_those_that_the_rows_have(browser, report, tables):

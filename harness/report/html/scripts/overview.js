@@ -22,7 +22,8 @@ const points = (board, rows) => {
       if (score === null) return [];
       const [seed, number] = row.seeds[at] || [at, null];
       const own = point.densities && plotted.x === "density_mask" ? point.densities[at] : x;
-      return [{ x: own, y: score, method: row.method, alone: point.densities !== null, told: `${name}, seed ${seed}${point.densities ? `, density ${density(point.densities[at])}` : ""}: ${short(score, 5)}`,
+      const cut = point.cut ? point.cut[at] : "";
+      return [{ x: own, y: score, method: row.method, cut, alone: point.densities !== null, told: `${name}, seed ${seed}${point.densities ? `, density ${density(point.densities[at])}` : ""}: ${short(score, 5)}${cut ? ` (${cut}: its output does not depend on the input)` : ""}`,
         href: number === null || number === undefined ? `#${boardId(board)}-${row.at}` : recordHash(number) }];
     });
     return [{ ...point, row, name, x, mean, low, high, seeds, mixed: point.densities !== null, one: scores.length === 1, method: row.method,
@@ -150,6 +151,7 @@ const showOverview = (boards, panels) => {
     host.replaceChildren(drawn || make("p", { class: "intro" }, "No row has a value on both axes."));
     readout.textContent = pointAt;
     byId("plot-signs").replaceChildren(...explained(board, found),
+      ...(host.querySelector(".seed .lost") ? [make("li", {}, "Small crosses: single seeds whose output does not depend on the input.")] : []),
       ...(host.querySelector(".off") ? [make("li", {}, "Triangles at the edge point to what is off the scale.")] : []));
     const methods = [...new Set(board.rows.map((row) => row.method))].sort((a, b) => a.localeCompare(b, "en"));
     legend.replaceChildren(...methods.map((method) => make("li", {}, make("button", {

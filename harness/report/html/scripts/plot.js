@@ -84,6 +84,6 @@ const mark = (svg, point, [x, y], ends, off, readout, across) => {
 // A single seed's mark; where there is no mean beside it, `alone`, it is no fainter than one.
 const seedMark = (svg, seed, [x, y], off, readout, across) => {
   const shape = off ? triangle([x, y], off, 6, across)
-    : draw("circle", { class: seed.alone ? "alone" : "faint", cx: x.toFixed(1), cy: y.toFixed(1), r: seed.alone ? 3.4 : 2.6 });
+    : seed.cut ? draw("path", { class: "lost", d: `M${x} ${y}m-2.5-2.5l5 5m0-5l-5 5` }) : draw("circle", { class: seed.alone ? "alone" : "faint", cx: x.toFixed(1), cy: y.toFixed(1), r: seed.alone ? 3.4 : 2.6 });
   return telling(svg, shape, { ...seed, small: true }, readout);
 };

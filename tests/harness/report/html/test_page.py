@@ -256,6 +256,19 @@ def test_points_of_the_plot_are_the_rows_on_every_axis_they_have(quickstart):
     )  # one seed
 
 
+def test_points_say_which_seeds_tell_nothing_of_their_input():
+    boards = Elements(page(ResultStore(RESULTS), ["sanity"])).data("boards")
+    found = {}
+    for board in boards:
+        for row, point in zip(board["rows"], board["plot"]["points"], strict=True):
+            if point["cut"] is not None:
+                assert len(point["cut"]) == len(row["seeds"]) and point["lost"] == all(point["cut"])
+                found[row["method"], f"{row['density']:.2f}"] = [bool(reason) for reason in point["cut"]]
+    assert found["synflow_inverted", "0.02"] == [True] * 5
+    assert sum(found["magnitude_at_init_inverted", "0.02"]) == 1
+    assert "dense" not in {method for method, _ in found}
+
+
 def test_a_network_whose_speed_was_measured_has_that_as_an_axis():
     boards = Elements(page(ResultStore(RESULTS), ["methods_mnist"])).data("boards")
     board = next(board for board in boards if board["title"] == "speed: mlp on mnist")
