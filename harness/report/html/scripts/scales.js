@@ -96,7 +96,7 @@ const metricScale = (means, ends, direction) => {
   const near = means.filter((value) => !far || Math.abs(bent(value) - ordered[0]) <= 3 * usual);
   const shown = near.length > 1 ? near : means;
   const [least, most] = [Math.min(...shown.map(bent)), Math.max(...shown.map(bent))];
-  const span = most - least || Math.abs(most) * 0.05 || 1;
+  const span = most - least || Infinity; // of one row, or equal ones, every seed is shown
   const kept = ends.filter((value) => !log || value > 0).map(bent).filter((value) => value >= least - span && value <= most + span);
   const all = [...shown, ...(log ? kept.map(Math.exp) : kept)];
   return log ? logScale(all) : linearScale(all);
