@@ -70,6 +70,7 @@ def averaged(frame: pd.DataFrame) -> list[ComparisonRow]:
     spans = pd.DataFrame(
         {
             **{"density_low": mask.min(), "density_high": mask.max(), "stderr": noise},
+            "mask_updates": groups["mask_updates"].max(),
             **{"dead_low": dead.min().where(known), "dead_high": dead.max().where(known)},
         }
     )

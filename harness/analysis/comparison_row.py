@@ -89,6 +89,7 @@ class ComparisonRow:
         broken: seeds whose output tells nothing of their input, with the reason.
         program: how optimizer steps are spread over trainings: ``5,372 + 5,371``.
         recovery_lr: the constant learning rate of the last recovery after a pruning; None without one.
+        mask_updates: how often masks changed in training at most; None for a method that does not, or if not known.
         norms_estimated: training batches over which batch norms were estimated anew for scoring, 0 if they were not.
         references: what can be had without a network, by the primary metric, in words.
         settings: those that tuning has chosen, in words: ``lr 0.003 (trial 4 of 6)``; "" where nothing is tuned.
@@ -160,6 +161,7 @@ class ComparisonRow:
     program: str = ""
     recovery_lr: float | None = None
     settings: str = ""
+    mask_updates: float | None = None
     norms_estimated: float = 0.0
     references: str = ""
     made_with: set[str] = field(default_factory=set)

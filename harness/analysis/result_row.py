@@ -43,6 +43,7 @@ class ResultRow:
         broken: why the output tells nothing of the input, "" if it does or is not known; ``effective`` are the weights
             that can change the output, of those in scope. ``dead_units`` of ``units``, neurons and the like, carry
             nothing.
+        mask_updates: how often masks changed while it trained; nan for a method that does not, or if it is not known.
         norms_estimated: training batches over which batch norms were estimated anew for scoring, 0 if they were not.
         published: number that a paper reports for the primary metric.
         made_with: versions and devices of training and, where it was elsewhere, of the test.
@@ -92,6 +93,7 @@ class ResultRow:
     effective: float
     dead_units: float
     units: float
+    mask_updates: float = nan
     norms_estimated: float
     published: float
     cell: str
@@ -184,6 +186,7 @@ def rows_of(
             effective=_number(record.connectivity.density if record.connectivity else None),
             dead_units=_number(units.dead if units else None),
             units=_number(units.of if units else None),
+            mask_updates=_number(spent.mask_updates),
             norms_estimated=float(record.method.norms_estimated),
             published=_published(record, metric),
             cell=record.cell,

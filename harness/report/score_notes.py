@@ -96,6 +96,12 @@ def _warnings(rows: Sequence[ComparisonRow]) -> Iterator[str]:
         methods = {rate: sorted({row.method for row in rows if row.recovery_lr == rate}) for rate in sorted(rates)}
         parts = "; ".join(f"{rate:g}: {', '.join(names)}" for rate, names in methods.items())
         yield f"WARNING: rows recover from pruning at different learning rates, which may decide between them. {parts}."
+    if static := [row for row in rows if row.mask_updates is not None and row.mask_updates <= 1]:
+        where = few([f"{row.method} at {fraction(row.density_mask)} ({steps(row)})" for row in static])
+        yield (
+            f"WARNING: masks that may change while a network trains did so once at most: {where}. Shorter intervals "
+            "would let them."
+        )
     yield from mixed(rows)
     baselines = sorted({row.baseline for row in rows if row.baseline})
     if len(baselines) > 1:

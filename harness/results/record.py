@@ -128,6 +128,7 @@ def evaluated(planned: PlannedCell, runner: StageRunner, registry: Registry, dev
             tokens=spent.examples * spec.tokens,
             seconds=round(spent.seconds, 3),
             peak_memory_bytes=spent.peak_memory_bytes,
+            mask_updates=spent.mask_updates,
             calibration=CalibrationCost(batches=spent.calibration_batches, examples=spent.calibration_examples),
             flops=program_flops(planned, runner.store, network, forward_flops(network.architecture, spec), inference),
         ),

@@ -274,6 +274,9 @@ class TrainingCost(RecordPart):
     peak_memory_bytes: WholeNumber | None = Field(
         None, description="of the GPU in these stages, else of the worker process with torch and what it ran before"
     )
+    mask_updates: WholeNumber | None = Field(
+        None, description="how often a method changed masks between steps; null: it does not, or not known"
+    )
     calibration: CalibrationCost | None = Field(None, description="in none of the other numbers")
     flops: OperationCounts | None = None
 

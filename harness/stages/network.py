@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Spent:
-    """What a program has used so far; ``calibration_...`` is what it looked at without training on it."""
+    """What a program has used so far; ``calibration_...`` is what it looked at without training on it.
+
+    ``mask_updates`` is how often masks changed while it trained; None where they are not to, or that is not known.
+    """
 
     steps: int = 0
     examples: int = 0
@@ -47,6 +50,7 @@ class Spent:
     peak_memory_bytes: int = 0
     calibration_batches: int = 0
     calibration_examples: int = 0
+    mask_updates: int | None = None
 
 
 class _State(BaseModel):

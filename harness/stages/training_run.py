@@ -144,6 +144,7 @@ class TrainingRun:
                 trainer.optimizers.load_state_dict(resumed["optimizers"])
                 trainer.losses = [loss.to(runner.substrate.device) for loss in resumed["losses"]]
                 trainer.step = operator.index(resumed["step"])
+                trainer.updates = resumed.get("updates")  # not in checkpoints of before
                 trainer.density.load_state_dict(resumed["density"])
                 trainer.density.change(weights.masks, trainer.step)
                 self.best, self.checked = resumed["best"], operator.index(resumed["checked"])
@@ -216,6 +217,7 @@ class TrainingRun:
             "series": self.series,
             "training": {
                 "step": trainer.step,
+                "updates": trainer.updates,
                 "losses": trainer.losses,
                 "optimizers": trainer.optimizers.state_dict(),
                 "density": trainer.density.state_dict(),
@@ -318,6 +320,8 @@ class TrainingRun:
                 if not bool(torch.isfinite(parameter.detach()).all()):
                     raise Diverged(self.phase.steps, _not_finite(parameter), f"weights of {name}")
             self.trainer.density.advance(self.phase.steps)
+            if self.trainer.updates is not None:
+                network.spent.mask_updates = (network.spent.mask_updates or 0) + self.trainer.updates
             network.trained = {
                 "examples": examples,
                 "soft": network.soft and network.method.soft_densities() is not None,

@@ -69,6 +69,7 @@ class Trainer:
         random: state of torch's generators while other trainings go on in this process.
         elsewhere: seconds that this process has spent on those.
         packed: how many networks, this one included, took steps together at most.
+        updates: how often the method has changed masks after a step; None where it never does, or composes.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Trainer:
         self.losses: list[Tensor] = []
         groups = method.parameter_groups() if method is not None else ()
         self._updates_masks = _overrides(method, "after_step")
+        self.updates: int | None = 0 if self._updates_masks and weights.method is None else None
         self.density = DensityMeter(weights_among(weights.connections), substrate.device)
         self.density.change(weights.masks, 0)
         self._hard = method is not None and method.mode == "composed" and method.soft_densities() is None
@@ -209,6 +211,7 @@ class Trainer:
             masks = self.context.masks.updated(given, f"{type(self.method).__name__}.after_step()")
             self.weights.hold(masks, self.optimizers.reset)
             self.density.change(masks, self.step + 1)
+            self.updates = None if self.updates is None else self.updates + 1
         self.losses.append(loss)
         self.step += 1
 

@@ -40,3 +40,11 @@ def test_without_a_baseline_the_row_that_could_be_it_is_named(method: str, named
     assert any(note.endswith("In the suite, baseline: full would name one.") for note in notes(rows)) == named
     for alone in (over_seeds("random", [0.8, 0.82], 0.1), over_seeds(method, [0.8, 0.82], baseline="other")):
         assert notes(table(alone))[2:] == ["No finished baseline of this protocol: there are no differences to one."]
+
+
+def test_methods_whose_masks_hardly_changed_are_named() -> None:
+    """As RigL's whose interval is longer than the training; None: it has none, or nobody counted."""
+    results = over_seeds("random", [0.8, 0.81], 0.1) + over_seeds("rigl", [0.82, 0.83], 0.1, mask_updates=1.0, steps=90)
+    results += over_seeds("set", [0.8, 0.82], 0.1, mask_updates=[0.0, 2.0])
+    (found,) = [note for note in notes(table(results)) if "once at most" in note]
+    assert ": rigl at 0.1000 (90 steps). " in found and "set" not in found and "random" not in found

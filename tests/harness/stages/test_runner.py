@@ -325,7 +325,9 @@ def test_operations_of_masks_that_change_are_averaged_and_soft_ones_save_nothing
 ) -> None:
     cell = cell_of(tmp_path, registry, "programmed", "dynamic")
     runner = finish(tmp_path, registry, cell)
-    flops = evaluated(cell, runner, registry, CPU).record.content()["spent"]["flops"]
+    spent = evaluated(cell, runner, registry, CPU).record.content()["spent"]
+    assert spent["mask_updates"] == 4  # after steps 9, 19, 29 and 39
+    flops = spent["flops"]
     rows = outcome(tmp_path, cell)[-1][1]["densities"]
     sizes = {name: d["size"] for name, d in outcome(tmp_path, cell)[-1][2]["densities"].items()}
     area = 0.0
@@ -336,7 +338,9 @@ def test_operations_of_masks_that_change_are_averaged_and_soft_ones_save_nothing
 
     cell = cell_of(tmp_path, registry, "soft", "train")
     runner = finish(tmp_path, registry, cell)
-    flops = evaluated(cell, runner, registry, CPU).record.content()["spent"]["flops"]
+    spent = evaluated(cell, runner, registry, CPU).record.content()["spent"]
+    assert spent["mask_updates"] is None
+    flops = spent["flops"]
     assert flops["training_sparse"] == flops["training"]
     assert flops["inference_sparse"] < flops["inference"]
 
