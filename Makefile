@@ -12,7 +12,7 @@ quickstart: install
 	$(BIN)/harness run suites/quickstart.yaml --results $(RESULTS)
 
 test: lint formatted types
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # All malformed inputs; `make test` tries a tenth of them.
 fuzz: dev

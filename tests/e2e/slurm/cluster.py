@@ -61,7 +61,7 @@ TaskPlugin=task/none
 SlurmdParameters=config_overrides
 ReturnToService=2
 JobRequeue=1
-KillWait=3
+KillWait=10
 # An identifier of yesterday's cluster must not be one of today's: old job folders would answer for new jobs.
 FirstJobId={first_job}
 MaxJobCount=50000
