@@ -17,12 +17,11 @@ from harness.analysis.grouping import mixed
 from harness.analysis.scales import scale_of
 from harness.analysis.statistics import Array
 
-ROW = (*TABLE, "method", "density_scope", "match", "asked")
+ROW = (*TABLE, "method", "density_scope", "match", "density_asked")
 """What the cells of a row have in common."""
 
 _AVERAGED = (
     "density_requested",
-    "density_asked",
     "density_mask",
     "mask_mean",
     "density_nonzero",
@@ -47,16 +46,14 @@ _CONSTANT = (
     "norms_estimated",
     "references",
 )
-_KEPT = {*ROW, *_CONSTANT, "baseline"} - {"asked"}
+_KEPT = {*ROW, *_CONSTANT, "baseline"} - {"density_asked"}
 
 
 def averaged(frame: pd.DataFrame) -> list[ComparisonRow]:
     """The rows of a frame, in its order of names, with means and intervals; compared with nothing yet."""
-    # What a matched cell asks for differs between seeds: its row is named by what it is matched to.
-    asked_for = frame["density_requested"].where(frame["match"] == "")
     # Standard errors of several seeds on the same examples are averaged, not divided: they share those examples.
     left = frame["parameters"] * frame["density_total"]
-    named = frame.assign(asked=asked_for, variance=frame["stderr"] ** 2, left=left)
+    named = frame.assign(variance=frame["stderr"] ** 2, left=left)
     groups = named.groupby(list(ROW), dropna=False, sort=True)
     index = groups.ngroup().to_numpy()
     numbers = groups[list(_AVERAGED)]

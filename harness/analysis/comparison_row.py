@@ -72,8 +72,8 @@ class ComparisonRow:
 
     Attributes:
         id: number of the row among all that were compared; ``reference`` is that of the baseline's row.
-        match: the row whose density it takes, "" if none; ``asked`` is the density that the suite asks for where it is
-            none. ``density_asked`` is that, of a matched row that of what it is matched to; None if nobody asked.
+        match: the row whose density it takes, "" if none.
+        density_asked: what the suite asks for, of a matched row that of what it is matched to; None if nobody asked.
         density_low, density_high: extremes of the mask density over seeds. ``mixed`` says that they, or the sizes of
             smaller networks, are too far apart for a mean of scores: ``mean`` then only sorts, and there is no
             interval.
@@ -124,7 +124,6 @@ class ComparisonRow:
     protocol: str
     primary: bool = True
     match: str = ""
-    asked: float | None = None
     density_scope: str = "maskable"
     density_requested: float | None = None
     density_asked: float | None = None
@@ -206,6 +205,11 @@ class ComparisonRow:
     def whole(self) -> bool:
         """Whether nothing is masked in it: neither hard, nor softly, nor by being smaller."""
         return self.density_mask == 1 and self.mask_mean is None and not self.small
+
+    @property
+    def asked(self) -> float | None:
+        """The density that the suite asks for of this row itself; None for a matched one."""
+        return None if self.match else self.density_asked
 
     @property
     def left(self) -> float:

@@ -97,8 +97,7 @@ def _trained_on(record: CellRecord) -> str:
 
 def _once(frame: pd.DataFrame, store: ResultStore, left: list[LeftOut]) -> pd.DataFrame:
     """The first cell of each row and seed, by name; others are left out, so that nothing counts twice."""
-    named = frame.assign(asked=frame["density_requested"].where(frame["match"] == ""))
-    again = named.duplicated([*TABLE, "method", "density_scope", "match", "asked", "seed"])
+    again = frame.duplicated([*TABLE, "method", "density_scope", "match", "density_asked", "seed"])
     cells = frame.loc[again, ["suite", "cell"]].drop_duplicates()
     for suite, cell in cells.itertuples(index=False):
         left.append(
@@ -139,8 +138,9 @@ class _Asks(NamedTuple):
 def _named(row: ResultRow, asks: Mapping[tuple[str, str], _Asks]) -> ResultRow:
     """A match names a cell, and so a seed; a row needs the name of what all seeds are matched to.
 
-    That is another one than the match has where a label was changed since; where the cell is no longer there, its name
-    without the seed, which keeps rows apart that are matched to several.
+    With the density that was asked for in the end, where that is matched as well: else rows of several would be one.
+    The label is another one than the match has where it was changed since; where the cell is no longer there, its
+    name without the seed, which keeps rows apart that are matched to several.
     """
 
     def matched(match: DensityMatch) -> _Asks | None:
@@ -149,13 +149,13 @@ def _named(row: ResultRow, asks: Mapping[tuple[str, str], _Asks]) -> ResultRow:
     own = asks[row.suite, row.cell]
     if own.match is None:
         return replace(row, density_asked=own.density)
-    other = matched(own.match)
-    name = without_seed(own.match.cell) if other is None else f"{other.method} {asked(other.density)}".rstrip()
+    first = other = matched(own.match)
     passed: list[_Asks] = []  # files that somebody wrote may go in a circle
     while other is not None and other.match is not None and other not in passed:
         passed.append(other)
         other = matched(other.match)
     density = nan if other is None else other.density
+    name = without_seed(own.match.cell) if first is None else f"{first.method} {asked(density)}".rstrip()
     return replace(row, density_asked=density, match=name + (f", {own.match.by}" if own.match.by else ""))
 
 

@@ -120,16 +120,16 @@ def command(
         )
     runner = StageRunner(registry, store, Substrate(0, 1, torch.device(device or "cpu")))
     network = runner.restored(planned.stages[-1], planned.cell)
+    preprocessing = _preprocessing(planned, runner)
     if compact:
         from harness.cli.compact_export import write_compact
 
-        told = preprocessing(planned, runner)
         at = None if form == "onnx" else batch or 64
-        write_compact(folder, planned, network, runner, at, precision or "fp32", told)
+        write_compact(folder, planned, network, runner, at, precision or "fp32", preprocessing)
         return
     bundle = _bundle(planned, network, runner)
     state = store.folder(planned.stages[-1].hash) / "state.safetensors"
-    _write(folder, form, planned, network, bundle, state, registry, preprocessing(planned, runner))
+    _write(folder, form, planned, network, bundle, state, registry, preprocessing)
     size = sum(tensor.numel() for tensor in bundle.weights.values())
     nonzero = sum(int(tensor.count_nonzero()) for tensor in bundle.weights.values())
     click.echo(f"exported {planned.id} to {folder} ({form})")
@@ -174,11 +174,22 @@ def _planned(
     )
 
 
-def preprocessing(planned: PlannedCell, runner: StageRunner) -> dict[str, Any]:
-    """How inputs were made in training, and what outputs mean, for the JSON beside the weights; or nothing."""
+def _preprocessing(planned: PlannedCell, runner: StageRunner) -> dict[str, Any]:
+    """How inputs were made in training, and what outputs mean, for the JSON beside the weights; or nothing.
+
+    Raises:
+        PluginError: if a benchmark says it in what is no JSON.
+    """
+    from harness.errors import PluginError
+
     benchmark = runner.benchmark(planned.cell.training_part)
     tokenizer = benchmark.spec().tokenizer
     told = {**({"inputs": {"tokenizer": tokenizer}} if tokenizer else {}), **(benchmark.preprocessing() or {})}
+    try:
+        json.dumps(told, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        name = planned.cell.training_part.plugin
+        raise PluginError(f"benchmark '{name}': preprocessing() cannot be written as JSON: {error}") from error
     return {"preprocessing": told} if told else {}
 
 

@@ -42,21 +42,27 @@ def rehearse(name: str, module: nn.Module, spec: DataSpec, data: TrainingData) -
         )
 
 
+def misplaced(connection: Connection, tensors: Mapping[str, Tensor]) -> str | None:
+    """Why a connection does not lie where it says among tensors by name, as the end of a sentence; or None."""
+    if connection.parameter not in tensors:
+        fit = [name for name, tensor in tensors.items() if tuple(tensor.shape) == connection.shape] or list(tensors)
+        return f"is of '{connection.parameter}', which the module has not; it has {', '.join(fit)}"
+    whole = tensors[connection.parameter]
+    try:
+        found = tuple(connection.region(whole).shape)
+    except (RuntimeError, IndexError) as error:
+        return f"has rows {connection.rows} and columns {connection.columns} of {tuple(whole.shape)}: {error}"
+    if found == connection.shape:
+        return None
+    return f"says shape {connection.shape}; its part of '{connection.parameter}', {tuple(whole.shape)}, is {found}"
+
+
 def require_regions(name: str, connections: Iterable[Connection], tensors: Mapping[str, Tensor]) -> None:
     """Check that every connection of architecture ``name`` lies where it says.
 
     Raises:
         PluginError: naming the first that does not.
     """
-    for c in connections:
-        what = f"architecture '{name}': connection '{c.name}'"
-        if c.parameter not in tensors:
-            known = [other for other, tensor in tensors.items() if tuple(tensor.shape) == c.shape] or list(tensors)
-            raise PluginError(f"{what} is of '{c.parameter}', which the module has not; it has {', '.join(known)}")
-        whole = tuple(tensors[c.parameter].shape)
-        try:
-            found = tuple(c.region(tensors[c.parameter]).shape)
-        except (RuntimeError, IndexError) as error:
-            raise PluginError(f"{what} has rows {c.rows} and columns {c.columns} of {whole}: {error}") from error
-        if found != c.shape:
-            raise PluginError(f"{what} says shape {c.shape}; its part of '{c.parameter}', {whole}, is {found}")
+    for connection in connections:
+        if problem := misplaced(connection, tensors):
+            raise PluginError(f"architecture '{name}': connection '{connection.name}' {problem}")

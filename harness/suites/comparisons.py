@@ -107,7 +107,7 @@ class _Reading:
         own = methods[label].controls
         if own is not None:
             if own == label or own not in methods:
-                text = unknown_name("method to control", own, [other for other in methods if other != label])
+                text = unknown_name("method to control", own, self._suite.names_of(self._name) - {label})
                 raise self._suite.error(self._name, ("methods", label, "controls"), text)
             return own
         if methods[label].inverted:
@@ -188,8 +188,7 @@ class _Reading:
         for index, question in enumerate(experiment.questions):
             for label in (question.method, question.control):
                 if label not in experiment.methods:
-                    swept = [row.label for row in self._suite.rows[self._name].values()]
-                    raise self._error(index, unknown_name("method", label, {*experiment.methods, *swept}))
+                    raise self._error(index, unknown_name("method", label, self._suite.names_of(self._name)))
             if question.method == question.control:
                 raise self._error(index, f"'{question}' compares a method with itself: name two")
             same = (frozenset((question.method, question.control)), question.density)

@@ -124,6 +124,11 @@ class Declaration:
         found = [name for rows in self.rows.values() for name, row in rows.items() if row.label == label]
         return list(dict.fromkeys(found)) or [label]
 
+    def names_of(self, experiment: str) -> set[str]:
+        """What methods of an experiment may be called: their labels, of sweeps also the rows."""
+        rows = self.rows.get(experiment, {})
+        return {*self.experiments[experiment].methods, *(row.label for row in rows.values())}
+
     def settled_in(self, experiment: str, architecture: str, benchmark: str, label: str) -> str:
         """The experiment that holds a method's settings on a network and a benchmark: of the trial that was chosen.
 

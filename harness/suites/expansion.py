@@ -178,9 +178,8 @@ class Expansion:
             self._check_uses(name, method, entry)
             self.references.check_cycle(name, method)
         if experiment.baseline not in experiment.methods and "baseline" in experiment.model_fields_set:
-            raise self._suite.error(
-                name, ("baseline",), unknown_name("method", experiment.baseline, experiment.methods)
-            )
+            text = unknown_name("method", experiment.baseline, self._suite.names_of(name))
+            raise self._suite.error(name, ("baseline",), text)
         if experiment.train_on is not None and experiment.train_on not in experiment.benchmarks:
             raise self._suite.error(
                 name, ("train_on",), unknown_name("benchmark", experiment.train_on, experiment.benchmarks)
@@ -342,7 +341,7 @@ class Expansion:
         experiment = self._suite.experiments[name]
         where: Loc = ("methods", label, "budget", "match")
         if other not in experiment.methods:
-            raise self._suite.error(name, where, unknown_name("method", other, experiment.methods))
+            raise self._suite.error(name, where, unknown_name("method", other, self._suite.names_of(name)))
         if other in (*above, label):
             raise self._suite.error(name, where, f"cyclic budget: {' -> '.join((*above, label, other))}")
         if {"epochs", "steps"} & experiment.methods[label].training.keys():

@@ -57,7 +57,9 @@ class References:
             ("method", ref.method, getattr(self._suite.experiments.get(target), "methods", ())),
         ):
             if value not in known:
-                raise self._suite.error(name, (*place(label, key), kind), unknown_name(kind, value, known))
+                # A sweep's label means its rows in its own experiment alone.
+                names = self._suite.names_of(name) if kind == "method" and target == name else known
+                raise self._suite.error(name, (*place(label, key), kind), unknown_name(kind, value, names))
         return target, ref.method
 
     def key(self, own: Key, key: str, ref: CellRef) -> Key:

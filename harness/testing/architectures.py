@@ -13,6 +13,7 @@ from harness.core.architecture import Architecture
 from harness.core.connections import Band, Connection
 from harness.core.data import DataSpec
 from harness.core.units import UnitGroup
+from harness.stages.rehearsal import misplaced
 from harness.testing.checks import Options, equal, maker, require
 
 SMALL = {
@@ -97,14 +98,10 @@ def _check_connections(architecture: Architecture[Any]) -> None:
         )
         known, sort = (buffers, "buffer outside state_dict()") if c.kind == "attention" else (parameters, "parameter")
         require(c.parameter in known, f"{what}: the module has no {sort} '{c.parameter}'; it has {list(known)}")
+        problem = misplaced(c, known)
+        require(problem is None, f"{what} {problem}")
         covered.setdefault(c.parameter, torch.zeros(known[c.parameter].shape, dtype=torch.int32))
-        try:
-            region = c.region(covered[c.parameter])
-        except (RuntimeError, IndexError) as error:
-            raise AssertionError(f"{what}: rows {c.rows} or columns {c.columns} do not fit: {error}") from error
-        require(
-            tuple(region.shape) == c.shape, f"{what}: its region has shape {tuple(region.shape)}, it says {c.shape}"
-        )
+        region = c.region(covered[c.parameter])
         region += 1
         require(int(covered[c.parameter].max()) == 1, f"{what} overlaps an earlier one in '{c.parameter}'")
         if len(c.shape) == 2:

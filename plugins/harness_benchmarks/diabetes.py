@@ -115,7 +115,8 @@ class Diabetes(Benchmark[DiabetesOptions]):
         """Its rows, and the deviation of a target, in points."""
         if problems := self.verify():
             raise CorruptFile(problems[0])
-        training, part = (_load()[self._rows(which)] for which in ("train", split))
+        rows = _load()
+        training, part = rows[self._rows("train")], rows[self._rows(split)]
         numbers = torch.from_numpy((part - training.mean(0)) / training.std(0)).float().to(device)
         return Patients(numbers[:, :-1], numbers[:, -1:]), float(training[:, -1].std())
 

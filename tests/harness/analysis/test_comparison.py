@@ -325,6 +325,17 @@ def test_what_is_asked_for_of_a_matched_row_is_that_of_what_it_is_matched_to_in_
     assert asked == {"magnitude": 0.2, "random": 0.2, "reinit": 0.2}
 
 
+def test_what_is_matched_to_a_matched_row_has_a_row_for_each_of_its_densities(store):
+    for density in (0.2, 0.1):
+        first = write(store, "magnitude", 0, 0.8, density)["cell"]
+        for method in ("random", "again"):
+            match = {"cell": first, "by": "hard"}
+            first = write(store, method, 0, 0.7, density, cell=f"{method}-{density}", match=match)["cell"]
+    frame, left = load(store)
+    found = [(row.match, row.density_asked) for row in rows(frame.query("primary")) if row.method == "again"]
+    assert found == [("random 0.2, hard", 0.2), ("random 0.1, hard", 0.1)] and not left
+
+
 @pytest.mark.parametrize(
     ("option", "text"),
     [

@@ -16,7 +16,7 @@ NOISE = np.array([0.0, 0.002, -0.001, 0.001])
 def row(method: str, mean: float, group: int = 1, direction: str = "max", **changes: Any) -> ComparisonRow:
     values = mean + NOISE * (1 + len(method) % 3)
     named = dict.fromkeys(("suite", "experiment", "architecture", "benchmark", "trained_on", "protocol"), "any")
-    found = {"density_mask": 0.1, "n": 4, "asked": 0.1, **changes}
+    found = {"density_mask": 0.1, "n": 4, "density_asked": 0.1, **changes}
     density = {"density_low": found["density_mask"], "density_high": found["density_mask"]}
     return ComparisonRow(
         **named,
@@ -49,7 +49,7 @@ def test_survivors_win_nothing() -> None:
 
 
 def test_rows_of_one_method_are_told_apart() -> None:
-    table = [row("a", 0.9), row("a", 0.8, match="b, hard", asked=None), row("b", 0.7)]
+    table = [row("a", 0.9), row("a", 0.8, match="b, hard", density_asked=None), row("b", 0.7)]
     assert [set(problem) for problem in problems([table])] == [{"a 0.1", "a as b, hard", "b"}]
 
 

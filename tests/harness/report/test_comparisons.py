@@ -56,7 +56,15 @@ def test_networks_that_do_not_work_are_not_efficient_and_rule_out_nothing() -> N
 def test_soft_masks_cost_all_and_a_smaller_network_what_as_many_parameters_do() -> None:
     soft = row(2, "genome", 1.0, 0.85, mask_mean=0.1134)
     small = row(
-        3, "narrow", 1.0, 0.7, asked=0.05, small=True, parameters=50.0, density_total=1.0, inference_flops_sparse=90.0
+        3,
+        "narrow",
+        1.0,
+        0.7,
+        density_asked=0.05,
+        small=True,
+        parameters=50.0,
+        density_total=1.0,
+        inference_flops_sparse=90.0,
     )
     table = [row(0, "dense", 1.0, 0.9), row(1, "random", 0.1, 0.8), soft, small]
     expected = {

@@ -413,7 +413,7 @@ def test_networks_that_do_not_work_are_crossed_last_and_never_efficient() -> Non
 def test_a_smaller_network_stands_where_a_mask_leaves_as_many_parameters() -> None:
     # Of 1,000,000 parameters 900,000 are maskable: density 0.125 leaves 212,500.
     masked = [row("random", d, 0.9, density_total=0.1 + 0.9 * d) for d in (0.5, 0.25, 0.0625)]
-    little = row("narrow", 1.0, 0.85, asked=0.125, small=True, parameters=212_500.0, density_total=1.0)
+    little = row("narrow", 1.0, 0.85, density_asked=0.125, small=True, parameters=212_500.0, density_total=1.0)
     table = [row("dense", 1.0, 0.95), *masked, little]
     root = parse(pruning_curve(table, looks(table)))
     place = next(at for text, at in drawn(root).items() if text.startswith("narrow (smaller network), density 1"))
@@ -460,7 +460,7 @@ def test_networks_that_do_not_work_in_some_seeds_are_named(figure: Any) -> None:
     assert "not depend" not in said({})
     crossed = said(dict.fromkeys(range(3), "cut"))  # its mark says so
     assert "Crossed: in no seed does the output depend" in crossed and "not depend" not in crossed
-    small = row("narrow", 1.0, 0.8, small=True, asked=0.1, parameters=9e4, broken={0: "cut"})
+    small = row("narrow", 1.0, 0.8, small=True, density_asked=0.1, parameters=9e4, broken={0: "cut"})
     table = [row("dense", 1.0, 0.95), row("good", 0.1, 0.9), row("fair", 0.05, 0.85), small]
     assert "narrow (smaller network) for 0.1 (cut 1/3)." in texts(parse(figure(table, looks(table))))
     many = said({0: "cut"}, methods=12)

@@ -27,7 +27,7 @@ def row(number: int, density: float, parameters: float | None, total: float | No
 
 
 def small(parameters: float) -> ComparisonRow:
-    return row(9, 1.0, parameters, 1.0, asked=0.1, small=True)
+    return row(9, 1.0, parameters, 1.0, density_asked=0.1, small=True)
 
 
 WHOLE = row(0, 1.0, 1000.0, 1.0)
@@ -52,7 +52,7 @@ def test_without_a_masked_row_it_is_the_share_of_parameters() -> None:
 
 
 def test_a_network_of_unknown_size_is_not_smaller() -> None:
-    unknown = row(9, 1.0, None, None, asked=0.1)
+    unknown = row(9, 1.0, None, None, density_asked=0.1)
     assert place(unknown, [WHOLE, unknown]) == 1.0
 
 

@@ -14,58 +14,32 @@ from harness.suites.suite import load_suite
 
 TOY = Path(__file__).parents[1] / "toy_plugin.py"
 SUITE = (
-    "architectures: {mine: {}}\nbenchmarks: blobs\nmethods: {programmed: {program: finetune, density: 0.5}}\n"
+    "architectures: {net: {}}\nbenchmarks: blobs\nmethods: {programmed: {program: finetune, density: 0.5}}\n"
     "training: {steps: 20, batch_size: 16}\n"
 )
-PLUGIN = """
-from torch import nn
-from torch.nn import functional
-
-from harness import Architecture, Band, Connection, Entry, hookimpl
-
-
-class Mine(Architecture):
-    kinds = ("classification",)
-
-    def build(self):
-        return Network()
-
-    def connections(self):
-        return [Connection("up", "up.weight", "dense", Band("in", 6, 0), Band("mid", 8, 1), (8, 6))]
-
-
-class Network(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.up, self.drop, self.head = nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 3)
-
-    def forward(self, x, targets=None):
-        logits = self.head(self.drop(self.up(x)))
-        return logits if targets is None else functional.cross_entropy(logits, targets)
-
-
-@hookimpl
-def harness_register_architectures():
-    return [Entry("mine", Mine, "made by a test")]
-"""
-LOGITS = "return logits if targets is None else"
+PLUGIN = TOY.read_text()
+LOGITS, FIRST = "return logits if targets is None else", '"first.weight", "dense", data, first, (10, INPUTS))'
 FAULTS = {
-    "transposed": (LOGITS, "return logits.T if targets is None else", "(3, 1) for one example of shape (6,)"),
-    "without the batch": (LOGITS, "return logits[0] if targets is None else", "gives (3,) for one example"),
-    "several things": (LOGITS, "return {'logits': 0} if targets is None else", "gives {'logits': 0} for one example"),
-    "too many classes": ("nn.Linear(8, 3)", "nn.Linear(8, 4)", "must give logits, (1, 3)"),
-    "in for out": ("(8, 6))]", "(6, 8))]", "'up' says shape (6, 8); its part of 'up.weight', (8, 6), is (8, 6)"),
-    "no such weight": ('"up.weight"', '"lift.weight"', "'lift.weight', which the module has not; it has up.weight"),
-    "rows beyond": ("(8, 6))]", "(9, 6), rows=(0, 9))]", "rows (0, 9) and columns None of (8, 6): "),
-    "rows short of it": ("(8, 6))]", "(8, 6), rows=(0, 4))]", "its part of 'up.weight', (8, 6), is (4, 6)"),
+    "transposed": (LOGITS, LOGITS.replace("logits", "logits.T"), "(3, 1) for one example of shape (6,)"),
+    "without the batch": (LOGITS, LOGITS.replace("logits", "logits[0]"), "gives (3,) for one example"),
+    "several things": (LOGITS, LOGITS.replace("logits", "{'logits': 0}"), "gives {'logits': 0} for one example"),
+    "too many classes": (LOGITS, LOGITS.replace("logits", "logits.repeat(1, 2)"), "(1, 6) for one example"),
+    "in for out": (FIRST, FIRST.replace("10, INPUTS", "INPUTS, 10"), "says shape (6, 10); its part of 'first.weight'"),
+    "no such weight": (
+        FIRST,
+        FIRST.replace("first.w", "lift.w"),
+        "'lift.weight', which the module has not; it has first",
+    ),
+    "rows beyond": (FIRST, FIRST.replace("S))", "S), rows=(1, 11))"), "rows (1, 11) and columns None of (10, 6): "),
+    "rows short of it": (FIRST, FIRST.replace("S))", "S), rows=(0, 4))"), "part of 'first.weight', (10, 6), is (4, 6)"),
 }
 
 
 def run(folder: Path, text: str) -> list[Any]:
-    """The weights at the end of every stage."""
+    """The weights at the end of every stage, of the toy plugin with this text."""
     (folder / "mine.py").write_text(text)
     (folder / "suite.yaml").write_text(SUITE)
-    registry = load([TOY, folder / "mine.py"])
+    registry = load([folder / "mine.py"])
     graph = compile_graph(load_suite(folder / "suite.yaml", registry).cells, registry)
     runner = runner_of(folder / "stages", registry)
     for stage in graph.stages.values():
@@ -79,7 +53,7 @@ def test_what_a_network_gets_wrong_is_said_before_it_is_trained(tmp_path: Path, 
     assert PLUGIN.count(right) == 1
     with pytest.raises(PluginError, match=re.escape(message)) as error:
         run(tmp_path, PLUGIN.replace(right, wrong))
-    assert str(error.value).startswith("architecture 'mine': ")
+    assert str(error.value).startswith("architecture 'net': ")
 
 
 def test_a_rehearsal_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

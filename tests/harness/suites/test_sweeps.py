@@ -184,7 +184,10 @@ def test_what_is_asked_of_a_cluster_for_a_method_holds_for_its_rows(suite) -> No
             shared("[1e-3, 1e-2]") + "methods: {dense: , dense-lr-1e-3: {use: dense, training: {lr: 1}}}",
             "a row of the sweep is called 'dense-lr-1e-3', and so is another one: rename it",
         ),
-        (shared("[1e-3, 1e-2]") + "baseline: dens\nmethods: dense", "unknown method 'dens'. Known: dense-lr-1e-2"),
+        (
+            shared("[1e-3, 1e-2]") + "baseline: dens\nmethods: dense",
+            "unknown method 'dens'. Did you mean 'dense'? Known: dense, dense-lr-1e-2",
+        ),
         (
             shared("[1e-3, 1e-2]") + "tune: {trials: 2, space: {lr: [1, 2]}}\nmethods: dense",
             "'lr' is swept over, so that each row has a value of its own: take it out of the space",
