@@ -20,7 +20,7 @@ tabulate_module.WIDE_CHARS_MODE = False  # else pages differ where some other pa
 NONE = "\N{EN DASH}"
 BETTER = {"max": "higher is better", "min": "lower is better", "none": "neither higher nor lower is better"}
 """What a metric's direction means."""
-LOPSIDED = 0.15
+LOPSIDED = 0.1
 """How far the middle of an interval may be from its mean, in halves, to be written as one number."""
 WARNING = "WARNING"
 """How notes begin that are said under each table, however often."""
@@ -254,7 +254,8 @@ def _around(mean: float, low: float | None, high: float | None, form: str) -> st
     if low is None or high is None:
         return ""
     half = (high - low) / 2
-    if abs((high + low) / 2 - mean) <= LOPSIDED * half:
+    even = abs((high + low) / 2 - mean) <= LOPSIDED * half
+    if even and (low < 0 < high) == (mean - half < 0 < mean + half):
         return f" ± {half:{form.removeprefix('+')}}"
     return f" ({low:{form}} to {high:{form}})"
 
