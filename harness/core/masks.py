@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.core.mask_arithmetic import count
-from harness.errors import unknown_name
+from harness.core.returned import require_tensors
 
 if TYPE_CHECKING:
     from harness.core.connections import Connection
@@ -68,18 +68,10 @@ class Masks(Mapping[str, Tensor]):
             TypeError: for what is no mapping of tensors.
             ValueError: for a connection that is not there, or a mask of another shape or type than bool.
         """
-        if not isinstance(given, Mapping):
-            raise TypeError(f"{hook} returned {given!r}: must be a mapping of connection names to bool tensors")
+        require_tensors(given, {name: mask.shape for name, mask in self.items()}, hook, "mask")
         for name, mask in given.items():
-            if name not in self:
-                raise ValueError(f"{hook}: {unknown_name('connection', name, self)}")
-            if not isinstance(mask, Tensor):
-                raise TypeError(f"{hook}: the mask of connection '{name}' is {mask!r}, must be a bool tensor")
-            if mask.shape != self[name].shape or mask.dtype != torch.bool:
-                raise ValueError(
-                    f"{hook}: the mask of connection '{name}' has shape {tuple(mask.shape)} and type {mask.dtype}, "
-                    f"must have shape {tuple(self[name].shape)} and type torch.bool"
-                )
+            if mask.dtype != torch.bool:
+                raise ValueError(f"{hook}: the mask of connection '{name}' is {mask.dtype}, must be torch.bool")
         return Masks({name: given[name].to(mask.device) if name in given else mask for name, mask in self.items()})
 
     def to(self, device: torch.device | str) -> Masks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -16,6 +16,8 @@ from harness.core.connections import Connection, Kind
 from harness.core.densities import DensityBudget
 from harness.core.masks import Masks
 from harness.core.method_context import MethodContext
+from harness.core.returned import kind, require_tensor
+from harness.errors import PluginError
 
 if TYPE_CHECKING:
     from harness.core.phases import Calibrate, Phase
@@ -61,6 +63,12 @@ class ParameterGroup:
     schedule: Schedule = "constant"
     name: str = "own"
     in_network: bool | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.parameters, Tensor) or not isinstance(self.parameters, Collection):
+            raise PluginError(
+                f"ParameterGroup: parameters is {kind(self.parameters)}, must be a list: [self.temperature]"
+            )
 
 
 class SparsityMethod(ABC, Generic[OptionsT]):
@@ -185,11 +193,8 @@ class SparsityMethod(ABC, Generic[OptionsT]):
         parts: dict[str, list[tuple[Connection, Tensor]]] = {}
         for connection in connections:
             values = self.compose(connection, connection.region(raw[connection.parameter]))
-            if values.shape != connection.shape:
-                raise ValueError(
-                    f"{type(self).__name__}.compose() returned shape {tuple(values.shape)} for connection "
-                    f"'{connection.name}', must be {connection.shape}"
-                )
+            what = f"the weight of connection '{connection.name}'"
+            require_tensor(values, connection.shape, f"{type(self).__name__}.compose()", what)
             parts.setdefault(connection.parameter, []).append((connection, values))
         return {name: assemble(raw[name], regions) for name, regions in parts.items()}
 

@@ -100,12 +100,25 @@ class MethodContext:
     def gradient(self, connection: Connection) -> Tensor:
         """Dense gradient of a connection by its effective weights, masked entries included.
 
-        Of the step's batch in ``on_gradients``; of all backward passes so far where :meth:`batches` are given.
+        Of the step's batch in ``on_gradients``; the sum of all backward passes since the last
+        ``context.model.zero_grad()`` where :meth:`batches` are given.
+
+        Raises:
+            RuntimeError: where there are none: before the first backward pass, or in another hook.
         """
         if self.calibration is None:
+            if connection.parameter not in self.dense_gradients:
+                raise RuntimeError("context.gradient() is for on_gradients(), or for scores() after a backward pass")
             return connection.region(self.dense_gradients[connection.parameter])
         parameter = self.model.get_parameter(connection.parameter)
-        return connection.region(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+        if parameter.grad is not None:
+            return connection.region(parameter.grad)
+        if all(other.grad is None for other in self.model.parameters()):
+            raise RuntimeError(
+                "context.gradient() before any backward pass: first context.loss(inputs, targets).backward() for "
+                "inputs, targets of context.batches(...)"
+            )
+        return connection.region(torch.zeros_like(parameter))
 
     def batches(
         self, count: int, size: int | None = None, *, training: bool = False

@@ -269,11 +269,53 @@ def contract_problem(kind: Kind | Tool, found: object) -> str | None:
         return f"has Options {options!r}: it must be a pydantic model"
     if options.model_config.get("extra") != "forbid":
         return 'has Options that accept unknown keys: add model_config = ConfigDict(extra="forbid")'
-    if kind == "method" and hasattr(found, "dense_gradients"):
-        return "defines dense_gradients, which nothing reads: the fraction is called dense_gradient_share"
+    if problem := _signature_problem(base, found):
+        return problem
+    if kind == "method" and (problem := _method_problem(found)):
+        return problem
     keys = {key for name, info in options.model_fields.items() for key in (name, info.alias) if key}
     if taken := sorted(keys & RESERVED):
         return f"has options named {', '.join(taken)}, which suites reserve: rename them"
+    return None
+
+
+def _method_problem(found: type[Any]) -> str | None:
+    """What is wrong with the words in which a method's class says what it does."""
+    from harness.core.connections import Kind as Masked
+    from harness.core.method import Use
+
+    if hasattr(found, "dense_gradients"):
+        return "defines dense_gradients, which nothing reads: the fraction is called dense_gradient_share"
+    words = {"mode": ("projected", "composed"), "takes_density": get_args(Use), "takes_source": get_args(Use)}
+    for name, known in words.items():
+        if (value := getattr(found, name)) not in known:
+            return f"has {name} = {value!r:.80}: it must be one of {', '.join(known)}"
+    kinds = found.kinds
+    if not (isinstance(kinds, set | frozenset) and kinds <= {*get_args(Masked)}):
+        return f"has kinds = {kinds!r:.80}: it must be a set of {', '.join(get_args(Masked))}"
+    return None
+
+
+def _signature_problem(base: type, found: type) -> str | None:
+    """The first function that cannot be called as the harness calls that of its base; None if all can."""
+    for name, own in inspect.getmembers(base, callable):
+        given = getattr(found, name)
+        if given is own or name.startswith("__") or isinstance(own, type):
+            continue
+        if not callable(given):
+            return f"has {name} = {given!r:.80}: it must be a function"
+        wanted = inspect.signature(own)
+        named = [p.name for p in wanted.parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+        positional = [p.name for p in wanted.parameters.values() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+        try:
+            inspect.signature(given).bind(*positional, **dict.fromkeys(named))
+        except TypeError:
+            code = getattr(inspect.unwrap(given), "__code__", None)
+            line = f" in line {code.co_firstlineno}" if code else ""
+            return (
+                f"has {name}{inspect.signature(given)}{line}, which is called as "
+                f"{name}({', '.join([*positional, *(f'{key}=...' for key in named)])})"
+            )
     return None
 
 

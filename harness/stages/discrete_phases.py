@@ -12,7 +12,8 @@ from harness.core.connections import weights_among
 from harness.core.densities import DensityBudget, select
 from harness.core.masks import Masks
 from harness.core.phases import Average, Prune, Reinitialize
-from harness.errors import HarnessError, Unsupported, unknown_name
+from harness.core.returned import require_scores
+from harness.errors import HarnessError, PluginError, Unsupported, unknown_name
 from harness.seeds import derived_seed
 from harness.stages.calibration_batches import Batches
 from harness.stages.network import Network
@@ -24,31 +25,71 @@ def prune(network: Network, phase: Prune, batches: Batches) -> None:
     Raises:
         HarnessError: if the raw weights are not those that the network computes with, or the lowest scores are to be
             kept and the method makes its masks otherwise.
+        PluginError: if scores rank nothing, or a hook writes to the weights.
+        TypeError, ValueError: if what the hooks return is not what they must.
     """
     network.require_final(phase)
     weights = network.begin_phase(hooks=False)
-    context = network.context
-    current = context.masks
+    context, name_of = network.context, type(network.method).__name__
+    current, own = context.masks, weights_among(network.connections)
     budget = _budget(network, phase, current)
     scores = {}
+    before = _bits(network)
     with batches.open():
-        for name, score in network.method.scores(context).items():
+        given = network.method.scores(context)
+        _require_bits(network, before, f"{name_of}.scores()")
+        require_scores(given, own, f"{name_of}.scores()")
+        for name, score in given.items():
             score = score.detach().to(torch.promote_types(score.dtype, torch.float32))
             gone = ~current[name] | (score == float("-inf"))
             scores[name] = (-score if phase.inverted else score).masked_fill(gone, float("-inf"))
-        chosen = select(scores, budget, weights_among(network.connections), phase.distribution, phase.granularity)
+        _require_ranking(scores, budget, f"{name_of}.scores()")
+        chosen = select(scores, budget, own, phase.distribution, phase.granularity)
         whole = Masks({c.name: chosen.get(c.name, current[c.name]) for c in network.connections})
         refined = network.method.refine(whole, context)
-    given, values = refined if isinstance(refined, tuple) else (refined, {})
-    masks = whole.updated(given, f"{type(network.method).__name__}.refine()")
+    _require_bits(network, before, f"{name_of}.refine()")
+    kept, values = refined if isinstance(refined, tuple) else (refined, {})
+    masks = whole.updated(kept, f"{name_of}.refine()")
     if phase.inverted and any(bool((masks[name] & ~whole[name]).any()) for name in masks):
         raise HarnessError(
-            f"{type(network.method).__name__}.refine() keeps weights that are not those of the lowest scores: a method "
+            f"{name_of}.refine() keeps weights that are not those of the lowest scores: a method "
             "that makes masks there cannot be inverted"
         )
     _set_weights(network, values)
     weights.hold(masks)
     network.soft = False
+
+
+def _require_ranking(scores: Mapping[str, Tensor], budget: DensityBudget, hook: str) -> None:
+    """Equal scores would keep weights by their place.
+
+    Raises:
+        PluginError: if all that may stay score alike, and some of them must go.
+    """
+    left = sum(int((score != float("-inf")).sum()) for score in scores.values())
+    highest = max(float(score.amax()) for score in scores.values() if score.numel())
+    lowest = min(
+        float(score.where(score != float("-inf"), torch.inf).amin()) for score in scores.values() if score.numel()
+    )
+    if budget.keep < left and lowest == highest:
+        raise PluginError(
+            f"{hook} gives every weight the score {abs(highest):g}, so nothing says which of {left:,} are the "
+            f"{budget.keep:,} to keep"
+        )
+
+
+@torch.no_grad()
+def _bits(network: Network) -> list[int]:
+    """A sum over the bits of every parameter: other weights give another one, but for rare coincidences."""
+    kinds = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    raw = {id(tensor): tensor for tensor in (*network.module.parameters(), *network.context.raw.values())}
+    return [int(t.contiguous().view(kinds[t.element_size()]).sum(dtype=torch.int64)) for t in raw.values()]
+
+
+def _require_bits(network: Network, before: list[int], hook: str) -> None:
+    """Raises PluginError if a hook has written to the weights."""
+    if _bits(network) != before:
+        raise PluginError(f"{hook} writes to the network's weights: return new ones from refine()")
 
 
 @torch.no_grad()

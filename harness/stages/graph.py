@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from harness.core.method import SparsityMethod, TrainingBudget
 from harness.core.phases import Calibrate, Ensemble, Phase, Reinitialize, Train, earlier_ends, total_steps
-from harness.errors import Unsupported, UserError
+from harness.core.returned import kind
+from harness.errors import PluginError, Unsupported, UserError
 from harness.suites.cell import program_of
 
 if TYPE_CHECKING:
@@ -272,13 +273,19 @@ def _split(phases: Sequence[Phase]) -> list[tuple[int, tuple[Phase, ...]]]:
 
 
 def _phase_text(method: SparsityMethod[Any], phase: Phase) -> str:
-    own = method.influences(phase) if phase.hooks else None
+    own = method.influences(phase) if phase.hooks else {}
+    hook = f"{type(method).__name__}.influences()"
+    if not isinstance(own, Mapping):
+        raise PluginError(f"{hook} returned {kind(own)}: must be a mapping of what the phase depends on")
     data = {
         f.name: value
         for f in fields(phase)
         if (value := getattr(phase, f.name)) != f.default or f.metadata.get("hashed") != "unless_default"
     }
-    return _canonical({"type": type(phase).__qualname__, **data, "method": own})
+    try:
+        return _canonical({"type": type(phase).__qualname__, **data, "method": own if phase.hooks else None})
+    except TypeError as error:
+        raise PluginError(f"{hook} must be what JSON can hold: {error}") from error
 
 
 def _canonical(value: Any) -> str:

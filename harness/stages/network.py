@@ -19,7 +19,8 @@ from harness.core.mask_history import MaskHistory
 from harness.core.masks import Masks
 from harness.core.method import SparsityMethod
 from harness.core.method_context import MethodContext, Source
-from harness.errors import HarnessError, Unsupported
+from harness.core.returned import kind, require_shares
+from harness.errors import HarnessError, PluginError, Unsupported
 from harness.interchange import bundle
 from harness.interchange.fit import require_fit
 from harness.seeds import derived_seed
@@ -127,7 +128,12 @@ class Network:
 
     def method_state(self) -> Mapping[str, Any]:
         """The method's state, whether or not it takes part in this stage."""
-        return self.method.state_dict() if self.attached else self.carried
+        if not self.attached:
+            return self.carried
+        state = self.method.state_dict()
+        if not isinstance(state, Mapping):
+            raise PluginError(f"{type(self.method).__name__}.state_dict() returned {kind(state)}: must be a dict")
+        return state
 
     def load_method(self, state: Mapping[str, Any]) -> None:
         """The inverse of :meth:`method_state`; an empty state leaves the method as attached."""
@@ -185,7 +191,9 @@ class Network:
 
     def densities(self, hard: Masks | None) -> dict[str, ConnectionDensity]:
         """The table of densities under ``hard`` masks, with the soft ones where the network runs with such."""
-        return connection_densities(self.connections, hard, self.method.soft_densities() if self.soft else None)
+        soft = self.method.soft_densities() if self.soft else None
+        require_shares(soft, f"{type(self.method).__name__}.soft_densities()")
+        return connection_densities(self.connections, hard, soft)
 
     def final_masks(self) -> Masks:
         """The method's final masks, whole."""

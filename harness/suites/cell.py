@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import BaseModel
 
 from harness.core.method import SparsityMethod
-from harness.core.phases import inverted
+from harness.core.phases import Phase, inverted
+from harness.core.returned import require_list
 from harness.errors import UserError
 from harness.suites.named_files import NamedFiles
 from harness.suites.schema import Evaluation, MatchBy, Training
@@ -18,7 +19,6 @@ from harness.suites.trials import Trial
 if TYPE_CHECKING:
     from harness.core.connections import Connection, Kind
     from harness.core.method import TrainingBudget
-    from harness.core.phases import Phase
 
 Scope = tuple[str, ...] | Literal["default", "all"]
 """Roles of the connections that a method controls, or ``default``, or ``all``."""
@@ -80,9 +80,11 @@ def program_of(part: Part, method: SparsityMethod[Any], budget: TrainingBudget) 
     """The phases of a method's cells, inverted where the suite says so.
 
     Raises:
+        PluginError: if they are no phases.
         UserError: if they cannot be, or the method refuses the budget.
     """
     phases = method.program(budget)
+    require_list(phases, Phase, f"method '{part.plugin}': {type(method).__name__}.program()", "[Train(budget.steps)]")
     if not part.inverted:
         return phases
     if type(method).after_step is not SparsityMethod.after_step:

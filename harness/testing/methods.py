@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -15,10 +16,20 @@ from harness.core.current_masks import CurrentMasks
 from harness.core.data import DataSpec
 from harness.core.densities import DensityBudget, select
 from harness.core.masks import Masks
-from harness.core.method import SparsityMethod, TrainingBudget
+from harness.core.method import ParameterGroup, SparsityMethod, TrainingBudget
 from harness.core.method_context import MethodContext, Source
-from harness.core.phases import Bake, Calibrate, Ensemble, Inherit, Phase, Prune, Train, earlier_ends
-from harness.errors import UserError
+from harness.core.phases import (
+    Bake,
+    Calibrate,
+    Ensemble,
+    Inherit,
+    Phase,
+    Prune,
+    Train,
+    earlier_ends,
+)
+from harness.core.returned import require_list, require_terms
+from harness.errors import PluginError, UserError
 from harness.seeds import derived_seed
 from harness.stages.calibration import calibrate
 from harness.stages.calibration_batches import Batches
@@ -32,7 +43,7 @@ from harness.testing.restoring import check_restored
 from harness.testing.toy import ToyArchitecture, ToyData
 from harness.training.distributed import Substrate
 from harness.training.sampler import Sampler
-from harness.training.trainer import Trainer
+from harness.training.trainer import StepReport, Trainer
 from harness.training.weights import Weights
 
 if TYPE_CHECKING:
@@ -67,9 +78,9 @@ def check_method(
     asked = None if cls.takes_density == "never" else density
     budget = None if asked is None else DensityBudget.of(asked, weights_among(scope))
     granted = TrainingBudget(steps=20, batch_size=8, density=asked)
-    program = list(make().program(granted))
+    program = make().program(granted)
     _check_program(name, program)
-    require(program == list(make().program(granted)), f"{name}.program() differs between two calls")
+    require(list(program) == list(make().program(granted)), f"{name}.program() differs between two calls")
     for phase in program:
         require_json(f"{name}.influences({phase})", make().influences(phase))
     if source is None and cls.takes_source == "required":
@@ -77,11 +88,13 @@ def check_method(
     networks = [_network(make(), architecture, scope, budget, source) for _ in range(2)]
     ends: list[Masks] = []
     for network in networks:
-        _check_gradients(name, network)
+        with _told(name):
+            _check_gradients(name, network)
         ends = []
         for index, phase in enumerate(program):
             network.context.phase, network.context.running = index, phase
-            _execute(name, network, phase, last=phase is program[-1])
+            with _told(f"{name}: {phase} fails"):
+                _execute(name, network, phase, last=phase is program[-1])
             ends.append(network.hard_masks() or network.context.masks)
     first, second = (network.hard_masks() or network.context.masks for network in networks)
     require(first.digest() == second.digest(), f"{name} ends with other masks when run again: use context.generator()")
@@ -94,7 +107,8 @@ def check_method(
             f"{name} was asked to keep exactly {budget.keep} weights (density {density}) and keeps {kept}, and "
             "other_count() gives no reason",
         )
-    check_restored(name, networks[0], _network(make(), architecture, scope, budget, source))
+    with _told():
+        check_restored(name, networks[0], _network(make(), architecture, scope, budget, source))
 
 
 def _network(
@@ -135,10 +149,7 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
     batches = Batches(network, lambda: data, TRAINING, seed=0)
     _check_raw(name, network, phase)
     if isinstance(phase, Prune):
-        try:
-            prune(network, phase, batches)
-        except (ValueError, TypeError, KeyError, RuntimeError) as error:
-            raise AssertionError(f"{name}: {phase} fails, see scores() and refine(): {error}") from error
+        prune(network, phase, batches)
         for connection, mask in network.context.masks.items() if before is not None and phase.density is None else ():
             assert before is not None
             reopened = int((mask & ~before[connection]).sum())
@@ -161,11 +172,12 @@ def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:
             phase=phase,
             substrate=Substrate(0, 1, CPU),
         )
-        try:
-            trainer.run(lambda _: _check_soft(name, network))
-            final = network.final_masks()
-        except (ValueError, TypeError) as error:
-            raise AssertionError(f"{name}: {phase} fails: {error}") from error
+
+        def look(_: StepReport) -> None:
+            network.densities(None)
+
+        trainer.run(look)
+        final = network.final_masks()
         if network.soft:
             if last:
                 _check_final(name, network, weights, final)
@@ -204,9 +216,10 @@ def _check_raw(name: str, network: Network, phase: Phase) -> None:
 
 
 def _check_program(name: str, program: Sequence[Phase]) -> None:
+    with _told():
+        require_list(program, Phase, f"{name}.program()", "[Train(budget.steps)]")
     require(any(isinstance(phase, Train) for phase in program), f"{name}.program() has no Train: {program}")
     for index, phase in enumerate(program):
-        require(isinstance(phase, Phase), f"{name}.program()[{index}] is {phase!r}, must be a harness.Phase")
         try:
             earlier_ends(program, index)
         except UserError as error:
@@ -215,10 +228,21 @@ def _check_program(name: str, program: Sequence[Phase]) -> None:
             require(phase.steps >= 1, f"{name}.program()[{index}] trains for {phase.steps} steps: at least 1")
 
 
+@contextmanager
+def _told(what: str = "") -> Iterator[None]:
+    """What a run would refuse is a fault of the contract."""
+    try:
+        yield
+    except (PluginError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise AssertionError(f"{what}: {error}" if what else str(error)) from error
+
+
 def _check_gradients(name: str, network: Network) -> None:
     """Composed mode: gradients of a loss must reach raw weights and own parameters, and be finite."""
     method, context = network.method, network.context
-    own = [parameter for group in method.parameter_groups() for parameter in group.parameters]
+    groups = method.parameter_groups()
+    require_list(groups, ParameterGroup, f"{name}.parameter_groups()", "[ParameterGroup([self.own], lr=1e-3)]")
+    own = [parameter for group in groups for parameter in group.parameters]
     require(all(p.is_leaf and p.requires_grad for p in own), f"{name}.parameter_groups() must hold trainable leaves")
     if method.mode == "projected":
         return
@@ -231,7 +255,9 @@ def _check_gradients(name: str, network: Network) -> None:
     require(shapes == expected, f"{name}.effective() returned shapes {shapes}, must be {expected}")
     inputs, targets = ToyData(network.architecture.data).batch(torch.arange(8))
     loss = cast(Tensor, torch.func.functional_call(network.module, dict(effective), (inputs, targets)))
-    terms = [term.sum() for term in method.regularizers(context).values()]
+    given = method.regularizers(context)
+    require_terms(given, f"{name}.regularizers()")
+    terms = [torch.as_tensor(term) for term in given.values()]
     torch.stack([loss, *terms]).sum().backward()  # type: ignore[no-untyped-call]
     for what, tensors in (("raw weights", [raw[key] for key in sorted(weights)]), ("own parameters", own)):
         for tensor in tensors:
@@ -240,11 +266,6 @@ def _check_gradients(name: str, network: Network) -> None:
             require(bool(tensor.grad.isfinite().all()), f"{name}: the gradient of {what} is not finite")
     for parameter in own:
         parameter.grad = None
-
-
-def _check_soft(name: str, network: Network) -> None:
-    for connection, value in (network.method.soft_densities() or {}).items():
-        require(0 <= value <= 1, f"{name}.soft_densities()['{connection}'] is {value}, outside [0, 1]")
 
 
 def _check_final(name: str, network: Network, weights: Weights, masks: Masks) -> None:

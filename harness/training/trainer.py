@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from harness.core.connections import weights_among
 from harness.core.data import TrainingData
-from harness.core.method import SparsityMethod
+from harness.core.method import ParameterGroup, SparsityMethod
 from harness.core.method_context import MethodContext
 from harness.core.phases import Train
+from harness.core.returned import require_list, require_terms
 from harness.errors import Diverged
 from harness.training.density_meter import DensityMeter
 from harness.training.distributed import Substrate
@@ -101,6 +102,10 @@ class Trainer:
         self.lr = 0.0
         self.losses: list[Tensor] = []
         groups = method.parameter_groups() if method is not None else ()
+        self._name = type(method).__name__
+        require_list(
+            groups, ParameterGroup, f"{self._name}.parameter_groups()", "[ParameterGroup([self.own], lr=1e-3)]"
+        )
         self._updates_masks = _overrides(method, "after_step")
         self.updates: int | None = 0 if self._updates_masks and weights.method is None else None
         self.density = DensityMeter(weights_among(weights.connections), substrate.device)
@@ -196,6 +201,7 @@ class Trainer:
             self.method.on_gradients(self.context)
             self.context.dense_gradients = {}
         terms: Mapping[str, Tensor] = self.method.regularizers(self.context) if self._regularizes else {}
+        require_terms(terms, f"{self._name}.regularizers()")
         self.weights.pull_back(sum(terms.values(), torch.zeros(())) if terms else None)
 
     def conclude(self, loss: Tensor) -> None:
@@ -208,7 +214,7 @@ class Trainer:
             self.weights.clear()
         else:
             assert self.context is not None
-            masks = self.context.masks.updated(given, f"{type(self.method).__name__}.after_step()")
+            masks = self.context.masks.updated(given, f"{self._name}.after_step()")
             self.weights.hold(masks, self.optimizers.reset)
             self.density.change(masks, self.step + 1)
             self.updates = None if self.updates is None else self.updates + 1

@@ -14,6 +14,8 @@ from harness.core.current_masks import CurrentMasks
 from harness.core.mask_arithmetic import mask_, mask_as_bits
 from harness.core.masks import Masks
 from harness.core.method import SparsityMethod
+from harness.core.returned import kind, require_tensor
+from harness.errors import PluginError
 from harness.training.compact_parameters import Kept, fits
 
 
@@ -115,7 +117,7 @@ class Weights:
             return
         for connection in weights_among(self.connections):
             region = connection.region(self.raw[connection.parameter])
-            region.copy_(self.method.start(connection, region.clone()))
+            region.copy_(self._of("start", self.method.start(connection, region.clone()), connection))
 
     # --- once per optimizer step -------------------------------------------------------------
 
@@ -123,7 +125,7 @@ class Weights:
         """Composed mode: evaluate the effective weights with their graph and copy them into the module."""
         if self.method is None:
             return
-        self._effective = dict(self.method.effective(self.inputs, self.connections))
+        self._effective = self._composed()
         self._write(self._effective)
 
     def pull_back(self, regularizer: Tensor | None = None) -> None:
@@ -241,7 +243,7 @@ class Weights:
         for connection in self.connections:
             region = connection.region(whole[connection.parameter])
             if self.method is not None:
-                region.copy_(self.method.final(connection, region.clone()))
+                region.copy_(self._of("final", self.method.final(connection, region.clone()), connection))
             region.masked_fill_(~masks[connection.name], 0 if connection.kind == "weight" else CLOSED)
         return whole
 
@@ -280,10 +282,22 @@ class Weights:
         if self.masks is not None:
             self.hold(self.masks)
 
-    @torch.no_grad()
-    def _composed(self) -> Mapping[str, Tensor]:
+    def _composed(self) -> dict[str, Tensor]:
+        """The method's effective weights, of every parameter that it is asked for."""
         assert self.method is not None
-        return self.method.effective(self.inputs, self.connections)
+        found, hook = self.method.effective(self.inputs, self.connections), f"{type(self.method).__name__}.effective()"
+        if not (isinstance(found, Mapping) and found.keys() == self.inputs.keys()):
+            what = ", ".join(map(str, found)) or "nothing" if isinstance(found, Mapping) else kind(found)
+            raise PluginError(f"{hook} returned {what}: must be a mapping of {', '.join(self.inputs)} to tensors")
+        for name, tensor in found.items():
+            require_tensor(tensor, self.inputs[name].shape, hook, f"parameter '{name}'")
+        return dict(found)
+
+    def _of(self, hook: str, given: Tensor, connection: Connection) -> Tensor:
+        """What a hook made of one connection's weights, if it fits."""
+        what = f"the weight of connection '{connection.name}'"
+        require_tensor(given, connection.shape, f"{type(self.method).__name__}.{hook}()", what)
+        return given
 
     @torch.no_grad()
     def _write(self, effective: Mapping[str, Tensor]) -> None:

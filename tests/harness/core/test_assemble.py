@@ -106,6 +106,6 @@ def test_the_type_is_the_parameters_and_another_shape_is_refused() -> None:
     raw = torch.randn(6, 8)
     assert Wide(None).effective({"p": raw}, [connection])["p"].dtype == torch.float32
     with pytest.raises(
-        ValueError, match=r"Narrow.compose\(\) returned shape \(6, 1\) for connection 'c0', must be \(6, 8\)"
+        ValueError, match=r"Narrow.compose\(\): the weight of connection 'c0' has shape \(6, 1\), must have \(6, 8\)"
     ):
         Narrow(None).effective({"p": raw}, [connection])

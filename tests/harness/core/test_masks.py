@@ -98,13 +98,9 @@ def test_masks_that_are_not_given_stay() -> None:
     [
         (None, TypeError, r"M.refine\(\) returned None: must be a mapping"),
         ({"secnd": torch.ones(2, 2).bool()}, ValueError, r"M.refine\(\): .*'secnd'. Did you mean 'second'\?"),
-        ({"first": [[True]]}, TypeError, r"the mask of connection 'first' is \[\[True\]\], must be a bool tensor"),
-        (
-            {"first": torch.ones(4).bool()},
-            ValueError,
-            r"'first' has shape \(4,\) and type torch.bool, .* shape \(2, 2\)",
-        ),
-        ({"first": torch.ones(2, 2)}, ValueError, "'first' has .* type torch.float32, must have .* torch.bool"),
+        ({"first": [[True]]}, TypeError, "the mask of connection 'first' is a list, must be a tensor"),
+        ({"first": torch.ones(4).bool()}, ValueError, r"'first' has shape \(4,\), must have \(2, 2\)"),
+        ({"first": torch.ones(2, 2)}, ValueError, "'first' is torch.float32, must be torch.bool"),
     ],
 )
 def test_masks_that_do_not_fit_are_named(given: object, error: type[Exception], message: str) -> None:

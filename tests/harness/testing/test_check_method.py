@@ -275,6 +275,86 @@ class Speechless(Sound):
         pass
 
 
+class Constant(Sound):
+    def scores(self, context):
+        return {c.name: torch.ones(c.shape) for c in context.connections}
+
+
+class Early(Sound):
+    def scores(self, context):
+        return {c.name: context.gradient(c).abs() for c in context.connections}
+
+
+class Elsewhere(Sound):
+    def scores(self, context):
+        return {c.parameter: context.weight(c).abs() for c in context.connections}
+
+
+class Listed(Sound):
+    def scores(self, context):
+        return [context.weight(c).abs() for c in context.connections]
+
+
+class Turned(Sound):
+    def scores(self, context):
+        return {c.name: context.weight(c).abs().T for c in context.connections}
+
+
+class Unreturned(Sound):
+    def program(self, budget):
+        pass
+
+
+class Named(Sound):
+    def program(self, budget):
+        return ["train"]
+
+
+class Bare(Gated):
+    def parameter_groups(self):
+        return list(self.gates.values())
+
+
+class Whole(Gated):
+    def parameter_groups(self):
+        return [ParameterGroup(self.gates["layer0"], lr=0.1)]
+
+
+class Termless(Gated):
+    def regularizers(self, context):
+        return self.gates["layer0"] * 2
+
+
+class Vector(Gated):
+    def regularizers(self, context):
+        return {"cost": self.gates["layer0"] * torch.ones(3)}
+
+
+class Transposed(Gated):
+    def final(self, connection, raw):
+        return raw.T
+
+
+class Nothing(Gated):
+    def compose(self, connection, raw):
+        pass
+
+
+class Partial(Gated):
+    def effective(self, raw, connections):
+        return {}
+
+
+class Percent(Excused):
+    def soft_densities(self):
+        return dict.fromkeys(self.gates, 50.0)
+
+
+class Stateless(Gated):
+    def state_dict(self):
+        pass
+
+
 class Shapeless(Excused):
     def final_masks(self, context):
         return {"layer1": torch.ones(8, dtype=torch.bool)}
@@ -304,7 +384,7 @@ def test_a_sound_method_passes(cls, density):
         (Forward, "phase 1 is no earlier training phase"),
         (Undetermined, "needs a density"),
         (Unscored, "no scores for connections"),
-        (Wrong, "fails, see scores"),
+        (Wrong, r"Wrong.scores\(\): the score of connection 'layer0' has shape"),
         (NotANumber, "NaN"),
         (Unseeded, "ends with other masks when run again"),
         (TooMany, "asked to keep exactly 64 weights .* keeps 256"),
@@ -320,7 +400,26 @@ def test_a_sound_method_passes(cls, density):
         (LateGates, r"effective\(\) answers otherwise"),
         (LateDensities, r"soft_densities\(\) answers otherwise"),
         (Misspelt, r"Misspelt.after_step\(\): unknown connection 'layer9'. Did you mean 'layer"),
-        (Soft, r"'layer1' has shape \(16, 8\) and type torch.float32, must have shape \(16, 8\) and type torch.bool"),
+        (Soft, r"the mask of connection 'layer1' is torch.float32, must be torch.bool"),
+        (
+            Constant,
+            r"Constant.scores\(\) gives every weight the score 1, so nothing says which of 256 are the 64 to keep",
+        ),
+        (Early, r"context.gradient\(\) before any backward pass: first context.loss"),
+        (Elsewhere, r"Elsewhere.scores\(\): unknown connection 'layers.0.weight'. Did you mean"),
+        (Listed, r"Listed.scores\(\) returned a list: must be a mapping"),
+        (Turned, r"Turned.scores\(\): the score of connection 'layer.' has shape \(8, 16\), must have \(16, 8\)"),
+        (Unreturned, r"Unreturned.program\(\) returned None: must be a list such as \[Train\(budget.steps\)\]"),
+        (Named, r"Named.program\(\)\[0\] is a str: must be a Phase"),
+        (Bare, r"Bare.parameter_groups\(\)\[0\] is a Parameter: must be a ParameterGroup"),
+        (Whole, "ParameterGroup: parameters is a Parameter, must be a list"),
+        (Termless, r"Termless.regularizers\(\) returned a Tensor: must be a mapping of names to scalars"),
+        (Vector, r"Vector.regularizers\(\): the term 'cost' is a tensor \(3,\), must be a scalar"),
+        (Transposed, r"Transposed.final\(\): the weight of connection 'layer.' has shape \(8, 16\)"),
+        (Nothing, r"Nothing.compose\(\): the weight of connection 'layer0' is None, must be a tensor"),
+        (Partial, r"Partial.effective\(\) returned shapes {}, must be"),
+        (Percent, r"Percent.soft_densities\(\): the mean of connection 'layer0' is 50.0, must be a number in \[0, 1\]"),
+        (Stateless, r"Stateless.state_dict\(\) returned None: must be a dict"),
         (Speechless, r"Speechless.refine\(\) returned None: must be a mapping"),
         (Shapeless, r"Shapeless.final_masks\(\): the mask of connection 'layer1' has shape \(8,\)"),
         (Unwritable, "tensors, numbers, strings, lists and dicts only"),
