@@ -101,8 +101,8 @@ class Suite(Declaration):
 
     @cached_property
     def _waiting(self) -> set[Key]:
-        """Cells of tuned experiments that wait for a choice: their own, or that of a cell whose budget, mask or weights they
-        take.
+        """Cells of tuned experiments that wait for a choice: for their own, or for that of a cell whose steps, density,
+        masks or weights they take.
         """
         cells = {cell.key: cell for cell in self._all_cells}
         first = {cell.key[:4]: cell for cell in reversed(self._all_cells)}
