@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.estimates import estimated
-from harness.analysis.frame import SPENT, TABLE
+from harness.analysis.frame import ROW, SPENT
 from harness.analysis.grouping import mixed
 from harness.analysis.scales import scale_of
 from harness.analysis.statistics import Array
-
-ROW = (*TABLE, "method", "density_scope", "match", "density_asked")
-"""What the cells of a row have in common."""
 
 _AVERAGED = (
     "density_requested",

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from harness.analysis.averages import ROW, averaged, number
+from harness.analysis.averages import averaged, number
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.estimates import PairedDifference, differences
-from harness.analysis.frame import TABLE
+from harness.analysis.frame import ROW, TABLE
 from harness.analysis.power import ALPHA
 from harness.analysis.statistics import holm
 

@@ -24,6 +24,8 @@ TIMES_AS_FAST = "times as fast"
 """Unit of a metric that says how much faster a network is than dense."""
 DENSITY_TOLERANCE = 0.1
 """Relative: how near a density must be to count as the one asked for."""
+CHOICES = ("suite", "experiment", "architecture", "benchmark")
+"""By what tables are chosen; what a failed result would have been of begins with these."""
 _LISTED = 8  # densities that an error names
 
 
@@ -35,7 +37,7 @@ class Selection:
         methods: labels to keep, that of a sweep for all of its rows; the baseline stays beside them.
         baseline: label to compare with. Default: what the suite names, or ``dense``.
         metric: default: each benchmark's primary one.
-        benchmark, architecture: labels.
+        experiment, benchmark, architecture: labels.
         at_density: keeps rows whose mask density is within 10 % (relative) of this, smaller networks that stand for
             it, and the baseline.
         suite: name.
@@ -44,6 +46,7 @@ class Selection:
     methods: Sequence[str] = ()
     baseline: str | None = None
     metric: str | None = None
+    experiment: str | None = None
     benchmark: str | None = None
     architecture: str | None = None
     at_density: float | None = None
@@ -72,11 +75,11 @@ def selected(frame: pd.DataFrame, chosen: Selection = ALL, left: Sequence[LeftOu
     density = chosen.at_density
     if density is not None and not 0 <= density <= 1:
         raise UserError(f"density {density:g} is outside [0, 1]: give the fraction of weights kept, 0.1 for 10 %")
-    for column in ("suite", "architecture", "benchmark"):
+    for place, column in enumerate(CHOICES):
         if (name := getattr(chosen, column)) is not None:
             _check(frame, column, [name])
             frame = frame[frame[column] == name]
-            left = [item for item in left if not item.of or item.of[_OF[column]] == name]
+            left = [item for item in left if not item.of or item.of[place] == name]
     named = [_labels(frame, name, left) for name in dict.fromkeys(chosen.methods)]
     methods = [label for labels in named for label in labels]
     if chosen.baseline is not None:
@@ -185,10 +188,6 @@ def _others(densities: Iterable[float], density: float) -> str:
     nearest = sorted(apart, key=lambda text: apart[text])[:_LISTED]
     are = "there are" if len(apart) == len(nearest) else "the nearest are"
     return f"no density is within 10 % of {density:g}, {are} {listed(sorted(nearest, key=float, reverse=True))}"
-
-
-_OF = {"suite": 0, "architecture": 2, "benchmark": 3}
-"""Where what a result is of stands in what a failed one would have been of."""
 
 
 def _labels(frame: pd.DataFrame, name: str, left: Iterable[LeftOut]) -> list[str]:

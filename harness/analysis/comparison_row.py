@@ -19,6 +19,7 @@ from harness.suites.comparisons import Comparisons
 
 KEYS = (
     "suite",
+    "experiment",
     "architecture",
     "benchmark",
     "method",

@@ -23,6 +23,8 @@ DEFAULT_BASELINE = "dense"
 
 TABLE = ("suite", "experiment", "architecture", "benchmark", "metric", "protocol")
 """What must be equal for two numbers to stand in one table."""
+ROW = (*TABLE, "method", "density_scope", "match", "density_asked")
+"""What the cells of a row have in common."""
 
 SPENT = (
     "steps",
@@ -42,7 +44,9 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
     """Every counted number below a results folder, and every file that is not counted with the reason.
 
     One :class:`~harness.analysis.result_row.ResultRow` per (finished cell, metric). Failed and diverged cells are
-    left out, so that they are never averaged, and so are trials, which only choose settings.
+    left out, so that they are never averaged, and so are trials, which only choose settings. So are all cells of a row
+    that is not known to be one, where no plan says which of them belong to the suite. Files of results by example that
+    are lost are named, although the cells are counted: their intervals are over seeds alone.
 
     Raises:
         UserError: if a suite has no results.
@@ -51,10 +55,13 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
     rows: list[ResultRow] = []
     left: list[LeftOut] = []
     asks: dict[tuple[str, str], _Asks] = {}  # of a suite's cells, by name and by hash
+    unplanned: dict[tuple[str, str], tuple[CellRecord, str]] = {}  # what may be superseded, and why nobody knows
+    lost: dict[LeftOut, None] = {}
     for suite in known if suites is None else suites:
         if suite not in known:
             raise UserError(unknown_name("suite", suite, known) + f" Looked in {store.root}.")
-        plan = store.plan(suite)
+        planned = store.plan_or_why(suite)
+        plan = None if isinstance(planned, LeftOut) else planned
         baselines = plan.baselines if plan else {}
         trials = plan.trials if plan else frozenset()
         settings = {
@@ -75,11 +82,17 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
                 baseline = baselines.get(record.experiment) or DEFAULT_BASELINE
                 baseline = compared.baselines.get(record.method.label, baseline) if compared else baseline
                 tuned = (record.experiment, record.architecture.label, _trained_on(record), record.method.label)
-                rows += rows_of(record, suite, baseline, compared, store, settings.get(tuned, ""))
+                if gone := store.lost_examples(suite, record.cell, record.examples):
+                    lost[gone] = None
+                kept = None if gone else store
+                rows += rows_of(record, suite, baseline, compared, kept, settings.get(tuned, ""))
+                if isinstance(planned, LeftOut):
+                    unplanned[suite, record.cell] = record, f"{planned.path.name} {planned.reason}"
                 asks[suite, record.cell] = _Asks.of(record)
                 asks.setdefault((suite, hash_of(record.cell)), asks[suite, record.cell])
     frame = as_frame(_named(row, asks) for row in rows)
-    return _once(frame, store, left), left
+    left += lost
+    return _once(_clear(frame, unplanned, store, left), store, left), left
 
 
 def missing(store: ResultStore, suite: str, frame: pd.DataFrame, left: Iterable[LeftOut]) -> list[str]:
@@ -88,16 +101,42 @@ def missing(store: ResultStore, suite: str, frame: pd.DataFrame, left: Iterable[
     if plan is None:
         return []
     tried = plan.trials & frozenset(store.names(suite)) if plan.trials else frozenset[str]()
-    return sorted(set(plan.cells) - set(frame["cell"]) - {item.path.stem for item in left} - tried)
+    return sorted(set(plan.cells) - set(frame["cell"]) - {item.cell for item in left} - tried)
 
 
 def _trained_on(record: CellRecord) -> str:
     return record.trained_on or record.benchmark.label
 
 
+def _clear(
+    frame: pd.DataFrame,
+    unplanned: Mapping[tuple[str, str], tuple[CellRecord, str]],
+    store: ResultStore,
+    left: list[LeftOut],
+) -> pd.DataFrame:
+    """Without rows that may be of several programs: only a plan could say which of their cells are superseded."""
+    unclear: dict[tuple[str, str], None] = {}
+    own = frame[frame["suite"].isin({suite for suite, _ in unplanned})]
+    for _, row in own.groupby(list(ROW), dropna=False):
+        cells = list(zip(row["suite"], row["cell"], strict=True))
+        if len({_made(unplanned[cell][0]) for cell in cells}) > 1 or row["seed"].duplicated().any():
+            unclear |= dict.fromkeys(cells)
+    for suite, cell in unclear:
+        record, why = unplanned[suite, cell]
+        reason = f"is of a row whose runs differ in more than their seeds, and {why}"
+        left.append(LeftOut(store.file(suite, "cells", cell).path, reason, _identity(record, suite), record.seed))
+    return frame[~pd.MultiIndex.from_frame(frame[["suite", "cell"]]).isin(list(unclear))] if unclear else frame
+
+
+def _made(record: CellRecord) -> str:
+    """All that a record says of how a network was made and scored, and that is the same for each seed."""
+    parts = ("architecture", "method", "training", "evaluation", "program")
+    return record.model_dump_json(include=dict.fromkeys(parts, True) | {"spent": {"steps"}})
+
+
 def _once(frame: pd.DataFrame, store: ResultStore, left: list[LeftOut]) -> pd.DataFrame:
     """The first cell of each row and seed, by name; others are left out, so that nothing counts twice."""
-    again = frame.duplicated([*TABLE, "method", "density_scope", "match", "density_asked", "seed"])
+    again = frame.duplicated([*ROW, "seed"])
     cells = frame.loc[again, ["suite", "cell"]].drop_duplicates()
     for suite, cell in cells.itertuples(index=False):
         left.append(

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,18 +16,17 @@ from click.core import ParameterSource
 
 from harness.cli.figure_options import FigureFile, FigureWidth
 from harness.cli.fitting import terminal_width, wide_option
+from harness.cli.not_counted import tell
 
 if TYPE_CHECKING:
     from harness.report.pivot_table import Across
     from harness.report.results import Comparison, Figure
     from harness.report.tables import Table
-    from harness.results.store import LeftOut
 
 FORMATS = ("table", "markdown", "latex", "csv", "json", "parquet")
 DATA = ("csv", "json", "parquet")
 COSTS = ("density", "flops", "training-flops")
 ACROSS = ("density", "benchmark")
-_LISTED = 10  # files named on stderr before the rest is only counted
 
 
 class ManyValues(click.Command):
@@ -80,6 +78,7 @@ about two of them, each two are compared, the later with the earlier.",
 @click.option("--suite", help="Only this suite.")
 @click.option("--baseline", help="Label to compare with. Default: what the suite names, or dense.")
 @click.option("--metric", help="Default: each benchmark's primary metric.")
+@click.option("--experiment", help="Only this experiment of a suite that has several.")
 @click.option("--benchmark", help="Only this benchmark.")
 @click.option("--architecture", help="Only this architecture.")
 @click.option("--at-density", type=float, metavar="D", help="Only densities within 10 % of D (and the baseline).")
@@ -167,7 +166,7 @@ def command(
         raise click.UsageError(f"{found[0]} has no --format {form}: give table, markdown or latex")
     suite = where["suite"]
     frame, left = load(ResultStore(results), None if suite is None else [suite])
-    _note(left)
+    tell(left)
     if frame.empty:
         raise UserError(f"no finished run in {results}: run a suite first, or name its folder with --results")
     names = [name for value in methods for name in value.split(",") if name]
@@ -211,7 +210,7 @@ def _compare_two(
     if form == "parquet":
         raise click.UsageError("two sources have no --format parquet: give table, markdown, latex, csv or json")
     names = [name for value in methods for name in value.split(",") if name]
-    wanted = Wanted(names, *(where[key] for key in ("suite", "benchmark", "architecture", "metric")))
+    wanted = Wanted(names, *(where[key] for key in ("suite", "experiment", "benchmark", "architecture", "metric")))
     found = compare_two(sources, results if "results" in given else None, wanted)
     if form == "json":
         click.echo(json.dumps(found.told(), indent=2, allow_nan=False))
@@ -298,21 +297,3 @@ def _write_data(rows: Sequence[Mapping[str, Any]], form: str) -> None:
         writer.writeheader()
         for row in rows:
             writer.writerow({**row} | {key: " ".join(map(str, row[key])) for key in ("seeds", "cells")})
-
-
-def _note(left: Sequence[LeftOut]) -> None:
-    """Files that are not counted, on stderr; what a changed suite has superseded is only counted."""
-    from harness.formatting import fitted
-    from harness.results.store import OBSOLETE
-
-    def say(text: str) -> None:
-        click.echo(fitted(f"not counted: {text}", terminal_width()), err=True)
-
-    counts = Counter(item.reason.startswith(OBSOLETE) for item in left)
-    named = [item for item in left if not item.reason.startswith(OBSOLETE)]
-    for item in named[:_LISTED]:
-        say(f"{item.path}: {item.reason}")
-    if len(named) > _LISTED:
-        say(f"{len(named) - _LISTED} more (see the suite's leaderboard.md)")
-    if counts[True]:
-        say(f"{counts[True]} files of runs that are no longer in their suite's plan")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.results.cell_record import CellRecord
     from harness.results.snapshot import Snapshot
 
-OPTIONS = ("methods", "suite", "metric", "benchmark", "architecture", "form", "wide", "results")
+OPTIONS = ("methods", "suite", "metric", "experiment", "benchmark", "architecture", "form", "wide", "results")
 """Parameters of the command that mean something with two sources."""
 
 
@@ -30,6 +30,7 @@ class Wanted:
 
     methods: Sequence[str] = ()
     suite: str | None = None
+    experiment: str | None = None
     benchmark: str | None = None
     architecture: str | None = None
     metric: str | None = None
@@ -37,6 +38,7 @@ class Wanted:
     def __contains__(self, record: CellRecord) -> bool:
         return (
             (not self.methods or record.method.label in self.methods)
+            and self.experiment in (None, record.experiment)
             and self.benchmark in (None, record.benchmark.label)
             and self.architecture in (None, record.architecture.label)
         )
@@ -123,6 +125,7 @@ def _known(wanted: Wanted, records: Sequence[CellRecord]) -> Wanted:
     wanted = replace(wanted, methods=[row for name in wanted.methods for row in meant(name, sorted(methods)) or [name]])
     for what, names, known in (
         ("method", wanted.methods, methods),
+        ("experiment", [wanted.experiment], {record.experiment for record in records}),
         ("benchmark", [wanted.benchmark], {record.benchmark.label for record in records}),
         ("architecture", [wanted.architecture], {record.architecture.label for record in records}),
         ("metric", [wanted.metric], {metric for record in records for metric in record.metrics}),

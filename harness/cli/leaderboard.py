@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from harness.cli.not_counted import tell
+
 
 @click.command(
     short_help="Write the leaderboards again from the result files.",
@@ -16,8 +18,9 @@ import click
 def command(suites: tuple[str, ...], results: Path) -> None:
     """Write <suite>/leaderboard.md of the named suites (default: all) and LEADERBOARD.md of all of them.
 
-    Prints the paths of the files that it wrote.
+    Prints the paths of the files that it wrote; notes on files that are not counted go to stderr.
     """
+    from harness.analysis.frame import load
     from harness.errors import UserError
     from harness.report.leaderboard import write_leaderboards
     from harness.results.store import ResultStore
@@ -27,3 +30,4 @@ def command(suites: tuple[str, ...], results: Path) -> None:
         raise UserError(f"no results in {results}: run a suite first, or name the folder with --results")
     for path in write_leaderboards(store, suites or None):
         click.echo(path)
+    tell(load(store, suites or None)[1])

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from harness.cli.not_counted import tell
+
 
 @click.command(
     short_help="Write the results as one interactive HTML page.",
@@ -30,8 +32,9 @@ def command(suites: tuple[str, ...], output: Path, results: Path, serve: bool, p
 
     It opens on the answers of a table and its plot; then tables to sort, curves of training and validation, densities
     over training, masks, texts, and every record. Filters act on the whole page.
-    With --serve the page is made anew whenever it is loaded.
+    With --serve the page is made anew whenever it is loaded. Notes on files that are not counted go to stderr.
     """
+    from harness.analysis.frame import load
     from harness.errors import UserError
     from harness.report.html.page import page
     from harness.report.html.server import ReportServer
@@ -42,6 +45,7 @@ def command(suites: tuple[str, ...], output: Path, results: Path, serve: bool, p
     if not store.suites():
         raise UserError(f"no results in {results}: run a suite first, or name the folder with --results")
     text = page(store, suites or None)
+    tell(load(store, suites or None)[1])
     if not serve:
         write_text(output, text)
         click.echo(f"{output} ({len(text.encode()) / 1e6:.1f} MB)")

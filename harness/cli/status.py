@@ -58,8 +58,10 @@ def _show(console: Console, store: ResultStore, suite: str, whole: bool) -> None
     from harness.executors.run_status import running
     from harness.formatting import duration, fitted
     from harness.report.tables import Column, Table, print_table
+    from harness.results.store import LeftOut
 
-    plan = store.plan(suite)
+    planned = store.plan_or_why(suite)
+    plan = None if isinstance(planned, LeftOut) else planned
     names = plan.cells if plan else store.names(suite)
     rows = {cell: _row(cell) for cell in names}
     for method in plan.tuning if plan else ():
@@ -89,6 +91,8 @@ def _show(console: Console, store: ResultStore, suite: str, whole: bool) -> None
     columns = [Column("cells", names=True), *(Column(state, right=True) for state in states)]
     lines = [[row, *(str(count[state] or "") for state in states)] for row, count in shown.items()]
     print_table(Table(title, columns if lines else [], lines), console, terminal_width())
+    if isinstance(planned, LeftOut):
+        console.print(f"{planned.path} {planned.reason}", highlight=False, soft_wrap=True)
     for beat in running(store.work, suite):
         left = f", {duration(beat['left'])} left" if beat.get("left") is not None else ""
         console.print(f"running on {beat['host']}, process {beat['pid']}{left}")

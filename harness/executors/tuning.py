@@ -46,6 +46,7 @@ def settle(suite: Suite, results: ResultStore) -> tuple[Suite, list[TunedMethod]
 def with_trials(suite: Suite, wanted: Callable[[Cell], bool]) -> Callable[[Cell], bool]:
     """Whether a cell is wanted, or is of a trial that one of the wanted cells waits for."""
     pending = {cell.key: cell for cell in suite.pending}
+    first = {key[:4]: key for key in reversed(pending)}
     needed: set[Tuned] = set()
 
     def need(key: Key | None) -> None:
@@ -53,9 +54,7 @@ def with_trials(suite: Suite, wanted: Callable[[Cell], bool]) -> Callable[[Cell]
             cell = pending[key]
             needed.add(cell.tuned)
             budget = suite.experiments[cell.experiment].methods[cell.method].budget
-            while budget is not None:
-                needed.add(cell.tuned._replace(method=budget.match))
-                budget = suite.experiments[cell.experiment].methods[budget.match].budget
+            need(first.get((*cell.key[:3], budget.match)) if budget is not None else None)
             need(cell.match)
             need(cell.source)
 

@@ -95,8 +95,8 @@ def terminal_tables(store: ResultStore, suite: str, console: Console, width: int
     print_tables((replace(table, detail=None) for table in tuning_tables(store, suite)), console, width)
     counted = set(frame["cell"])
     for item in left:
-        if item.path.stem in counted:
-            console.print(f"{item.path.stem}: {item.reason}", highlight=False)
+        if item.cell in counted:
+            console.print(f"{item.cell}: {item.reason}", highlight=False)
 
 
 def _suite_page(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut]) -> str:
@@ -208,7 +208,7 @@ def _introduction(store: ResultStore, suite: str, frame: pd.DataFrame, left: Seq
         if found := sorted(filter(None, frame[column].unique())):
             parts.append(f"- {what}: {escape('; '.join(found))}.")
     counted = set(frame["cell"])
-    failed = sum(not item.reason.startswith(OBSOLETE) and item.path.stem not in counted for item in left)
+    failed = sum(not item.reason.startswith(OBSOLETE) and item.cell not in {None, *counted} for item in left)
     unfinished = f"{len(missing(store, suite, frame, left))} not finished"
     if plan and plan.waiting:
         unfinished += f", {plan.waiting} wait for the trials that choose their settings"
@@ -218,7 +218,7 @@ def _introduction(store: ResultStore, suite: str, frame: pd.DataFrame, left: Seq
 
 def _not_counted(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequence[LeftOut]) -> str:
     current = [item for item in left if not item.reason.startswith(OBSOLETE)]
-    lines = [f"- {escape(item.path.stem)}: {escape(item.reason)}" for item in current]
+    lines = [f"- {escape(item.cell or item.path.name)}: {escape(item.reason)}" for item in current]
     lines += [f"- {escape(cell)}: not finished yet" for cell in missing(store, suite, frame, left)]
     if superseded := len(left) - len(current):
         lines.append(f"- {superseded} further files belong to runs that the suite no longer has")
@@ -228,5 +228,5 @@ def _not_counted(store: ResultStore, suite: str, frame: pd.DataFrame, left: Sequ
 def _of_suite(
     frame: pd.DataFrame, left: Sequence[LeftOut], store: ResultStore, suite: str
 ) -> tuple[pd.DataFrame, list[LeftOut]]:
-    own = [item for item in left if item.path.parent.parent == store.root / suite]
+    own = [item for item in left if item.path.is_relative_to(store.root / suite)]
     return frame[frame["suite"] == suite], own

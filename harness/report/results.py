@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 
-from harness.analysis.comparison import Selection, selected
+from harness.analysis.comparison import CHOICES, Selection, selected
 from harness.analysis.comparison_row import KEYS, ComparisonRow
 from harness.analysis.frame import load as load_store
 from harness.errors import UserError, unknown_name
+from harness.formatting import listed
 from harness.report.cell_texts import titled
 from harness.report.costs import COSTS
 from harness.report.figures import frontier, pruning_curve
@@ -48,6 +49,9 @@ class Figure:
 
     svg: str
     styles: Collection[Style]
+
+    def __repr__(self) -> str:
+        return f"Figure({len(self.svg):,} characters of SVG)"
 
     @classmethod
     def of(cls, drawn: str | None, styles: Mapping[str, Style]) -> Figure:
@@ -111,8 +115,7 @@ class Comparison:
         pixels = paper_width(width) / MM
         if len(self.tables) != 1:
             raise UserError(
-                f"one figure shows one table, and these are {len(self.tables)}: choose a suite, a benchmark and an "
-                "architecture"
+                f"one figure shows one table, and these are {len(self.tables)}: choose {_telling_apart(self.tables)}"
             )
         if not cost:
             return Figure.of(pruning_curve(self.tables[0], self.styles, width=pixels), self.styles)
@@ -184,8 +187,8 @@ class Results:
         Args:
             methods: labels, or a single one; all by default; the baseline stays beside them. Where no question is about
                 two of them, each two are compared, the later with the earlier.
-            chosen: ``suite``, ``benchmark``, ``architecture``, ``metric``, ``baseline``, each one name, and
-                ``at_density``, a number: as the options of ``harness compare``.
+            chosen: ``suite``, ``experiment``, ``benchmark``, ``architecture``, ``metric``, ``baseline``, each one name,
+                and ``at_density``, a number: as the options of ``harness compare``.
 
         Raises:
             UserError: for a name that no result has, for what is no name or number, or if nothing is left.
@@ -207,9 +210,15 @@ class Results:
         """
         return self.compare(suite=suite, **chosen)
 
-    def figure(self, cost: bool | str = False, width: float | str = WIDTH * MM, **chosen: Any) -> Figure:
-        """The :meth:`Comparison.figure` of what :meth:`compare` gives for the same options."""
-        return self.compare(**chosen).figure(cost, width)
+    def figure(
+        self,
+        methods: str | Sequence[str] = (),
+        cost: bool | str = False,
+        width: float | str = WIDTH * MM,
+        **chosen: Any,
+    ) -> Figure:
+        """The :meth:`Comparison.figure` of what :meth:`compare` gives for the same methods and options."""
+        return self.compare(methods, **chosen).figure(cost, width)
 
     @property
     def _styles(self) -> Mapping[str, Style]:
@@ -261,6 +270,13 @@ def load(where: str | Path = "results") -> Results:
     if not stores:
         raise UserError(f"no results in {where}: run a suite first, or name its results folder")
     return Results(stores)
+
+
+def _telling_apart(tables: Sequence[Sequence[ComparisonRow]]) -> str:
+    """What to choose to be left with one of several tables: ``one experiment (mnist, speed)``."""
+    found = {name: sorted({getattr(table[0], name) for table in tables}) for name in CHOICES}
+    apart = [f"one {name} ({', '.join(values)})" for name, values in found.items() if len(values) > 1]
+    return listed(apart) or "methods of one protocol"
 
 
 def _texts(what: str, given: object) -> list[str]:

@@ -57,8 +57,11 @@ def integrity(store: ResultStore, suite: str) -> Integrity:
                     found.problems.append(f"{record.cell}: {problem}")
         elif not record.reason.startswith(OBSOLETE):
             found.problems.append(f"{record.path} {record.reason}")
-    plan = store.plan(suite)
-    found.missing = len(set(plan.cells) - seen) if plan else 0
+    plan = store.plan_or_why(suite)
+    if not isinstance(plan, LeftOut):
+        found.missing = len(set(plan.cells) - seen)
+    elif not plan.path.exists():  # else it is among the records
+        found.problems.append(f"{plan.path} {plan.reason}")
     return found
 
 

@@ -14,7 +14,7 @@ from harness.results.upgrading import upgrade
 from harness.stages.series import Series
 from harness.storage.reading import parse_json
 
-BROKEN = "is not complete JSON: delete it and run the suite again"
+REPAIR = ": delete it and run the suite again"
 _LONGEST = 120  # characters of what the model says
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -26,7 +26,7 @@ def parse_record(content: bytes, cell: str) -> CellRecord:
     Raises:
         CorruptFile: if it cannot be counted, with the reason in one line that goes on from the file's name.
     """
-    found = _json(content)
+    found = _json(content, REPAIR)
     if not isinstance(found, dict) or "schema" not in found:
         raise CorruptFile("is not a result record")
     schema = found["schema"]
@@ -51,7 +51,7 @@ def parse_series(content: bytes) -> Series:
     try:
         return Series.model_validate_json(content)
     except ValidationError as error:
-        raise CorruptFile(_reason(error, _json(content))) from None
+        raise CorruptFile(_reason(error, _json(content, REPAIR))) from None
 
 
 def parse_plan(content: bytes) -> SuitePlan:
@@ -63,11 +63,11 @@ def parse_plan(content: bytes) -> SuitePlan:
     return _valid(SuitePlan, _json(content))
 
 
-def _json(content: bytes) -> Any:
+def _json(content: bytes, repair: str = "") -> Any:
     try:
         return parse_json(content)
     except CorruptFile:
-        raise CorruptFile(BROKEN) from None
+        raise CorruptFile(f"is not complete JSON{repair}") from None
 
 
 def _valid(model: type[Model], content: Any) -> Model:

@@ -46,6 +46,7 @@ MARKS = ("suite.json", "cells", "archive")
 """What a suite's folder has, one of them at least."""
 OBSOLETE = "not part of the suite"
 """How the reason for leaving out a superseded cell begins."""
+_REPLAN = "run the suite again, which repeats nothing, or take that file from version control"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ class LeftOut:
     reason: str
     of: tuple[str, ...] = ()
     seed: int | None = None
+
+    @property
+    def cell(self) -> str | None:
+        """The cell whose record it is; None for other files."""
+        return self.path.stem if self.path.parent.name == "cells" else None
 
 
 class ResultStore:
@@ -212,16 +218,32 @@ class ResultStore:
             return {}
         from harness.results import example_file  # late: reading records takes no numpy
 
+        content = self._example_bytes(suite, cell, named)
+        if isinstance(content, LeftOut):
+            return content
+        try:
+            return example_file.read(content)
+        except CorruptFile as error:
+            return _without_examples(self.file(suite, "examples", cell).where, str(error))
+
+    def lost_examples(self, suite: str, cell: str, named: ExampleFile | None) -> LeftOut | None:
+        """Why :meth:`examples` has none of a file that a record has ``named``, by its checksum; None if it has."""
+        content = None if named is None else self._example_bytes(suite, cell, named)
+        return content if isinstance(content, LeftOut) else None
+
+    def _example_bytes(self, suite: str, cell: str, named: ExampleFile) -> bytes | LeftOut:
+        from harness.results import example_file  # late: reading records takes no numpy
+
         file = self.file(suite, "examples", cell)
         try:
             content = example_file.unpacked(file.read())
             if hashlib.sha256(content).hexdigest() != named.sha256:
                 raise CorruptFile("its content is not the one of the record")
-            return example_file.read(content)
+            return content
         except OSError as error:
-            return LeftOut(file.path, f"results by example cannot be read: {error.strerror}")
+            return _without_examples(file.path, error.strerror or str(error))
         except CorruptFile as error:
-            return LeftOut(file.where, f"results by example are left out: {error}")
+            return _without_examples(file.where, str(error))
 
     def renamed(self, suite: str, cell: str) -> str:
         """The name that a cell has now: another one with its hash where a label was changed, else its own."""
@@ -250,15 +272,31 @@ class ResultStore:
 
     def plan(self, suite: str) -> SuitePlan | None:
         """The suite's latest plan, or None if there is none that can be read."""
+        found = self.plan_or_why(suite)
+        return found if isinstance(found, SuitePlan) else None
+
+    def plan_or_why(self, suite: str) -> SuitePlan | LeftOut:
+        """The suite's latest plan, or why it is not known which cells belong to the suite."""
+        path = self.root / suite / "suite.json"
         try:
-            return parse_plan(read_bytes(self.root / suite / "suite.json"))
-        except (OSError, CorruptFile):
-            return None
+            return parse_plan(read_bytes(path))
+        except FileNotFoundError:
+            why = "is missing"
+        except OSError as error:
+            why = f"cannot be read: {error.strerror}"
+        except CorruptFile as error:
+            why = str(error)
+        return LeftOut(path, f"{why}: {_REPLAN}")
 
     def records(self, suite: str) -> Iterator[CellRecord | LeftOut]:
-        """Every record of a suite in order of file name; what cannot be counted comes as ``LeftOut``."""
-        plan = self.plan(suite)
-        current = None if plan is None else set(plan.cells)
+        """Every record of a suite in order of file name; what cannot be counted comes as ``LeftOut``.
+
+        A plan that cannot be read is one of these, and then no record is known to be superseded.
+        """
+        plan = self.plan_or_why(suite)
+        current = set(plan.cells) if isinstance(plan, SuitePlan) else None
+        if isinstance(plan, LeftOut) and plan.path.exists():
+            yield plan
         loose, packed = self.loose(suite), dict[str, bytes]()
         try:
             packed = dict(self.archive(suite).lines("cells"))
@@ -271,6 +309,15 @@ class ResultStore:
                 yield LeftOut(path, f"{OBSOLETE} as last planned (its configuration has changed)")
             else:
                 yield self.record(suite, cell, packed.get(cell) if cell not in loose else None)
+
+
+def _without_examples(path: Path, why: str) -> LeftOut:
+    why = why.removeprefix(f"{path} ").partition(": take it")[0]  # an archive says for itself what to do
+    return LeftOut(
+        path,
+        f"results by example cannot be read, so that intervals are over seeds alone ({why}): take the file from "
+        "version control or another copy, or make the result again",
+    )
 
 
 def _finite(value: Any) -> Any:

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from harness.core.connections import weights_among
 from harness.core.densities import DensityBudget
 from harness.core.method import TrainingBudget
-from harness.core.phases import Train
+from harness.core.phases import Inherit, Phase, Train
 from harness.errors import DataMissing, Unsupported, UserError, unknown_name
 from harness.interchange import bundle
 from harness.interchange.fit import require_fit
-from harness.suites.cell import Cell, Part, Scope, in_scope, program_of
+from harness.suites.cell import Cell, Key, Part, Scope, in_scope, program_of
 from harness.suites.references import References, place
 from harness.suites.schema import MOST_CELLS, Evaluation, Experiment, Match, MethodEntry, Schema, Training, layered
 from harness.suites.trials import trial_name
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from harness.suites.declaration import Declaration
 
 SchemaT = TypeVar("SchemaT", bound=Schema)
+Above = tuple[tuple[str, str], ...]
+"""(experiment, method) of those that wait for a budget."""
 
 
 class Expansion:
@@ -314,7 +316,7 @@ class Expansion:
 
     # --- training ----------------------------------------------------------------------------
 
-    def _training(self, name: str, arch: str, bench: str, label: str, above: tuple[str, ...] = ()) -> Training:
+    def _training(self, name: str, arch: str, bench: str, label: str, above: Above = ()) -> Training:
         """The training of a method on a network and a benchmark, with its number of steps resolved."""
         suite, experiment = self._suite, self._suite.experiments[name]
         settled = suite.experiments[suite.settled_in(name, arch, bench, label)].methods[label]
@@ -331,7 +333,7 @@ class Expansion:
             raise self._suite.error(name, ("training",), "training needs a budget: epochs or steps")
         return training.model_copy(update={"steps": steps, "epochs": None})
 
-    def _matched_steps(self, name: str, arch: str, bench: str, label: str, other: str, above: tuple[str, ...]) -> int:
+    def _matched_steps(self, name: str, arch: str, bench: str, label: str, other: str, above: Above) -> int:
         """Optimizer steps of another method's whole program, the longest where it has several densities.
 
         In trials that program is the other's default one, whose density is taken as well.
@@ -342,24 +344,39 @@ class Expansion:
         where: Loc = ("methods", label, "budget", "match")
         if other not in experiment.methods:
             raise self._suite.error(name, where, unknown_name("method", other, self._suite.names_of(name)))
-        if other in (*above, label):
-            raise self._suite.error(name, where, f"cyclic budget: {' -> '.join((*above, label, other))}")
+        above = (*above, (name, label))
+        if (name, other) in above:
+            chain = " -> ".join(method for _, method in (*above, (name, other)))
+            raise self._suite.error(name, where, f"cyclic budget: {chain}")
         if {"epochs", "steps"} & experiment.methods[label].training.keys():
             raise self._suite.error(name, where, f"method '{label}' has a budget and training steps: give one of them")
-        theirs = self._training(name, arch, bench, other, (*above, label))
-        matched = isinstance(experiment.methods[other].density, Match)
-        part = self._suite.part("method", self._suite.settled_in(name, arch, bench, other), other)
-        budgets = (
-            TrainingBudget(theirs.steps or 0, theirs.batch_size, density, matched)
-            for density in self.references.densities(name, other)
-        )
-        return max(sum(self._trainings(name, other, part, budget)) for budget in budgets)
+        densities = self.references.densities(name, other)
+        keys = (Key(name, arch, bench, other, density, experiment.seeds[0]) for density in densities)
+        return max(self._steps(key, above) for key in keys)
+
+    def _steps(self, key: Key, above: Above) -> int:
+        """Optimizer steps of a cell's whole program and, where that takes over weights, of what they come from."""
+        name, arch, bench, label, density, _ = key
+        entry = self._suite.experiments[name].methods[label]
+        training = self._training(name, arch, bench, label, above)
+        part = self._suite.part("method", self._suite.settled_in(name, arch, bench, label), label)
+        matched = isinstance(entry.density, Match)
+        budget = TrainingBudget(training.steps or 0, training.batch_size, density, matched)
+        steps = sum(self._trainings(name, label, part, budget))
+        if entry.source is not None and any(
+            isinstance(one, Inherit) for one in self._program(name, label, part, budget)
+        ):
+            steps += self._steps(self.references.key(key, "source", entry.source), (*above, (name, label)))
+        return steps
 
     def _trainings(self, name: str, label: str, part: Part, budget: TrainingBudget) -> list[int]:
         """Optimizer steps of each training of a method's program, which must exist."""
+        return [phase.steps for phase in self._program(name, label, part, budget) if isinstance(phase, Train)]
+
+    def _program(self, name: str, label: str, part: Part, budget: TrainingBudget) -> Sequence[Phase]:
         method: SparsityMethod[Any] = self._registry.get("method", part.plugin)(part.options)
         try:
-            return [phase.steps for phase in program_of(part, method, budget) if isinstance(phase, Train)]
+            return program_of(part, method, budget)
         except UserError as error:
             raise self._suite.error(name, ("methods", label), str(error)) from error
 

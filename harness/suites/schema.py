@@ -183,7 +183,7 @@ class Match(Schema):
 
 
 class BudgetMatch(Schema):
-    """Train for as many optimizer steps as another method's whole program."""
+    """Train for as many optimizer steps as another method's whole program, with the trainings that it goes on from."""
 
     match: Label
 

@@ -101,25 +101,27 @@ class Suite(Declaration):
 
     @cached_property
     def _waiting(self) -> set[Key]:
-        """Cells of tuned experiments that wait for a choice: for their own, or for that of a cell they refer to."""
+        """Cells of tuned experiments that wait for a choice: for their own, or for that of a cell whose steps, density,
+        masks or weights they take.
+        """
         cells = {cell.key: cell for cell in self._all_cells}
+        first = {cell.key[:4]: cell for cell in reversed(self._all_cells)}
         found: dict[Key, bool] = {}
 
         def waits(cell: Cell) -> bool:
             if cell.key not in found:
                 others = [cells[key] for key in (cell.match, cell.source) if key is not None]
+                budget = self.experiments[cell.experiment].methods[cell.method].budget
+                if budget is not None and (longest := first.get((*cell.key[:3], budget.match))):
+                    others.append(longest)
                 found[cell.key] = self._unchosen(cell.tuned) or any(map(waits, others))
             return found[cell.key]
 
         return {cell.key for cell in self._all_cells if cell.trial is None and waits(cell)}
 
     def _unchosen(self, tuned: Tuned) -> bool:
-        """Whether a method's settings are not known yet, or those of the one whose program is its budget."""
-        experiment = self.experiments[tuned.experiment]
-        if experiment.tune is None:
-            return False
-        budget = experiment.methods[tuned.method].budget
-        return tuned not in self.choices or (budget is not None and self._unchosen(tuned._replace(method=budget.match)))
+        """Whether a method's own settings are not known yet."""
+        return self.experiments[tuned.experiment].tune is not None and tuned not in self.choices
 
 
 def load_suite(

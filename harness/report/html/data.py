@@ -17,7 +17,7 @@ from harness.report.html.curves import curves
 from harness.report.html.figures import Figures
 from harness.report.html.masks import masks
 from harness.report.html.packing import packed
-from harness.report.html.records import Records, inside, read_records
+from harness.report.html.records import Records, read_records
 from harness.report.html.samples import LIMIT as TEXT_LIMIT
 from harness.report.html.samples import texts
 from harness.report.html.section import RunSection, fill
@@ -50,7 +50,7 @@ def page_data(store: ResultStore, wanted: Sequence[str] | None = None) -> PageDa
     frame, left = load(store, sorted({*store.suites(), *suites}))
     figures = Figures(frame, store)  # of all suites, so that a method has the same colour in every page
     frame = frame[frame["suite"].isin(suites)]
-    left = [item for item in left if item.path.parent.parent.name in suites]
+    left = [item for item in left if item.path.relative_to(store.root).parts[0] in suites]
     counted = set(zip(frame["suite"], frame["cell"], strict=True))
     obsolete = {item.path for item in left if item.reason.startswith(OBSOLETE)}
     files = [store.file(suite, "cells", cell) for suite in suites for cell in store.names(suite)]
@@ -150,9 +150,9 @@ def _networks(
 
 def _where(store: ResultStore, suite: str, item: LeftOut) -> Path:
     """The file that is left out, or the archive that holds it."""
-    if item.path.exists() or item.path.parent.name != "cells":
+    if item.path.exists() or item.cell is None:
         return item.path
-    return store.file(suite, "cells", item.path.stem).where
+    return store.file(suite, "cells", item.cell).where
 
 
 def _suite(
@@ -161,9 +161,9 @@ def _suite(
     """A suite's header: what it is, how to get the same, and what is not counted with the reason."""
     plan = store.plan(suite)
     own = frame[frame["suite"] == suite]
-    files = [item for item in left if item.path.parent.parent == store.root / suite]
+    files = [item for item in left if item.path.is_relative_to(store.root / suite)]
     current = [item for item in files if not item.reason.startswith(OBSOLETE)]
-    records_left = [item for item in files if item.path.parent.name == "cells"]
+    records_left = [item for item in files if item.cell is not None]
     return {
         "name": suite,
         "description": plan.description if plan else "",
@@ -175,9 +175,9 @@ def _suite(
         "counted": int(own["cell"].nunique()),
         "left": [
             [
-                inside(_where(store, suite, item), suite),
+                _where(store, suite, item).relative_to(store.root).as_posix(),
                 item.reason,
-                records.numbers.get((suite, item.path.stem)) if item.path.parent.name == "cells" else None,
+                None if item.cell is None else records.numbers.get((suite, item.cell)),
             ]
             for item in current
         ],

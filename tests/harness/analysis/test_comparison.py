@@ -498,6 +498,7 @@ def test_failed_seeds_take_the_rank_of_their_row_only(store):
 def test_no_seed_counts_twice(store):
     fill(store)
     write(store, "random", 1, 0.99, cell="zz-random-again")
+    write_plan(store, "small", {"suite": "small", "cells": store.names("small")})
     frame, left = load(store)
     assert [(item.path.stem, item.reason) for item in left] == [
         ("zz-random-again", "is of the same row and seed as another run, counted already")

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pytest
 from result_files import small_record, write_plan, write_record
 
+from harness.analysis.comparison import compare
 from harness.analysis.frame import load
+from harness.core.examples import Examples
+from harness.results.cell_record import CellRecord
+from harness.results.packing import pack
 from harness.results.store import ResultStore
 
 
@@ -50,3 +56,63 @@ def test_a_renamed_cell_is_found_by_its_hash(tmp_path: Path) -> None:
     now = "main.mlp.digits.magnitude.d0.3.s1.a01"
     assert store.renamed("small", "main.mlp.digits.mag.d0.3.s1.a01") == now == store.renamed("small", now)
     assert store.renamed("small", "main.mlp.digits.mag.d0.3.s1.ffff") == "main.mlp.digits.mag.d0.3.s1.ffff"
+
+
+@pytest.mark.parametrize("damage", [None, '{"cells": '])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"training": {"steps": 250}},
+        {"spent": {"steps": 350}},  # what it goes on from was trained longer
+        {"method": {"label": "rigl", "plugin": "rigl", "version": "1", "options": {"interval": 5}}},
+        {"seed": 0},
+    ],
+)
+def test_a_row_is_never_made_of_two_programs_where_no_plan_says_which_counts(
+    tmp_path: Path, damage: str | None, other: dict[str, object]
+) -> None:
+    """Seeds 0 and 1 of before and seed 2 of the present suite: as well a row by its labels."""
+    store, plan = ResultStore(tmp_path), tmp_path / "s" / "suite.json"
+    for seed in range(2):
+        write_record(store, small_record("s", f"dense{seed}", "dense", seed, 0.9))
+        write_record(store, small_record("s", f"rigl{seed}", "rigl", seed, 0.8, training={"steps": 100}))
+    record = small_record("s", "rigl2", "rigl", 2, 0.8, training={"steps": 100})
+    write_record(store, record | other)
+    write_plan(store, "s", {"suite": "s", "cells": ["dense0", "dense1", "rigl2"]})
+    assert sorted(load(store)[0]["cell"]) == ["dense0", "dense1", "rigl2"]
+
+    plan.unlink()
+    if damage is not None:
+        plan.write_text(damage)
+    frame, left = load(store)
+    assert sorted(frame["cell"]) == ["dense0", "dense1"]
+    assert [item.cell for item in left if item.cell] == ["rigl0", "rigl1", "rigl2"]
+    assert all("suite.json is" in item.reason and "run the suite again" in item.reason for item in left if item.cell)
+    assert [item.path for item in left if not item.cell] == ([plan] if damage else [])
+
+
+def test_rows_of_one_program_are_counted_without_a_plan(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    for seed in range(3):
+        write_record(store, small_record("s", f"rigl{seed}", "rigl", seed, 0.8, training={"steps": 100}))
+    frame, left = load(store)
+    assert len(frame) == 3 and left == []
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_lost_results_by_example_are_told_and_the_cells_are_counted(tmp_path: Path, packed: bool) -> None:
+    store, values = ResultStore(tmp_path), np.random.default_rng(0).random((3, 50))
+    for seed, own in enumerate(values):
+        kept = store.write_examples("s", f"a{seed}", {"accuracy": Examples(own)})
+        record = CellRecord.model_validate(small_record("s", f"a{seed}", "a", seed, float(own.mean())) | {"schema": 2})
+        store.write(record.model_copy(update={"examples": kept}))
+    assert load(store)[1] == [] and compare(load(store)[0])[0].over == "seeds and examples"
+    if packed:
+        pack(store, "s")
+    path = store.file("s", "examples", "a1").where
+    path.write_bytes(path.read_bytes()[:30])
+    frame, left = load(ResultStore(tmp_path))
+    assert sorted(frame["cell"]) == ["a0", "a1", "a2"] and compare(frame)[0].over == "seeds"
+    (lost,) = left  # once, whatever is in an archive
+    assert lost.path == path and lost.cell is None
+    assert "over seeds alone" in lost.reason and "from version control" in lost.reason

@@ -6,13 +6,16 @@ import subprocess
 import sys
 import xml.etree.ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 from result_files import write_record
 
+import harness
 from harness.analysis.comparison_row import KEYS
-from harness.cli import compare, leaderboard, show
+from harness.cli import compare, leaderboard, report, show, status
+from harness.core.examples import Examples
 from harness.errors import HarnessError, UserError
 from harness.report.costs import COSTS
 from harness.results.store import ResultStore
@@ -254,7 +257,7 @@ def test_figures(results, tmp_path):
         assert f"written: {path}" in told
         assert xml.etree.ElementTree.parse(path).getroot().get("role") == "img"
     result = invoke(compare.command, "--results", results, "--figure", path, code=2)
-    assert "choose a suite, a benchmark and an architecture" in str(result.exception)
+    assert "these are 2: choose one benchmark (digits, moons)" in str(result.exception)
 
 
 @pytest.mark.parametrize("cost", compare.COSTS)
@@ -297,3 +300,40 @@ def test_figures_that_are_not_drawn(results, tmp_path, monkeypatch, options, sai
     monkeypatch.chdir(tmp_path)
     told = invoke(compare.command, "--results", results, "--benchmark", "digits", *options, code=2)
     assert said in told.output and not list(tmp_path.glob("a*"))
+
+
+@pytest.mark.parametrize("command", [compare.command, leaderboard.command, report.command])
+def test_damaged_plans_and_results_by_example_are_told(results, tmp_path, command):
+    store = ResultStore(results)
+    record = json.loads((results / "small/cells/digits-genome-0.json").read_text())
+    entry = store.write_examples("small", record["cell"], {"accuracy": Examples(np.array([1.0, 0.0]))})
+    write_record(store, record | {"examples": entry.model_dump(mode="json")})
+    options = ["--results", results, *(["-o", tmp_path / "page.html"] if command is report.command else [])]
+    assert "not counted" not in invoke(command, *options).stderr
+    (results / "small/suite.json").write_text("{")
+    damaged = results / "small/examples" / entry.file
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    told = invoke(command, *options).stderr.splitlines()
+    assert told[0].startswith(f"not counted: {results / 'small/suite.json'}: is not complete JSON: run the suite again")
+    assert told[1].startswith(f"not counted: {damaged}: results by example cannot be read, so that intervals")
+    assert "control" in told[1]
+    assert f"{results / 'small/suite.json'} is not" in invoke(status.command, "--results", results).stdout
+
+
+def test_an_experiment_is_chosen_and_named_in_the_rows(results, tmp_path):
+    for path in list(results.glob("small/cells/digits-*.json")):
+        record = json.loads(path.read_text())
+        write_record(ResultStore(results), record | {"cell": f"speed-{path.stem}", "experiment": "speed"})
+    options = ["--results", results, "--benchmark", "digits"]
+    figure = ["--figure", tmp_path / "figure.svg"]
+    told = str(invoke(compare.command, *options, *figure, code=2).exception)
+    assert told == "one figure shows one table, and these are 2: choose one experiment (main, speed)"
+    invoke(compare.command, *options, *figure, "--experiment", "speed")
+    both = json.loads(invoke(compare.command, *options, "--format", "json").stdout)
+    assert [row["experiment"] for row in both] == ["main"] * 3 + ["speed"] * 3
+    one = json.loads(invoke(compare.command, *options, "--experiment", "speed", "--format", "json").stdout)
+    assert one == both[3:]
+    told = str(invoke(compare.command, *options, "--experiment", "sped", code=2).exception)
+    assert told.startswith("unknown experiment 'sped'. Did you mean 'speed'?")
+    python = harness.load(results)
+    assert python.leaderboard(experiment="speed", benchmark="digits").frame["experiment"].tolist() == ["speed"] * 3

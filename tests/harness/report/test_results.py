@@ -131,6 +131,12 @@ def test_figures_take_widths_and_costs_by_name(results: Results) -> None:
     assert "lower is better" not in results.figure().svg
 
 
+def test_a_figure_takes_methods_first_as_a_comparison_does_and_is_short_in_words(results: Results) -> None:
+    for chosen in (("genome", "random"), "genome"):
+        assert results.figure(chosen, cost="density", suite="one").svg == results.compare(chosen).figure("density").svg
+    assert len(repr(results.figure())) < 50
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -140,6 +146,8 @@ def test_figures_take_widths_and_costs_by_name(results: Results) -> None:
         ],
         (lambda r: r.figure(cost="flop"), "unknown cost 'flop'. Did you mean 'flops'"),
         (lambda r: r.figure(cost=1), "cost=1: give one of density, flops, training-flops, or True"),
+        (lambda r: r.figure(["genom"], cost=True), "unknown method 'genom'. Did you mean 'genome'"),
+        (lambda r: r.figure(experiment="mian"), "unknown experiment 'mian'. Did you mean 'main'"),
         (lambda r: r.compare(at_density="0.06"), "at_density='0.06': give a number"),
         (lambda r: r.compare(at_density=True), "at_density=True: give a number"),
         (lambda r: r.compare(suite=1), "suite=1: give one name, a text"),

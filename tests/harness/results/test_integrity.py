@@ -108,6 +108,14 @@ def test_a_record_that_is_none(store: ResultStore) -> None:
     assert integrity(store, "small").missing == 2
 
 
+def test_a_plan_that_is_damaged_or_missing(store: ResultStore) -> None:
+    path = store.root / "small" / "suite.json"
+    path.write_text("{")
+    assert problem(store).startswith(f"{path} is not complete JSON: run the suite again")
+    path.unlink()
+    assert problem(store).startswith(f"{path} is missing: run the suite again")
+
+
 def test_curves_that_are_none(store: ResultStore) -> None:
     store.file("small", "series", CELL).path.write_text("{")
     assert "its curves" in problem(store)

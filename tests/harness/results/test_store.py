@@ -116,6 +116,8 @@ def test_cells_that_are_not_in_the_latest_plan_are_left_out(store):
     assert [f.path.stem for f in found if isinstance(f, LeftOut)] == ["old"]
     (store.root / "s" / "suite.json").write_text("{")
     assert store.plan("s") is None and len([f for f in store.records("s") if isinstance(f, CellRecord)]) == 2
+    (damaged,) = (f for f in store.records("s") if isinstance(f, LeftOut))
+    assert damaged.path.name == "suite.json" and damaged.reason.startswith("is not complete JSON: run the suite again")
 
 
 def test_a_record_with_a_number_that_is_none_cannot_be_made():

@@ -190,6 +190,40 @@ methods:
     assert only(cells, method="connectome").steps == 10
 
 
+def test_a_budget_match_counts_the_trainings_that_a_program_goes_on_from(suite):
+    found = suite(
+        """
+architectures: mlp
+benchmarks: digits
+training: {steps: 10}
+experiments:
+  before: {methods: {dense: {training: {steps: 1000}}}}
+  main:
+    methods:
+      dense:
+      magnitude: {density: [1.0, 0.5], recovery_steps: 4, recover_dense: false}
+      more: {use: continued, source: magnitude, training: {steps: 3}}
+      still_more: {use: continued, source: more, training: {steps: 2}}
+      moved: {use: continued, source: {experiment: before, method: dense}, training: {steps: 1}}
+      reinit: {source: magnitude}
+      as_more: {use: dense, budget: {match: more}}
+      as_still_more: {use: random, density: {match: still_more}, budget: {match: still_more}}
+      as_moved: {use: dense, budget: {match: moved}}
+      as_reinit: {use: dense, budget: {match: reinit}}
+      twice: {use: dense, budget: {match: as_still_more}}
+"""
+    )
+    wanted = {"as_more": 10 + 4 + 3, "as_still_more": 10 + 4 + 3 + 2, "as_moved": 1001, "as_reinit": 10, "twice": 19}
+    assert {label: {cell.steps for cell in found.cells if cell.method == label} for label in wanted} == {
+        label: {steps} for label, steps in wanted.items()
+    }
+
+
+def test_a_budget_of_what_goes_on_from_itself_is_refused(refusal):
+    text = HEAD + "methods: {a: {use: dense, budget: {match: b}}, b: {use: continued, source: a}}"
+    assert "cyclic budget: a -> b -> a -> b" in refusal(text)
+
+
 def test_a_method_overrides_training_and_evaluation_key_by_key(suite):
     text = """
 architectures: mlp

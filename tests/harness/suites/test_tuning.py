@@ -262,6 +262,9 @@ def test_a_cell_waits_for_its_own_settings_and_for_those_of_whom_it_names(suite)
     assert {cell.method for cell in choose(found, magnitude=2).pending} == {"dense", "random"}
     for_budget = suite(HEAD + TUNE + "methods: {a: {use: dense}, b: {use: dense, budget: {match: a}}}")
     assert {cell.method for cell in choose(for_budget, b=2).pending} == {"a", "b"}
+    inherited = "methods: {a: {use: dense}, m: {use: continued, source: a}, b: {use: dense, budget: {match: m}}}"
+    assert {cell.method for cell in choose(suite(HEAD + TUNE + inherited), b=2, m=2).pending} == {"a", "m", "b"}
+    assert not choose(suite(HEAD + TUNE + inherited), a=2, b=2, m=2).pending
 
 
 def test_a_matched_budget_is_that_of_the_chosen_program(suite) -> None:
