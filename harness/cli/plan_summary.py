@@ -41,9 +41,10 @@ def show_plan(
     cost: Cost | None,
     workers: int,
     options: SlurmOptions | None,
+    unplanned: int = 0,
 ) -> None:
     """Say what will run, about what it takes, and what there may be too little of, a line each."""
-    lines = list(summary(plan.graph, plan))
+    lines = list(summary(plan.graph, plan, unplanned))
     if suite.pending:
         lines.append(waiting(suite))
     if plan.damaged:

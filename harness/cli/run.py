@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.results.store import ResultStore
     from harness.results.suite_plan import SuitePlan
     from harness.results.tuned_method import TunedMethod
-    from harness.suites.cell import Cell
+    from harness.suites.cell import Cell, Key
     from harness.suites.suite import Suite
 
 EXAMPLES = """\b
@@ -302,7 +302,7 @@ def _suite_plan(
     )
 
 
-def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell], bool]:
+def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell | Key], bool]:
     """Whether a cell matches any of the selectors, or must run before one that does; all cells if there are none."""
     from harness.errors import UserError, unknown_name
     from harness.executors.tuning import with_trials
@@ -313,7 +313,7 @@ def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell], bool]:
         given = [Selector.parse(text) for text in only]
     except ValueError as error:
         raise UserError(f"--only: {error}") from error
-    cells = [*suite.cells, *suite.pending]
+    cells = [*suite.cells, *suite.pending, *suite.unplanned]
     selectors = [
         one.model_copy(update={"method": [row for label in one.values("method") for row in suite.rows_of(label)]})
         for one in given
