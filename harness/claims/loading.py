@@ -67,7 +67,7 @@ def load_papers(folder: Path, suites: Path | None = None) -> dict[str, Paper]:
         try:
             paper = Paper.model_validate(source.content)
         except ValidationError as error:
-            raise source.validation_error(error, lambda loc: loc, _known) from error
+            raise source.validation_error(error, Paper, lambda loc: loc, _known) from error
         published = paper.published()
         for i, section in enumerate(paper.sections):
             for j, claim in enumerate(section.claims):

@@ -189,6 +189,7 @@ class Declaration:
             keys = (*cls.Options.model_fields, *type(entry).model_fields)
             raise self._yaml.validation_error(
                 error,
+                cls.Options,
                 lambda loc: self._locate(experiment, (section, label, *loc)),
                 lambda loc: keys if len(loc) == 1 else (),
             ) from error
@@ -220,10 +221,10 @@ class Declaration:
         """An error about a key of an experiment, pointing to its value, or to the key itself."""
         return self._yaml.error(self._locate(experiment, loc), message, at_key)
 
-    def validation_error(self, experiment: str, base: Loc, error: ValidationError) -> UserError:
-        """The error for what pydantic found below ``base`` in an experiment."""
+    def validation_error(self, experiment: str, base: Loc, error: ValidationError, model: type[BaseModel]) -> UserError:
+        """The error for what pydantic found below ``base`` in an experiment, where ``model`` was validated."""
         return self._yaml.validation_error(
-            error, lambda loc: self._locate(experiment, (*base, *loc)), lambda loc: _known((*base, *loc))
+            error, model, lambda loc: self._locate(experiment, (*base, *loc)), lambda loc: _known((*base, *loc))
         )
 
     def _told(
@@ -258,7 +259,7 @@ class Declaration:
         try:
             return SuiteFile.model_validate(self._yaml.content)
         except ValidationError as error:
-            raise self._yaml.validation_error(error, lambda loc: loc, _known_at_the_top) from error
+            raise self._yaml.validation_error(error, SuiteFile, lambda loc: loc, _known_at_the_top) from error
 
     def _check_profiles(self, profiles: Mapping[str, Mapping[str, Any]]) -> None:
         """No profile sets a key that there is not, chosen or not."""
@@ -292,7 +293,7 @@ class Declaration:
         try:
             return SlurmOptions.model_validate(section)
         except ValidationError as error:
-            raise self._yaml.validation_error(error, lambda loc: ("slurm", *loc), known_keys) from error
+            raise self._yaml.validation_error(error, SlurmOptions, lambda loc: ("slurm", *loc), known_keys) from error
 
     def _experiment(self, label: str) -> Experiment:
         """The experiment's own keys over the shared ones; a ``--set`` of a shared key goes over both."""
@@ -312,7 +313,7 @@ class Declaration:
         try:
             return Experiment.model_validate(written_out)
         except ValidationError as error:
-            raise self.validation_error(label, (), error) from error
+            raise self.validation_error(label, (), error, Experiment) from error
 
     def _locate(self, experiment: str, loc: Loc) -> Loc:
         """Where a key of an experiment stands: in a ``--set``, under the experiment, or among the shared keys."""

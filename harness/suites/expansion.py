@@ -363,7 +363,7 @@ class Expansion:
         try:
             return type(shared).model_validate(layered(shared.model_dump(exclude_unset=True), own))
         except ValidationError as error:
-            raise self._suite.validation_error(name, ("methods", label, key), error) from error
+            raise self._suite.validation_error(name, ("methods", label, key), error, type(shared)) from error
 
     def _spec(self, name: str, part: Part) -> DataSpec:
         try:

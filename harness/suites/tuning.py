@@ -11,6 +11,7 @@ from harness.errors import UserError, unknown_name
 from harness.suites.schema import CellRef, Experiment, Match, MethodEntry, Selector, Training, layered
 from harness.suites.trials import Settings, Trial, common_draws, method_draws, trial_name
 from harness.suites.tune import Tune
+from harness.suites.wrong_value import wrong_values
 from harness.suites.yaml_source import Loc
 
 if TYPE_CHECKING:
@@ -141,9 +142,9 @@ class Tuning:
         try:
             return cls.model_validate({**given, option: value}).model_dump(mode="json")[option]
         except ValidationError as error:
-            own = next((problem for problem in error.errors() if option in problem["loc"]), error.errors()[0])
-            message = own["msg"].removeprefix("Value error, ")
-            raise self._error(where, f"{option}: {message}, not {value!r}") from error
+            found = [(loc, text) for loc, text, _ in wrong_values(error, cls, lambda _: ())]
+            _, message = next((one for one in found if option in one[0]), found[0])
+            raise self._error(where, message) from error
 
     # --- the cells of a trial ----------------------------------------------------------------
 

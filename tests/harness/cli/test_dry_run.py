@@ -81,6 +81,7 @@ def test_files_that_are_not_here_are_named(
     assert "not here yet: mnist (train-images-idx3-ubyte and 3 more in " in told
     assert f"harness data prepare {tmp_path / 's.yaml'} gets or builds what can be got" in told
 
+
 TABLE = """
 from pathlib import Path
 
