@@ -17,6 +17,7 @@ from click.core import ParameterSource
 
 from harness.cli.figure_options import FigureFile, FigureWidth
 from harness.cli.fitting import terminal_width, wide_option
+from harness.cli.parameters import Choice, Density
 
 if TYPE_CHECKING:
     from harness.report.pivot_table import Across
@@ -82,10 +83,10 @@ about two of them, each two are compared, the later with the earlier.",
 @click.option("--metric", help="Default: each benchmark's primary metric.")
 @click.option("--benchmark", help="Only this benchmark.")
 @click.option("--architecture", help="Only this architecture.")
-@click.option("--at-density", type=float, metavar="D", help="Only densities within 10 % of D (and the baseline).")
+@click.option("--at-density", type=Density(), metavar="D", help="Only densities within 10 % of D (and the baseline).")
 @click.option(
     "--pareto",
-    type=click.Choice(COSTS),
+    type=Choice(COSTS),
     metavar="COST",
     help=f"Which rows no other one beats in both the \
 metric and a cost: {', '.join(COSTS)}.",
@@ -103,7 +104,7 @@ with sparsity-harness[figures].",
 )
 @click.option(
     "--across",
-    type=click.Choice(ACROSS),
+    type=Choice(ACROSS),
     help="A row for each method, a column for each density or benchmark, as papers print it.",
 )
 @click.option(
@@ -119,9 +120,9 @@ methods by densities or benchmarks without it.",
     help="On paper: column (85 mm), text (140 mm) or NNmm.  [default: 190.5mm]",
 )
 @click.option("--dark", is_flag=True, help="The figure for dark pages.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--format", "form", type=Choice(FORMATS), default="table", show_default=True)
 @wide_option
-@click.option("--latex", "form", flag_value="latex", help="The same as --format latex.")
+@click.option("--latex", is_flag=True, help="The same as --format latex.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def command(
     sources: Sequence[str],
@@ -135,6 +136,7 @@ def command(
     figure_width: float | None,
     dark: bool,
     form: str,
+    latex: bool,
     wide: bool,
     results: Path,
     **where: Any,
@@ -146,6 +148,9 @@ def command(
 
     The comparison goes to stdout, notes on files that are not counted go to stderr.
     """
+    if latex and form not in ("table", "latex"):
+        raise click.UsageError(f"--latex is --format latex, and --format {form} is given too: give one of them")
+    form = "latex" if latex else form
     if sources:
         _compare_two(sources, methods, form, wide, results, where)
         return

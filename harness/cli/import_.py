@@ -101,7 +101,7 @@ def _options(importer: str, model: type[BaseModel], given: Sequence[str]) -> Bas
         if not equals:
             raise UserError(f"--option {text}: write it as key=value")
         if key not in model.model_fields:
-            raise UserError(f"--option {text}: {unknown_name(f'option of {importer}', key, model.model_fields)}")
+            raise UserError(f"--option {text}: {unknown_name('option', key, model.model_fields, importer)}")
         values[key] = plain_value(value, f"--option {key}=")
     try:
         return model.model_validate(values)

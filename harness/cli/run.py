@@ -11,6 +11,7 @@ import click
 
 from harness.cli import show_warnings
 from harness.cli.fitting import terminal_width, wide_option
+from harness.cli.parameters import Choice
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +54,7 @@ Examples:
 @click.option("--max-failures", type=click.IntRange(1), help="Start nothing new after so many failures.")
 @click.option("--checkpoint-minutes", type=click.FloatRange(0), default=5.0, help="Time between checkpoints.  [5]")
 @click.option(
-    "--executor", type=click.Choice(["local", "slurm"]), default="local", help="Where to run: here, or on a cluster."
+    "--executor", type=Choice(["local", "slurm"]), default="local", help="Where to run: here, or on a cluster."
 )
 @click.option("--cluster", metavar="NAME", help="Cluster profile: ~/.config/harness/clusters/NAME.yaml.")
 @click.option("--slurm", multiple=True, metavar="KEY=VALUE", help="Ask the cluster for: time=8:00:00; repeatable.")

@@ -235,7 +235,7 @@ class Expansion:
             own = self._suite.experiments[name].methods[method.label].scope is not None
             where = ("methods", method.label, "scope") if own else ("scope",)
             if role not in kinds:
-                raise self._suite.error(name, where, unknown_name(f"role of '{arch.label}'", role, kinds))
+                raise self._suite.error(name, where, unknown_name("role", role, kinds, f"'{arch.label}'"))
             if not kinds[role] & instance.kinds:
                 text = (
                     f"'{role}' of '{arch.label}' is of kind {' and '.join(sorted(kinds[role]))}, and method "

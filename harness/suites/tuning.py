@@ -92,7 +92,7 @@ class Tuning:
             where: Loc = ("tune", "space", option)
             if option not in Training.model_fields:
                 known = [name for name in Training.model_fields if name not in BUDGET]
-                text = unknown_name("option of training", option, known)
+                text = unknown_name("option", option, known, "training")
                 raise self._error(where, f"{text} A method's own options stand under 'space' of the method", True)
             if any(option in row.values for row in self._suite.rows[self._name].values()):
                 text = f"'{option}' is swept over, so that each row has a value of its own: take it out of the space"
@@ -114,7 +114,7 @@ class Tuning:
         for option, values in entry.space.items():
             where: Loc = ("methods", label, "space", option)
             if option not in cls.model_fields:
-                text = unknown_name(f"option of '{part.plugin}'", option, cls.model_fields)
+                text = unknown_name("option", option, cls.model_fields, f"'{part.plugin}'")
                 raise self._error(where, f"{text} Options of training stand under 'space' of 'tune'", True)
             row = self._suite.rows[self._name].get(label)
             if row is not None and option in row.values:

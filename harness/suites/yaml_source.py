@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import SuiteError, UserError
 from harness.storage.reading import read_bytes
 from harness.suites import yaml_tree
-from harness.suites.wrong_value import Loc, wrong_values
+from harness.suites.wrong_value import Loc as Loc
+from harness.suites.wrong_value import wrong_values
 
 SHOWN = 160
 """Characters of a line that a message shows, around its place."""

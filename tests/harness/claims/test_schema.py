@@ -57,7 +57,7 @@ def test_reads_a_claim(load):
         (claim("value: 0.9, count: 3"), "give exactly one of value, count and order"),
         (claim("order: better"), "an order is measured by runs with 'against'"),
         (claim("value: 0.9", CELLS.replace("small", "smal")), "unknown suite 'smal'. Did you mean 'small'?"),
-        (claim("value: 0.9", CELLS.replace("main", "mian")), "unknown experiment of suite 'small' 'mian'"),
+        (claim("value: 0.9", CELLS.replace("main", "mian")), "unknown experiment 'mian' of suite 'small'"),
         (claim("value: 0.9", CELLS.replace("dense", "densee")), "Did you mean 'dense'?"),
         (claim("value: 0.9", CELLS.replace("metric:", "metrik:")), "Did you mean 'metric'?"),
         (claim("value: 0.9", CELLS.replace("dense", "random")), "has the densities [0.5, 0.1]: give density"),

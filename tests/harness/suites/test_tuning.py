@@ -313,7 +313,7 @@ def test_experiments_may_or_may_not_be_tuned(suite) -> None:
         (", density: 0.1", "", "'magnitude' has the densities 0.1, 0.03, and is tuned at one"),
         ("recovery_steps: [10", "recovry_steps: [10", "'recovry_steps'. Did you mean 'recovery_steps'"),
         ("distribution: [global, erk]", "distribution: [global, eerk]", "distribution: "),
-        ("distribution: [global, erk]", "lr: [1]", "unknown option of 'magnitude' 'lr'"),
+        ("distribution: [global, erk]", "lr: [1]", "unknown option 'lr' of 'magnitude'"),
         ("seeds: 2", "evaluation: {select: best_test}", "'dense' is scored where the test data are best"),
         ("digits", "{sized: {validation: 0}}", "'sized' has no validation examples"),
         ("digits", "described", "'described' has 'entropy', which does not judge"),
