@@ -17,7 +17,7 @@ from click.core import ParameterSource
 
 from harness.cli.figure_options import FigureFile, FigureWidth
 from harness.cli.fitting import terminal_width, wide_option
-from harness.cli.parameters import Choice, Density
+from harness.cli.parameters import Choice, DensityOption
 
 if TYPE_CHECKING:
     from harness.report.pivot_table import Across
@@ -83,7 +83,9 @@ about two of them, each two are compared, the later with the earlier.",
 @click.option("--metric", help="Default: each benchmark's primary metric.")
 @click.option("--benchmark", help="Only this benchmark.")
 @click.option("--architecture", help="Only this architecture.")
-@click.option("--at-density", type=Density(), metavar="D", help="Only densities within 10 % of D (and the baseline).")
+@click.option(
+    "--at-density", type=DensityOption(), metavar="D", help="Only densities within 10 % of D (and the baseline)."
+)
 @click.option(
     "--pareto",
     type=Choice(COSTS),

@@ -24,7 +24,7 @@ class Choice(click.Choice[str]):
         return str(value)
 
 
-class Density(click.ParamType[float]):
+class DensityOption(click.ParamType[float]):
     """A fraction of weights in [0, 1]."""
 
     name = "density"

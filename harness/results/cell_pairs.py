@@ -12,7 +12,6 @@ from harness.results.agreement import Agreement, agreements, environments, faili
 from harness.results.cell_record import CellRecord
 from harness.results.names import hash_of, without_seed
 
-
 _DIGITS = 10
 """Of a digest, as in the names of cells."""
 

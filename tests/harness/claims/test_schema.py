@@ -78,7 +78,10 @@ def test_reads_a_claim(load):
         (claim("value: 0.9", CELLS.replace("}", ", record: hard_density}")), "give either metric or record"),
         (claim("value: 0.9", CELLS.replace("}", ", step: 5}")), "step goes with record"),
         (claim() + claim(), "the id 'one' is taken already"),
-        (claim("order: better", CELLS.replace("}", ", against: {method: dens}}")), "unknown method of experiment"),
+        (
+            claim("order: better", CELLS.replace("}", ", against: {method: dens}}")),
+            "unknown method 'dens' of experiment",
+        ),
         (claim("value: 0.9", "{count: own_parameters, architecture: {use: mlp}, data: {kind: language}}"), "inputs"),
         (claim("order: better, tolerance: {value: 1, because: x}", ""), "'better' has no tolerance"),
         (claim("value: .nan"), "value"),
@@ -121,7 +124,7 @@ def test_rows_of_a_sweep_are_methods_of_their_suite(tmp_path, load):
     sweep = SUITE.replace("steps: 10", "steps: 10, lr: [1e-3, 3e-3]") + "experiments: {main: {training: {steps: 20}}}\n"
     (tmp_path / "suites/small.yaml").write_text(sweep)
     assert load(claim(measure=CELLS.replace("dense", "dense-lr-3e-3")))
-    with pytest.raises(UserError, match="unknown method of experiment 'main' 'dense'"):
+    with pytest.raises(UserError, match="unknown method 'dense' of experiment 'main'"):
         load(claim())
 
 

@@ -12,7 +12,7 @@ from harness.cli import cli
     ("command", "said"),
     [
         ("compare --pareto flop", "unknown choice 'flop'. Did you mean 'flops'? Known: density, flops, "),
-        ("publish s --hub hugingface --to me/x", "Did you mean 'huggingface'?"),
+        ("publish s --hub hugingface --repo me/x", "Did you mean 'huggingface'?"),
         ("compare --format jsn", "Did you mean 'json'?"),
         ("new metod x", "Did you mean 'method'?"),
         ("compare --at-density 10%", "a density is a number between 0 and 1, not '10%': for 10 % write 0.1"),
