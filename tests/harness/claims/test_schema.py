@@ -80,7 +80,7 @@ def test_reads_a_claim(load):
         (claim() + claim(), "the id 'one' is taken already"),
         (
             claim("order: better", CELLS.replace("}", ", against: {method: dens}}")),
-            "unknown method 'dens' of experiment",
+            "unknown method 'dens' of ",
         ),
         (claim("value: 0.9", "{count: own_parameters, architecture: {use: mlp}, data: {kind: language}}"), "inputs"),
         (claim("order: better, tolerance: {value: 1, because: x}", ""), "'better' has no tolerance"),
