@@ -147,8 +147,9 @@ def _other_code(a: CellRecord, b: CellRecord) -> Iterator[tuple[str, tuple[str, 
     """Plugins of single files whose code is another: it is in a cell's hash, and in no option."""
     was, now = ((one.environment.plugins if one.environment else None) or {} for one in (a, b))
     for name in sorted(was.keys() & now.keys()):
-        if was[name] != now[name]:
-            yield f"code of plugin '{name}'", (was[name][:_DIGITS], now[name][:_DIGITS])
+        old, new = was[name], now[name]
+        if old and new and old != new:
+            yield f"code of plugin '{name}'", (old[:_DIGITS], new[:_DIGITS])
 
 
 def _told(values: Mapping[str, Any], name: str) -> str:
