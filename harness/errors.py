@@ -69,19 +69,22 @@ class WrongCount(HarnessError):
 
 
 class Diverged(HarnessError):
-    """The loss, or ``what`` is named, was NaN or infinite at optimizer step ``step`` (counted from 1) of a phase."""
+    """The loss, or ``what`` is named, was NaN or infinite at optimizer step ``step`` (counted from 1) of a phase.
 
-    def __init__(self, step: int, value: float, what: str = "the loss") -> None:
-        super().__init__(f"{what} became {value} at step {step}")
-        self.step, self.value, self.what = step, value, what
+    ``cause`` says why, where that is known.
+    """
 
-    def __reduce__(self) -> tuple[type[Diverged], tuple[int, float, str]]:
-        return type(self), (self.step, self.value, self.what)
+    def __init__(self, step: int, value: float, what: str = "the loss", cause: str = "") -> None:
+        super().__init__(f"{what} became {value} at step {step}{f': {cause}' if cause else ''}")
+        self.step, self.value, self.what, self.cause = step, value, what, cause
+
+    def __reduce__(self) -> tuple[type[Diverged], tuple[int, float, str, str]]:
+        return type(self), (self.step, self.value, self.what, self.cause)
 
 
-def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
-    """Text for a name that does not exist: the nearest right name, then all that are known."""
+def unknown_name(what: str, name: str, known: Iterable[str], of: str = "") -> str:
+    """Text for a name that does not exist (``of`` something): the nearest right name, then all that are known."""
     choices = sorted(known)
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"unknown {what} '{name}'.{hint} Known: {', '.join(choices) or 'none'}."
+    return f"unknown {what} '{name}'{f' of {of}' if of else ''}.{hint} Known: {', '.join(choices) or 'none'}."

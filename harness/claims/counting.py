@@ -20,6 +20,7 @@ from harness.core.phases import Prune
 from harness.errors import UserError
 from harness.suites.cell import Scope, in_scope
 from harness.suites.schema import Named
+from harness.suites.wrong_value import wrong_value
 
 if TYPE_CHECKING:
     from harness.registry.plugins import Registry
@@ -74,9 +75,8 @@ def _plugin(registry: Registry, kind: Any, entry: Named, *arguments: Any) -> Any
     try:
         return cls(cls.Options.model_validate(entry.options), *arguments)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise UserError(f"{kind} '{entry.use}': {where}: {problem['msg']}") from error
+        text = wrong_value(error, cls.Options, lambda _: tuple(cls.Options.model_fields))
+        raise UserError(f"{kind} '{entry.use}': {text}") from error
 
 
 def _own_parameters(

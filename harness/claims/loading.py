@@ -67,7 +67,7 @@ def load_papers(folder: Path, suites: Path | None = None) -> dict[str, Paper]:
         try:
             paper = Paper.model_validate(source.content)
         except ValidationError as error:
-            raise source.validation_error(error, lambda loc: loc, _known) from error
+            raise source.validation_error(error, Paper, lambda loc: loc, _known) from error
         published = paper.published()
         for i, section in enumerate(paper.sections):
             for j, claim in enumerate(section.claims):
@@ -140,14 +140,14 @@ def _check_names(source: YamlSource, where: Loc, cells: Cells, suites: Suites) -
     experiments = suites[cells.suite]
     for selected, inner in ((cells, where), *([(cells.other(), (*where, "against"))] if cells.against else [])):
         if selected.experiment not in experiments:
-            text = unknown_name(f"experiment of suite '{cells.suite}'", selected.experiment, experiments)
+            text = unknown_name("experiment", selected.experiment, experiments, f"suite '{cells.suite}'")
             raise source.error((*inner, "experiment"), text)
         experiment = experiments[selected.experiment]
         for key in _LABELS:
             labels, label = getattr(experiment, f"{key}s"), getattr(selected, key)
             if label not in labels:
                 raise source.error(
-                    (*inner, key), unknown_name(f"{key} of experiment '{selected.experiment}'", label, labels)
+                    (*inner, key), unknown_name(key, label, labels, f"experiment '{selected.experiment}'")
                 )
         asked = _asked(experiments, selected.experiment, selected.method)
         if selected.density is None and len(asked) > 1:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.fitting import terminal_width, wide_option
+from harness.cli.parameters import Choice
 
 if TYPE_CHECKING:
     from harness.claims.findings import Finding
@@ -42,10 +43,8 @@ Examples:
 """,
 )
 @click.argument("papers", nargs=-1, metavar="[PAPER]...")
-@click.option(
-    "--verdict", "verdicts", multiple=True, type=click.Choice(list(VERDICTS)), help="Print only these; repeatable."
-)
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--verdict", "verdicts", multiple=True, type=Choice(list(VERDICTS)), help="Print only these; repeatable.")
+@click.option("--format", "form", type=Choice(FORMATS), default="table", show_default=True)
 @click.option("--claims", "folder", type=click.Path(path_type=Path), default=Path("claims"), show_default=True)
 @click.option("--suites", type=click.Path(path_type=Path), default=Path("suites"), show_default=True)
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)

@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from harness.cli.figure_options import FigureFile, FigureWidth
 from harness.cli.fitting import terminal_width, wide_option
 from harness.cli.not_counted import tell
+from harness.cli.parameters import Choice, DensityOption
 
 if TYPE_CHECKING:
     from harness.report.pivot_table import Across
@@ -81,10 +82,12 @@ about two of them, each two are compared, the later with the earlier.",
 @click.option("--experiment", help="Only this experiment of a suite that has several.")
 @click.option("--benchmark", help="Only this benchmark.")
 @click.option("--architecture", help="Only this architecture.")
-@click.option("--at-density", type=float, metavar="D", help="Only densities within 10 % of D (and the baseline).")
+@click.option(
+    "--at-density", type=DensityOption(), metavar="D", help="Only densities within 10 % of D (and the baseline)."
+)
 @click.option(
     "--pareto",
-    type=click.Choice(COSTS),
+    type=Choice(COSTS),
     metavar="COST",
     help=f"Which rows no other one beats in both the \
 metric and a cost: {', '.join(COSTS)}.",
@@ -102,7 +105,7 @@ with sparsity-harness[figures].",
 )
 @click.option(
     "--across",
-    type=click.Choice(ACROSS),
+    type=Choice(ACROSS),
     help="A row for each method, a column for each density or benchmark, as papers print it.",
 )
 @click.option(
@@ -118,9 +121,9 @@ methods by densities or benchmarks without it.",
     help="On paper: column (85 mm), text (140 mm) or NNmm.  [default: 190.5mm]",
 )
 @click.option("--dark", is_flag=True, help="The figure for dark pages.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--format", "form", type=Choice(FORMATS), default="table", show_default=True)
 @wide_option
-@click.option("--latex", "form", flag_value="latex", help="The same as --format latex.")
+@click.option("--latex", is_flag=True, help="The same as --format latex.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def command(
     sources: Sequence[str],
@@ -134,6 +137,7 @@ def command(
     figure_width: float | None,
     dark: bool,
     form: str,
+    latex: bool,
     wide: bool,
     results: Path,
     **where: Any,
@@ -145,6 +149,9 @@ def command(
 
     The comparison goes to stdout, notes on files that are not counted go to stderr.
     """
+    if latex and form not in ("table", "latex"):
+        raise click.UsageError(f"--latex is --format latex, and --format {form} is given too: give one of them")
+    form = "latex" if latex else form
     if sources:
         _compare_two(sources, methods, form, wide, results, where)
         return

@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from harness.results.cell_record import CellRecord
     from harness.results.snapshot import Snapshot
 
-OPTIONS = ("methods", "suite", "metric", "experiment", "benchmark", "architecture", "form", "wide", "results")
+OPTIONS = (
+    "methods",
+    "suite",
+    "metric",
+    "experiment",
+    "benchmark",
+    "architecture",
+    "form",
+    "latex",
+    "wide",
+    "results",
+)
 """Parameters of the command that mean something with two sources."""
 
 

@@ -83,7 +83,7 @@ def describe_options(options: type[BaseModel]) -> list[Description]:
             "type": _type(info.annotation) + _limits(info),
             "required": info.is_required(),
             "default": None if info.is_required() else _plain(info.get_default(call_default_factory=True)),
-            "description": info.description or documented.get(name, ""),
+            "description": " ".join((info.description or documented.get(name, "")).split()),
         }
         for name, info in options.model_fields.items()
     ]

@@ -24,7 +24,7 @@ from harness.stages.graph import compile_graph
 
 if TYPE_CHECKING:
     from harness.results.store import ResultStore
-    from harness.suites.cell import Cell
+    from harness.suites.cell import Cell, Key
     from harness.suites.slurm_options import SlurmOptions
     from harness.suites.suite import Suite
 
@@ -36,7 +36,7 @@ def show_dry_run(
     console: Console,
     suite: Suite,
     store: ResultStore,
-    selected: Callable[[Cell], bool],
+    selected: Callable[[Cell | Key], bool],
     force: bool,
     hashes: bool,
     width: int | None,
@@ -49,9 +49,6 @@ def show_dry_run(
     mark_packs(plan, suite)
     cost = cost_of(suite, plan, store, here=not options, timed=True)
     seconds = cost.job_seconds if cost else {}
-    if not hashes:
-        show_rows(plain_console(), plan, seconds, width)
-    show_plan(console, suite, plan, store, cost, workers, options)
     if suite.missing:
         click.echo(
             f"not here yet, so that runs will have other names: {', '.join(suite.missing)}. "
@@ -59,6 +56,10 @@ def show_dry_run(
             f"{next(iter(suite.missing.values()))}",
             err=True,
         )
+    if not hashes:
+        show_rows(plain_console(), plan, seconds, width)
+    unplanned = sum(map(selected, suite.unplanned))
+    show_plan(console, suite, plan, store, cost, workers, options, unplanned)
     needed = (
         f"{part.label} ({_files(paths)})" for part, paths in lacking(suite, plan) if part.label not in suite.missing
     )

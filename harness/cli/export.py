@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli import data_option, show_warnings
+from harness.cli.parameters import Choice
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,8 +46,8 @@ OWN = ("harness", "safetensors")
     "--compact", is_flag=True, help="Without dead units, linear layers sparse where that is faster: for plain PyTorch."
 )
 @click.option("--batch", type=click.IntRange(1), help="Examples at a time, of --compact.  [64]")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where --compact measures.  [cpu]")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Of --compact.  [fp32]")
+@click.option("--device", type=Choice(["cpu", "cuda"]), help="Where --compact measures.  [cpu]")
+@click.option("--precision", type=Choice(["fp32", "bf16"]), help="Of --compact.  [fp32]")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--suite", type=click.Path(path_type=Path), help="The run's suite file.  [where it was run from]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As given to harness run; repeatable.")

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from harness.results.store import ResultStore
 
 _CANDIDATES = 20
+_HASH = r"\.[0-9a-f]{8,}$"
 
 
 def find_cell(store: ResultStore, wanted: str) -> tuple[str, str]:
@@ -47,6 +48,11 @@ def find_cell(store: ResultStore, wanted: str) -> tuple[str, str]:
     if not names:
         raise UserError(f"no results in {store.root}: run a suite first, or name the folder with --results")
     near = _nearest(wanted, names)
+    if not near:
+        suites = ", ".join(store.suites())
+        raise UserError(
+            f"unknown run '{wanted}', and none of {len(names)} in {store.root} is near it. Suites: {suites}"
+        )
     raise UserError(
         f"unknown run '{wanted}'. Did you mean '{near[0]}'? Known: {', '.join(near)}. "
         f"({len(names)} runs in {store.root}; these are the nearest.)"
@@ -54,10 +60,16 @@ def find_cell(store: ResultStore, wanted: str) -> tuple[str, str]:
 
 
 def _nearest(wanted: str, names: list[str]) -> list[str]:
-    """By all but the hash, and the suite where none was given."""
+    """Those in which each word of the name is near one, by all but the hash, and the suite where none was given."""
     import difflib
     import re
 
     shown = names if "/" in wanted else [name.partition("/")[2] for name in names]
-    stems = {re.sub(r"\.[0-9a-f]{8,}$", "", name): name for name in reversed(shown)}
-    return [stems[stem] for stem in difflib.get_close_matches(wanted, stems, n=5, cutoff=0)]
+    stems = {re.sub(_HASH, "", name): name for name in reversed(shown)}
+    words = [word for word in re.split(r"[./]", re.sub(_HASH, "", wanted)) if len(word) > 2]  # 6 of d0.6 says little
+    near = [
+        stem
+        for stem in stems
+        if all(difflib.get_close_matches(word, re.split(r"[./]", stem), n=1, cutoff=0.5) for word in words)
+    ]
+    return [stems[stem] for stem in difflib.get_close_matches(wanted, near, n=5, cutoff=0)]

@@ -92,6 +92,7 @@ def _options(importer: str, model: type[BaseModel], given: Sequence[str]) -> Bas
     from pydantic import ValidationError
 
     from harness.errors import UserError, unknown_name
+    from harness.suites.wrong_value import wrong_value
     from harness.suites.yaml_tree import plain_value
 
     values = {}
@@ -100,13 +101,12 @@ def _options(importer: str, model: type[BaseModel], given: Sequence[str]) -> Bas
         if not equals:
             raise UserError(f"--option {text}: write it as key=value")
         if key not in model.model_fields:
-            raise UserError(f"--option {text}: {unknown_name(f'option of {importer}', key, model.model_fields)}")
+            raise UserError(f"--option {text}: {unknown_name('option', key, model.model_fields, importer)}")
         values[key] = plain_value(value, f"--option {key}=")
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise UserError(f"--option {problem['loc'][0]}={problem['input']}: {problem['msg']}") from error
+        raise UserError(f"--option: {wrong_value(error, model, lambda _: tuple(model.model_fields))}") from error
 
 
 def _check(bundle: Bundle, registry: Registry) -> None:

@@ -11,6 +11,7 @@ from string import Template
 
 import click
 
+from harness.cli.parameters import Choice
 from harness.errors import UserError
 from harness.registry.plugins import KINDS, NAME, Kind, load
 from harness.storage.atomic_files import write_text
@@ -24,7 +25,7 @@ Examples:
   harness new method my_method
   harness new architecture my_network --output plugins_of_mine""",
 )
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=Choice(KINDS))
 @click.argument("name")
 @click.option("--output", type=click.Path(path_type=Path), default=Path(), metavar="DIR", help="Default: here.")
 def command(kind: Kind, name: str, output: Path) -> None:

@@ -41,9 +41,10 @@ def show_plan(
     cost: Cost | None,
     workers: int,
     options: SlurmOptions | None,
+    unplanned: int = 0,
 ) -> None:
     """Say what will run, about what it takes, and what there may be too little of, a line each."""
-    lines = list(summary(plan.graph, plan))
+    lines = list(summary(plan.graph, plan, unplanned))
     if suite.pending:
         lines.append(waiting(suite))
     if plan.damaged:
@@ -54,8 +55,13 @@ def show_plan(
         lines.append(f"about {cost.tokens:.2e} training tokens or examples, {cost.flops:.1e} FLOPs")
         if cost.gpu_hours >= 1:
             lines.append(f"about {cost.gpu_hours:,.0f} GPU-hours on {name} at {efficiency:.0%}")
-        if options is None:
-            lines.append(f"about {duration(cost.seconds(workers))} on {workers} workers here (from {cost.basis})")
+        if options is None and cost.guessed:
+            lines.append(
+                "how long it takes here is not known yet: no such network was timed (--dry-run times some steps)"
+            )
+        elif options is None:
+            taken, on = duration(cost.seconds(workers)), count(workers, "worker")
+            lines.append(f"about {taken} on {on} here (from {cost.basis})")
         lines.append(f"about {cost.disk_bytes / 1e6:,.0f} MB of stages in {store.work}")
     for indent, line in zip([f"{suite.name}: ", *["  "] * len(lines)], lines, strict=False):
         console.print(Text.assemble((indent, "bold"), line), soft_wrap=True)

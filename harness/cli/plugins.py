@@ -16,6 +16,7 @@ from tabulate import tabulate
 
 from harness.cli import plugin_option
 from harness.cli.fitting import terminal_width
+from harness.cli.parameters import Choice
 from harness.errors import UserError, unknown_name
 from harness.formatting import fitted
 from harness.registry.plugins import KINDS, TOOLS, Registered, Registry, load
@@ -36,7 +37,7 @@ Examples:
 )
 @click.argument("name", required=False)
 @plugin_option
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--format", "form", type=Choice(["table", "json"]), default="table", show_default=True)
 def command(name: str | None, plugin_files: tuple[Path, ...], form: str) -> None:
     """List architectures, methods and benchmarks, what imports, exports and logs; with NAME, explain one.
 

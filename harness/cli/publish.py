@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from harness.cli import plugin_option
+from harness.cli.parameters import Choice
 
 
 @click.command(
@@ -22,7 +23,7 @@ Examples:
 """,
 )
 @click.argument("suites", nargs=-1, required=True, metavar="SUITE...")
-@click.option("--hub", type=click.Choice(["huggingface"]), default="huggingface", show_default=True)
+@click.option("--hub", type=Choice(["huggingface"]), default="huggingface", show_default=True)
 @click.option("--repo", "repository", required=True, metavar="USER/NAME", help="The dataset's repository on the hub.")
 @click.option("--public", is_flag=True, help="For everyone; else a new repository is private.")
 @click.option("--license", "licence", default="mit", show_default=True, help="Of the results, as the hub names it.")
@@ -50,14 +51,16 @@ def command(
     """
     from harness.registry.plugins import load
     from harness.report import hub as remote
-    from harness.report.dataset import write_dataset
+    from harness.report.dataset import require_suites, write_dataset
     from harness.results.store import ResultStore
 
     remote.require_name(repository)
+    store = ResultStore(results)
+    require_suites(store, suites)
     api = None if output else remote.connect()
     with tempfile.TemporaryDirectory(prefix="harness-publish-") as temporary:
         folder = output or Path(temporary)
-        quoting = write_dataset(ResultStore(results), suites, folder, repository, licence, load(plugin_files))
+        quoting = write_dataset(store, suites, folder, repository, licence, load(plugin_files))
         _show(folder, quoting)
         if api is None:
             click.echo(f"written: {folder}")

@@ -11,6 +11,7 @@ import click
 
 from harness.cli import show_warnings
 from harness.cli.fitting import terminal_width, wide_option
+from harness.cli.parameters import Choice
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from harness.results.store import ResultStore
     from harness.results.suite_plan import SuitePlan
     from harness.results.tuned_method import TunedMethod
-    from harness.suites.cell import Cell
+    from harness.suites.cell import Cell, Key
     from harness.suites.suite import Suite
 
 EXAMPLES = """\b
@@ -53,7 +54,7 @@ Examples:
 @click.option("--max-failures", type=click.IntRange(1), help="Start nothing new after so many failures.")
 @click.option("--checkpoint-minutes", type=click.FloatRange(0), default=5.0, help="Time between checkpoints.  [5]")
 @click.option(
-    "--executor", type=click.Choice(["local", "slurm"]), default="local", help="Where to run: here, or on a cluster."
+    "--executor", type=Choice(["local", "slurm"]), default="local", help="Where to run: here, or on a cluster."
 )
 @click.option("--cluster", metavar="NAME", help="Cluster profile: ~/.config/harness/clusters/NAME.yaml.")
 @click.option("--slurm", multiple=True, metavar="KEY=VALUE", help="Ask the cluster for: time=8:00:00; repeatable.")
@@ -302,7 +303,7 @@ def _suite_plan(
     )
 
 
-def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell], bool]:
+def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell | Key], bool]:
     """Whether a cell matches any of the selectors, or must run before one that does; all cells if there are none."""
     from harness.errors import UserError, unknown_name
     from harness.executors.tuning import with_trials
@@ -313,7 +314,7 @@ def _selection(only: Sequence[str], suite: Suite) -> Callable[[Cell], bool]:
         given = [Selector.parse(text) for text in only]
     except ValueError as error:
         raise UserError(f"--only: {error}") from error
-    cells = [*suite.cells, *suite.pending]
+    cells = [*suite.cells, *suite.pending, *suite.unplanned]
     selectors = [
         one.model_copy(update={"method": [row for label in one.values("method") for row in suite.rows_of(label)]})
         for one in given

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.parameters import Choice
+
 if TYPE_CHECKING:
     from harness.results.cell_record import CellRecord
     from harness.results.store import ResultStore
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     "  harness show genome.s0 --against genome.s1",
 )
 @click.argument("cell", metavar="RUN")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--format", "form", type=Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--against", metavar="RUN", help="Show instead in how much its masks agree with those of this run.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def command(cell: str, form: str, against: str | None, results: Path) -> None:

@@ -29,7 +29,7 @@ class Cost:
     ``checkpoint_bytes`` for the checkpoints of one that runs. ``memory`` is what one training of an architecture takes
     at least, by label, beside its process and its data; an architecture of which that is not known is left out.
     ``cell_seconds`` are those of one worker for the evaluation of each cell, by id. ``longest`` are those of the jobs
-    that must run one after another. ``basis`` says where seconds come from.
+    that must run one after another. ``basis`` says where seconds come from, and ``guessed`` that they mean nothing yet.
     """
 
     tokens: int
@@ -41,6 +41,7 @@ class Cost:
     memory: Mapping[str, int] = field(default_factory=dict)
     cell_seconds: Mapping[str, float] = field(default_factory=dict)
     longest: float = 0.0
+    guessed: bool = False
 
     @property
     def memory_bytes(self) -> int:
@@ -87,4 +88,4 @@ def estimate(plan: Plan, suite: Suite, results: ResultStore, device: torch.devic
         before = max((chains[name] for name in job.needs), default=0.0)
         chains[job.id] = before + stages.get(job.id, 0.0) + cells.get(job.id, 0.0)
     longest = max(chains.values(), default=0.0)
-    return Cost(tokens, flops, stages, disk, times.basis, checkpoint, memory, cells, longest)
+    return Cost(tokens, flops, stages, disk, times.basis, checkpoint, memory, cells, longest, times.guessed)

@@ -106,20 +106,22 @@ def forget(plan: Plan, results: ResultStore) -> None:
             store.discard(stage.hash)
 
 
-def summary(graph: Graph, plan: Plan) -> Sequence[str]:
-    """The plan in a few lines."""
-    running = len(plan.selected) - len(plan.finished)
+def summary(graph: Graph, plan: Plan, unplanned: int = 0) -> Sequence[str]:
+    """The plan in a few lines; ``unplanned`` runs are to do, and no more is known of them."""
+    running = len(plan.selected) - len(plan.finished) + unplanned
     stages = plan.stages
     whole = {stage.hash for planned in plan.selected for stage in planned.stages}
     uses = sum(len(planned.stages) for planned in plan.selected)
     left = f"{len(stages):,} of " if len(stages) < len(whole) else ""
     todo = left + count(len(whole), "stage")
     lines = [
-        f"{count(len(plan.selected), 'run')}, {len(plan.finished):,} finished, {running:,} to do",
+        f"{count(len(plan.selected) + unplanned, 'run')}, {len(plan.finished):,} finished, {running:,} to do",
         f"{todo} to train ({uses - len(whole):,} shared), {count(plan.steps, 'optimizer step')}",
     ]
     if len(plan.selected) < len(graph.cells):
         lines.append(f"selected from {count(len(graph.cells), 'run')} by --only")
+    if unplanned:
+        lines.append(f"{count(unplanned, 'run')} of them cannot be planned before their data are here")
     if packed := sum(job.pack is not None for job in plan.jobs):
         lines.append(f"{count(packed, 'stage')} may take steps together with others (training.pack)")
     lines += [f"{name} trains alone, as it cannot be packed: {reason}" for name, reason in plan.alone.items()]

@@ -38,6 +38,7 @@ BUILDING = 2e-8
 """Seconds for each parameter and each number of a batch, which are made before a step can be timed."""
 STAGE_SECONDS = 0.05
 """Of a stage beside its steps and checks: what is built, and what is written."""
+FINISHED, TIMED = "finished stages", "short timings"
 EVALUATION_SECONDS = 0.15
 """Of a cell beside what its network computes: what is built, counted, and written."""
 
@@ -69,6 +70,7 @@ class StepTimes:
         self._pace = Pace(self._kinds, results, None if device is None else device_name(device))
         self._pace.learn(plan.graph.stages.values(), plan.finished)
         self._spent: dict[str, float] = {}
+        self._guessed = 0.0
         self._timings: dict[StepKind, float] = {}
         self._seen: float | None = None
         work: Counter[StepKind] = Counter()
@@ -104,12 +106,19 @@ class StepTimes:
             checks = sum(min(steps, cell.evaluation.checks) for steps in trainings)
             seconds += checks * self._scoring(stage, cell.training_part, split)
         self._spent[basis] = self._spent.get(basis, 0.0) + seconds
+        if basis not in (FINISHED, TIMED) and self._can_be_tried(kind, stage):
+            self._guessed += seconds
         return seconds
 
     def cell_seconds(self, planned: PlannedCell) -> float:
         """Of a cell's evaluation."""
         last, part = planned.stages[-1], planned.cell.benchmark_part
         return EVALUATION_SECONDS + sum(self._scoring(last, part, split) for split in ("test", "validation"))
+
+    @property
+    def guessed(self) -> bool:
+        """Whether most of these seconds are of small networks that were never timed: no formula knows their steps."""
+        return self._guessed > sum(self._spent.values()) / 2
 
     @property
     def basis(self) -> str:
@@ -122,15 +131,15 @@ class StepTimes:
         """Seconds of a step, where they come from, and whether a training's checks are among them."""
         factor = COMPOSED if kind.composed else 1.0
         if (known := self._pace.of(kind)) is not None:
-            return known, "finished stages", True
+            return known, FINISHED, True
         if kind in self._timings:
-            return self._timings[kind], "short timings", False
+            return self._timings[kind], TIMED, False
         if (known := self._pace.of(kind.held)) is not None:
-            return known * factor, "finished stages", True
+            return known * factor, FINISHED, True
         if kind.held in self._timings:
-            return self._timings[kind.held] * factor, "short timings", False
+            return self._timings[kind.held] * factor, TIMED, False
         if (known := self._pace.of_network(kind)) is not None:
-            return known, "finished stages", True
+            return known, FINISHED, True
         counted = f"{self._matrix_speed / 1e9:.0f} GFLOP/s at {self._speed / self._matrix_speed:.0%}"
         return self._guess(stage) * factor, counted, False
 

@@ -43,7 +43,7 @@ def settle(suite: Suite, results: ResultStore) -> tuple[Suite, list[TunedMethod]
     return (suite.with_choices(choices) if choices else suite), found
 
 
-def with_trials(suite: Suite, wanted: Callable[[Cell], bool]) -> Callable[[Cell], bool]:
+def with_trials(suite: Suite, wanted: Callable[[Cell | Key], bool]) -> Callable[[Cell | Key], bool]:
     """Whether a cell is wanted, or is of a trial that one of the wanted cells waits for."""
     pending = {cell.key: cell for cell in suite.pending}
     first = {key[:4]: key for key in reversed(pending)}
@@ -61,7 +61,7 @@ def with_trials(suite: Suite, wanted: Callable[[Cell], bool]) -> Callable[[Cell]
     for key, cell in pending.items():
         if wanted(cell):
             need(key)
-    return lambda cell: wanted(cell) or (cell.trial is not None and cell.tuned in needed)
+    return lambda cell: wanted(cell) or (isinstance(cell, Cell) and cell.trial is not None and cell.tuned in needed)
 
 
 def _chosen(suite: Suite, tuned: Tuned, trials: list[TrialCells], results: ResultStore) -> int | None:

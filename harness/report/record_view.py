@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
+from harness.core import phases
 from harness.report.tables import BETTER
 from harness.results.cell_record import CellRecord
 from harness.results.record_parts import MetricScore, PluginPart
@@ -56,7 +57,8 @@ def record_view(record: CellRecord) -> Iterator[RecordSection]:
         if isinstance(value, Mapping):
             yield RecordSection(name, _facts(value))
         elif isinstance(value, list):
-            yield RecordSection(name, [(str(number), _inline(item)) for number, item in enumerate(value, 1)])
+            text = _phase if name == "program" else _inline
+            yield RecordSection(name, [(str(number), text(item)) for number, item in enumerate(value, 1)])
         else:
             yield RecordSection(name, [("", _inline(value))])
 
@@ -65,7 +67,15 @@ def _part(part: PluginPart) -> str:
     named = {"label", "plugin", "version", "options"}
     extra = part.model_dump(mode="json", exclude=named, exclude_none=True)
     told = {**part.options, **{name: value for name, value in extra.items() if value != {}}}
-    return f"{part.label} = {part.plugin} version {part.version}  {_inline(told)}".rstrip()
+    return f"{part.label} = {part.plugin} version {part.version}  {_inline(told) if told else ''}".rstrip()
+
+
+def _phase(value: Mapping[str, Any]) -> str:
+    """``Train: steps 240``: what is not as usual for a phase of its kind."""
+    kind = getattr(phases, value["type"], None)
+    usual = {one.name: one.default for one in fields(kind)} if is_dataclass(kind) else {}
+    told = {n: v for n, v in value.items() if n != "type" and v is not None and v != usual.get(n, MISSING)}
+    return f"{value['type']}: {_inline(told)}" if told else str(value["type"])
 
 
 def _metric(metric: MetricScore) -> str:
@@ -79,12 +89,12 @@ def _facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _inline(value: Any) -> str:
+    if value is None or (isinstance(value, str | list | Mapping) and not value):
+        return "-"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_inline(inner)}" for name, inner in value.items())
     if isinstance(value, list):
         return " ".join(map(_inline, value))
-    if value is None:
-        return "-"
     if isinstance(value, float):
         return f"{value:.6g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

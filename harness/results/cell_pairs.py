@@ -12,6 +12,9 @@ from harness.results.agreement import Agreement, agreements, environments, faili
 from harness.results.cell_record import CellRecord
 from harness.results.names import hash_of, without_seed
 
+_DIGITS = 10
+"""Of a digest, as in the names of cells."""
+
 
 class Fate(StrEnum):
     """What two folders A and B say of one cell; the value is the word for programs."""
@@ -137,7 +140,16 @@ def _other_keys(a: CellRecord, b: CellRecord) -> dict[str, tuple[str, str]]:
     found = {name: (_told(was, name), _told(now, name)) for name in names if was.get(name) != now.get(name)}
     if not found and a.density.match and b.density.match and a.density.match.cell != b.density.match.cell:
         return {"density.match": ("A's run", "B's run")}
-    return found or {"hash": (hash_of(a.cell), hash_of(b.cell))}
+    return found or dict(_other_code(a, b)) or {"hash": (hash_of(a.cell), hash_of(b.cell))}
+
+
+def _other_code(a: CellRecord, b: CellRecord) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Plugins of single files whose code is another: it is in a cell's hash, and in no option."""
+    was, now = ((one.environment.plugins if one.environment else None) or {} for one in (a, b))
+    for name in sorted(was.keys() & now.keys()):
+        old, new = was[name], now[name]
+        if old and new and old != new:
+            yield f"code of plugin '{name}'", (old[:_DIGITS], new[:_DIGITS])
 
 
 def _told(values: Mapping[str, Any], name: str) -> str:

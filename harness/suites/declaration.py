@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import DataMissing, SuiteError, UserError, unknown_name
+from harness.core.benchmark import Benchmark
+from harness.errors import DataMissing, SuiteError, Unsupported, UserError, unknown_name
 from harness.interchange import bundle
-from harness.suites.cell import Part, Tuned
+from harness.suites.cell import Key, Part, Tuned
 from harness.suites.named_files import NamedFiles
 from harness.suites.schema import (
     RENAMES,
@@ -33,10 +34,10 @@ from harness.suites.tune import Tune
 from harness.suites.yaml_source import Loc, YamlSource
 
 if TYPE_CHECKING:
-    from harness.core.benchmark import Benchmark
     from harness.core.data import DataSpec, Split
     from harness.registry.plugins import Registry
 
+ToldT = TypeVar("ToldT")
 NESTED: Mapping[str | int, type[BaseModel]] = {
     "training": Training,
     "evaluation": Evaluation,
@@ -64,7 +65,7 @@ class Declaration:
     Attributes:
         dry: only to see what it would do: data that are not here are taken as their options describe them, and
             noted in ``missing`` (what -> why). Cells then have other names than they will have; those of which
-            nothing can be said are left out.
+            nothing can be said are left out, and noted in ``unplanned``.
         outdated: what to tell the user: places with old names of keys, see :class:`YamlSource`.
         experiments: by name; the trials of one that is tuned are experiments of their own, before it.
         trials: the latter by their names.
@@ -83,6 +84,7 @@ class Declaration:
         self.registry = registry
         self.dry = dry
         self.missing: dict[str, str] = {}
+        self.unplanned: set[Key] = set()
         self.path = path
         self._folder = (folder or path.parent).resolve()
         self._yaml = source = YamlSource(path, overrides, RENAMES)
@@ -140,37 +142,15 @@ class Declaration:
 
     def spec(self, part: Part) -> DataSpec:
         """Shape of a benchmark's training data."""
-        benchmark = self.benchmark(part)
-        try:
-            with part.files.explained():
-                return benchmark.spec()
-        except DataMissing as error:
-            if not self.dry:
-                raise
-            self.missing[part.label] = str(error)
-            return benchmark.expected()
+        return self._told(part, lambda benchmark: benchmark.spec(), lambda benchmark: benchmark.expected())
 
     def examples(self, part: Part, split: Split) -> int | None:
         """How many examples of a split a benchmark scores, as far as that is known."""
-        try:
-            with part.files.explained():
-                return self.benchmark(part).examples(split)
-        except DataMissing as error:
-            if not self.dry:
-                raise
-            self.missing[part.label] = str(error)
-            return None
+        return self._told(part, lambda benchmark: benchmark.examples(split), lambda _: None)
 
     def fingerprint(self, part: Part) -> str:
         """What identifies a benchmark's data."""
-        try:
-            with part.files.explained():
-                return self.benchmark(part).fingerprint()
-        except DataMissing as error:
-            if not self.dry:
-                raise
-            self.missing[part.label] = str(error)
-            return "missing"
+        return self._told(part, lambda benchmark: benchmark.fingerprint(), lambda _: "missing")
 
     def benchmark(self, part: Part) -> Benchmark[Any]:
         """The benchmark behind a part; one instance per plugin and options."""
@@ -209,6 +189,7 @@ class Declaration:
             keys = (*cls.Options.model_fields, *type(entry).model_fields)
             raise self._yaml.validation_error(
                 error,
+                cls.Options,
                 lambda loc: self._locate(experiment, (section, label, *loc)),
                 lambda loc: keys if len(loc) == 1 else (),
             ) from error
@@ -240,17 +221,45 @@ class Declaration:
         """An error about a key of an experiment, pointing to its value, or to the key itself."""
         return self._yaml.error(self._locate(experiment, loc), message, at_key)
 
-    def validation_error(self, experiment: str, base: Loc, error: ValidationError) -> UserError:
-        """The error for what pydantic found below ``base`` in an experiment."""
+    def validation_error(self, experiment: str, base: Loc, error: ValidationError, model: type[BaseModel]) -> UserError:
+        """The error for what pydantic found below ``base`` in an experiment, where ``model`` was validated."""
         return self._yaml.validation_error(
-            error, lambda loc: self._locate(experiment, (*base, *loc)), lambda loc: _known((*base, *loc))
+            error, model, lambda loc: self._locate(experiment, (*base, *loc)), lambda loc: _known((*base, *loc))
         )
+
+    def _told(
+        self,
+        part: Part,
+        ask: Callable[[Benchmark[Any]], ToldT],
+        otherwise: Callable[[Benchmark[Any]], ToldT],
+    ) -> ToldT:
+        """What a benchmark says of its data; ``otherwise`` on a dry run while they are not here.
+
+        Raises:
+            SuiteError: for what it refuses, with the line of its label.
+            DataMissing: as well, for data that can be had.
+        """
+        benchmark = self.benchmark(part)
+        try:
+            with part.files.explained():
+                return ask(benchmark)
+        except Unsupported:
+            raise
+        except UserError as error:
+            name = next(experiment for (_, experiment, _), known in self._parts.items() if known is part)
+            told = self.error(name, ("benchmarks", part.label), f"benchmark '{part.label}': {error}")
+            if not (isinstance(error, DataMissing) and _to_be_had(benchmark)):
+                raise told from error
+            if not self.dry:
+                raise DataMissing(str(told)) from error
+            self.missing[part.label] = str(error)
+            return otherwise(benchmark)
 
     def _top(self) -> SuiteFile:
         try:
             return SuiteFile.model_validate(self._yaml.content)
         except ValidationError as error:
-            raise self._yaml.validation_error(error, lambda loc: loc, _known_at_the_top) from error
+            raise self._yaml.validation_error(error, SuiteFile, lambda loc: loc, _known_at_the_top) from error
 
     def _check_profiles(self, profiles: Mapping[str, Mapping[str, Any]]) -> None:
         """No profile sets a key that there is not, chosen or not."""
@@ -284,7 +293,7 @@ class Declaration:
         try:
             return SlurmOptions.model_validate(section)
         except ValidationError as error:
-            raise self._yaml.validation_error(error, lambda loc: ("slurm", *loc), known_keys) from error
+            raise self._yaml.validation_error(error, SlurmOptions, lambda loc: ("slurm", *loc), known_keys) from error
 
     def _experiment(self, label: str) -> Experiment:
         """The experiment's own keys over the shared ones; a ``--set`` of a shared key goes over both."""
@@ -304,7 +313,7 @@ class Declaration:
         try:
             return Experiment.model_validate(written_out)
         except ValidationError as error:
-            raise self.validation_error(label, (), error) from error
+            raise self.validation_error(label, (), error, Experiment) from error
 
     def _locate(self, experiment: str, loc: Loc) -> Loc:
         """Where a key of an experiment stands: in a ``--set``, under the experiment, or among the shared keys."""
@@ -327,6 +336,12 @@ class Declaration:
             and inner not in own[key]
         )
         return loc if key in shared and not mine else ("experiments", experiment, *loc)
+
+
+def _to_be_had(benchmark: Benchmark[Any]) -> bool:
+    """Whether ``harness data prepare`` may mend that data are missing: not where the options are wrong."""
+    files = benchmark.files()
+    return type(benchmark).prepare is not Benchmark.prepare and not (files and all(path.exists() for path in files))
 
 
 def _hashed(options: BaseModel) -> dict[str, Any]:

@@ -59,7 +59,9 @@ class Expansion:
                         except DataMissing as error:
                             if not self._suite.dry:
                                 raise
-                            self._suite.missing[f"{arch} on {bench}"] = str(error)
+                            if not {bench, experiment.train_on} & self._suite.missing.keys():  # weights, say
+                                self._suite.missing[arch] = str(error)
+                            self._suite.unplanned.update(self.references.keys(name, arch, bench, method))
         keys = {cell.key for cell in cells}
         for cell in cells:
             for key, target in (("density", cell.match), ("source", cell.source)):
@@ -166,7 +168,7 @@ class Expansion:
         if not metrics or metrics[0].direction == "none":
             text = f"settings are chosen by the first score of the validation data, and '{trained.label}' has {lacks}"
             raise self._suite.error(name, ("tune",), text)
-        if self._examples(name, trained, "validation") == 0:
+        if self._suite.examples(trained, "validation") == 0:
             text = f"settings are chosen by validation data, and '{trained.label}' has no validation examples"
             raise self._suite.error(name, ("tune",), f"{text}: give it some, or take out tune")
         for label in experiment.methods:
@@ -235,7 +237,7 @@ class Expansion:
             own = self._suite.experiments[name].methods[method.label].scope is not None
             where = ("methods", method.label, "scope") if own else ("scope",)
             if role not in kinds:
-                raise self._suite.error(name, where, unknown_name(f"role of '{arch.label}'", role, kinds))
+                raise self._suite.error(name, where, unknown_name("role", role, kinds, f"'{arch.label}'"))
             if not kinds[role] & instance.kinds:
                 text = (
                     f"'{role}' of '{arch.label}' is of kind {' and '.join(sorted(kinds[role]))}, and method "
@@ -273,22 +275,13 @@ class Expansion:
 
     def _check_examples(self, name: str, scored: Part, trained: Part, evaluation: Evaluation) -> None:
         """There is something to score, and something to choose a checkpoint by where one is chosen."""
-        if self._examples(name, scored, "test") == 0:
+        if self._suite.examples(scored, "test") == 0:
             text = f"benchmark '{scored.label}' has no test examples to score: give it some, or leave it out"
             raise self._suite.error(name, ("benchmarks", scored.label), text)
         split: Split = "test" if evaluation.select == "best_test" else "validation"
-        if evaluation.select != "final" and self._examples(name, trained, split) == 0:
+        if evaluation.select != "final" and self._suite.examples(trained, split) == 0:
             text = f"select is '{evaluation.select}', but '{trained.label}' has no {split} examples to choose by: "
             raise self._suite.error(name, ("evaluation", "select"), f"{text}give it some, or select: final")
-
-    def _examples(self, name: str, part: Part, split: Split) -> int | None:
-        try:
-            return self._suite.examples(part, split)
-        except DataMissing:
-            raise
-        except UserError as error:
-            text = f"benchmark '{part.label}': {error}"
-            raise self._suite.error(name, ("benchmarks", part.label), text) from error
 
     def _check_looks(self, name: str, label: str, trainings: Sequence[int], evaluation: Evaluation) -> None:
         """Checkpoints are chosen among those of the last training, as many for every method."""
@@ -387,7 +380,7 @@ class Expansion:
         try:
             return type(shared).model_validate(layered(shared.model_dump(exclude_unset=True), own))
         except ValidationError as error:
-            raise self._suite.validation_error(name, ("methods", label, key), error) from error
+            raise self._suite.validation_error(name, ("methods", label, key), error, type(shared)) from error
 
     def _spec(self, name: str, part: Part) -> DataSpec:
         try:

@@ -73,7 +73,7 @@ class References:
             mine = getattr(own, kind)
             labels[kind] = getattr(ref, kind) or (mine if mine in known or len(known) > 1 else next(iter(known)))
             if labels[kind] not in known:
-                text = unknown_name(f"{kind} of experiment '{target}'", labels[kind], known)
+                text = unknown_name(kind, labels[kind], known, f"experiment '{target}'")
                 raise self._suite.error(own.experiment, where, text)
         if own.seed not in experiment.seeds:
             text = f"experiment '{target}' has no seed {own.seed} to refer to; it has {experiment.seeds}"

@@ -24,6 +24,7 @@ from harness.errors import unknown_name
 from harness.suites.question import Question
 from harness.suites.seed_list import Seeds, seeds_from
 from harness.suites.tune import Space, Tune
+from harness.suites.wrong_value import wrong_value
 from harness.suites.yaml_source import Renames
 
 MOST_CELLS = 100_000
@@ -346,8 +347,7 @@ class Selector(Schema):
         try:
             return cls.model_validate(found)
         except ValidationError as error:
-            problem = error.errors()[0]
-            raise ValueError(f"{problem['loc'][0]}: {problem['msg']}, not '{problem['input']}'") from None
+            raise ValueError(wrong_value(error, cls, lambda _: ())) from None
 
 
 def _two(selectors: list[Selector]) -> list[Selector]:

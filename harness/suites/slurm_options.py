@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from harness.errors import UserError, unknown_name
 from harness.suites.schema import Label, Schema
+from harness.suites.wrong_value import wrong_value
 from harness.suites.yaml_source import YamlSource
 from harness.suites.yaml_tree import plain_value
 
@@ -220,7 +221,7 @@ def _cluster_profile(name: str | None) -> SlurmOptions | None:
     try:
         return SlurmOptions.model_validate(source.content)
     except ValidationError as error:
-        raise source.validation_error(error, lambda loc: loc, known_keys) from error
+        raise source.validation_error(error, SlurmOptions, lambda loc: loc, known_keys) from error
 
 
 def known_keys(loc: Sequence[str | int]) -> tuple[str, ...]:
@@ -248,11 +249,7 @@ def _override(text: str) -> dict[str, Any]:
     try:
         given = SlurmOptions.model_validate(section)
     except ValidationError as error:
-        problem = error.errors()[0]
-        loc = tuple(step for step in problem["loc"] if not str(step).startswith("["))
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = unknown_name("key", str(loc[-1]), known_keys(loc[1:]))
+        message = wrong_value(error, SlurmOptions, lambda loc: known_keys(loc[1:]))
         raise UserError(f"--slurm {text}: {message}") from error
     return _given(given, SlurmOptions.model_fields)
 

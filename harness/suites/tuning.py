@@ -11,6 +11,7 @@ from harness.errors import UserError, unknown_name
 from harness.suites.schema import CellRef, Experiment, Match, MethodEntry, Selector, Training, layered
 from harness.suites.trials import Settings, Trial, common_draws, method_draws, trial_name
 from harness.suites.tune import Tune
+from harness.suites.wrong_value import wrong_values
 from harness.suites.yaml_source import Loc
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Tuning:
             where: Loc = ("tune", "space", option)
             if option not in Training.model_fields:
                 known = [name for name in Training.model_fields if name not in BUDGET]
-                text = unknown_name("option of training", option, known)
+                text = unknown_name("option", option, known, "training")
                 raise self._error(where, f"{text} A method's own options stand under 'space' of the method", True)
             if any(option in row.values for row in self._suite.rows[self._name].values()):
                 text = f"'{option}' is swept over, so that each row has a value of its own: take it out of the space"
@@ -113,7 +114,7 @@ class Tuning:
         for option, values in entry.space.items():
             where: Loc = ("methods", label, "space", option)
             if option not in cls.model_fields:
-                text = unknown_name(f"option of '{part.plugin}'", option, cls.model_fields)
+                text = unknown_name("option", option, cls.model_fields, f"'{part.plugin}'")
                 raise self._error(where, f"{text} Options of training stand under 'space' of 'tune'", True)
             row = self._suite.rows[self._name].get(label)
             if row is not None and option in row.values:
@@ -141,9 +142,9 @@ class Tuning:
         try:
             return cls.model_validate({**given, option: value}).model_dump(mode="json")[option]
         except ValidationError as error:
-            own = next((problem for problem in error.errors() if option in problem["loc"]), error.errors()[0])
-            message = own["msg"].removeprefix("Value error, ")
-            raise self._error(where, f"{option}: {message}, not {value!r}") from error
+            found = [(loc, text) for loc, text, _ in wrong_values(error, cls, lambda _: ())]
+            _, message = next((one for one in found if option in one[0]), found[0])
+            raise self._error(where, message) from error
 
     # --- the cells of a trial ----------------------------------------------------------------
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from harness.errors import SuiteError, UserError, unknown_name
+from harness.errors import SuiteError, UserError
 from harness.storage.reading import read_bytes
 from harness.suites import yaml_tree
+from harness.suites.wrong_value import Loc as Loc
+from harness.suites.wrong_value import wrong_values
 
-Loc = tuple[str | int, ...]
 SHOWN = 160
 """Characters of a line that a message shows, around its place."""
 
@@ -117,34 +119,22 @@ class YamlSource:
         return self._from(loc, message, at_key)
 
     def validation_error(
-        self, error: ValidationError, locate: Callable[[Loc], Loc], known: Callable[[Loc], Sequence[str]]
+        self,
+        error: ValidationError,
+        model: type[BaseModel],
+        locate: Callable[[Loc], Loc],
+        known: Callable[[Loc], Sequence[str]],
     ) -> UserError:
         """One error for what pydantic found; at most the first five.
 
         Args:
             error: what was raised.
+            model: what was validated.
             locate: where in the file pydantic's location stands.
             known: the keys that are allowed beside the one at a location.
         """
-        texts = []
-        for problem in error.errors()[:5]:
-            # In brackets: what is no step of the file, but pydantic's "[key]" or the tag of a union's member.
-            loc = tuple(step for step in problem["loc"] if not str(step).startswith("["))
-            name = next((step for step in reversed(loc) if isinstance(step, str)), "")
-            message = problem["msg"].removeprefix("Value error, ")
-            at_key = problem["type"] == "extra_forbidden" or "[key]" in problem["loc"]
-            if problem["type"] == "extra_forbidden":
-                message = unknown_name("key", name, known(loc))
-            elif problem["type"] == "missing":
-                message = f"the key '{name}' is missing"
-            elif problem["type"] == "too_short":
-                message = f"{name}: give at least one"
-            else:
-                message = message if not name or message.startswith(f"{name} ") else f"{name}: {message}"
-                if isinstance(problem["input"], str | int | float | bool):
-                    message += f", not {problem['input']!r}"
-            texts.append(str(self.error(locate(loc), message, at_key)))
-        return SuiteError("\n".join(texts))
+        found = islice(wrong_values(error, model, known), 5)
+        return SuiteError("\n".join(str(self.error(locate(loc), text, at_key)) for loc, text, at_key in found))
 
     def _from(self, origin: str | Loc, message: str, at_key: bool) -> UserError:
         if isinstance(origin, str):

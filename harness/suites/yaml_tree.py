@@ -72,6 +72,8 @@ def compose(text: str) -> yaml.Node | None:
         root: yaml.Node | None = yaml.compose(text, Loader)
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        if (mark := getattr(error, "problem_mark", None)) and text[mark.index : mark.index + 1] == "\t":
+            problem = "a tab: YAML is indented by spaces"
         raise YamlError(f"this is not valid YAML: {problem}", getattr(error, "problem_mark", None)) from error
     except UnicodeError as error:
         raise YamlError("this is not valid YAML: it has half a character (a lone surrogate)") from error

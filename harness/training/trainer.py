@@ -154,7 +154,8 @@ class Trainer:
                 self.losses = []
                 for offset, value in enumerate(values):
                     if not math.isfinite(value):
-                        raise Diverged(self.step - len(values) + offset + 1, value)
+                        step = self.step - len(values) + offset
+                        raise Diverged(step + 1, value, cause=self._not_finite(step))
                 on_window(StepReport(self.step, self.phase.steps, sum(values) / len(values), self.lr))
             elif on_look is not None and self.substrate.world == 1:
                 # One process only: clocks differ, and what follows may wait for all processes.
@@ -220,6 +221,18 @@ class Trainer:
             self.updates = None if self.updates is None else self.updates + 1
         self.losses.append(loss)
         self.step += 1
+
+    def _not_finite(self, step: int) -> str:
+        """What of a step's batch holds NaN or infinite numbers, and what to do; "" if all of it is finite."""
+        position = self._begin + step * self.training.batch_size
+        batch = self.sampler.batch(self.data, position, self.training.batch_size, self.substrate.share)
+        named = zip(("inputs", "targets"), batch, strict=True)
+        if not (found := [name for name, numbers in named if not numbers.isfinite().all()]):
+            return ""
+        return (
+            f"the {' and '.join(found)} of this batch hold NaN or infinite numbers, as the benchmark gives them: fill "
+            "or drop missing values there"
+        )
 
     def _leaves_some_unused(self) -> bool:
         """Whether some parameter takes no part in the loss; changes nothing."""

@@ -103,7 +103,8 @@ class CorpusOptions(LanguageOptions):
     def _defaults_of_known(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        known = KNOWN.get(given.get("dataset", cls.model_fields["dataset"].default))
+        dataset = given.get("dataset", cls.model_fields["dataset"].default)
+        known = KNOWN.get(dataset) if isinstance(dataset, str) else None
         return {**known.defaults, **given} if known else given
 
     @model_validator(mode="after")

@@ -17,12 +17,15 @@ def write_picture(path: Path, svg: str) -> None:
     """Write a standalone figure as the suffix says: .svg, .pdf or .png; its size on paper is the same in all three.
 
     Raises:
-        UserError: for another suffix; for PDF or PNG if the system's cairo is not installed.
+        UserError: for another suffix, or a folder that is not there; for PDF or PNG if the system's cairo is not
+            installed.
         NotInstalled: for PDF or PNG without CairoSVG.
         StorageError: if the file cannot be written.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path.name}: a figure's name ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    if not path.parent.is_dir():
+        raise UserError(f"there is no folder {path.parent}: make it, or write {path.name} elsewhere")
     written = svg.encode("utf8", "replace")
     if path.suffix.lower() == ".svg":
         write_bytes(path, written)

@@ -57,7 +57,7 @@ def test_reads_a_claim(load):
         (claim("value: 0.9, count: 3"), "give exactly one of value, count and order"),
         (claim("order: better"), "an order is measured by runs with 'against'"),
         (claim("value: 0.9", CELLS.replace("small", "smal")), "unknown suite 'smal'. Did you mean 'small'?"),
-        (claim("value: 0.9", CELLS.replace("main", "mian")), "unknown experiment of suite 'small' 'mian'"),
+        (claim("value: 0.9", CELLS.replace("main", "mian")), "unknown experiment 'mian' of suite 'small'"),
         (claim("value: 0.9", CELLS.replace("dense", "densee")), "Did you mean 'dense'?"),
         (claim("value: 0.9", CELLS.replace("metric:", "metrik:")), "Did you mean 'metric'?"),
         (claim("value: 0.9", CELLS.replace("dense", "random")), "has the densities [0.5, 0.1]: give density"),
@@ -78,7 +78,10 @@ def test_reads_a_claim(load):
         (claim("value: 0.9", CELLS.replace("}", ", record: hard_density}")), "give either metric or record"),
         (claim("value: 0.9", CELLS.replace("}", ", step: 5}")), "step goes with record"),
         (claim() + claim(), "the id 'one' is taken already"),
-        (claim("order: better", CELLS.replace("}", ", against: {method: dens}}")), "unknown method of experiment"),
+        (
+            claim("order: better", CELLS.replace("}", ", against: {method: dens}}")),
+            "unknown method 'dens' of ",
+        ),
         (claim("value: 0.9", "{count: own_parameters, architecture: {use: mlp}, data: {kind: language}}"), "inputs"),
         (claim("order: better, tolerance: {value: 1, because: x}", ""), "'better' has no tolerance"),
         (claim("value: .nan"), "value"),
@@ -121,7 +124,7 @@ def test_rows_of_a_sweep_are_methods_of_their_suite(tmp_path, load):
     sweep = SUITE.replace("steps: 10", "steps: 10, lr: [1e-3, 3e-3]") + "experiments: {main: {training: {steps: 20}}}\n"
     (tmp_path / "suites/small.yaml").write_text(sweep)
     assert load(claim(measure=CELLS.replace("dense", "dense-lr-3e-3")))
-    with pytest.raises(UserError, match="unknown method of experiment 'main' 'dense'"):
+    with pytest.raises(UserError, match="unknown method 'dense' of experiment 'main'"):
         load(claim())
 
 

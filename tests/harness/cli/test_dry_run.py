@@ -10,6 +10,7 @@ from rich.console import Console
 
 from harness.cli import cli
 from harness.cli.dry_run import show_rows
+from harness.errors import SuiteError
 from harness.executors.planning import make_plan
 from harness.formatting import fitted
 from harness.registry.plugins import load
@@ -79,3 +80,91 @@ def test_files_that_are_not_here_are_named(
     assert told.count("mnist (") == 1, "experiments share it"
     assert "not here yet: mnist (train-images-idx3-ubyte and 3 more in " in told
     assert f"harness data prepare {tmp_path / 's.yaml'} gets or builds what can be got" in told
+
+
+TABLE = """
+from pathlib import Path
+
+import torch
+from harness import Benchmark, DataMissing, DataSpec, Entry, Measurement, Metric, UserError, hookimpl
+from pydantic import BaseModel, ConfigDict
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    path: Path
+    column: str = "y"
+
+
+class Table(Benchmark[Options]):
+    Options = Options
+    metrics = (Metric("error", "unit", "min"),)
+
+    def spec(self):
+        if not self.options.path.is_file():
+            raise DataMissing(f"there is no file {self.options.path}")
+        if self.options.column not in self.options.path.read_text().split(","):
+            raise UserError(f"no column {self.options.column}")
+        return DataSpec("regression", inputs=(2,), outputs=1, examples=4)
+
+
+class Fetched(Table):
+    def files(self):
+        return [self.options.path]
+
+    def prepare(self, download=True):
+        raise DataMissing("the download failed")
+
+
+@hookimpl
+def harness_register_benchmarks():
+    return [Entry("table", Table, "t"), Entry("fetched", Fetched, "f")]
+"""
+TABLES = """
+architectures: {mlp: {hidden: [4]}}
+benchmarks:
+  here: {use: table, path: here.csv}
+  there: {use: table, path: here.csv}
+training: {steps: 2, batch_size: 4}
+methods: {dense: , random: {density: [0.5, 0.2]}}
+seeds: 2
+"""
+
+
+def dry(folder: Path, *options: str) -> None:
+    (folder / "here.csv").write_text("x,y")
+    (folder / "table.py").write_text(TABLE)
+    (folder / "s.yaml").write_text(TABLES)
+    more = ["--plugin", str(folder / "table.py"), "--results", str(folder / "results"), "--dry-run", *options]
+    cli.main(["run", str(folder / "s.yaml"), *more], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("set_", "said"),
+    [
+        ("path=her.csv", "there is no file her.csv"),
+        ("column=z", "no column z"),
+        ("use=fetched column=z", "no column z"),
+    ],
+)
+def test_what_no_preparation_mends_is_an_error(tmp_path: Path, set_: str, said: str) -> None:
+    """Half of the suite would drop out of the plan, and the rest be called finished."""
+    overrides = [word for one in set_.split() for word in ("--set", f"benchmarks.there.{one}")]
+    with pytest.raises(SuiteError) as caught:
+        dry(tmp_path, *overrides)
+    text = str(caught.value)
+    assert text.startswith(f"{tmp_path / 's.yaml'}:5:3: benchmark 'there': {said}")
+    assert text.splitlines()[-2:] == ["  5 |   there: {use: table, path: here.csv}", "    |   ^"]
+
+
+def test_runs_whose_data_are_not_here_are_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gone = ["--set", "benchmarks.there.use=fetched", "--set", "benchmarks.there.path=gone.csv"]
+    dry(tmp_path, *gone)
+    told = capsys.readouterr().err
+    first, *_ = told.splitlines()
+    assert first.startswith("not here yet, so that runs will have other names: there. harness data prepare ")
+    assert "there is no file gone.csv" in told
+    assert "s: 12 runs, 0 finished, 12 to do\n" in told
+    assert "6 runs of them cannot be planned before their data are here\n" in told
+    dry(tmp_path, *gone, "--only", "benchmark=there,method=dense")
+    assert "s: 2 runs, 0 finished, 2 to do\n" in capsys.readouterr().err

@@ -38,3 +38,10 @@ def test_of_two_runs_of_one_name_the_one_that_the_suite_asks_for_now(store: Resu
 def test_the_nearest_is_found_without_its_hash(store: ResultStore, given: str) -> None:
     with pytest.raises(UserError, match=f"Did you mean '{given.partition('main')[0]}{OTHERS[0]}'"):
         find_cell(store, given)
+
+
+def test_what_nothing_is_near_has_no_suggestion(store: ResultStore) -> None:
+    with pytest.raises(UserError, match=r"^unknown run 'nosuch\.s0', and none of 4 in .* is near it\. Suites: s$"):
+        find_cell(store, "nosuch.s0")
+    with pytest.raises(UserError, match=r"Did you mean .main\.mlp\.digits\.dense\.s0"):
+        find_cell(store, "dnese.s0")

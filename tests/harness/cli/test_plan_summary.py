@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from harness.cli import plan_summary
-from harness.cli.plan_summary import cost_of
+from harness.cli.console import plain_console
+from harness.cli.plan_summary import cost_of, show_plan
+from harness.executors.cost import Cost
 
 
 @pytest.mark.parametrize(("here", "timed", "device"), [(True, False, "cpu"), (True, True, "cpu"), (False, True, None)])
@@ -25,3 +27,21 @@ def test_a_cluster_is_not_this_machine(monkeypatch, here: bool, timed: bool, dev
 def test_where_nothing_is_trained_nothing_is_asked(monkeypatch) -> None:
     monkeypatch.setattr(plan_summary, "estimate", None)
     assert cost_of(object(), SimpleNamespace(steps=0), object(), here=True) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("workers", "guessed", "said"),
+    [
+        (1, False, "about 9 s on 1 worker here (from b)"),
+        (2, False, "about 6 s on 2 workers here (from b)"),
+        (2, True, "how long it takes here is not known yet: no such network was timed (--dry-run times some steps)"),
+    ],
+)
+def test_the_time_is_told_where_it_is_known(monkeypatch, capsys, workers: int, guessed: bool, said: str) -> None:
+    monkeypatch.setattr(plan_summary, "summary", lambda *_: ["2 runs"])
+    monkeypatch.setattr(plan_summary, "shortage_of_disk", lambda *_: [])
+    monkeypatch.setattr(plan_summary, "shortage_of_memory", lambda *_: [])
+    suite, plan = SimpleNamespace(name="s", pending=[]), SimpleNamespace(graph=None, damaged=[])
+    cost = Cost(1, 1.0, {"a": 2.0, "b": 3.0}, 1.0, "b", guessed=guessed)
+    show_plan(plain_console(stderr=True), suite, plan, SimpleNamespace(work="w"), cost, workers, None)  # type: ignore[arg-type]
+    assert f"  {said}\n" in capsys.readouterr().err

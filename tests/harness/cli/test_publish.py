@@ -213,6 +213,14 @@ def test_names_that_the_hub_takes_too(name: str) -> None:
     validate_repo_id(name)
 
 
+def test_a_suite_that_is_not_there_is_told_before_anyone_logs_in(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "connect", lambda: pytest.fail("the suite comes first"))
+    found = CliRunner().invoke(command, ["smal", "--repo", "me/quick", "--results", str(store.root)])
+    assert isinstance(found.exception, UserError) and "Did you mean 'small'?" in str(found.exception)
+
+
 def test_only_writing_needs_neither_network_nor_account(
     store: ResultStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

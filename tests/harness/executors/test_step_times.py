@@ -86,7 +86,7 @@ def test_without_any_knowledge_operations_are_counted(times) -> None:
     )
     scored = EVALUATION_SECONDS + (300 + 360) * step / 3 / 30  # digits has 360 test examples
     assert found.cell_seconds(cells["small genome"]) == pytest.approx(scored, rel=0.02)
-    assert found.basis == "1 GFLOP/s at 50%"
+    assert found.basis == "1 GFLOP/s at 50%" and found.guessed
 
 
 def test_what_has_finished_includes_its_checks_and_goes_before_a_timing(times, results) -> None:
@@ -99,7 +99,7 @@ def test_what_has_finished_includes_its_checks_and_goes_before_a_timing(times, r
     assert found.basis == "finished stages"
     check = 300 * 0.5 / 3 / 30
     assert found.stage_seconds(stages["small genome"]) == pytest.approx(STAGE_SECONDS + 70 + 4 * check)
-    assert found.basis.startswith("61% short timings, 39% finished stages")
+    assert found.basis.startswith("61% short timings, 39% finished stages") and not found.guessed
 
 
 def test_a_method_that_cannot_be_tried_takes_its_networks_time(times, results) -> None:

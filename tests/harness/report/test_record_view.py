@@ -32,6 +32,18 @@ def test_every_part_of_a_record_is_shown_once_in_order_of_interest():
     assert filled <= told
 
 
+def test_phases_say_what_is_not_as_usual_and_nothing_is_empty():
+    name = next(name for name in STORE.names("quickstart") if ".magnitude.d0.1.s1." in name)
+    record = STORE.record("quickstart", name)
+    assert isinstance(record, CellRecord)
+    (program,) = [section.facts for section in record_view(record) if section.title == "program"]
+    assert [text.partition(":")[0] for _, text in program] == [phase.type for phase in record.program]
+    assert not [text for _, text in program if "type" in text or "-" in text]
+    assert f"steps {record.program[0].model_dump()['steps']:,}" in program[0][1]
+    for section in record_view(record):
+        assert all(text for _, text in section.facts), section.title
+
+
 def test_show_prints_every_word_of_the_view_and_no_other():
     name = next(name for name in STORE.names("quickstart") if ".magnitude.d0.1.s1." in name)
     record = STORE.record("quickstart", name)

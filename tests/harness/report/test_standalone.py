@@ -156,3 +156,9 @@ def test_what_is_missing_is_said(
         write_picture(tmp_path / "a.pdf", standalone(figure(), STYLES.values()))
     write_picture(tmp_path / "a.svg", standalone(figure(), STYLES.values()))
     assert [path.name for path in tmp_path.glob("a.*")] == ["a.svg"]
+
+
+def test_no_folder_is_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no folder .*no: make it, or write a.svg elsewhere"):
+        write_picture(tmp_path / "no" / "a.svg", standalone(figure(), STYLES.values()))
+    assert not list(tmp_path.iterdir())

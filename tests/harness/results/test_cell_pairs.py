@@ -69,6 +69,14 @@ def test_another_configuration_is_told_by_its_keys() -> None:
     assert only([record("00")], [record("01")]).keys == {"hash": ("00", "01")}
 
 
+def test_another_code_of_a_plugin_is_told_by_its_digests() -> None:
+    def coded(end: str, digest: str) -> CellRecord:
+        return record(end, environment={**MACHINE, "plugins": {"sparsity-harness": "0.2.0", "mine": digest}})
+
+    pair = only([coded("00", "a" * 64)], [coded("01", "b" * 64)])
+    assert pair.keys == {"code of plugin 'mine'": ("a" * 10, "b" * 10)}
+
+
 def test_a_matched_cell_keeps_its_labels() -> None:
     def matched(end: str, target: str, requested: float) -> CellRecord:
         match = {"cell": f"main.mlp.digits.genome.s0.{target}", "by": "hard"}

@@ -145,7 +145,7 @@ def test_bad_input_says_where_and_what_is_allowed(no_profiles: Path) -> None:
     assert told("partitio=x").startswith("--slurm partitio=x: unknown key 'partitio'. Did you mean 'partition'?")
     assert "Did you mean 'time'?" in told("methods.genome.tim=3")
     assert told("x").startswith("--slurm takes key=value, for example")
-    assert "greater than or equal to 1" in told("nodes=0")
+    assert "nodes is a whole number, at least 1, not 0" in told("nodes=0")
     (no_profiles / "mine.yaml").write_text("partition: p\nnods: 2\n")
     with pytest.raises(SuiteError, match=r"mine.yaml:2:1: unknown key 'nods'. Did you mean 'nodes'"):
         resolve(None, "mine")

@@ -1,5 +1,6 @@
 """The training loop, against loops written out naively in float64."""
 
+import pickle
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -298,6 +299,17 @@ def test_divergence_names_the_step(bad: int) -> None:
     with pytest.raises(Diverged, match="nan at step") as caught:
         trainer.run(nothing)
     assert caught.value.step == position // 2 + 1
+    assert "the inputs of this batch hold NaN or infinite numbers, as the benchmark gives them" in str(caught.value)
+
+
+def test_divergence_of_finite_data_blames_no_data() -> None:
+    module, connections = network()
+    with torch.no_grad():
+        next(module.parameters()).fill_(float("nan"))
+    trainer = trainer_of(Weights(module, connections), training(batch_size=2), 50, data=Data())
+    with pytest.raises(Diverged, match=r"^the loss became nan at step 1$") as caught:
+        trainer.run(nothing)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 class Recorder(SparsityMethod[NoOptions]):
