@@ -28,6 +28,8 @@ _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
 _SCORE = re.compile(r"([+-]?[\d.]+)(?: \xb1 ([\d.]+)| \(([+-]?[\d.]+) to ([+-]?[\d.]+)\))?(?![^ ])")
 """A number, with its interval as :func:`harness.report.tables.interval` writes it."""
 
+_POWER = re.compile(r"(?<![\w.])([\d.]+)e([+-]\d+)(?![\w.])")
+
 
 def latex(tables: Iterable[Table]) -> str:
     """Floats for a paper, each with a caption and a label of its own; what else is to be said stands in comments.
@@ -157,4 +159,5 @@ def width(table: Table) -> float:
 def _tex(text: str) -> str:
     """Text that LaTeX sets as it is."""
     escaped = re.sub("|".join(map(re.escape, _TEX)), lambda found: _TEX[found[0]], " ".join(text.split()))
+    escaped = _POWER.sub(lambda found: rf"{found[1]}$\cdot10^{{{int(found[2])}}}$", escaped)
     return re.sub(r"(?<![^ (])-(?=\d)", "$-$", escaped).replace(r" \%", r"~\%")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
 from harness.analysis.comparison_row import ComparisonRow
-from harness.analysis.result_row import alike
+from harness.analysis.result_row import BEFORE, alike
 from harness.formatting import count as counted
 from harness.formatting import listed
 from harness.report.answers import few, winner
@@ -107,8 +108,8 @@ def _warnings(rows: Sequence[ComparisonRow]) -> Iterator[str]:
     if len(baselines) > 1:
         yield f"The baseline of a row is that of its own settings: {listed(baselines)}."
     if not baselines:
-        whole = [row.method for row in rows if row.whole]
-        hint = f" In the suite, baseline: {whole[0]} would name one." if 0 < len(whole) < len(rows) else ""
+        name = _could_be_baseline(rows)
+        hint = f" In the suite, baseline: {name} would name one." if name else ""
         yield f"No finished baseline of this protocol: there are no differences to one.{hint}"
     for row in rows:
         if row.failed:
@@ -116,6 +117,14 @@ def _warnings(rows: Sequence[ComparisonRow]) -> Iterator[str]:
             yield f"WARNING: {row.method} at density {fraction(row.density_mask, 4)} has no rank: {seeds}."
     if any(row.n == 1 for row in rows):
         yield "Rows with one seed have no interval over seeds, no test, no rank."
+
+
+def _could_be_baseline(rows: Sequence[ComparisonRow]) -> str:
+    """An unmasked row, trained as long as most rows, by itself; "" if there is none, or nothing beside it."""
+    usual = Counter(row.steps for row in rows).most_common(1)[0][0]
+    whole = [row for row in rows if row.whole]
+    fit = (row.method for row in whole if row.steps == usual and BEFORE not in row.program)
+    return next(fit, "") if len(whole) < len(rows) else ""
 
 
 def _ranked_apart(rows: Sequence[ComparisonRow]) -> Iterator[str]:

@@ -10,12 +10,12 @@ from harness.analysis.comparison_row import ComparisonRow
 from harness.formatting import listed, unit_text
 from harness.report.answers import broken, few
 from harness.report.figures.plot import Plot
-from harness.report.figures.scale import Scale, fit, short, wide
+from harness.report.figures.scale import Scale, fit, wide
 from harness.report.palette import Style
 from harness.report.places import lost
 from harness.report.svg import CROSSED, MARKERS, brief, coordinate, drawable, element, escape, line, marker
 from harness.report.table_answers import at
-from harness.report.tables import BETTER, LOPSIDED, decimals, interval
+from harness.report.tables import BETTER, decimals, interval, rounded
 
 ARROWS = "Arrows: off the scale."
 _FAR = 2.0
@@ -98,14 +98,7 @@ def value_text(row: ComparisonRow) -> str:
     """``0.9620 ± 0.0120 (n = 3)``; ``(n = 5, cut 2/5)`` where networks do not work."""
     low, high = limits(row) or (None, None)
     count = f"(n = {row.n}{', ' if row.broken else ''}{broken(row)})"
-    if abs(row.mean) < 1e5 and not 0 < abs(row.mean) < 1e-3:
-        return f"{interval(row.mean, low, high, decimals([row.mean]))} {count}"
-    around = ""
-    if low is not None and high is not None:
-        half = (high - low) / 2
-        even = abs((high + low) / 2 - row.mean) <= LOPSIDED * half
-        around = f" ± {short(half)}" if even else f" ({short(low)} to {short(high)})"
-    return f"{short(row.mean, 4)}{around} {count}"
+    return f"{interval(row.mean, low, high, decimals([row.mean]))} {count}"
 
 
 def point_text(row: ComparisonRow, name: str) -> str:
@@ -159,7 +152,7 @@ def draw_seed(plot: Plot, style: Style, row: ComparisonRow, seed: tuple[int, flo
     number, density, score = seed
     y = plot.y(score)
     reason = row.broken.get(number)
-    text = f"{brief(row.method)}, seed {number}, density {density:.4g}: {score:.{decimals([score])}f}"
+    text = f"{brief(row.method)}, seed {number}, density {density:.4g}: {rounded(score, decimals([score]))}"
     tooltip = element("title", escape(f"{text} ({reason})" if reason else text))
     plot.add("point", style, _spot(style, x, y, tooltip, bool(reason), "p", small=True))
     return y

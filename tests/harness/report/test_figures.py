@@ -477,7 +477,9 @@ def test_a_network_off_the_scale_that_does_not_work_is_named() -> None:
 
 def test_an_interval_that_is_not_even_keeps_both_ends() -> None:
     table = [row("dense", 1.0, 0.95), row("random", 0.5, 2e-4, ci_low=1e-4, ci_high=9e-4)]
-    assert "random, density 0.5: 0.0002 (0.0001 to 0.0009) (n = 3)" in drawn(parse(pruning_curve(table, looks(table))))
+    assert "random, density 0.5: 0.0002000 (0.0001000 to 0.0009000) (n = 3)" in drawn(
+        parse(pruning_curve(table, looks(table)))
+    )
 
 
 def test_nothing_masked_is_nothing_to_draw() -> None:

@@ -42,6 +42,16 @@ def test_without_a_baseline_the_row_that_could_be_it_is_named(method: str, named
         assert notes(table(alone))[2:] == ["No finished baseline of this protocol: there are no differences to one."]
 
 
+def test_what_was_trained_longer_or_goes_on_from_another_run_is_no_baseline() -> None:
+    """First by name and by score comes the one with more steps; steps that were taken before count as well."""
+    results = over_seeds("a_more", [0.95, 0.96], steps=200) + over_seeds("random", [0.8, 0.82], 0.1, steps=100)
+    results += over_seeds("b_on", [0.94, 0.93], steps=100, program="60 before + 40")
+    no_hint = "No finished baseline of this protocol: there are no differences to one."
+    assert notes(table(results))[-1] == no_hint
+    results += over_seeds("plain", [0.9, 0.91], steps=100, program="100")
+    assert notes(table(results))[-1] == f"{no_hint} In the suite, baseline: plain would name one."
+
+
 def test_methods_whose_masks_hardly_changed_are_named() -> None:
     """As RigL's whose interval is longer than the training; None: it has none, or nobody counted."""
     results = over_seeds("random", [0.8, 0.81], 0.1) + over_seeds("rigl", [0.82, 0.83], 0.1, mask_updates=1.0, steps=90)
