@@ -79,7 +79,7 @@ def _warnings(rows: Sequence[ComparisonRow]) -> Iterator[str]:
     if 0 < shown < rows[0].all_tests:
         family = f"the {counted(shown, 'test')} shown, in the suite's leaderboard over {rows[0].all_tests}"
         yield f"p is adjusted over {family}."
-    if apart := list(_ranked_apart(rows)):
+    if apart := list(ranked_apart(rows)):
         yield (
             "Ranks tell apart what the answer does not, since they are corrected over another family, all pairs of a "
             f"group: {few(apart)}."
@@ -127,7 +127,7 @@ def _could_be_baseline(rows: Sequence[ComparisonRow]) -> str:
     return next(fit, "") if len(whole) < len(rows) else ""
 
 
-def _ranked_apart(rows: Sequence[ComparisonRow]) -> Iterator[str]:
+def ranked_apart(rows: Sequence[ComparisonRow]) -> Iterator[str]:
     """Questions that are not decided although the ranges of ranks of their two rows have no rank in common."""
     of = {row.id: row for row in rows}
     for contrast in (contrast for row in rows for contrast in row.contrasts):
@@ -137,7 +137,8 @@ def _ranked_apart(rows: Sequence[ComparisonRow]) -> Iterator[str]:
         )
         apart = len(ranges) == 2 and ranges[0][1] < ranges[1][0]
         if apart and pair[0].group == pair[1].group and winner(contrast, of) is None:
-            yield f"{contrast.method} from {contrast.control} at {fraction(min(one.density_mask for one in pair))}"
+            on = f" on {pair[0].benchmark}" if len({row.benchmark for row in rows}) > 1 else ""
+            yield f"{contrast.method} from {contrast.control} at {fraction(min(one.density_mask for one in pair))}{on}"
 
 
 def mixed(rows: Sequence[ComparisonRow]) -> Iterator[str]:

@@ -40,7 +40,7 @@ class Column:
     ``right`` aligns its numbers; ``strong`` columns are bold in the rows that the table has in bold; ``names`` columns
     hold names, whose middle may be cut as that of every heading; ``key`` columns say which row it is, and stand again
     where ``folded`` ones are a table of their own on a page. ``aside`` says what a cell of it is where that stands in
-    no column, as papers have a row that is alone in its column.
+    no column, as papers have a row that is alone in its column; ``meaning`` what they print below for its heading.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Column:
     key: bool = False
     folded: bool = False
     aside: str = ""
+    meaning: str = ""
 
 
 @dataclass(slots=True)

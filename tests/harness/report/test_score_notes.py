@@ -7,6 +7,7 @@ from scipy import stats
 from synthetic import over_seeds, table
 
 from harness.analysis.comparison_row import ComparisonRow
+from harness.report.captions import below
 from harness.report.score_notes import notes
 
 POINTS = {"unit": "points", "direction": "max"}
@@ -32,6 +33,8 @@ def test_ranks_that_tell_apart_what_the_answer_does_not_are_explained(densities:
     assert (first.rank, first.rank_worst) == (1, 1), "its group is one pair"
     found = [note for note in notes(rows) if note.startswith("Ranks tell apart what the answer does not")]
     assert [note.partition("group: ")[2] for note in found] == ["a from b at 0.5000."] * said
+    printed = "Bold tells apart what the questions, a family of tests of their own, do not: a from b at 0.5000."
+    assert below(rows) == printed * said
 
 
 @pytest.mark.parametrize(("method", "named"), [("full", True), ("dense", False)])
