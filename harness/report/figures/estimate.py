@@ -110,8 +110,8 @@ def point_text(row: ComparisonRow, name: str) -> str:
     return f"{brief(name)}, density {density}: {value_text(row)}"
 
 
-def draw(plot: Plot, style: Style, row: ComparisonRow, x: float, name: str) -> float:
-    """Draw the mean of a row at the pixel ``x`` with its interval; the pixel of the mean.
+def draw(plot: Plot, style: Style, row: ComparisonRow, x: float, name: str, layer: str = "point") -> float:
+    """Draw the mean of a row at the pixel ``x`` with its interval, its point on a layer; the pixel of the mean.
 
     A row whose networks all do not work is a cross; one that is off the scale an arrow at its end.
     """
@@ -120,7 +120,7 @@ def draw(plot: Plot, style: Style, row: ComparisonRow, x: float, name: str) -> f
     if not plot.y.holds(row.mean):
         away = 6.0 if row.mean > plot.y.high else -6.0  # from the edge, downwards
         outline = line([(x - 4, y + away), (x, y), (x + 4, y + away)], close=True)
-        plot.add("point", style, element("path", tooltip, d=outline, class_="f"))
+        plot.add(layer, style, element("path", tooltip, d=outline, class_="f"))
         return y
     bounds = limits(row)
     if bounds and bounds[1] > bounds[0]:
@@ -129,7 +129,7 @@ def draw(plot: Plot, style: Style, row: ComparisonRow, x: float, name: str) -> f
             if plot.y.low <= bound <= plot.y.high:  # an interval that is cut has no end
                 bar += line([(x - 3, plot.y(bound)), (x + 3, plot.y(bound))])
         plot.add("band", style, element("path", d=bar, class_="e"))
-    plot.add("point", style, spot(style, row, x, y, tooltip))
+    plot.add(layer, style, spot(style, row, x, y, tooltip))
     return y
 
 
