@@ -63,7 +63,10 @@ def not_finite(scores: Mapping[str, str]) -> str:
 
 
 def fitted(text: str, width: int | None, hanging: int = 2) -> str:
-    """The same with lines that are too long broken between words, and what follows indented by ``hanging`` more."""
+    """The same with lines that are too long broken between words, and what follows indented by ``hanging`` more.
+
+    A word that is longer, a path or a name, stays whole.
+    """
     if width is None:
         return text
     lines = []
@@ -72,5 +75,5 @@ def fitted(text: str, width: int | None, hanging: int = 2) -> str:
             lines.append(line)
             continue
         indent = " " * (len(line) - len(line.lstrip()) + hanging)
-        lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
+        lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
     return "\n".join(lines)

@@ -18,6 +18,8 @@ from harness.results.store import ResultStore
 from harness.suites.comparisons import Comparisons
 
 DISTRIBUTION = "sparsity-harness"
+BEFORE = " before + "
+"""In ``program`` between the steps of what a run goes on from and its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +221,7 @@ def _steps(record: CellRecord) -> str:
     program = program_text(record.program)
     own = sum(getattr(phase, "steps", None) or 0 for phase in record.program)
     before = (record.spent.steps or 0) - own if record.spent is not None else 0
-    return f"{before:,} before + {program}" if before > 0 and program else program
+    return f"{before:,}{BEFORE}{program}" if before > 0 and program else program
 
 
 def _recovery_lr(record: CellRecord) -> float:

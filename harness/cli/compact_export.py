@@ -49,8 +49,9 @@ def write_compact(
             compacted, size = fast.compacted, write_export(folder, fast, planned.id, more)
             told, load = measured(fast), f'runpy.run_path("{folder}/network.py")["load"]()'
     click.echo(f"exported {planned.id} to {folder} ({'compact' if batch else 'compact, onnx'})")
-    for line in [*cut_out(compacted, size, dense), *told, *staying(compacted), f"load        {load}"]:
+    for line in [*cut_out(compacted, size, dense), *told, *staying(compacted)]:
         click.echo(fitted(f"  {line}", terminal_width(), hanging=14))
+    click.echo(f"  load        {load}")  # to be copied: never wrapped
 
 
 def cut_out(compacted: Compacted, size: int, dense: int) -> list[str]:

@@ -258,14 +258,15 @@ def _draw(compared: Comparison, width: float | None, profile: bool, cost: str | 
     from harness.analysis.problems import performance_profile as steps
     from harness.report.figures import performance_profile
     from harness.report.figures.document import MM, WIDTH
+    from harness.report.palette import apart
     from harness.report.results import Figure
 
     width = width or WIDTH * MM
     if not profile:
         return compared.figure(cost or False, width)
     profiles, problems, _ = steps(compared.tables)
-    drawn = performance_profile(profiles, compared.styles, problems, width=width / MM)
-    return Figure.of(drawn, compared.styles)
+    styles = apart(compared.styles, profiles)
+    return Figure.of(performance_profile(profiles, styles, problems, width=width / MM), styles)
 
 
 def _write(tables: Sequence[Table], form: str, width: int | None) -> None:

@@ -13,7 +13,7 @@ from harness.analysis.result_row import asked as asked_density
 from harness.analysis.statistics import CONFIDENCE
 from harness.formatting import listed
 from harness.report.curve_answers import pairs, sentence
-from harness.report.tables import BETTER, NONE, count, decimals, fraction, rough
+from harness.report.tables import BETTER, NONE, count, decimals, difference, fraction, rough, rounded
 
 _ONE_SEED = "one seed tells nothing of others"
 _NOTHING = "Nothing is compared here: no row has a control of the same density and seeds."
@@ -78,7 +78,7 @@ def _differences(contrasts: Sequence[Contrast], rows: Rows) -> str:
     other = trained(rows[widest.other], rows[widest.row])
     which = f"{widest.method} at {fraction(rows[widest.row].density_mask)} minus {widest.control}"
     which += f" ({other})" if other else ""
-    return f"The largest difference is {which}: {widest.difference:+.{places}f}."
+    return f"The largest difference is {which}: {difference(widest.difference, None, None, places)}."
 
 
 def winner(contrast: Contrast, rows: Rows) -> ComparisonRow | None:
@@ -258,7 +258,7 @@ def trained(row: ComparisonRow, other: ComparisonRow) -> str:
 
 def _named(row: ComparisonRow, more: str = "") -> str:
     """``random (0.948)``, ``genome (0.100, cut 5/5)``."""
-    parts = [] if row.mixed else [f"{row.mean:.{max(0, decimals([row.mean]) - 1)}f}"]
+    parts = [] if row.mixed else [rounded(row.mean, max(0, decimals([row.mean]) - 1))]
     if row.broken:
         parts.append(broken(row))
     parts += [more] if more else []

@@ -19,7 +19,7 @@ from harness.report.answers import density
 from harness.report.cell_texts import budget, meaning, parameters, precision, score
 from harness.report.score_table import score_table
 from harness.report.table_answers import cost_answer, networks_answer, noise_answer, questions_answer
-from harness.report.tables import NONE, Column, Table, decimals, difference, probability
+from harness.report.tables import NONE, Column, Table, decimals, difference, probability, rounded
 from harness.results.store import LeftOut
 
 
@@ -238,7 +238,7 @@ def _table(
 
 def span(low: float | None, high: float | None, places: int) -> str:
     """``0.9701 to 0.9725``."""
-    return NONE if low is None or high is None else f"{low:.{places}f} to {high:.{places}f}"
+    return NONE if low is None or high is None else f"{rounded(low, places)} to {rounded(high, places)}"
 
 
 def _optional(value: float | None, form: str, write: Callable[[float], str] | None = None) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.formatting import listed, unit_text
+from harness.report.answers import few
+from harness.report.score_notes import ranked_apart
 
 ARROWS = {"max": "\N{UPWARDS ARROW}", "min": "\N{DOWNWARDS ARROW}"}
 """Which way a metric is better, as papers write it."""
@@ -55,7 +57,7 @@ def caption(what: str, rows: Sequence[ComparisonRow], bold: bool) -> str:
             f"Mean over {seeds}{bounds}" + (f", {'both ' if over else ''}on {scale}." if scale else "."),
         ]
     if bold:
-        said.append("Bold: not significantly beaten at equal density and training.")
+        said.append("Bold: not significantly beaten at equal density and training, Holm over all pairs of such rows.")
     return " ".join(said)
 
 
@@ -75,7 +77,32 @@ def below(rows: Sequence[ComparisonRow]) -> str:
     said = ["Where seeds differ in density: lowest to highest score."] if any(row.mixed for row in rows) else []
     reasons = sorted({reason for row in rows for reason in row.broken.values()})
     said += [f"{reason.capitalize()} n/m: {_BROKEN[reason]}." for reason in reasons]
+    if apart := list(ranked_apart(rows)):
+        said.append(f"Bold tells apart what the questions, a family of tests of their own, do not: {few(apart)}.")
     return " ".join(said)
+
+
+def meanings(rows: Sequence[ComparisonRow], control: str) -> dict[str, str]:
+    """What columns hold whose headings do not say it. ``control``: the heading of the differences to one."""
+    contrasts = [row.contrasts[0] for row in rows if row.contrasts]
+    asked = list(dict.fromkeys(f"{contrast.method} minus {contrast.control}" for contrast in contrasts))
+    families = [f"{family:,}" for family in sorted({contrast.family for contrast in contrasts})]
+    over = f"Holm's correction over {listed(families, 'or')} test{'s' * (families != ['1'])}"
+    found = {
+        "rank": "range in the group of equal density and training, 95 %, Holm's correction over all of its pairs",
+        control: "difference paired by seed \N{PLUS-MINUS SIGN} 95 %, of the first question about a row",
+        "p": f"two-sided, paired by seed, {over}, for {few(asked)}",
+        "mean mask": "mean of the soft masks of the test, of which all weights take part",
+        "published": "as a paper reports it",
+        "asked": "density that was asked for",
+        "non-zero": "fraction of the weights",
+        "effective": "fraction of the weights, those that can change the output",
+        "dead units": "those that carry nothing",
+        "settings": "chosen by trials on validation data",
+        "density": f"fraction of {' or '.join(sorted({row.density_scope for row in rows}))} weights kept",
+    }
+    differences = {f"minus {name}": "difference paired by seed" for name in {row.baseline or "" for row in rows}}
+    return {"minus baseline": "difference to the row of its own settings"} | differences | found
 
 
 def label(rows: Sequence[ComparisonRow], *view: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from harness.analysis.comparison_row import ComparisonRow
 from harness.formatting import unit_text
 from harness.report.answers import broken
-from harness.report.tables import BETTER, NONE, count, decimals, difference, interval, probability
+from harness.report.tables import BETTER, NONE, count, decimals, difference, interval, probability, rounded
 
 
 def titled(rows: Sequence[ComparisonRow]) -> str:
@@ -53,7 +53,7 @@ def ranks(row: ComparisonRow) -> str:
 def score(row: ComparisonRow, places: int) -> str:
     """``0.9701 ± 0.0012``; ``0.7302 cut 2/5``; of mixed densities or sizes the span of the scores."""
     if row.mixed:
-        text = f"{np.nanmin(row.values):.{places}f} to {np.nanmax(row.values):.{places}f}"
+        text = f"{rounded(np.nanmin(row.values), places)} to {rounded(np.nanmax(row.values), places)}"
     else:
         text = interval(row.mean, row.ci_low, row.ci_high, places)
     return f"{text} {broken(row)}".rstrip()

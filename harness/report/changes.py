@@ -16,7 +16,7 @@ from harness.report.answers import density, few
 from harness.report.cell_names import cell_names
 from harness.report.cell_texts import meaning, titled
 from harness.report.places import label
-from harness.report.tables import NONE, Column, Table, decimals, difference, probability
+from harness.report.tables import NONE, Column, Table, decimals, difference, probability, rounded
 from harness.results.agreement import ERRORS
 from harness.results.cell_pairs import CellPair, Fate
 
@@ -220,7 +220,7 @@ def _changed(rows: Sequence[RowChange]) -> Table:
                 label(row.b),
                 density(row.b),
                 *([density(row.a)] if moved else []),
-                *(NONE if one.mixed else f"{one.mean:.{places}f}" for one in (row.a, row.b)),
+                *(NONE if one.mixed else rounded(one.mean, places) for one in (row.a, row.b)),
                 _apart(row, places),
                 verdict,
                 probability(row.p_adjusted),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.contrast import Contrast
 from harness.formatting import listed
-from harness.report.tables import decimals, fraction
+from harness.report.tables import decimals, fraction, rounded
 
 LEAST = 3
 """Densities from which on a pair of methods is told as a whole."""
@@ -52,7 +52,7 @@ def sentence(
 def _scores(contrast: Contrast, better: ComparisonRow, rows: Mapping[int, ComparisonRow]) -> str:
     worse = rows[contrast.row + contrast.other - better.id]
     places = max(0, decimals([better.mean, worse.mean]) - 1)
-    return f"{fraction(better.density_mask)} ({better.mean:.{places}f} against {worse.mean:.{places}f})"
+    return f"{fraction(better.density_mask)} ({rounded(better.mean, places)} against {rounded(worse.mean, places)})"
 
 
 def _is_plain(contrast: Contrast, rows: Mapping[int, ComparisonRow]) -> bool:

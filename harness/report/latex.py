@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ COLUMN, PAGE = 84.0, 178.0
 """Widths of a column and of a page in two columns, in mm."""
 _CHARACTER, _GAP = 1.42, 2.1
 """Of footnotesize in mm: a character, raised or not, and what is between columns."""
+_HEIGHT, _BETWEEN, _LINE, _CAPTION = 190.0, 16.0, 3.35, 1.75
+"""In mm: of the text of a page, of rules, heads and gaps, of a line of footnotesize, and a character of a caption."""
 _PM = "\N{PLUS-MINUS SIGN}"
 _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -28,61 +31,79 @@ _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
 _SCORE = re.compile(r"([+-]?[\d.]+)(?: \xb1 ([\d.]+)| \(([+-]?[\d.]+) to ([+-]?[\d.]+)\))?(?![^ ])")
 """A number, with its interval as :func:`harness.report.tables.interval` writes it."""
 
+_POWER = re.compile(r"(?<![\w.])([\d.]+)e([+-]\d+)(?![\w.])")
+
 
 def latex(tables: Iterable[Table]) -> str:
     """Floats for a paper, each with a caption and a label of its own; what else is to be said stands in comments.
 
-    One that is wider than a column of a paper in two columns goes over both (``table*``).
+    One that is wider than a column of a paper in two columns goes over both (``table*``); one that is higher than a
+    page is continued in others, each with a label of its own.
     """
     labels: Counter[str] = Counter()
-    return "\n".join(_float(table, _label(table, labels)) for table in tables)
+    return "\n".join(_floats(table, labels) for table in tables)
 
 
-def _label(table: Table, labels: Counter[str]) -> str:
-    """The same for the same table whenever it is written; of equal ones in one file the later have a number."""
-    label = re.sub("[^a-z0-9.]+", "-", (table.label or table.title).lower()).strip("-.")
+def _label(words: str, labels: Counter[str]) -> str:
+    """The same for the same words whenever it is written; of equal ones in one file the later have a number."""
+    label = re.sub("[^a-z0-9.]+", "-", words.lower()).strip("-.")
     labels[label] += 1
     return label if labels[label] == 1 else f"{label}-{labels[label]}"
 
 
-def _float(table: Table, label: str) -> str:
+def _floats(table: Table, labels: Counter[str]) -> str:
+    """One float, or as many as pages are needed, the first with the caption, the last with what stands below."""
+    label = _label(table.label or table.title, labels)
     alone, columns, grid = _parts(table)
     apart = [(n, i) for n, row in enumerate(table.rows) for i in alone if row[i] != NONE]
     across = [_across(table, n, i, len(columns) - 1) for n, i in apart]
     heads = [_heading(table.columns[i]) for i in columns]
     lines = [" & ".join(_cell(table, n, i) for i in columns) for n in grid]
-    name = "table" if width(table) <= COLUMN else "table*"
     warnings = [note.removeprefix(f"{WARNING}: ") for note in table.notes if note.startswith(WARNING)]
-    below = _tex(" ".join([table.below, *(warning[0].upper() + warning[1:] for warning in warnings)]))
+    meant = [f"{column.name}: {column.meaning}." for column in table.columns if column.meaning]
+    below = " ".join(filter(None, [table.below, *meant, *(warning[0].upper() + warning[1:] for warning in warnings)]))
     told = [table.title, *table.answer, *(note for note in table.notes if not note.startswith(WARNING))]
-    if width(table) > PAGE:
+    wide = width(table)
+    if wide > PAGE:
         told.append("Wider than a page: choose columns with --columns.")
-    high = any("}_{-" in line for line in [*across, *lines])
-    return "\n".join(
-        [
-            *(f"% {' '.join(sentence.split())}" for sentence in told if sentence),
+    caption = table.caption or f"{table.title}."
+    stretch = 1.4 if any("}_{-" in line for line in [*across, *lines]) else 1.1
+    room = _HEIGHT - _BETWEEN - _set(caption, _CAPTION, wide) - _set(below, _CHARACTER, wide)
+    most = max(int(room / (_LINE * stretch)), 10)
+    body = [*(rf"{line} \\" for line in across), *([r"\midrule"] if across else []), *(rf"{line} \\" for line in lines)]
+    even = math.ceil(len(body) / math.ceil(len(body) / most)) if body else 1
+    pages = [body[i : i + even] for i in range(0, len(body), even)] or [[]]
+    name = "table" if wide <= COLUMN else "table*"
+    parts = [f"% {' '.join(sentence.split())}" for sentence in told if sentence]
+    for i, page in enumerate(pages):
+        own = _label(f"{label}-continued", labels) if i else label
+        titled = rf"Table~\ref{{tab:{label}}}, continued." if i else _tex(caption)
+        parts += [
             rf"\begin{{{name}}}",
             r"\centering",
-            rf"\caption{{{_tex(table.caption or f'{table.title}.')}}}",
-            rf"\label{{tab:{label}}}",
+            rf"\caption{{{titled}}}",
+            rf"\label{{tab:{own}}}",
             r"\smallskip",
             r"\footnotesize",
             r"\setlength{\tabcolsep}{3pt}",
-            rf"\renewcommand{{\arraystretch}}{{{1.4 if high else 1.1}}}",
+            rf"\renewcommand{{\arraystretch}}{{{stretch}}}",
             rf"\begin{{tabular}}{{@{{}}{''.join('r' if table.columns[i].right else 'l' for i in columns)}@{{}}}}",
             r"\toprule",
             rf"{' & '.join(heads)} \\",
             r"\midrule",
-            *(rf"{line} \\" for line in across),
-            *([r"\midrule"] if across else []),
-            *(rf"{line} \\" for line in lines),
+            *page,
             r"\bottomrule",
             r"\end{tabular}",
-            *([rf"\par\smallskip\parbox{{\linewidth}}{{\raggedright {below}}}"] if below else []),
-            rf"\end{{{name}}}",
-            "",
         ]
-    )
+        if below and i == len(pages) - 1:
+            parts.append(rf"\par\smallskip\parbox{{\linewidth}}{{\raggedright {_tex(below)}}}")
+        parts += [rf"\end{{{name}}}", ""]
+    return "\n".join(parts)
+
+
+def _set(text: str, character: float, wide: float) -> float:
+    """About how high a text is below or above a table, in mm."""
+    return _LINE * 1.25 * math.ceil(len(text) * character / (COLUMN if wide <= COLUMN else PAGE))
 
 
 def _parts(table: Table) -> tuple[list[int], list[int], list[int]]:
@@ -157,4 +178,5 @@ def width(table: Table) -> float:
 def _tex(text: str) -> str:
     """Text that LaTeX sets as it is."""
     escaped = re.sub("|".join(map(re.escape, _TEX)), lambda found: _TEX[found[0]], " ".join(text.split()))
+    escaped = _POWER.sub(lambda found: rf"{found[1]}$\cdot10^{{{int(found[2])}}}$", escaped)
     return re.sub(r"(?<![^ (])-(?=\d)", "$-$", escaped).replace(r" \%", r"~\%")

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pandas as pd
 from rich.console import Console
 
+from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.frame import load, missing
 from harness.report.boards import Board, boards, side_by_side
 from harness.report.cell_texts import titled
@@ -19,7 +20,7 @@ from harness.report.costs import TIME
 from harness.report.figures import frontier, pruning_curve, settling_curves, training_curves
 from harness.report.figures.series import training_series
 from harness.report.mask_agreements import agreement_tables
-from harness.report.palette import Style, palette_of
+from harness.report.palette import Style, apart, palette_of
 from harness.report.settling import Settled, settled
 from harness.report.tables import Table, code, details, escape, markdown, print_tables
 from harness.report.tuning import tuning_tables
@@ -133,25 +134,29 @@ class _Figures:
 
     def shown(self, board: Board) -> str:
         """The pruning curve, as markdown."""
-        return self._image(board.primary.title, "pruning", pruning_curve(board.rows, self._styles))
+        return self._image(board.primary.title, "pruning", pruning_curve(board.rows, self._looks(board.rows)))
 
     def folded(self, board: Board) -> str:
         """The efficiency frontier and, once for each training, its curves."""
-        images = [self._image(board.primary.title, "frontier", frontier(board.rows, self._styles))]
-        timed = frontier(board.rows, self._styles, cost=TIME)
+        styles = self._looks(board.rows)
+        images = [self._image(board.primary.title, "frontier", frontier(board.rows, styles))]
+        timed = frontier(board.rows, styles, cost=TIME)
         images.append(self._image(board.primary.title, "time", timed))
         first = board.rows[0]
         training = (first.experiment, first.architecture, first.trained_on)
         if training not in self._trained:
             self._trained.add(training)
             series = training_series(self._store, board.rows)
-            images.append(self._image(board.primary.title, "training", training_curves(series, self._styles)))
+            images.append(self._image(board.primary.title, "training", training_curves(series, styles)))
         return details("Frontier and training curves", "\n".join(filter(None, images))) if any(images) else ""
 
     def settling(self, found: Settled) -> str:
         """Masks, weights and score against the training, as markdown."""
-        drawn = settling_curves(found.noted, self._styles, metric=f"{found.rows[0].metric} while training")
+        drawn = settling_curves(found.noted, self._looks(found.rows), metric=f"{found.rows[0].metric} while training")
         return self._image(titled(found.rows), "settling", drawn)
+
+    def _looks(self, rows: Iterable[ComparisonRow]) -> Mapping[str, Style]:
+        return apart(self._styles, (row.method for row in rows))
 
     def tidy(self) -> None:
         """Delete the figures of tables that are no more."""

@@ -97,6 +97,25 @@ def palette_of(frame: pd.DataFrame) -> Mapping[str, Style]:
     return palette(frame["method"].unique(), next(iter(frame["baseline"].mode()), None), suites)
 
 
+def apart(styles: Mapping[str, Style], drawn: Iterable[str]) -> Mapping[str, Style]:
+    """The styles of the methods of one figure: where there are no more than colours, no two have the same one.
+
+    The first of a colour by name keeps it, the others take free ones as in :func:`palette`.
+    """
+    looks = {name: styles[name] for name in sorted(set(drawn))}
+    if len({name for name in looks if looks[name] != REFERENCE}) > len(COLOURS):
+        return looks
+    taken: dict[tuple[str, str], str] = {}
+    for name, style in looks.items():
+        taken.setdefault((style.light, style.dark), name)
+    for name, style in looks.items():
+        if taken[style.light, style.dark] != name:
+            place = _furthest([i for i, colours in enumerate(COLOURS) if colours in taken])
+            taken[COLOURS[place]] = name
+            looks[name] = Style(f"m{place}-0", *COLOURS[place], style.marker)
+    return looks
+
+
 def dashes(styles: Iterable[Style]) -> Mapping[str, str]:
     """Key of a style -> dashes of its lines, "" for solid ones: those of one colour in a figure differ."""
     found: dict[str, str] = {}

@@ -26,7 +26,7 @@ from harness.report.figures.paper_width import paper_width
 from harness.report.figures.picture import write_picture
 from harness.report.figures.standalone import standalone
 from harness.report.latex import latex
-from harness.report.palette import palette_of
+from harness.report.palette import apart, palette_of
 from harness.report.pivot_table import Across, for_paper, pivot_tables
 from harness.report.score_table import score_table
 from harness.report.tables import Table, markdown
@@ -117,10 +117,11 @@ class Comparison:
             raise UserError(
                 f"one figure shows one table, and these are {len(self.tables)}: choose {_telling_apart(self.tables)}"
             )
+        styles = apart(self.styles, (row.method for row in self.tables[0]))
         if not cost:
-            return Figure.of(pruning_curve(self.tables[0], self.styles, width=pixels), self.styles)
+            return Figure.of(pruning_curve(self.tables[0], styles, width=pixels), styles)
         asked = COSTS[cost] if isinstance(cost, str) else None
-        return Figure.of(frontier(self.tables[0], self.styles, cost=asked, width=pixels), self.styles)
+        return Figure.of(frontier(self.tables[0], styles, cost=asked, width=pixels), styles)
 
     def latex(self, across: Across | None = None, columns: str | Sequence[str] = ()) -> str:
         """For a paper, with the package booktabs.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
 from harness.analysis.comparison_row import ComparisonRow
-from harness.analysis.result_row import alike
+from harness.analysis.result_row import BEFORE, alike
 from harness.formatting import count as counted
 from harness.formatting import listed
 from harness.report.answers import few, winner
@@ -78,7 +79,7 @@ def _warnings(rows: Sequence[ComparisonRow]) -> Iterator[str]:
     if 0 < shown < rows[0].all_tests:
         family = f"the {counted(shown, 'test')} shown, in the suite's leaderboard over {rows[0].all_tests}"
         yield f"p is adjusted over {family}."
-    if apart := list(_ranked_apart(rows)):
+    if apart := list(ranked_apart(rows)):
         yield (
             "Ranks tell apart what the answer does not, since they are corrected over another family, all pairs of a "
             f"group: {few(apart)}."
@@ -107,8 +108,8 @@ def _warnings(rows: Sequence[ComparisonRow]) -> Iterator[str]:
     if len(baselines) > 1:
         yield f"The baseline of a row is that of its own settings: {listed(baselines)}."
     if not baselines:
-        whole = [row.method for row in rows if row.whole]
-        hint = f" In the suite, baseline: {whole[0]} would name one." if 0 < len(whole) < len(rows) else ""
+        name = _could_be_baseline(rows)
+        hint = f" In the suite, baseline: {name} would name one." if name else ""
         yield f"No finished baseline of this protocol: there are no differences to one.{hint}"
     for row in rows:
         if row.failed:
@@ -118,7 +119,15 @@ def _warnings(rows: Sequence[ComparisonRow]) -> Iterator[str]:
         yield "Rows with one seed have no interval over seeds, no test, no rank."
 
 
-def _ranked_apart(rows: Sequence[ComparisonRow]) -> Iterator[str]:
+def _could_be_baseline(rows: Sequence[ComparisonRow]) -> str:
+    """An unmasked row, trained as long as most rows, by itself; "" if there is none, or nothing beside it."""
+    usual = Counter(row.steps for row in rows).most_common(1)[0][0]
+    whole = [row for row in rows if row.whole]
+    fit = (row.method for row in whole if row.steps == usual and BEFORE not in row.program)
+    return next(fit, "") if len(whole) < len(rows) else ""
+
+
+def ranked_apart(rows: Sequence[ComparisonRow]) -> Iterator[str]:
     """Questions that are not decided although the ranges of ranks of their two rows have no rank in common."""
     of = {row.id: row for row in rows}
     for contrast in (contrast for row in rows for contrast in row.contrasts):
@@ -128,7 +137,8 @@ def _ranked_apart(rows: Sequence[ComparisonRow]) -> Iterator[str]:
         )
         apart = len(ranges) == 2 and ranges[0][1] < ranges[1][0]
         if apart and pair[0].group == pair[1].group and winner(contrast, of) is None:
-            yield f"{contrast.method} from {contrast.control} at {fraction(min(one.density_mask for one in pair))}"
+            on = f" on {pair[0].benchmark}" if len({row.benchmark for row in rows}) > 1 else ""
+            yield f"{contrast.method} from {contrast.control} at {fraction(min(one.density_mask for one in pair))}{on}"
 
 
 def mixed(rows: Sequence[ComparisonRow]) -> Iterator[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.report.answers import answers, density
-from harness.report.captions import below, caption, label, measured
+from harness.report.captions import below, caption, label, meanings, measured
 from harness.report.cell_texts import (
     baseline_name,
     dead_units,
@@ -71,7 +72,8 @@ def score_table(rows: Sequence[ComparisonRow], title: str = "") -> Table:
     groups = {row.group for row in rows if (row.rank or 1) > 1}  # in which something is told apart
     bold = {i for i, row in enumerate(rows) if row.rank == 1 and row.group in groups}
     cells = [[text(row) for _, text in made] for row in rows]
-    columns = [column for column, _ in made]
+    told = meanings(rows, f"minus {only or 'control'}")
+    columns = [replace(column, meaning=told.get(column.name, "")) for column, _ in made]
     return Table(
         title or titled(rows),
         columns,

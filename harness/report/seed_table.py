@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.analysis.comparison_row import ComparisonRow
-from harness.report.tables import NONE, Column, Table, count, decimals, fraction
+from harness.report.tables import NONE, Column, Table, count, decimals, fraction, rounded
 
 
 def seed_table(rows: Sequence[ComparisonRow]) -> Table | None:
@@ -26,7 +26,7 @@ def seed_table(rows: Sequence[ComparisonRow]) -> Table | None:
         if where != above:  # a row's densities are the last ones above it
             cells.append(where)
             above = where
-        texts = (f"{row.values[at[seed]]:.{places}f}" if seed in at else NONE for seed in seeds)
+        texts = (rounded(row.values[at[seed]], places) if seed in at else NONE for seed in seeds)
         cells.append([row.method, *texts])
     columns = [Column("", names=True), *(Column(f"seed {seed}", i, True) for i, seed in enumerate(seeds))]
     return Table(f"{rows[0].metric} by seed, where densities or sizes differ between seeds", columns, cells)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TypeGuard
@@ -81,6 +82,17 @@ def wrapped(text: object, width: float, size: float) -> list[str]:
         else:
             lines.append(shorten(word, width, size))
     return lines
+
+
+def folded(text: object, width: float, size: float) -> list[str]:
+    """A name as lines of at most ``width`` pixels, none left out: broken at signs, or within a longer part."""
+    lines = [""]
+    for part in re.findall(r"[^ _/.-]+[ _/.-]*|[ _/.-]+", brief(text, 200)):
+        for piece in [part] if text_width(part.rstrip(), size) <= width else part:
+            if lines[-1] and text_width((lines[-1] + piece).rstrip(), size) > width:
+                lines.append("")
+            lines[-1] += piece
+    return [line.rstrip() for line in lines]
 
 
 def coordinate(value: float) -> str:

@@ -24,6 +24,8 @@ LOPSIDED = 0.1
 """How far the middle of an interval may be from its mean, in halves, to be written as one number."""
 WARNING = "WARNING"
 """How notes begin that are said under each table, however often."""
+HUGE, _TINY = 1e6, 1e-4
+"""Numbers from the one on, and below the other, have three significant digits and an exponent."""
 _GAP = "  "
 _NAME = 12
 """Characters that a name keeps at least, where it is cut."""
@@ -38,7 +40,7 @@ class Column:
     ``right`` aligns its numbers; ``strong`` columns are bold in the rows that the table has in bold; ``names`` columns
     hold names, whose middle may be cut as that of every heading; ``key`` columns say which row it is, and stand again
     where ``folded`` ones are a table of their own on a page. ``aside`` says what a cell of it is where that stands in
-    no column, as papers have a row that is alone in its column.
+    no column, as papers have a row that is alone in its column; ``meaning`` what they print below for its heading.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Column:
     key: bool = False
     folded: bool = False
     aside: str = ""
+    meaning: str = ""
 
 
 @dataclass(slots=True)
@@ -237,36 +240,49 @@ def code(text: str) -> str:
 
 
 def decimals(values: Sequence[float | None]) -> int:
-    """Decimals that show four significant digits of the largest value, and at least four below 10."""
-    largest = max((abs(v) for v in values if v is not None), default=0.0)
+    """Decimals that show four significant digits of the largest value that has any, and at least four below 10."""
+    largest = max((abs(v) for v in values if v is not None and abs(v) < HUGE), default=0.0)
     if largest == 0:
         return 4
     exponent = math.floor(math.log10(largest))
     return max(0, 4 - max(exponent, 0)) if exponent >= -1 else 3 - exponent
 
 
+def rounded(value: float, places: int) -> str:
+    """``0.9701``; ``3.68e+11`` where it is very large, ``3.2e-05`` where it is very small."""
+    return f"{value:{_form([value], places)}}"
+
+
 def interval(mean: float, low: float | None, high: float | None, places: int) -> str:
-    """``0.9701 ± 0.0012``: a mean and half its interval; ``0.98 (0.91 to 0.99)`` where the halves differ."""
-    return f"{mean:.{places}f}{_around(mean, low, high, f'.{places}f')}"
+    """``0.9701 ± 0.0012``: a mean and half its interval; ``0.98 (0.91 to 0.99)`` where the halves differ.
 
-
-def _around(mean: float, low: float | None, high: float | None, form: str) -> str:
-    if low is None or high is None:
-        return ""
-    half = (high - low) / 2
-    even = abs((high + low) / 2 - mean) <= LOPSIDED * half
-    if even and (low < 0 < high) == (mean - half < 0 < mean + half):
-        return f" ± {half:{form.removeprefix('+')}}"
-    return f" ({low:{form}} to {high:{form}})"
+    ``0.9701 in every seed`` where the interval has no width; all of it in the form of the largest.
+    """
+    return _estimate(mean, low, high, _form([mean, low, high], places), "")
 
 
 def difference(mean: float | None, low: float | None, high: float | None, places: int) -> str:
-    """``-0.0120 ± 0.0030``: a difference with its interval, as :func:`interval`, unless that has no width."""
-    if mean is None:
-        return NONE
-    if low is not None and high is not None and high - low < 1e-9 * max(1.0, abs(mean)):
-        return f"{mean:+.{places}f} in every seed"
-    return f"{mean:+.{places}f}{_around(mean, low, high, f'+.{places}f')}"
+    """``-0.0120 ± 0.0030``: a difference with its interval, as :func:`interval`, with its sign."""
+    return NONE if mean is None else _estimate(mean, low, high, _form([mean, low, high], places), "+")
+
+
+def _form(values: Iterable[float | None], places: int) -> str:
+    """How numbers are written together; what is nothing at so many places is no small number, but noise."""
+    size = max(abs(value) for value in values if value is not None)
+    return ".3g" if size >= HUGE or 10.0 ** -(places + 4) <= size < _TINY else f".{places}f"
+
+
+def _estimate(mean: float, low: float | None, high: float | None, form: str, sign: str) -> str:
+    text = f"{mean:{sign}{form}}"
+    if low is None or high is None:
+        return text
+    if high - low < 1e-9 * max(1.0, abs(mean)):
+        return f"{text} in every seed"
+    half = (high - low) / 2
+    even = abs((high + low) / 2 - mean) <= LOPSIDED * half
+    if even and (low < 0 < high) == (mean - half < 0 < mean + half):
+        return f"{text} ± {half:{form}}"
+    return f"{text} ({low:{sign}{form}} to {high:{sign}{form}})"
 
 
 def fraction(value: float | None, places: int = 4) -> str:
@@ -277,8 +293,8 @@ def fraction(value: float | None, places: int = 4) -> str:
 
 
 def rough(value: float) -> str:
-    """Two significant digits, never with an exponent where the number is large: 0.034, 5.5, 1,300."""
-    return f"{float(f'{value:.2g}'):,.0f}" if abs(value) >= 99.5 else f"{value:.2g}"
+    """Two significant digits, with an exponent from a million on: 0.034, 5.5, 1,300, 3.6e+12."""
+    return f"{float(f'{value:.2g}'):,.0f}" if 99.5 <= abs(value) < HUGE else f"{value:.2g}"
 
 
 def probability(p: float | None) -> str:

@@ -9,7 +9,7 @@ from itertools import groupby, permutations
 from harness.analysis.tuning import TrialRow, TuningRow, settings_words, tuning_rows
 from harness.formatting import listed
 from harness.report.answers import few
-from harness.report.tables import BETTER, NONE, Column, Table, count, decimals, fraction
+from harness.report.tables import BETTER, NONE, Column, Table, count, decimals, difference, fraction, rounded
 from harness.results.store import ResultStore
 
 _ENDS = {1: "\N{UPWARDS ARROW}", -1: "\N{DOWNWARDS ARROW}"}
@@ -127,7 +127,7 @@ def _answer(rows: Sequence[TuningRow], places: int) -> list[str]:
     gains = {row.method: best.mean - row.trials[0].mean for row, best in chosen if best.number > 1}
     found: list[str] = []
     if told := sorted((name for name in gains if math.isfinite(gains[name])), key=lambda name: -abs(gains[name])):
-        changes = [f"{name} by {gains[name]:+.{places}f}" for name in told]
+        changes = [f"{name} by {difference(gains[name], None, None, places)}" for name in told]
         found.append(f"Tuning changed the validation {_metric(rows)} of {few(changes)}, on the seeds of tuning.")
     if lost := [name for name in gains if name not in told]:
         found.append(f"The default of {few(lost)} has no score.")
@@ -207,4 +207,4 @@ def _remark(row: TuningRow, trial: TrialRow) -> str:
 
 
 def _number(value: float, places: int) -> str:
-    return f"{value:.{places}f}" if math.isfinite(value) else NONE
+    return rounded(value, places) if math.isfinite(value) else NONE

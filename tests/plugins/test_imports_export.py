@@ -236,8 +236,11 @@ def test_a_compact_export_as_onnx_computes_what_was_scored(
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
     folder = tmp_path / "small_onnx"
+    monkeypatch.setenv("COLUMNS", "80")
     export("random", folder, "--compact", "--format", "onnx")
     printed = capsys.readouterr().out
+    load = f'onnxruntime.InferenceSession("{folder}/model.onnx").run(None, {{"inputs": array}})'
+    assert f"  load        {load}" in printed.splitlines(), "code to be copied is never wrapped"
     assert "all dense: ONNX has no operator for compressed rows" in printed and "times as fast" not in printed
     assert sorted(path.name for path in folder.iterdir()) == ["compact.json", "model.onnx"]
     summary = json.loads((folder / "compact.json").read_text())

@@ -9,7 +9,7 @@ from statistics import mode
 from typing import TypeVar
 
 from harness.report.figures.plot import Tick
-from harness.report.figures.scale import Scale, fit, labels, short
+from harness.report.figures.scale import Scale, alike, fit, labels, short
 
 T = TypeVar("T")
 SAME = 0.05
@@ -72,7 +72,8 @@ class DensityAxis:
         places = [usual(level) for level in sharing if 2 * len(level) >= max(map(len, sharing))]
         at = [self.scale(self(density)) for density in places]
         apart = all(right - left >= _LABEL for left, right in pairwise(at))
-        return [(self(density), short(density)) for density in places] if apart and len(places) > 1 else []
+        ticks = zip(map(self, places), alike(places), strict=True)
+        return list(ticks) if apart and len(places) > 1 else []
 
 
 def levels(items: Iterable[T], density: Callable[[T], float]) -> list[list[T]]:

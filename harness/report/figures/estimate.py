@@ -10,12 +10,12 @@ from harness.analysis.comparison_row import ComparisonRow
 from harness.formatting import listed, unit_text
 from harness.report.answers import broken, few
 from harness.report.figures.plot import Plot
-from harness.report.figures.scale import Scale, fit, short, wide
+from harness.report.figures.scale import Scale, fit, wide
 from harness.report.palette import Style
 from harness.report.places import lost
 from harness.report.svg import CROSSED, MARKERS, brief, coordinate, drawable, element, escape, line, marker
 from harness.report.table_answers import at
-from harness.report.tables import BETTER, LOPSIDED, decimals, interval
+from harness.report.tables import BETTER, decimals, interval, rounded
 
 ARROWS = "Arrows: off the scale."
 _FAR = 2.0
@@ -98,14 +98,7 @@ def value_text(row: ComparisonRow) -> str:
     """``0.9620 ± 0.0120 (n = 3)``; ``(n = 5, cut 2/5)`` where networks do not work."""
     low, high = limits(row) or (None, None)
     count = f"(n = {row.n}{', ' if row.broken else ''}{broken(row)})"
-    if abs(row.mean) < 1e5 and not 0 < abs(row.mean) < 1e-3:
-        return f"{interval(row.mean, low, high, decimals([row.mean]))} {count}"
-    around = ""
-    if low is not None and high is not None:
-        half = (high - low) / 2
-        even = abs((high + low) / 2 - row.mean) <= LOPSIDED * half
-        around = f" ± {short(half)}" if even else f" ({short(low)} to {short(high)})"
-    return f"{short(row.mean, 4)}{around} {count}"
+    return f"{interval(row.mean, low, high, decimals([row.mean]))} {count}"
 
 
 def point_text(row: ComparisonRow, name: str) -> str:
@@ -117,8 +110,8 @@ def point_text(row: ComparisonRow, name: str) -> str:
     return f"{brief(name)}, density {density}: {value_text(row)}"
 
 
-def draw(plot: Plot, style: Style, row: ComparisonRow, x: float, name: str) -> float:
-    """Draw the mean of a row at the pixel ``x`` with its interval; the pixel of the mean.
+def draw(plot: Plot, style: Style, row: ComparisonRow, x: float, name: str, layer: str = "point") -> float:
+    """Draw the mean of a row at the pixel ``x`` with its interval, its point on a layer; the pixel of the mean.
 
     A row whose networks all do not work is a cross; one that is off the scale an arrow at its end.
     """
@@ -127,7 +120,7 @@ def draw(plot: Plot, style: Style, row: ComparisonRow, x: float, name: str) -> f
     if not plot.y.holds(row.mean):
         away = 6.0 if row.mean > plot.y.high else -6.0  # from the edge, downwards
         outline = line([(x - 4, y + away), (x, y), (x + 4, y + away)], close=True)
-        plot.add("point", style, element("path", tooltip, d=outline, class_="f"))
+        plot.add(layer, style, element("path", tooltip, d=outline, class_="f"))
         return y
     bounds = limits(row)
     if bounds and bounds[1] > bounds[0]:
@@ -136,7 +129,7 @@ def draw(plot: Plot, style: Style, row: ComparisonRow, x: float, name: str) -> f
             if plot.y.low <= bound <= plot.y.high:  # an interval that is cut has no end
                 bar += line([(x - 3, plot.y(bound)), (x + 3, plot.y(bound))])
         plot.add("band", style, element("path", d=bar, class_="e"))
-    plot.add("point", style, spot(style, row, x, y, tooltip))
+    plot.add(layer, style, spot(style, row, x, y, tooltip))
     return y
 
 
@@ -159,7 +152,7 @@ def draw_seed(plot: Plot, style: Style, row: ComparisonRow, seed: tuple[int, flo
     number, density, score = seed
     y = plot.y(score)
     reason = row.broken.get(number)
-    text = f"{brief(row.method)}, seed {number}, density {density:.4g}: {score:.{decimals([score])}f}"
+    text = f"{brief(row.method)}, seed {number}, density {density:.4g}: {rounded(score, decimals([score]))}"
     tooltip = element("title", escape(f"{text} ({reason})" if reason else text))
     plot.add("point", style, _spot(style, x, y, tooltip, bool(reason), "p", small=True))
     return y

@@ -87,7 +87,8 @@ def frontier(
     spots = {}
     for i in order:
         x = plot.x(costs[i])
-        spots[i] = x, draw(plot, palette[rows[i].method], rows[i], x, label(rows[i]))
+        layer = "top" if best[i] else "point"  # nothing that is dominated hides what is efficient
+        spots[i] = x, draw(plot, palette[rows[i].method], rows[i], x, label(rows[i]), layer)
     if best.any():
         steps = _steps(sorted({spots[i] for i in order if best[i]}), plot.right)
         plot.add("band", None, element("path", d=line(steps), class_="o"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.report.answers import broken
@@ -21,7 +22,7 @@ from harness.report.figures.estimate import (
 )
 from harness.report.figures.scale import Scale, fit_shares, labels, short
 from harness.report.palette import Style
-from harness.report.svg import MARKERS, brief, drawable, element, escape, line, marker, shorten, text_width, wrapped
+from harness.report.svg import MARKERS, brief, drawable, element, escape, folded, line, marker, text_width, wrapped
 
 _ROW, _TOP, _NAME, _GAP = 17.0, 58.0, 190.0, 18.0  # pixels: a row, what is above them, widest name, between panels
 _PANEL = 80.0  # narrower panels stand below each other
@@ -61,7 +62,9 @@ def method_rows(
     names = _names(levels)
     first = levels[0][1][0][1]
     widest = min(_NAME, 0.4 * width)
-    left = 28 + max(text_width(shorten(name, widest, 12), 12) for name in (*names, *(row.method for row in unmasked)))
+    shown = {name: folded(name, widest, 12) for name in dict.fromkeys([*(row.method for row in unmasked), *names])}
+    left = 28 + max(text_width(line, 12) for lines in shown.values() for line in lines)
+    heights = [_ROW + 13.0 * (len(lines) - 1) for lines in shown.values()]
     beside = len(levels) if (width - 8 - left + _GAP) / len(levels) - _GAP >= _PANEL else 1
     across = (width - 8 - left - _GAP * (beside - 1)) / beside
     label = wrapped(metric_label(first), width - 20, 12)
@@ -74,12 +77,11 @@ def method_rows(
     for i, (density, rows) in enumerate(levels):
         if i % beside == 0:
             top = bottom + (_TOP if i == 0 else _TOP + 4)
-            shown = list(dict.fromkeys([*(row.method for row in unmasked), *names]))
-            places = {name: top + _ROW * (k + 0.5) for k, name in enumerate(shown)}
-            bottom = top + _ROW * len(shown)
+            *tops, bottom = accumulate(heights, initial=top)
+            places = {name: y + high / 2 for name, y, high in zip(shown, tops, heights, strict=True)}
             for name, y in places.items():
                 style = palette[methods[name]]
-                marks.setdefault(style, []).extend(_name(style, name, left, y, widest))
+                marks.setdefault(style, []).extend(_name(style, shown[name], left, y))
         start = left + i % beside * (across + _GAP)
         scale = _scale([*(row for _, row in rows), *unmasked], first.unit, first.direction).over(start, start + across)
         panel = _Panel(start, start + across, top, bottom, scale)
@@ -115,12 +117,16 @@ def _names(levels: Sequence[Level]) -> list[str]:
     return list(dict.fromkeys(name for _, rows in reversed(levels) for name, _ in order(rows)))
 
 
-def _name(style: Style, name: str, left: float, y: float, widest: float) -> list[str]:
+def _name(style: Style, lines: Sequence[str], left: float, y: float) -> list[str]:
     """A method's shape and name before its row."""
-    text = shorten(name, widest, 12)
-    whole = "" if text == escape(name) else element("title", escape(name))
-    shape = element("path", d=marker(MARKERS[style.marker], left - 12, y), class_="p")
-    return [shape, element("text", escape(text), whole, x=left - 22, y=y + 4, text_anchor="end")]
+    first = y + 4 - 6.5 * (len(lines) - 1)
+    return [
+        element("path", d=marker(MARKERS[style.marker], left - 12, y), class_="p"),
+        *(
+            element("text", escape(text), x=left - 22, y=first + 13 * i, text_anchor="end")
+            for i, text in enumerate(lines)
+        ),
+    ]
 
 
 def _scale(rows: Sequence[ComparisonRow], unit: str, direction: str) -> Scale:

@@ -9,14 +9,14 @@ from harness.report.figures.document import WIDTH, document
 from harness.report.figures.scale import Scale, labels, short
 from harness.report.figures.spread import spread
 from harness.report.palette import Style
-from harness.report.svg import MARKERS, clean, element, escape, line, marker, shorten, text_width, wrapped
+from harness.report.svg import MARKERS, clean, element, escape, folded, line, marker, text_width, wrapped
 
 HEIGHT = 300.0  # of the box that the axes enclose
 _FLAT = 0.7  # of the width: no box is higher
 _NARROW = 240.0  # boxes are wider than that, or names stand below them
 _TOP, _BOTTOM, _LINE, _NOTE = 32.0, 50.0, 15.0, 14.0
 _NAME, _ELBOW = 270.0, 26.0  # widest name at the end of a line; room for the leader before it
-LAYERS = ("back", "band", "line", "point")
+LAYERS = ("back", "band", "line", "point", "top")
 
 Tick = tuple[float, str]
 
@@ -49,7 +49,7 @@ class Plot:
     ) -> None:
         """Lay out a figure whose right margin holds ``names``, with its ``note`` below the axes.
 
-        Where that leaves too narrow a box, the names stand below in columns, a legend.
+        Where that leaves too narrow a box, the names stand below in columns, a legend, in several lines if need be.
         """
         self.prefix, self.width = prefix, width
         self.y_label = wrapped(y_label, width - 20, 12)
@@ -57,10 +57,9 @@ class Plot:
         texts = [short(value) for value in values] if y.log else labels(values)
         self.y_ticks = list(zip(values, texts, strict=True))
         self.left = 16 + max((text_width(text, 11) for text in texts), default=0.0)
-        shown = [shorten(name, _NAME, 12) for name in names]
-        margin = _ELBOW + 14 + max(text_width(name, 12) for name in shown) if shown else 0.0
-        self.right = width - 8 - margin
-        self.legend = self.right - self.left < _NARROW
+        widest = max((text_width(clean(name), 12) for name in names), default=0.0)
+        self.right = width - 8 - (_ELBOW + 14 + widest if names else 0.0)
+        self.legend = widest > _NAME or self.right - self.left < _NARROW
         if self.legend:
             self.right = width - 8
         self.x_label = wrapped(x_label, width - 16 - self.left, 12)
@@ -101,12 +100,20 @@ class Plot:
     @property
     def _foot(self) -> float:
         """Where the note begins: below the axis, its label and the legend."""
-        legend = 8 + _LINE * -(-len(self._ends) // len(self._columns())) if self.legend else 0.0
+        legend = 8 + self._entry * -(-len(self._ends) // len(self._columns())) if self.legend else 0.0
         return self.bottom + _BOTTOM + _LINE * (len(self.x_label) - 1) + legend
+
+    def _lines(self, end: End) -> list[str]:
+        return folded(end.name, self.width - 46, 12) if self.legend else [end.name]
+
+    @property
+    def _entry(self) -> float:
+        """Height of a row of the legend."""
+        return _LINE * max((len(self._lines(end)) for end in self._ends), default=1)
 
     def _columns(self) -> list[float]:
         """Widths of the columns of a legend, as many as there is room for; its rows are filled from left to right."""
-        entries = [30 + text_width(shorten(end.name, self.width - 46, 12), 12) for end in self._sorted()] or [0.0]
+        entries = [30 + max(text_width(line, 12) for line in self._lines(end)) for end in self._sorted()] or [0.0]
         several = ([max(entries[i::count]) for i in range(count)] for count in range(len(entries), 0, -1))
         return next(columns for columns in several if sum(columns) <= self.width - 16 or len(columns) == 1)
 
@@ -154,7 +161,7 @@ class Plot:
             if abs(end.y - y) > 3 or self.right - end.x > 20:
                 route = [(end.x + 7, end.y), (max(self.right, end.x + 7), end.y), (x - 7, y)]
                 self.add("line", end.style, element("path", d=line(route), class_="t"))
-            self._write_name(end, x, y, _NAME)
+            self._write_name(end, x, y)
 
     def _write_legend(self) -> None:
         columns = self._columns()
@@ -162,13 +169,12 @@ class Plot:
         top = self.bottom + _BOTTOM + _LINE * (len(self.x_label) - 1) + 6
         for i, end in enumerate(self._sorted()):
             row, column = divmod(i, len(columns))
-            self._write_name(end, left[column], top + _LINE * row, self.width - 46)
+            self._write_name(end, left[column], top + self._entry * row)
 
-    def _write_name(self, end: End, x: float, y: float, widest: float) -> None:
-        text = escape(shorten(end.name, widest, 12))
-        whole = "" if text == escape(end.name) else element("title", escape(end.name))
+    def _write_name(self, end: End, x: float, y: float) -> None:
         point = element("path", d=marker(MARKERS[end.style.marker], x, y), class_="p")
-        self.add("point", end.style, point, element("text", text, whole, x=x + 9, y=y + 4))
+        texts = [element("text", escape(text), x=x + 9, y=y + 4 + _LINE * i) for i, text in enumerate(self._lines(end))]
+        self.add("point", end.style, point, *texts)
 
 
 def sentence(text: str) -> str:

@@ -113,6 +113,15 @@ def short(value: float, digits: int = 3) -> str:
     return _minus(f"{float(text):.0f}" if "e" in text else text) + suffix
 
 
+def alike(values: Sequence[float]) -> list[str]:
+    """Densities with as many significant digits as that with most needs, three at most: 0.500 beside 0.0501."""
+    texts = list(map(short, values))
+    if any(0 < value < _LEAST for value in values):
+        return texts
+    digits = max(len(text.replace(".", "").strip("0")) for text in texts) or 1
+    return [f"{value:#.{digits}g}".rstrip(".") if value else "0" for value in values]
+
+
 def _unit(size: float) -> tuple[float, str]:
     """What numbers up to a size are divided by, and how that is written."""
     exponent = math.floor(math.log10(size))

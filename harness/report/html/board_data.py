@@ -31,7 +31,7 @@ from harness.report.cell_texts import (
     tokens,
 )
 from harness.report.html.plot_data import plot_data
-from harness.report.tables import NONE, Table, count, decimals, fraction
+from harness.report.tables import NONE, Table, count, decimals, fraction, rounded
 from harness.results.store import LeftOut
 
 _MORE = (
@@ -199,7 +199,7 @@ def _columns(table: Sequence[ComparisonRow]) -> Iterator[BoardColumn]:
         yield column("settings", "settings", "chosen by the trials of tuning", lambda row: row.settings or NONE, True)
     zeros = "fraction of the weights in scope that are not 0 in the tested network"
     yield column("density_nonzero", "non-zero", zeros, lambda row: fraction(row.density_nonzero), True)
-    written = {"metric": lambda value: f"{value:.{places}f}", **_WRITTEN}
+    written = {"metric": lambda value: rounded(value, places), **_WRITTEN}
     if any(row.dead_high for row in table):
         yield BoardColumn("dead units", "hidden units that carry nothing", dead_units, lambda row: row.dead_high)
     for key, form, name, text in _MORE:

@@ -453,3 +453,28 @@ def test_motion_is_only_for_those_who_want_it(browser, report):
     browser.emulate(prefers_reduced_motion="no-preference")
     assert browser.get(duration) != "0s"
     browser.emulate()
+
+
+CUT = """[...document.querySelectorAll(".scroll")].filter((box) => box.clientWidth).flatMap((box) => {
+  const [left, right] = [box.getBoundingClientRect().left, box.getBoundingClientRect().left + box.clientWidth];
+  return [...box.querySelectorAll("td")].flatMap((cell) => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    return [...range.getClientRects()].filter((part) => part.left < right - 1 && part.right > right + 1)
+      .map(() => `${box.getAttribute("aria-label")}: ${cell.textContent}`);
+  });
+})"""
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_no_number_is_cut_by_the_edge_of_a_table(report, browser, more):
+    """The text of no cell lies across the edge of its box, which scrolls, at any width."""
+    browser.open(report)
+    browser.get("document.getElementById('open-all').click()")
+    if more:
+        browser.get("document.getElementById('more-columns').click()")
+    for width in range(320, 1601, 40):
+        browser.emulate(width)
+        browser.get("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert browser.get(CUT) == [], width
+    assert browser.get("document.querySelectorAll('.scroll td').length") > 100

@@ -18,6 +18,7 @@ from harness.report.comparisons import pareto
 from harness.report.costs import COSTS, TIME
 from harness.report.figures import frontier, layer_densities, performance_profile, pruning_curve, training_curves
 from harness.report.figures.layer_densities import connection_densities
+from harness.report.figures.scale import alike
 from harness.report.figures.series import RowCurves, training_series
 from harness.report.figures.training_curves import POINTS, RUNS, averaged, envelope, thinned
 from harness.report.palette import palette
@@ -477,7 +478,9 @@ def test_a_network_off_the_scale_that_does_not_work_is_named() -> None:
 
 def test_an_interval_that_is_not_even_keeps_both_ends() -> None:
     table = [row("dense", 1.0, 0.95), row("random", 0.5, 2e-4, ci_low=1e-4, ci_high=9e-4)]
-    assert "random, density 0.5: 0.0002 (0.0001 to 0.0009) (n = 3)" in drawn(parse(pruning_curve(table, looks(table))))
+    assert "random, density 0.5: 0.0002000 (0.0001000 to 0.0009000) (n = 3)" in drawn(
+        parse(pruning_curve(table, looks(table)))
+    )
 
 
 def test_nothing_masked_is_nothing_to_draw() -> None:
@@ -865,3 +868,46 @@ def test_many_connections_fit(connections: int) -> None:
     turned = [e.attrib["transform"] for e in root.iter(SVG + "text") if "transform" in e.attrib]
     places = [float(re.findall(r"[\d.]+", text)[0]) for text in turned]
     assert all(b - a >= 10 for a, b in pairwise(places))
+
+
+@pytest.mark.parametrize("width", [227.0, 321.0, 529.0, 720.0])
+@pytest.mark.parametrize("methods", [3, 14])
+def test_names_are_never_cut(width: float, methods: int) -> None:
+    """As curves, whose names stand beside or below, and as rows of panels."""
+    names = [f"magnitude_with_a_very_long_name_of_a_variant-{i} (smaller network)" for i in range(methods)]
+    table = [
+        row("dense", 1.0, 0.95),
+        *(row(name, d, 0.8 + i / 100) for i, name in enumerate(names) for d in (0.5, 0.1)),
+    ]
+    root = parse(pruning_curve(table, looks(table), width=width))
+    shown = [node for node in root.iter(SVG + "text") if node.get("class") is None]
+    told = "".join("".join(node.itertext()) for node in shown).replace(" ", "")
+    assert all(name.replace(" ", "") in told for name in names) and "\N{HORIZONTAL ELLIPSIS}" not in told
+    for node in shown:
+        if node.get("text-anchor") is None:
+            assert float(node.attrib["x"]) + text_width("".join(node.itertext()), 12) <= width + 1
+        elif node.get("text-anchor") == "end":
+            assert float(node.attrib["x"]) - text_width("".join(node.itertext()), 12) >= -1
+
+
+def test_nothing_dominated_covers_an_efficient_point() -> None:
+    """Each of two methods has an efficient row and one that is dominated by the other one's."""
+    table = [row("a", 0.5, 0.9), row("a", 0.2, 0.7), row("b", 0.5, 0.899), row("b", 0.2, 0.71), row("dense", 1.0, 0.95)]
+    text = frontier(table, looks(table), cost=COSTS["density"])
+    places = {name: text.rindex(f"<title>{name}:") for name in ("a, density 0.5", "b, density 0.5", "a, density 0.2")}
+    assert places["a, density 0.5"] > max(places["b, density 0.5"], places["a, density 0.2"])
+    assert text.rindex("<title>b, density 0.2:") > places["a, density 0.2"]
+
+
+@pytest.mark.parametrize(
+    ("densities", "ticks"),
+    [
+        ([0.5, 0.1999, 0.0501], ["0.500", "0.200", "0.0501"]),
+        ([0.5, 0.2, 0.05], ["0.5", "0.2", "0.05"]),
+        ([1.0, 0.25, 0.1], ["1.0", "0.25", "0.10"]),
+        ([0.5, 0.0], ["0.5", "0"]),
+        ([0.5, 2e-6], ["0.5", "2e-6"]),
+    ],
+)
+def test_densities_on_an_axis_have_equal_significant_digits(densities: list[float], ticks: list[str]) -> None:
+    assert [text.replace("\N{MINUS SIGN}", "-") for text in alike(densities)] == ticks

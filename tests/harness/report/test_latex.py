@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from synthetic import over_seeds
+from synthetic import table as made_up
 
 from harness.report.latex import latex, width
+from harness.report.score_table import score_table
 from harness.report.tables import NONE, Column, Table, interval
 
 
@@ -24,6 +27,9 @@ def cell(text: str, bold: bool = False) -> str:
         ("-0.026 (-0.058 to -0.003)", "$-0.026^{+.023}_{-.032}$", r"$\mathbf{-0.026}^{+.023}_{-.032}$"),
         ("+0.005 ± 0.011 random", r"$+0.005_{\pm .011}$ random", r"$\mathbf{+0.005}_{\pm .011}$ random"),
         ("1008436 (719862 to 1412691)", "$1008436^{+404255}_{-288574}$", None),
+        (interval(3.681e11, -1.2e12, 2e12, 0), r"3.68$\cdot10^{11}$ $\pm$ 1.6$\cdot10^{12}$", None),
+        ("3.2e-05 in every seed", r"3.2$\cdot10^{-5}$ in every seed", r"\textbf{3.2$\cdot10^{-5}$ in every seed}"),
+        ("sweep_1e-3", r"sweep\_1e-3", None),
         ("3716.3 ± 934.2", r"$3716.3_{\pm 934.2}$", None),
         ("0.327 ± 0.140 cut 2/10", r"$0.327_{\pm .140}$ cut 2/10", None),
         ("-0.0005 to -0.0003", "$-$0.0005 to $-$0.0003", None),
@@ -86,3 +92,28 @@ def test_without_a_caption_of_its_own_a_table_has_its_title() -> None:
     assert "% a note" in text.splitlines()
     assert r"R\&D \textless{}1\textgreater{} \\" in text and r"a\_b \\" in text
     assert r"{\raggedright Mind this.}" in text
+
+
+@pytest.mark.parametrize(("rows", "floats"), [(1, 1), (40, 1), (70, 2), (200, 5)])
+def test_a_table_higher_than_a_page_is_continued_with_labels_of_its_own(rows: int, floats: int) -> None:
+    table = Table(
+        "t", [Column("method"), Column("loss")], [[f"m{i}", "0.5"] for i in range(rows)], below="Small print."
+    )
+    text = latex([table, table])
+    labels = [line for line in text.splitlines() if line.startswith(r"\label")]
+    assert len(labels) == len(set(labels)) == 2 * floats
+    assert labels[0] == r"\label{tab:t}" and labels[floats] == r"\label{tab:t-2}"
+    assert text.count(r"\caption{t.}") == text.count("Small print.") == 2
+    assert text.count(r"\caption{Table~\ref{tab:t}, continued.}") == floats - 1
+    sizes = [part.count(" & 0.5") for part in text.split(r"\begin{table}")[1:]]
+    assert sum(sizes) == 2 * rows and max(sizes) <= 50 and max(sizes) - min(sizes) <= floats
+
+
+def test_what_a_heading_does_not_say_stands_below_where_the_column_is_shown() -> None:
+    results = over_seeds("a", [0.91, 0.92, 0.95], 0.5) + over_seeds("b", [0.8, 0.83, 0.82], 0.5)
+    table = score_table(made_up(results, ["a against b"]))
+    shown = latex([table.only(["method", "density", "p"])])
+    assert "p: two-sided, paired by seed, Holm's correction over 1 test, for a minus b." in shown
+    assert "minus b: difference paired by seed" not in shown
+    assert "minus b: difference paired by seed" in latex([table.only(["method", "minus b"])])
+    assert "density: fraction of maskable weights kept." in shown

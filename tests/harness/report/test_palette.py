@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from harness.report.palette import COLOURS, INK, NEUTRAL, PAPER, dashes, palette
+from harness.report.palette import COLOURS, INK, NEUTRAL, PAPER, apart, dashes, palette
 
 Colour = tuple[float, float, float]
 
@@ -115,3 +115,19 @@ def test_names_of_one_suite_differ_and_others_may_look_alike() -> None:
     assert len({(style.key, style.light, style.marker) for style in styles.values()}) == len(
         {style.key for style in styles.values()}
     )
+
+
+def test_of_a_figure_with_no_more_methods_than_colours_each_has_its_own() -> None:
+    names = [f"m{i}" for i in range(42)]
+    styles = palette([*names, "dense"], "dense")
+    for size in (2, 7, len(COLOURS)):
+        drawn = ["dense", *names[-size:]]
+        looks = apart(styles, reversed(drawn))
+        assert set(looks) == set(drawn) and looks["dense"] == styles["dense"]
+        assert (
+            len({style.light for style in looks.values()}) == len({style.key for style in looks.values()}) == size + 1
+        )
+        assert not any(dashes(looks.values()).values())
+        first = {styles[name].light: name for name in sorted(drawn, reverse=True)}
+        assert all(looks[name] == styles[name] for name in first.values()), "the first of a colour keeps it"
+    assert apart(styles, names) == {name: styles[name] for name in names}, "more than colours: as elsewhere"

@@ -7,6 +7,7 @@ from scipy import stats
 from synthetic import over_seeds, table
 
 from harness.analysis.comparison_row import ComparisonRow
+from harness.report.captions import below
 from harness.report.score_notes import notes
 
 POINTS = {"unit": "points", "direction": "max"}
@@ -32,6 +33,8 @@ def test_ranks_that_tell_apart_what_the_answer_does_not_are_explained(densities:
     assert (first.rank, first.rank_worst) == (1, 1), "its group is one pair"
     found = [note for note in notes(rows) if note.startswith("Ranks tell apart what the answer does not")]
     assert [note.partition("group: ")[2] for note in found] == ["a from b at 0.5000."] * said
+    printed = "Bold tells apart what the questions, a family of tests of their own, do not: a from b at 0.5000."
+    assert below(rows) == printed * said
 
 
 @pytest.mark.parametrize(("method", "named"), [("full", True), ("dense", False)])
@@ -40,6 +43,16 @@ def test_without_a_baseline_the_row_that_could_be_it_is_named(method: str, named
     assert any(note.endswith("In the suite, baseline: full would name one.") for note in notes(rows)) == named
     for alone in (over_seeds("random", [0.8, 0.82], 0.1), over_seeds(method, [0.8, 0.82], baseline="other")):
         assert notes(table(alone))[2:] == ["No finished baseline of this protocol: there are no differences to one."]
+
+
+def test_what_was_trained_longer_or_goes_on_from_another_run_is_no_baseline() -> None:
+    """First by name and by score comes the one with more steps; steps that were taken before count as well."""
+    results = over_seeds("a_more", [0.95, 0.96], steps=200) + over_seeds("random", [0.8, 0.82], 0.1, steps=100)
+    results += over_seeds("b_on", [0.94, 0.93], steps=100, program="60 before + 40")
+    no_hint = "No finished baseline of this protocol: there are no differences to one."
+    assert notes(table(results))[-1] == no_hint
+    results += over_seeds("plain", [0.9, 0.91], steps=100, program="100")
+    assert notes(table(results))[-1] == f"{no_hint} In the suite, baseline: plain would name one."
 
 
 def test_methods_whose_masks_hardly_changed_are_named() -> None:

@@ -7,7 +7,17 @@ import io
 import pytest
 from rich.console import Console
 
-from harness.report.tables import Column, Table, markdown, print_tables, shortened
+from harness.report.tables import (
+    Column,
+    Table,
+    decimals,
+    difference,
+    interval,
+    markdown,
+    print_tables,
+    rough,
+    shortened,
+)
 
 LONG = ["a_method_with_a_long_name_before_training", "a_method_with_a_long_name_after_training", "random"]
 
@@ -110,3 +120,35 @@ def test_markdown_does_not_break_a_range():
 def test_columns_are_as_wide_as_their_characters_are_many_whatever_is_installed() -> None:
     table = Table("wide", [Column("name"), Column("b")], [["\N{CJK UNIFIED IDEOGRAPH-6578}" * 4, "1"], ["abcd", "2"]])
     assert {len(line) for line in markdown(table).splitlines() if line.startswith("|")} == {len("| name   | b   |")}
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "places", "text"),
+    [
+        (0.97, 0.96, 0.98, 4, "0.9700 ± 0.0100"),
+        (10.33, 10.33, 10.33, 2, "10.33 in every seed"),
+        (0.6038, 0.6038 - 1e-14, 0.6038 + 1e-15, 4, "0.6038 in every seed"),
+        (10.33, None, None, 2, "10.33"),
+        (999_999.0, None, None, 0, "999999"),
+        (368135191458.0, -1.2157e12, 1.952e12, 0, "3.68e+11 ± 1.58e+12"),
+        (12.0, 0.5, 3e7, 1, "12 (0.5 to 3e+07)"),
+        (3.2e-5, 2.2e-5, 4.2e-5, 4, "3.2e-05 ± 1e-05"),
+        (3.2e-5, -3e-4, 3.64e-4, 4, "0.0000 ± 0.0003"),
+        (1e-4, None, None, 4, "0.0001"),
+        (0.0, 0.0, 0.0, 4, "0.0000 in every seed"),
+        (1.4e-14, None, None, 1, "0.0"),
+    ],
+)
+def test_an_interval_has_one_form_that_shows_its_size(mean, low, high, places, text):
+    assert interval(mean, low, high, places) == text
+    signed = difference(mean, low, high, places)
+    assert signed.startswith(f"+{text.split(' ')[0]}") and ("in every seed" in signed) == ("in every seed" in text)
+
+
+def test_a_very_large_score_leaves_the_others_their_decimals():
+    assert decimals([368135191458.0, 7.974]) == decimals([7.974]) == 4 and decimals([3e11]) == 4
+
+
+def test_rough_numbers_have_an_exponent_from_a_million_on():
+    numbers = [0.0341, 5.52, 1312, 940_000, 3.6e12, 2.2e-6]
+    assert [rough(number) for number in numbers] == ["0.034", "5.5", "1,300", "940,000", "3.6e+12", "2.2e-06"]

@@ -104,6 +104,7 @@ const boardPanel = (board) => {
   state.draw = () => {
     if (!state.body.childElementCount) state.body.append(list("answer board-answer", board.answer), scroll, rest, ...below(board));
     scroll.replaceChildren(drawTable(board, state, board.shown, more()));
+    endAtColumn(scroll);
     rest.replaceChildren();
     if (board.shown.length > state.limit) {
       const all = () => { state.limit = Infinity; state.draw(); };

@@ -45,9 +45,18 @@ const density = (value) => {
 // The same with equal decimals, where numbers stand in a column or change in place.
 const steady = (value) => value.toFixed(3);
 
-// A box of its own for what may be wider than the screen; it can be scrolled with the keyboard too.
+// A box of its own for what may be wider than the screen; it can be scrolled with the keyboard too. It ends where a
+// column does: half of a number reads as another number.
 const scrolling = (label, ...children) =>
   make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, ...children);
+const endAtColumn = (box) => {
+  box.style.maxWidth = "";
+  const left = box.getBoundingClientRect().left - box.scrollLeft;
+  const ends = [...box.querySelectorAll("thead th")].map((head) => head.getBoundingClientRect().right - left);
+  const whole = ends.filter((end) => end <= box.clientWidth + 0.5);
+  if (whole.length && whole.length < ends.length) box.style.maxWidth = `${Math.max(...whole)}px`;
+};
+new ResizeObserver(() => document.querySelectorAll(".scroll").forEach(endAtColumn)).observe(document.body);
 
 const options = (select, values, all) => {
   if (all) select.append(make("option", { value: "" }, all));
