@@ -135,6 +135,7 @@ def scale_of(unit: str, direction: str) -> ScoreScale:
     ``correlation``                               fisher
     ``perplexity``, alone or per anything         log, from 1
     ``nats``, ``bits``, alone or per anything     log where less is better; a gain in nats may be negative: identity
+    ``squared ...``                               log where less is better
     any other, ``per token`` alone among them     identity
     ============================================  =================================================================
 
@@ -143,6 +144,6 @@ def scale_of(unit: str, direction: str) -> ScoreScale:
     kind = f"{unit}/"
     if kind.startswith("perplexity/"):
         return LOG_PERPLEXITY
-    if kind.startswith(("nats/", "bits/")) and direction == "min":
+    if kind.startswith(("nats/", "bits/", "squared ")) and direction == "min":
         return LOG
     return _UNITS.get(unit, IDENTITY)
