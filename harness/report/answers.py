@@ -82,14 +82,14 @@ def _differences(contrasts: Sequence[Contrast], rows: Rows) -> str:
 
 
 def winner(contrast: Contrast, rows: Rows) -> ComparisonRow | None:
-    """The row that is better, surely; None where nothing is claimed, as of one that only fails in fewer seeds."""
+    """The row that is better, surely; None where nothing is claimed, as of one that fails in half of its seeds too."""
     row, other = rows[contrast.row], rows[contrast.other]
     if row.direction == "none":
         return None
     if contrast.broken:
         lost = [len(one.broken) == one.n for one in (row, other)]
         found = other if lost[0] else row
-        return None if found.broken else found
+        return found if 2 * len(found.broken) < found.n else None
     if contrast.disputed or contrast.p_adjusted is None or contrast.p_adjusted >= 1 - CONFIDENCE:
         return None
     better, worse = (row, other) if (contrast.difference > 0) == (row.direction == "max") else (other, row)

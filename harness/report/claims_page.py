@@ -229,6 +229,8 @@ def _number(claim: Claim, found: tuple[float, float | None, float | None] | None
         return f"{mean:,.{0 if mean == int(mean) else 2}f}"
     places = min(_PLACES, decimals([mean, low, high]))
     sign = "+" if claim.order is not None and round(mean, places) > 0 else ""
+    if low == high:  # the column beside it says in how many seeds
+        low = high = None
     return sign + interval(round(mean, places) + 0.0, low, high, places)
 
 

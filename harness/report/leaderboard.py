@@ -38,7 +38,8 @@ the numbers are made is in the harness's docs/statistics.md.
 have no mean; scores and densities stand seed by seed below. **Non-zero** is the fraction of the same weights that are \
 not 0 in that network; **parameters left** are those of the whole network that are not 0, biases and norms included.
 - **±** is half of a 95 % interval on the scale named under the table, taken back; where its halves \
-differ, both ends are given. **Differences** are paired; **p** is adjusted by Holm's procedure over the questions.
+differ by more than a fifth, both ends are given. **Differences** are paired; **p** is adjusted by Holm's procedure \
+over the questions.
 - **rank** is the range of ranks that the data allows among the rows of equal density and training budget (densities \
 within 5 % of each other in every seed, examples, tokens and FLOPs within 1 %; a smaller network without a mask stands \
 with those that have as many parameters left). All pairs of a group are its family, so that all ranges hold together \

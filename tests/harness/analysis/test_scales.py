@@ -70,6 +70,8 @@ def test_a_difference_there_and_back():
         ("per token", "min", IDENTITY),  # of what is not said: seconds, errors
         ("perplexity", "min", LOG_PERPLEXITY),
         ("perplexity/target", "min", LOG_PERPLEXITY),
+        ("squared points", "min", LOG),
+        ("squared points", "none", IDENTITY),
         ("fraction of ceiling", "max", IDENTITY),
         ("score", "max", IDENTITY),
         ("", "none", IDENTITY),

@@ -190,6 +190,15 @@ OPTIONS = "class O(BaseModel):\n    model_config = ConfigDict(extra='forbid')\n"
         ("class O(BaseModel): a: int = 1\nclass X(Whole): Options = O", "accept unknown keys"),
         (OPTIONS + "    density: float = 0.1\n    note: str = ''\nclass X(Whole): Options = O", "density, note"),
         (OPTIONS + "    mine: str = Field('', alias='use')\nclass X(Whole): Options = O", "named use"),
+        (
+            "class X(Whole):\n    def build(self, device): ...",
+            "has build(self, device) in line 7, which is called as build(self)",
+        ),
+        (
+            "class X(Whole):\n    def unsupported(): ...",
+            "has unsupported() in line 7, which is called as unsupported(self)",
+        ),
+        ("class X(Whole): build = 3", "has build = 3: it must be a function"),
     ],
 )
 def test_a_class_that_breaks_its_contract_is_refused(tmp_path, monkeypatch, source, message):
@@ -204,6 +213,24 @@ def test_a_class_that_breaks_its_contract_is_refused(tmp_path, monkeypatch, sour
     text = _raised(PluginError, lambda: load([plugin]).get("architecture", "x"))
     assert message in text
     assert str(plugin) in text
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("mode = 'soft'", "has mode = 'soft': it must be one of projected, composed"),
+        ("takes_density = 'sometimes'", "has takes_density = 'sometimes': it must be one of required, optional, never"),
+        ("kinds = 'weight'", "has kinds = 'weight': it must be a set of weight, attention"),
+        ("def scores(self): ...", r"has scores\(self\) in line \d+, which is called as scores\(self, context\)"),
+    ],
+)
+def test_a_method_that_breaks_its_contract_is_refused(tmp_path, monkeypatch, line, message):
+    monkeypatch.setenv("HARNESS_PLUGINS", "")
+    plugin = tmp_path / "brings.py"
+    method = f"from harness import SparsityMethod\n\nclass X(SparsityMethod):\n    {line}\n\n"
+    plugin.write_text(HEAD + method + register("method", "Entry('x', X)"))
+    with pytest.raises(PluginError, match=message):
+        load([plugin]).get("method", "x")
 
 
 def test_a_method_with_the_old_name_of_the_gradients_share_is_refused(tmp_path, monkeypatch):

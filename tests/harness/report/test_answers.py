@@ -134,6 +134,13 @@ def test_broken_networks_lose_and_are_named() -> None:
     ]
 
 
+@pytest.mark.parametrize(("working", "beats"), [(5, True), (3, True), (2, False)])
+def test_what_fails_in_half_of_its_seeds_too_beats_nothing(working: int, beats: bool) -> None:
+    fates = [""] * working + ["constant"] * (5 - working)
+    results = over_seeds("a", FAIR, 0.1, broken=fates) + over_seeds("b", CUT, 0.1, broken="cut")
+    assert any("beats" in sentence for sentence in said(results, "a against b")) == beats
+
+
 def test_a_row_ahead_with_more_broken_seeds_does_not_beat() -> None:
     results = over_seeds("a", GOOD, 0.1, broken=["", "", "", "", "cut"]) + over_seeds("b", FAIR, 0.1)
     rows = table(results, ["a against b"])

@@ -85,7 +85,7 @@ def test_suite_page(store):
     assert page == store.root / "small" / "leaderboard.md" and overview == store.root / "LEADERBOARD.md"
     text = page.read_text()
     dense = lines(page, "| dense ")[0]
-    assert re.search(rf"\|\s+{NONE} \| dense\s+\| 0.910 ± 0.025 +\| {NONE}", dense)
+    assert re.search(rf"\|\s+{NONE} \| dense\s+\| 0.910 \(0.882 to 0.932\) +\| {NONE}", dense)
     assert "0.983" in dense and "50,000 / 50,000" in lines(page, "| dense ")[1] and "cells/" not in text
     magnitude = lines(page, "magnitude")[0]
     # Half of the t interval of the logits of (k + 1/2) / 101, k = 80, 81.5, 83, taken back: 0.0372.

@@ -126,6 +126,8 @@ def test_columns_are_as_wide_as_their_characters_are_many_whatever_is_installed(
     ("mean", "low", "high", "places", "text"),
     [
         (0.97, 0.96, 0.98, 4, "0.9700 ± 0.0100"),
+        (0.97, 0.9602, 0.9802, 4, "0.9700 ± 0.0100"),
+        (0.97, 0.9615, 0.9815, 4, "0.9700 (0.9615 to 0.9815)"),
         (10.33, 10.33, 10.33, 2, "10.33 in every seed"),
         (0.6038, 0.6038 - 1e-14, 0.6038 + 1e-15, 4, "0.6038 in every seed"),
         (10.33, None, None, 2, "10.33"),
@@ -143,6 +145,11 @@ def test_an_interval_has_one_form_that_shows_its_size(mean, low, high, places, t
     assert interval(mean, low, high, places) == text
     signed = difference(mean, low, high, places)
     assert signed.startswith(f"+{text.split(' ')[0]}") and ("in every seed" in signed) == ("in every seed" in text)
+
+
+def test_both_ends_stand_where_one_number_would_say_otherwise_about_zero() -> None:
+    assert difference(-9.1, -17.2, 0.48, 1) == "-9.1 (-17.2 to +0.5)"
+    assert difference(-9.1, -17.2, -0.48, 1) == "-9.1 ± 8.4"
 
 
 def test_a_very_large_score_leaves_the_others_their_decimals():

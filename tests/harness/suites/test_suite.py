@@ -390,7 +390,7 @@ experiments:
     benchmarks: {c: {use: digits}}
     methods: {reinit: {source: {method: magnitude, experiment: learn%s}}}
 """
-    assert "unknown benchmark of experiment 'learn' 'c'. Known: a, b." in refusal(text % "")
+    assert "unknown benchmark 'c' of experiment 'learn'. Known: a, b." in refusal(text % "")
     assert only(suite(text % ", benchmark: b").cells, method="reinit").source.benchmark == "b"
 
 
