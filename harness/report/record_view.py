@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from harness.core import phases
 from harness.report.tables import BETTER
 from harness.results.cell_record import CellRecord
 from harness.results.record_parts import MetricScore, PluginPart
@@ -71,11 +70,10 @@ def _part(part: PluginPart) -> str:
 
 
 def _phase(value: Mapping[str, Any]) -> str:
-    """``Train: steps 240``: what is not as usual for a phase of its kind."""
-    kind = getattr(phases, value["type"], None)
-    usual = {one.name: one.default for one in fields(kind)} if is_dataclass(kind) else {}
-    told = {n: v for n, v in value.items() if n != "type" and v is not None and v != usual.get(n, MISSING)}
-    return f"{value['type']}: {_inline(told)}" if told else str(value["type"])
+    """``Train without hooks: steps 240``: what is nothing is left out, and that the method takes part."""
+    kind = value["type"] + (" without hooks" if value.get("hooks") is False else "")
+    told = {name: one for name, one in value.items() if name not in ("type", "hooks") and one}
+    return f"{kind}: {_inline(told)}" if told else kind
 
 
 def _metric(metric: MetricScore) -> str:
