@@ -11,9 +11,8 @@ NUMERIC := $(BIN)/python -m pytest -n 2 --dist loadfile tests/golden tests/harne
 quickstart: install
 	$(BIN)/harness run suites/quickstart.yaml --results $(RESULTS)
 
-# Three workers for two cores: the tests of clusters mostly wait.
 test: lint formatted types
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # All malformed inputs; `make test` tries a tenth of them.
 fuzz: dev

@@ -56,9 +56,7 @@ def show_plan(
         if cost.gpu_hours >= 1:
             lines.append(f"about {cost.gpu_hours:,.0f} GPU-hours on {name} at {efficiency:.0%}")
         if options is None and cost.guessed:
-            lines.append(
-                "how long it takes here is not known yet: no such network was timed (--dry-run times some steps)"
-            )
+            lines.append("how long it takes is not known yet: no such network was timed here")
         elif options is None:
             taken, on = duration(cost.seconds(workers)), count(workers, "worker")
             lines.append(f"about {taken} on {on} here (from {cost.basis})")

@@ -38,12 +38,12 @@ def prune(network: Network, phase: Prune, batches: Batches) -> None:
     with batches.open():
         given = network.method.scores(context)
         _require_bits(network, before, f"{name_of}.scores()")
-        require_scores(given, own, f"{name_of}.scores()")
+        require_scores(given, network.connections, f"{name_of}.scores()")
         for name, score in given.items():
             score = score.detach().to(torch.promote_types(score.dtype, torch.float32))
             gone = ~current[name] | (score == float("-inf"))
             scores[name] = (-score if phase.inverted else score).masked_fill(gone, float("-inf"))
-        _require_ranking(scores, budget, f"{name_of}.scores()")
+        _require_ranking([scores[c.name] for c in own if c.name in scores], budget, f"{name_of}.scores()")
         chosen = select(scores, budget, own, phase.distribution, phase.granularity)
         whole = Masks({c.name: chosen.get(c.name, current[c.name]) for c in network.connections})
         refined = network.method.refine(whole, context)
@@ -60,18 +60,18 @@ def prune(network: Network, phase: Prune, batches: Batches) -> None:
     network.soft = False
 
 
-def _require_ranking(scores: Mapping[str, Tensor], budget: DensityBudget, hook: str) -> None:
+def _require_ranking(scores: Sequence[Tensor], budget: DensityBudget, hook: str) -> None:
     """Equal scores would keep weights by their place.
 
     Raises:
         PluginError: if all that may stay score alike, and some of them must go.
     """
-    left = sum(int((score != float("-inf")).sum()) for score in scores.values())
-    highest = max(float(score.amax()) for score in scores.values() if score.numel())
-    lowest = min(
-        float(score.where(score != float("-inf"), torch.inf).amin()) for score in scores.values() if score.numel()
-    )
-    if budget.keep < left and lowest == highest:
+    left = sum(int((score != float("-inf")).sum()) for score in scores)
+    if not budget.keep < left:
+        return
+    highest = max(float(score.amax()) for score in scores if score.numel())
+    lowest = min(float(score.where(score != float("-inf"), torch.inf).amin()) for score in scores if score.numel())
+    if lowest == highest:
         raise PluginError(
             f"{hook} gives every weight the score {abs(highest):g}, so nothing says which of {left:,} are the "
             f"{budget.keep:,} to keep"

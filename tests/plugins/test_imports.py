@@ -175,7 +175,7 @@ def test_what_was_typed_wrong_is_named(tmp_path: Path) -> None:
         bring("gpt2hf", tmp_path)
     assert "does not exist" in refused("gpt2_hf", tmp_path / "nowhere")
     assert "Did you mean 'heads'" in refused("gpt2_hf", tmp_path, "head=3")
-    assert "heads=none of it" in refused("gpt2_hf", tmp_path, "heads=none of it")
+    assert "heads is a whole number, above 0, not 'none of it'" in refused("gpt2_hf", tmp_path, "heads=none of it")
     assert "key=value" in refused("gpt2_hf", tmp_path, "heads")
     (tmp_path / "empty").mkdir()
     assert "holds no checkpoint" in refused("gpt2_hf", tmp_path / "empty")

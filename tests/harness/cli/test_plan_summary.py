@@ -34,7 +34,7 @@ def test_where_nothing_is_trained_nothing_is_asked(monkeypatch) -> None:
     [
         (1, False, "about 9 s on 1 worker here (from b)"),
         (2, False, "about 6 s on 2 workers here (from b)"),
-        (2, True, "how long it takes here is not known yet: no such network was timed (--dry-run times some steps)"),
+        (2, True, "how long it takes is not known yet: no such network was timed here"),
     ],
 )
 def test_the_time_is_told_where_it_is_known(monkeypatch, capsys, workers: int, guessed: bool, said: str) -> None:
