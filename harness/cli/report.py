@@ -34,7 +34,6 @@ def command(suites: tuple[str, ...], output: Path, results: Path, serve: bool, p
     over training, masks, texts, and every record. Filters act on the whole page.
     With --serve the page is made anew whenever it is loaded. Notes on files that are not counted go to stderr.
     """
-    from harness.analysis.frame import load
     from harness.errors import UserError
     from harness.report.html.page import page
     from harness.report.html.server import ReportServer
@@ -44,8 +43,7 @@ def command(suites: tuple[str, ...], output: Path, results: Path, serve: bool, p
     store = ResultStore(results)
     if not store.suites():
         raise UserError(f"no results in {results}: run a suite first, or name the folder with --results")
-    text = page(store, suites or None)
-    tell(load(store, suites or None)[1])
+    text = page(store, suites or None, tell)
     if not serve:
         write_text(output, text)
         click.echo(f"{output} ({len(text.encode()) / 1e6:.1f} MB)")

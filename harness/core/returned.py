@@ -1,4 +1,4 @@
-"""What a method's hooks must return: tensors by the names of connections."""
+"""What plugins' hooks must return, checked where the harness asks them: theirs is the fault, and not the harness's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
 def kind(given: object) -> str:
     """What was given, for messages: ``None``, ``a list``."""
-    return "None" if given is None else f"a {type(given).__name__}"
+    return "None" if given is None else kind_of(type(given))
+
+
+def kind_of(of: type) -> str:
+    """``a list``, ``an int``."""
+    return f"a{'n' * (of.__name__[0] in 'AEIOaeio')} {of.__name__}"
+
+
+def require_kind(given: object, of: type, hook: str) -> None:
+    """Raises PluginError for what is no such thing."""
+    if not isinstance(given, of):
+        raise PluginError(f"{hook} is {kind(given)}, must be {kind_of(of)}")
 
 
 def require_list(given: object, of: type, hook: str, example: str) -> None:
@@ -26,10 +37,10 @@ def require_list(given: object, of: type, hook: str, example: str) -> None:
         PluginError: with the ``example``.
     """
     if not isinstance(given, Sequence) or isinstance(given, str):
-        raise PluginError(f"{hook} returned {kind(given)}: must be a list such as {example}")
+        raise PluginError(f"{hook} is {kind(given)}, must be a list such as {example}")
     for index, one in enumerate(given):
         if not isinstance(one, of):
-            raise PluginError(f"{hook}[{index}] is {kind(one)}: must be a {of.__name__}, as in {example}")
+            raise PluginError(f"{hook}[{index}] is {kind(one)}, must be {kind_of(of)}, as in {example}")
 
 
 def require_tensor(given: object, shape: Sequence[int], hook: str, what: str) -> None:

@@ -6,7 +6,9 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from torch import nn
 
+from harness.core.returned import require_kind
 from harness.executors.footprint import training_bytes
 from harness.results.flops import forward_flops
 
@@ -48,6 +50,8 @@ class NetworkSize(NamedTuple):
             cell.architecture_part.options, spec
         )
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            parameters = sum(p.numel() for p in architecture.build().parameters())
+            module = architecture.build()
+        require_kind(module, nn.Module, f"{type(architecture).__name__}.build()")
+        parameters = sum(p.numel() for p in module.parameters())
         forward, needed = forward_flops(architecture, spec).total, training_bytes(architecture, spec, cell.training)
         return cls(forward, parameters, spec.tokens, cell.training.batch_size, prod(spec.inputs), needed)

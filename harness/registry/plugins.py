@@ -273,6 +273,8 @@ def contract_problem(kind: Kind | Tool, found: object) -> str | None:
         return problem
     if kind == "method" and (problem := _method_problem(found)):
         return problem
+    if kind == "architecture" and isinstance(kinds := getattr(found, "kinds", None), str):
+        return f"has kinds = {kinds!r}: it must be several, ({kinds!r},)"
     keys = {key for name, info in options.model_fields.items() for key in (name, info.alias) if key}
     if taken := sorted(keys & RESERVED):
         return f"has options named {', '.join(taken)}, which suites reserve: rename them"

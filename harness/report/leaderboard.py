@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -59,11 +59,13 @@ _ALT = {
 }
 
 
-def write_leaderboards(store: ResultStore, suites: Iterable[str] | None = None) -> list[Path]:
+def write_leaderboards(
+    store: ResultStore, suites: Iterable[str] | None = None, tell: Callable[[Sequence[LeftOut]], None] | None = None
+) -> list[Path]:
     """Write ``<suite>/leaderboard.md`` and its figures of the given suites (default: all), and ``LEADERBOARD.md``.
 
-    Returns the paths of the pages. The same result files of a suite always give the same page of it, and the same
-    figures, whatever other suites there are.
+    Returns the paths of the pages. ``tell`` is given what of these suites is not counted. The same result files of a
+    suite always give the same page of it, and the same figures, whatever other suites there are.
 
     Raises:
         UserError: if a suite has no results.
@@ -72,10 +74,12 @@ def write_leaderboards(store: ResultStore, suites: Iterable[str] | None = None) 
     known = store.suites()
     wanted = known if suites is None else sorted(set(suites))
     frame, left = load(store, sorted({*known, *wanted}))
-    paths = []
+    paths, named = [], list[LeftOut]()
     for suite in wanted:
         paths.append(store.root / suite / "leaderboard.md")
-        write_text(paths[-1], _suite_page(store, suite, *_of_suite(frame, left, store, suite)))
+        own = _of_suite(frame, left, store, suite)
+        write_text(paths[-1], _suite_page(store, suite, *own))
+        named += own[1]
     parts = ["# Leaderboards\n\nThe primary metrics of every suite; each suite's own page has the details.\n"]
     if (store.root / "CLAIMS.md").is_file():
         parts.append("What papers claim beside what was measured: [CLAIMS.md](CLAIMS.md).\n")
@@ -83,6 +87,8 @@ def write_leaderboards(store: ResultStore, suites: Iterable[str] | None = None) 
         parts.append(_headline(store, suite, *_of_suite(frame, left, store, suite)))
     paths.append(store.root / "LEADERBOARD.md")
     write_text(paths[-1], "\n".join([*parts, READING]))
+    if tell is not None:
+        tell(named)
     return paths
 
 

@@ -19,7 +19,8 @@ from harness.core.mask_history import MaskHistory
 from harness.core.masks import Masks
 from harness.core.method import SparsityMethod
 from harness.core.method_context import MethodContext, Source
-from harness.core.returned import kind, require_shares
+from harness.core.returned import kind, require_kind, require_list, require_shares
+from harness.core.units import UnitGroup
 from harness.errors import HarnessError, PluginError, Unsupported
 from harness.interchange import bundle
 from harness.interchange.fit import require_fit
@@ -223,7 +224,8 @@ class NetworkBuilder:
             raise Unsupported(f"method '{cell.method}' changes the network, so it cannot start from imported weights")
         declared, architecture = architecture if adapted is not architecture else None, adapted
         module = initial_module(architecture, cell.seed, draw, cell.architecture_part.weights).to(self._device)
-        everything = architecture.connections()
+        everything, units = architecture.connections(), architecture.units()
+        require_list(units, UnitGroup, f"{type(architecture).__name__}.units()", "[UnitGroup(...)]")
         connections = cell.in_scope(everything, method.kinds)
         tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         require_regions(cell.architecture, everything, tensors)
@@ -238,7 +240,7 @@ class NetworkBuilder:
             device=self._device,
             bands=1 + max((band.depth for c in everything for band in (c.source, c.target)), default=-1),
             data=spec,
-            units=architecture.units(),
+            units=units,
         )
         attached = any(phase.hooks for phase in stage.phases)
         if attached:
@@ -303,6 +305,7 @@ def initial_module(architecture: Architecture[Any], seed: int, draw: int = 0, we
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "weights", draw))
         module = architecture.build()
+    require_kind(module, nn.Module, f"{type(architecture).__name__}.build()")
     if weights is not None and draw == 0:
         _load_imported(module, weights)
     return module

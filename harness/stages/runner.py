@@ -15,7 +15,8 @@ from torch import nn
 from harness.core.benchmark import Benchmark
 from harness.core.data import Split, TrainingData
 from harness.core.phases import Average, Bake, Calibrate, Ensemble, Inherit, Phase, Prune, Reinitialize, Rewind, Train
-from harness.errors import BadScore, HarnessError
+from harness.core.returned import kind
+from harness.errors import BadScore, HarnessError, PluginError
 from harness.seeds import derived_seed
 from harness.stages.calibration import calibrate
 from harness.stages.calibration_batches import Batches
@@ -297,7 +298,12 @@ class StageRunner:
         return self._data(part.plugin, part.options.model_dump_json())
 
     def _load_data(self, plugin: str, options: str) -> TrainingData:
-        return self._benchmark(plugin, options).training_data(self.substrate.device)
+        benchmark = self._benchmark(plugin, options)
+        data = benchmark.training_data(self.substrate.device)
+        if not (hasattr(data, "batch") and hasattr(data, "__len__")):
+            hook = f"{type(benchmark).__name__}.training_data()"
+            raise PluginError(f"{hook} is {kind(data)}, must have batch(indices) and a length")
+        return data
 
 
 def _content(module: nn.Module) -> list[int]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from harness.core.benchmark import Benchmark
+from harness.core.benchmark import Benchmark, Metric
+from harness.core.data import DataSpec
+from harness.core.returned import require_kind, require_list
 from harness.errors import DataMissing, SuiteError, Unsupported, UserError, unknown_name
 from harness.interchange import bundle
 from harness.suites.cell import Key, Part, Tuned
@@ -34,7 +37,7 @@ from harness.suites.tune import Tune
 from harness.suites.yaml_source import Loc, YamlSource
 
 if TYPE_CHECKING:
-    from harness.core.data import DataSpec, Split
+    from harness.core.data import Split
     from harness.registry.plugins import Registry
 
 ToldT = TypeVar("ToldT")
@@ -142,15 +145,15 @@ class Declaration:
 
     def spec(self, part: Part) -> DataSpec:
         """Shape of a benchmark's training data."""
-        return self._told(part, lambda benchmark: benchmark.spec(), lambda benchmark: benchmark.expected())
+        return self._told(part, _spec, lambda benchmark: benchmark.expected())
 
     def examples(self, part: Part, split: Split) -> int | None:
         """How many examples of a split a benchmark scores, as far as that is known."""
-        return self._told(part, lambda benchmark: benchmark.examples(split), lambda _: None)
+        return self._told(part, lambda benchmark: _examples(benchmark, split), lambda _: None)
 
     def fingerprint(self, part: Part) -> str:
         """What identifies a benchmark's data."""
-        return self._told(part, lambda benchmark: benchmark.fingerprint(), lambda _: "missing")
+        return self._told(part, _fingerprint, lambda _: "missing")
 
     def benchmark(self, part: Part) -> Benchmark[Any]:
         """The benchmark behind a part; one instance per plugin and options."""
@@ -336,6 +339,26 @@ class Declaration:
             and inner not in own[key]
         )
         return loc if key in shared and not mine else ("experiments", experiment, *loc)
+
+
+def _spec(benchmark: Benchmark[Any]) -> DataSpec:
+    found = benchmark.spec()
+    require_kind(found, DataSpec, f"{type(benchmark).__name__}.spec()")
+    require_list(benchmark.metrics, Metric, f"{type(benchmark).__name__}.metrics", '(Metric("loss", "nats", "min"),)')
+    return found
+
+
+def _examples(benchmark: Benchmark[Any], split: Split) -> int | None:
+    found = benchmark.examples(split)
+    if found is not None:
+        require_kind(found, Integral, f"{type(benchmark).__name__}.examples('{split}')")
+    return found
+
+
+def _fingerprint(benchmark: Benchmark[Any]) -> str:
+    found = benchmark.fingerprint()
+    require_kind(found, str, f"{type(benchmark).__name__}.fingerprint()")
+    return found
 
 
 def _to_be_had(benchmark: Benchmark[Any]) -> bool:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from harness.core.connections import weights_among
+from harness.core.connections import Connection, weights_among
 from harness.core.densities import DensityBudget
 from harness.core.method import TrainingBudget
 from harness.core.phases import Inherit, Phase, Train
+from harness.core.returned import require_list
 from harness.errors import DataMissing, Unsupported, UserError, unknown_name
 from harness.interchange import bundle
 from harness.interchange.fit import require_fit
@@ -230,6 +231,12 @@ class Expansion:
             raise self._suite.error(name, ("architectures", arch.label), f"architecture '{arch.label}' {reason}")
         self._check_weights(name, arch, architecture)
         connections = architecture.connections()
+        try:
+            require_list(connections, Connection, f"{type(architecture).__name__}.connections()", "[Connection(...)]")
+        except UserError as error:
+            raise self._suite.error(
+                name, ("architectures", arch.label), f"architecture '{arch.label}': {error}"
+            ) from error
         instance: SparsityMethod[Any] = self._registry.get("method", method.plugin)(method.options)
         where: Loc
         kinds = {role: {c.kind for c in connections if c.role == role} for role in {c.role for c in connections}}

@@ -105,6 +105,55 @@ def test_what_a_plugin_raises_is_told_with_its_place(tmp_path, capsys, what) -> 
     assert what == "MemoryError" or ("a plugin fails: " in said and f"({plugin}:10)" in said)
 
 
+RETURNS = """\
+from harness import Entry, hookimpl
+from harness_benchmarks.digits import Digits
+from harness_architectures.mlp import Mlp
+class A(Mlp):
+    {architecture}
+class B(Digits):
+    {benchmark}
+@hookimpl
+def harness_register_architectures():
+    return [Entry("a", A, "a")]
+@hookimpl
+def harness_register_benchmarks():
+    return [Entry("b", B, "b")]
+"""
+
+
+@pytest.mark.parametrize(
+    ("of", "line", "message"),
+    [
+        (
+            "architecture",
+            "def connections(self): pass",
+            ":1:16: architecture 'a': A.connections() is None, must be a list",
+        ),
+        ("architecture", "def connections(self): return ['x']", "A.connections()[0] is a str, must be a Connection"),
+        (
+            "architecture",
+            "def build(self): return print",
+            "A.build() is a builtin_function_or_method, must be a Module",
+        ),
+        ("architecture", "kinds = 'classification'", "has kinds = 'classification': it must be several"),
+        ("architecture", "def units(self): pass", "A.units() is None, must be a list"),
+        ("benchmark", "def spec(self): pass", ":2:13: benchmark 'b': B.spec() is None, must be a DataSpec"),
+        ("benchmark", "def fingerprint(self): return 5", "B.fingerprint() is an int, must be a str"),
+        ("benchmark", "def examples(self, split): return '9'", "B.examples('test') is a str, must be an Integral"),
+        ("benchmark", "metrics = ('accuracy',)", "B.metrics[0] is a str, must be a Metric"),
+        ("benchmark", "def training_data(self, device): pass", "B.training_data() is None, must have batch(indices)"),
+    ],
+)
+def test_what_a_plugin_returns_is_told_where_it_is_asked(tmp_path, capsys, of, line, message) -> None:
+    plugin, suite = tmp_path / "returns.py", tmp_path / "s.yaml"
+    plugin.write_text(RETURNS.format(**{"architecture": "pass", "benchmark": "pass", of: line}))
+    suite.write_text(SUITE.replace("{mlp: {hidden: [8]}}", "a").replace("digits", "b"))
+    code = call("run", str(suite), "--results", str(tmp_path / "r"), "--plugin", str(plugin), "--workers", "1")
+    said = " ".join(capsys.readouterr().err.split())
+    assert code in (1, 2) and message in said and "bug in the harness" not in said
+
+
 @pytest.mark.parametrize("name", ["run [v2]", "a[/b]", ":smile: [bold]"])
 def test_brackets_in_paths_are_no_markup(tmp_path, capsys, name) -> None:
     (tmp_path / "s.yaml").write_text(SUITE)

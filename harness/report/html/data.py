@@ -33,11 +33,12 @@ from harness.results.store import OBSOLETE, LeftOut, ResultStore
 
 @dataclass(frozen=True, slots=True)
 class PageData:
-    """What goes into a page: script id -> packed JSON, figures, suites' names."""
+    """What goes into a page: script id -> packed JSON, figures, suites' names; and what of these is not counted."""
 
     scripts: Mapping[str, str]
     figures: Figures
     suites: Sequence[str]
+    left: Sequence[LeftOut]
 
 
 def page_data(store: ResultStore, wanted: Sequence[str] | None = None) -> PageData:
@@ -70,6 +71,7 @@ def page_data(store: ResultStore, wanted: Sequence[str] | None = None) -> PageDa
     def training(_: ResultFile, cell: CountedCell) -> dict[str, Any] | None:
         return densities(store.series(cell.suite, cell.name), cell, records.counted.get((cell.suite, cell.name)))
 
+    not_counted = left
     sections = {
         "training": fill(runs, lambda cell: store.file(cell.suite, "series", cell.name), training, TRAINING_LIMIT),
         "masks": masks(store, runs),
@@ -95,7 +97,7 @@ def page_data(store: ResultStore, wanted: Sequence[str] | None = None) -> PageDa
     for name, section in sections.items():
         scripts |= {f"data-{name}-{number}": chunk for number, chunk in enumerate(section.chunks)}
     scripts |= {f"data-records-{number}": chunk for number, chunk in enumerate(records.chunks)}
-    return PageData(scripts, figures, suites)
+    return PageData(scripts, figures, suites, not_counted)
 
 
 def _described(section: RunSection, tested: Mapping[str, set[str]]) -> dict[str, Any]:

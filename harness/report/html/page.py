@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
 
 from harness.report.html.data import page_data
 from harness.report.leaderboard import READING
-from harness.results.store import ResultStore
+from harness.results.store import LeftOut, ResultStore
 
 SCRIPTS = (
     "tools",
@@ -37,16 +37,21 @@ _BOLD = re.compile(r"\*\*(.+?)\*\*")
 _MARK = re.compile(r"\{\{(\w+)\}\}")
 
 
-def page(store: ResultStore, suites: Sequence[str] | None = None) -> str:
+def page(
+    store: ResultStore, suites: Sequence[str] | None = None, tell: Callable[[Sequence[LeftOut]], None] | None = None
+) -> str:
     """The HTML of a report about some suites (default: all); equal result files give an equal text.
 
     It loads nothing and may not: its Content-Security-Policy allows this very script and style, and pictures
-    that are inside the page. What comes from files reaches the page as data and is shown as text.
+    that are inside the page. What comes from files reaches the page as data and is shown as text. ``tell`` is given
+    what is not counted.
 
     Raises:
         UserError: if a suite has no results.
     """
     data = page_data(store, suites)
+    if tell is not None:
+        tell(data.left)
     style = _asset("style.css")
     script = '(async () => {\n"use strict";\n' + "\n".join(_asset(f"scripts/{name}.js") for name in SCRIPTS) + "})();\n"
     title = "Sparsity report: " + ", ".join(data.suites)
