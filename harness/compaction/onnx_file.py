@@ -91,7 +91,7 @@ def _write(program: fx.GraphModule, path: Path, spec: DataSpec) -> None:
     except OSError:
         raise
     except Exception as error:  # torch.onnx raises whatever its parts raise
-        reason = str(error).strip().split("\n")[0]
+        reason = str(error.__cause__ or error).strip().split("\n")[0]
         raise Unsupported(f"torch.onnx cannot write this network: {reason}. Leave out --format onnx") from error
 
 

@@ -77,7 +77,7 @@ class Hf(Architecture[HfOptions]):
             Unsupported: if it is no causal language model with a linear head.
         """
         folder, dtype = self._folder, DTYPES[self.options.dtype]
-        planning = torch.get_default_device().type == "meta"
+        planning = torch.empty(0).is_meta  # torch 2.6 does not count `with torch.device` as a default device
         if planning or folder is None or not self.options.pretrained:
             model = new_model(self._config, dtype)
         else:

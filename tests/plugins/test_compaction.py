@@ -264,6 +264,10 @@ def test_an_onnx_file_computes_what_the_masked_network_does(name: str, tmp_path:
     architecture, module = built(name)
     close(module, architecture, "units")
     module.float()
+    if name in ("gpt_rope", "biogpt, bare") and torch.__version__.startswith("2.6."):
+        with pytest.raises(Unsupported, match="cannot write this network: Cannot call numel"):
+            write_onnx(tmp_path / "small", architecture, module, {})
+        pytest.skip("torch 2.6 writes no products of a free number of tokens")
     compacted, written = write_onnx(tmp_path / "small", architecture, module, {"cell": "toy.s0"})
     whole = sum(parameter.nbytes for parameter in module.parameters())
     assert 4 * size(compacted.module) < written and 4 * size(compacted.module) < whole

@@ -235,6 +235,8 @@ def test_a_compact_export_as_onnx_computes_what_was_scored(
 ) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
+    if torch.__version__.startswith("2.6."):
+        pytest.skip("torch 2.6 writes no products of a free number of tokens")
     folder = tmp_path / "small_onnx"
     monkeypatch.setenv("COLUMNS", "80")
     export("random", folder, "--compact", "--format", "onnx")

@@ -378,13 +378,15 @@ def test_operations_that_are_not_known_are_null(
 def test_selection_restores_weights_and_masks_of_the_chosen_step(tmp_path: Path, registry: Registry) -> None:
     """The masks change between the checks: weights that closed later must come back."""
     rest = "evaluation: {checks: 9, select: validation}"
-    training = "steps: 45, batch_size: 16, lr: 0.1, schedule: constant"
-    cell = cell_of(tmp_path, registry, "programmed", "dynamic", training=training, rest=rest)
-    runner = finish(tmp_path, registry, cell)
-    store = StageStore(tmp_path)
-    checks = [row for row in store.series(cell.stages[-1].hash)["evaluations"] if row[2] == "validation"]
-    chosen = store.series(cell.stages[-1].hash)["evaluations"][-1]
-    best = max(checks, key=lambda row: row[3]["accuracy"])
+    for rate in (0.1, 0.3, 1.0):  # another version of torch has other last bits, and with one rate its best step last
+        training = f"steps: 45, batch_size: 16, lr: {rate}, schedule: constant"
+        cell = cell_of(tmp_path, registry, "programmed", "dynamic", training=training, rest=rest)
+        runner = finish(tmp_path, registry, cell)
+        rows = StageStore(tmp_path).series(cell.stages[-1].hash)["evaluations"]
+        chosen, checks = rows[-1], [row for row in rows if row[2] == "validation"]
+        best = max(checks, key=lambda row: row[3]["accuracy"])
+        if best[1] < 40:
+            break
     assert chosen[:3] == [best[0], best[1], "chosen"] and best[1] < 40
     network = runner.restored(cell.stages[-1], cell.cell)
     weights = network.begin_phase(hooks=False)
