@@ -54,7 +54,7 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
     known = store.suites()
     rows: list[ResultRow] = []
     left: list[LeftOut] = []
-    asks: dict[tuple[str, str], _Asks] = {}  # of a suite's cells, by name and by hash
+    asks: dict[tuple[str, str], _Asks] = {}  # of a suite's cells, by name, by hash, and by name without the seed
     unplanned: dict[tuple[str, str], tuple[CellRecord, str]] = {}  # what may be superseded, and why nobody knows
     lost: dict[LeftOut, None] = {}
     for suite in known if suites is None else suites:
@@ -89,7 +89,8 @@ def load(store: ResultStore, suites: Iterable[str] | None = None) -> tuple[pd.Da
                 if isinstance(planned, LeftOut):
                     unplanned[suite, record.cell] = record, f"{planned.path.name} {planned.reason}"
                 asks[suite, record.cell] = _Asks.of(record)
-                asks.setdefault((suite, hash_of(record.cell)), asks[suite, record.cell])
+                for other in (hash_of(record.cell), without_seed(record.cell)):
+                    asks.setdefault((suite, other), asks[suite, record.cell])
     frame = as_frame(_named(row, asks) for row in rows)
     left += lost
     return _once(_clear(frame, unplanned, store, left), store, left), left
@@ -178,12 +179,13 @@ def _named(row: ResultRow, asks: Mapping[tuple[str, str], _Asks]) -> ResultRow:
     """A match names a cell, and so a seed; a row needs the name of what all seeds are matched to.
 
     With the density that was asked for in the end, where that is matched as well: else rows of several would be one.
-    The label is another one than the match has where it was changed since; where the cell is no longer there, its
-    name without the seed, which keeps rows apart that are matched to several.
+    The label is another one than the match has where it was changed since; where the cell is no longer there, that of
+    another seed; where none is there, its name without the seed, which keeps rows apart that are matched to several.
     """
 
     def matched(match: DensityMatch) -> _Asks | None:
-        return asks.get((row.suite, match.cell)) or asks.get((row.suite, hash_of(match.cell)))
+        names = (match.cell, hash_of(match.cell), without_seed(match.cell))
+        return next((found for name in names if (found := asks.get((row.suite, name)))), None)
 
     own = asks[row.suite, row.cell]
     if own.match is None:

@@ -74,7 +74,7 @@ def command(suite: str | None, records: bool, stages: bool, yes: bool, results: 
     if tracked and not done.empty:
         say(f"git tracks {tracked:,} of these files: git restore brings back what was committed of them")
     if done.cells and not yes:
-        say("Superseded results count again when their suite is run as it was then; once removed, they train anew.")
+        say("Superseded results count again when their suite is run as it was then; once removed, they are made again.")
     if found.empty:
         say("Nothing to remove.")
     elif not yes:

@@ -19,15 +19,15 @@ _LISTED = 10  # files named before the rest is only counted
 def tell(left: Sequence[LeftOut]) -> None:
     """Files that are not counted, on stderr; what a changed suite has superseded is only counted."""
     from harness.formatting import fitted
-    from harness.results.store import OBSOLETE
+    from harness.results.store import IN_PART, OBSOLETE
 
-    def say(text: str) -> None:
-        click.echo(fitted(f"not counted: {text}", terminal_width()), err=True)
+    def say(text: str, what: str = "not counted") -> None:
+        click.echo(fitted(f"{what}: {text}", terminal_width()), err=True)
 
     counts = Counter(item.reason.startswith(OBSOLETE) for item in left)
     named = [item for item in left if not item.reason.startswith(OBSOLETE)]
     for item in named[:_LISTED]:
-        say(f"{item.path}: {item.reason}")
+        say(f"{item.path}: {item.reason}", "counted in part" if item.reason.startswith(IN_PART) else "not counted")
     if len(named) > _LISTED:
         say(f"{len(named) - _LISTED} more (see the suite's leaderboard.md)")
     if counts[True]:

@@ -71,7 +71,10 @@ def _show(console: Console, store: ResultStore, suite: str, whole: bool) -> None
     failures: list[str] = []
     unfinished: list[str] = []
     for name in names:
-        record = store.read(suite, name)
+        found = store.record(suite, name)
+        record = None if isinstance(found, LeftOut) else found
+        if isinstance(found, LeftOut) and found.path.exists():
+            failures.append(f"{found.path}: {found.reason}: to be run again, or take it from another copy")
         state = Completion.of_record(record)
         counts.setdefault(rows[name], Counter())[state.value] += 1
         if record is None:

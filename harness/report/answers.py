@@ -230,7 +230,8 @@ def _power(contrasts: Sequence[Contrast]) -> str:
         return ""
     seeds = sorted({c.n for c in contrasts})
     some = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return f"; {some} seeds could have shown {rough(max(shown))}"
+    least, most = rough(min(shown)), rough(max(shown))
+    return f"; {some} seeds could have shown {least if least == most else f'{least} to {most}'}"
 
 
 def _where(row: ComparisonRow, other: ComparisonRow) -> str:

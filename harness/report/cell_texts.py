@@ -56,7 +56,8 @@ def score(row: ComparisonRow, places: int) -> str:
         text = f"{rounded(np.nanmin(row.values), places)} to {rounded(np.nanmax(row.values), places)}"
     else:
         text = interval(row.mean, row.ci_low, row.ci_high, places)
-    return f"{text} {broken(row)}".rstrip()
+    apart = "," if row.broken and text.endswith("seed") else ""
+    return f"{text}{apart} {broken(row)}".rstrip()
 
 
 def budget(row: ComparisonRow) -> str:

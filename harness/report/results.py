@@ -197,7 +197,7 @@ class Results:
         known = [name for name in Selection.__dataclass_fields__ if name != "methods"]
         for name, value in chosen.items():
             if name not in known:
-                raise UserError(unknown_name("option", name, known))
+                raise UserError(unknown_name("option", name, ["methods", *known]))
             kind, wanted = (Real, "a number") if name == "at_density" else (str, "one name, a text")
             if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
                 raise UserError(f"{name}={value!r}: give {wanted}")

@@ -84,7 +84,7 @@ class Table:
         known = [column.name for column in self.columns]
         for name in names:
             if name not in known:
-                raise UserError(unknown_name("column", name, known))
+                raise UserError(unknown_name("column", name, filter(None, known)))
         kept = [known.index(name) for name in names]
         return replace(
             self,

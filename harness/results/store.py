@@ -23,7 +23,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,8 @@ MARKS = ("suite.json", "cells", "archive")
 """What a suite's folder has, one of them at least."""
 OBSOLETE = "not part of the suite"
 """How the reason for leaving out a superseded cell begins."""
+IN_PART = "results by example cannot be read"
+"""How the reason begins where all but intervals over examples are counted."""
 _REPLAN = "run the suite again, which repeats nothing, or take that file from version control"
 
 
@@ -291,12 +293,14 @@ class ResultStore:
     def records(self, suite: str) -> Iterator[CellRecord | LeftOut]:
         """Every record of a suite in order of file name; what cannot be counted comes as ``LeftOut``.
 
-        A plan that cannot be read is one of these, and then no record is known to be superseded.
+        A plan that cannot be read is the only one: nobody knows which records are superseded or trials, what is the
+        baseline, and what is asked. Without a plan every record comes.
         """
         plan = self.plan_or_why(suite)
         current = set(plan.cells) if isinstance(plan, SuitePlan) else None
         if isinstance(plan, LeftOut) and plan.path.exists():
-            yield plan
+            yield replace(plan, reason=f"{plan.reason}; until then no result of the suite is counted")
+            return
         loose, packed = self.loose(suite), dict[str, bytes]()
         try:
             packed = dict(self.archive(suite).lines("cells"))
@@ -315,7 +319,7 @@ def _without_examples(path: Path, why: str) -> LeftOut:
     why = why.removeprefix(f"{path} ").partition(": take it")[0]  # an archive says for itself what to do
     return LeftOut(
         path,
-        f"results by example cannot be read, so that intervals are over seeds alone ({why}): take the file from "
+        f"{IN_PART}, so that intervals are over seeds alone ({why}): take the file from "
         "version control or another copy, or make the result again",
     )
 

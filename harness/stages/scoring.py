@@ -42,7 +42,8 @@ def checked(benchmark: Benchmark[Any], split: Split, found: object) -> Checked:
         BadScore: if it is no mapping of every declared metric to a measurement over at least one example. An empty
             mapping says that there is no such split, which only validation may say.
     """
-    what = f"{type(benchmark).__name__}.evaluate('{split}')"
+    own = type(benchmark).evaluate_network is not Benchmark.evaluate_network
+    what = f"{type(benchmark).__name__}.evaluate{'_network' * own}('{split}')"
     if not isinstance(found, Mapping):
         raise BadScore(f"{what} returned {found!r:.80}; it must return a mapping from metric to harness.Measurement")
     declared = [metric.name for metric in benchmark.metrics]
