@@ -11,6 +11,7 @@ from torch import nn
 from harness.core.returned import require_kind
 from harness.executors.footprint import training_bytes
 from harness.results.flops import forward_flops
+from harness.stages.rehearsal import require_regions
 
 if TYPE_CHECKING:
     from harness.stages.graph import Stage
@@ -52,6 +53,7 @@ class NetworkSize(NamedTuple):
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             module = architecture.build()
         require_kind(module, nn.Module, f"{type(architecture).__name__}.build()")
+        require_regions(cell.architecture, architecture.connections(), module)
         parameters = sum(p.numel() for p in module.parameters())
         forward, needed = forward_flops(architecture, spec).total, training_bytes(architecture, spec, cell.training)
         return cls(forward, parameters, spec.tokens, cell.training.batch_size, prod(spec.inputs), needed)

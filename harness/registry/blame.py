@@ -61,7 +61,10 @@ def _owners(error: BaseException) -> Iterator[Blame | None]:
     """From the innermost frame outwards, of code that is no library's: a plugin's place, or None for the harness."""
     packages = {point.module.partition(".")[0]: point.name for point in entry_points(group=GROUP)}
     files = [Path(m.__file__) for name, m in list(sys.modules.items()) if name.startswith(FILE) and m.__file__]
-    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+    frames = list(reversed(list(traceback.walk_tb(error.__traceback__))))
+    for frame, line in frames:
+        if frame.f_code.co_name == "__torch_dispatch__" and frame is not frames[0][0]:
+            continue  # torch calls it within whatever a network does
         module, file = str(frame.f_globals.get("__name__", "")), frame.f_code.co_filename
         package = module.partition(".")[0]
         if package == "harness":

@@ -227,8 +227,8 @@ class NetworkBuilder:
         everything, units = architecture.connections(), architecture.units()
         require_list(units, UnitGroup, f"{type(architecture).__name__}.units()", "[UnitGroup(...)]")
         connections = cell.in_scope(everything, method.kinds)
+        require_regions(cell.architecture, everything, module)
         tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-        require_regions(cell.architecture, everything, tensors)
         context = MethodContext(
             model=module,
             connections=connections,

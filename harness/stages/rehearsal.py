@@ -10,7 +10,11 @@ from torch import Tensor, nn
 from harness.core.connections import Connection
 from harness.core.data import DataSpec, TrainingData
 from harness.core.language_network import LanguageNetwork
+from harness.core.returned import kind
 from harness.errors import PluginError
+
+IGNORED = -100
+"""A target where there is nothing to predict, as torch has it."""
 
 
 @torch.no_grad()
@@ -20,17 +24,21 @@ def rehearse(name: str, module: nn.Module, spec: DataSpec, data: TrainingData) -
     ``name`` is the architecture's, for the message; ``spec`` is of the ``data``.
 
     Raises:
-        PluginError: if the outputs do not have the shape that every evaluation reads.
+        PluginError: if the outputs do not have the shape that every evaluation reads, the loss is no scalar, or the
+            first example, or one of some others from all over the data, has no class that there is.
     """
-    inputs, _ = data.batch(torch.zeros(1, dtype=torch.int64))
+    if not spec.real_targets:
+        _require_classes(spec, data)
+    inputs, wanted = data.batch(torch.zeros(1, dtype=torch.int64))
     targets = spec.targets
     if isinstance(module, LanguageNetwork):  # a few positions: all logits would be the most memory that it ever takes
-        inputs = inputs[:, :8]
+        inputs, wanted = inputs[:, :8], wanted[:, :8]
         targets = tuple(inputs.shape[1:])
     training = module.training
     module.eval()
     with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
         outputs: object = module(inputs)
+        loss: object = module(inputs, wanted)
     module.train(training)
     shape = (1, *targets) if spec.real_targets else (1, *targets, spec.outputs)
     found = tuple(outputs.shape) if isinstance(outputs, Tensor) else outputs
@@ -39,6 +47,26 @@ def rehearse(name: str, module: nn.Module, spec: DataSpec, data: TrainingData) -
         raise PluginError(
             f"architecture '{name}': module(inputs) gives {found!r:.80} for one example of shape "
             f"{tuple(inputs.shape[1:])}; it must give {what}, {shape}"
+        )
+    if not isinstance(loss, Tensor) or loss.ndim:
+        given = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else kind(loss)
+        raise PluginError(
+            f"architecture '{name}': module(inputs, targets) gives {given}; it must give the mean loss, a tensor "
+            "without dimensions"
+        )
+
+
+def _require_classes(spec: DataSpec, data: TrainingData) -> None:
+    count = min(len(data), 4 if spec.kind == "language" else 256)
+    some = torch.linspace(0, len(data) - 1, count, dtype=torch.float64).round().long()
+    _, targets = data.batch(some)
+    if targets.dtype != torch.int64:
+        raise PluginError(f"the benchmark's training data: targets are {targets.dtype}, must be torch.int64 (classes)")
+    least, most = int(targets.min()), int(targets.max())
+    if most >= spec.outputs or (least < 0 and least != IGNORED):
+        raise PluginError(
+            f"the benchmark's training data: a target is {most if most >= spec.outputs else least}, and its spec says "
+            f"outputs={spec.outputs}: targets are 0 to {spec.outputs - 1}"
         )
 
 
@@ -57,12 +85,13 @@ def misplaced(connection: Connection, tensors: Mapping[str, Tensor]) -> str | No
     return f"says shape {connection.shape}; its part of '{connection.parameter}', {tuple(whole.shape)}, is {found}"
 
 
-def require_regions(name: str, connections: Iterable[Connection], tensors: Mapping[str, Tensor]) -> None:
-    """Check that every connection of architecture ``name`` lies where it says.
+def require_regions(name: str, connections: Iterable[Connection], module: nn.Module) -> None:
+    """Check that every connection of architecture ``name`` lies where it says in its ``module``.
 
     Raises:
         PluginError: naming the first that does not.
     """
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     for connection in connections:
         if problem := misplaced(connection, tensors):
             raise PluginError(f"architecture '{name}': connection '{connection.name}' {problem}")

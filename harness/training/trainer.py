@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -152,10 +152,8 @@ class Trainer:
             if self.step % WINDOW == 0 or self.step == end:
                 values = self.substrate.mean(torch.stack(self.losses)).tolist()
                 self.losses = []
-                for offset, value in enumerate(values):
-                    if not math.isfinite(value):
-                        step = self.step - len(values) + offset
-                        raise Diverged(step + 1, value, cause=self._not_finite(step))
+                if diverged := self._diverged(values, self.step - len(values)):
+                    raise diverged
                 on_window(StepReport(self.step, self.phase.steps, sum(values) / len(values), self.lr))
             elif on_look is not None and self.substrate.world == 1:
                 # One process only: clocks differ, and what follows may wait for all processes.
@@ -167,9 +165,14 @@ class Trainer:
         while self.step < self.goal:
             self.prepare()
             loss = self._gradients()
-            self.pull_back()
-            self.lr = self.optimizers.step(self.step)
-            self.conclude(loss)
+            try:
+                self.pull_back()
+                self.lr = self.optimizers.step(self.step)
+                self.conclude(loss)
+            except Exception as error:
+                if diverged := self.divergence(loss):
+                    raise diverged from error
+                raise
             if monotonic() - began > PATIENCE:
                 return
 
@@ -221,6 +224,18 @@ class Trainer:
             self.updates = None if self.updates is None else self.updates + 1
         self.losses.append(loss)
         self.step += 1
+
+    def divergence(self, loss: Tensor) -> Diverged | None:
+        """Whether a step failed because this, its loss, or one that nobody has looked at yet is not finite."""
+        values: list[float] = torch.stack([*self.losses, loss]).tolist()
+        return self._diverged(values, self.step - len(self.losses))
+
+    def _diverged(self, losses: Sequence[float], first: int) -> Diverged | None:
+        """Of the losses of steps from number ``first`` on, the first that is not finite."""
+        for step, value in enumerate(losses, first):
+            if not math.isfinite(value):
+                return Diverged(step + 1, value, cause=self._not_finite(step))
+        return None
 
     def _not_finite(self, step: int) -> str:
         """What of a step's batch holds NaN or infinite numbers, and what to do; "" if all of it is finite."""

@@ -106,6 +106,7 @@ def test_what_a_plugin_raises_is_told_with_its_place(tmp_path, capsys, what) -> 
 
 
 RETURNS = """\
+import torch
 from harness import Entry, hookimpl
 from harness_benchmarks.digits import Digits
 from harness_architectures.mlp import Mlp
@@ -135,6 +136,16 @@ def harness_register_benchmarks():
             "architecture",
             "def build(self): return print",
             "A.build() is a builtin_function_or_method, must be a Module",
+        ),
+        (
+            "architecture",
+            "def build(self): return torch.nn.Sequential(torch.nn.Flatten(), Mlp.build(self))",
+            "architecture 'a': connection 'hidden1' is of 'layers.hidden1.weight', which the module has not",
+        ),
+        (
+            "architecture",
+            "def build(self): m = Mlp.build(self); m.forward = lambda x, t=0: x[0, 0] @ torch.ones(9, 3); return m",
+            "a plugin fails: RuntimeError: a and b must have same reduction dim",
         ),
         ("architecture", "kinds = 'classification'", "has kinds = 'classification': it must be several"),
         ("architecture", "def units(self): pass", "A.units() is None, must be a list"),

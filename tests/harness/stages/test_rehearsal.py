@@ -24,6 +24,8 @@ FAULTS = {
     "without the batch": (LOGITS, LOGITS.replace("logits", "logits[0]"), "gives (3,) for one example"),
     "several things": (LOGITS, LOGITS.replace("logits", "{'logits': 0}"), "gives {'logits': 0} for one example"),
     "too many classes": (LOGITS, LOGITS.replace("logits", "logits.repeat(1, 2)"), "(1, 6) for one example"),
+    "no loss": (LOGITS, f"{LOGITS} [1] or", "module(inputs, targets) gives a list; it must give the mean loss"),
+    "a loss each": (LOGITS, f"{LOGITS} logits[:, 0] if 1 else", "(inputs, targets) gives a tensor of shape (1,)"),
     "in for out": (FIRST, FIRST.replace("10, INPUTS", "INPUTS, 10"), "says shape (6, 10); its part of 'first.weight'"),
     "no such weight": (
         FIRST,
@@ -32,6 +34,14 @@ FAULTS = {
     ),
     "rows beyond": (FIRST, FIRST.replace("S))", "S), rows=(1, 11))"), "rows (1, 11) and columns None of (10, 6): "),
     "rows short of it": (FIRST, FIRST.replace("S))", "S), rows=(0, 4))"), "part of 'first.weight', (10, 6), is (4, 6)"),
+}
+
+
+TARGETS = "self.inputs[indices], self.targets[indices]"
+DATA = {
+    "int32": (f"{TARGETS}.int()", "targets are torch.int32, must be torch.int64 (classes)"),
+    "one more class": (f"{TARGETS} + (indices > 40)", "a target is 3, and its spec says outputs=3: targets are 0 to 2"),
+    "from -1": (f"{TARGETS} - 1", "a target is -1, and its spec says outputs=3: targets are 0 to 2"),
 }
 
 
@@ -54,6 +64,15 @@ def test_what_a_network_gets_wrong_is_said_before_it_is_trained(tmp_path: Path, 
     with pytest.raises(PluginError, match=re.escape(message)) as error:
         run(tmp_path, PLUGIN.replace(right, wrong))
     assert str(error.value).startswith("architecture 'net': ")
+
+
+@pytest.mark.parametrize("fault", DATA)
+def test_targets_that_are_no_classes_are_the_benchmarks(tmp_path: Path, fault: str) -> None:
+    """Not the loss's, which would say it in torch's words; also where the first example is one."""
+    wrong, message = DATA[fault]
+    assert PLUGIN.count(TARGETS) == 1
+    with pytest.raises(PluginError, match=re.escape(f"the benchmark's training data: {message}")):
+        run(tmp_path, PLUGIN.replace(TARGETS, wrong))
 
 
 def test_a_rehearsal_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -312,6 +312,36 @@ def test_divergence_of_finite_data_blames_no_data() -> None:
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
+class Ranking(SparsityMethod[NoOptions]):
+    """Fails where there is nothing to rank, as growth by gradients does."""
+
+    def __init__(self, hook: str) -> None:
+        super().__init__(NoOptions())
+        setattr(self, hook, self.rank)
+
+    def rank(self, context: MethodContext) -> None:
+        if not all(parameter.isfinite().all() for parameter in context.model.parameters()):
+            raise ValueError("scores hold NaN")
+
+    def on_gradients(self, context: MethodContext) -> None:
+        """Replaced, or nothing."""
+
+    def after_step(self, context: MethodContext) -> None:
+        """Replaced, or nothing."""
+
+
+@pytest.mark.parametrize(("hook", "step"), [("on_gradients", 1), ("after_step", 1)])
+def test_a_method_that_fails_at_numbers_that_are_none_has_diverged(hook: str, step: int) -> None:
+    module, connections = network()
+    method = Ranking(hook)
+    with torch.no_grad():
+        next(module.parameters()).fill_(float("nan"))
+    weights = Weights(module, connections, None, method)
+    with pytest.raises(Diverged, match=rf"^the loss became nan at step {step}$") as caught:
+        trainer_of(weights, training(batch_size=2), 50, method).run(nothing)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
 class Recorder(SparsityMethod[NoOptions]):
     mode = "composed"
 
