@@ -12,7 +12,7 @@ import pandas as pd
 
 from harness.analysis.result_row import ResultRow, as_frame, asked, rows_of
 from harness.analysis.tuning import settings_text
-from harness.errors import UserError, unknown_name
+from harness.errors import Diverged, UserError, unknown_name
 from harness.formatting import not_finite
 from harness.results.cell_record import CellRecord
 from harness.results.names import hash_of, without_seed
@@ -202,6 +202,8 @@ def _named(row: ResultRow, asks: Mapping[tuple[str, str], _Asks]) -> ResultRow:
 
 def _failure(record: CellRecord) -> str:
     failure = record.failure or CellFailure()
+    if failure.type == Diverged.__name__ and failure.message:  # which says the step
+        return f"{record.status}: {failure.message.splitlines()[0]}"
     step = f" at step {failure.step}" if failure.step is not None else ""
     text = ": ".join(part.splitlines()[0] for part in (failure.type, failure.message) if part)
     return f"{record.status}{step}" + (f": {text}" if text else "")

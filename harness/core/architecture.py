@@ -56,7 +56,7 @@ class Architecture(ABC, Generic[OptionsT]):
         if self.data.kind not in self.kinds:
             return f"takes {' or '.join(self.kinds)} data, not {self.data.kind}"
         if self.data.token_ids and self.context < self.data.inputs[0]:
-            return f"its context of {self.context} is shorter than the data's {self.data.inputs[0]} tokens"
+            return f"has a context of {self.context}, shorter than the data's {self.data.inputs[0]} tokens"
         return None
 
     @property

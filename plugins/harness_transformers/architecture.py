@@ -54,15 +54,21 @@ class Hf(Architecture[HfOptions]):
             return reason
         for name in BEYOND_LINEAR:
             if getattr(self._config, name, None) not in (None, 1.0):
-                return f"its config has {name}: evaluations take the head for a linear layer"
+                return f"has {name} in its config: evaluations take the head for a linear layer"
         rows, length = self._config.vocab_size, self.data.inputs[0]
         if rows < self.data.outputs:
             return (
-                f"its vocabulary of {rows} is smaller than the data's {self.data.outputs} tokens "
+                f"has a vocabulary of {rows}, smaller than the data's {self.data.outputs} tokens "
                 f"({self.data.tokenizer or 'no tokenizer'}): use the tokenizer that belongs to the model"
             )
+        own = self._own_tokens
+        if own and self.data.tokenizer == "bytes" and rows != self.data.outputs:
+            return (
+                f"has a vocabulary of {rows} tokens of its own ({own}), and the data's are bytes, which it has never "
+                f"seen: give a benchmark that takes it, as `text` and `corpus`, `tokenizer: {own}`"
+            )
         if self._positions and self._positions < length:
-            return f"its context of {self._positions} is shorter than the data's {length} tokens"
+            return f"has a context of {self._positions}, shorter than the data's {length} tokens"
         return None
 
     def build(self) -> HfNetwork:
@@ -128,6 +134,14 @@ class Hf(Architecture[HfOptions]):
             network = self.build()
         connections = connections_of(network)
         return connections, units_of(network, connections)
+
+    @property
+    def _own_tokens(self) -> Path | None:
+        """The file that says what a pretrained model's tokens are, where it lies beside the weights."""
+        if self._folder is None or not self.options.pretrained:
+            return None
+        files = (self._folder / name for name in ("tokenizer.json", "vocab.json", "tokenizer.model"))
+        return next((file for file in files if file.is_file()), None)
 
     @cached_property
     def _folder(self) -> Path | None:

@@ -171,7 +171,7 @@ def test_scaled_keeps_the_branches_and_fits():
 def test_what_cannot_work_is_said():
     assert biogpt().unsupported() is None
     short = Biogpt(BiogptOptions(context=8), DataSpec("language", (16,), 32, 1, 16))
-    assert "context of 8 is shorter than the data's 16" in short.unsupported()
+    assert "context of 8, shorter than the data's 16" in short.unsupported()
     assert "equal passes" in biogpt(n_layers=2, n_passes=2).unsupported()
     assert "equal passes" in biogpt(feedback=False, n_passes=2).unsupported()
     assert biogpt(segment=4).unsupported() is None

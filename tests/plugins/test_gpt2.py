@@ -343,7 +343,7 @@ def test_context_may_be_longer_than_the_data_never_shorter() -> None:
     longer = make(context=9)
     assert longer.unsupported() is None
     assert build(longer).positions.weight.shape == (9, WIDTH)
-    assert make(context=5).unsupported() == "its context of 5 is shorter than the data's 6 tokens"
+    assert make(context=5).unsupported() == "has a context of 5, shorter than the data's 6 tokens"
     with pytest.raises(ValueError, match="7 tokens do not fit into a context of 6"):
         build(make())(torch.zeros(1, 7, dtype=torch.long))
 

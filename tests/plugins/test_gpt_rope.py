@@ -212,7 +212,7 @@ def test_states_are_the_residual_stream() -> None:
 def test_context_may_be_longer_than_the_data_never_shorter() -> None:
     assert make().context == CONTEXT
     assert make(context=9).unsupported() is None
-    assert make(context=5).unsupported() == "its context of 5 is shorter than the data's 6 tokens"
+    assert make(context=5).unsupported() == "has a context of 5, shorter than the data's 6 tokens"
     with pytest.raises(ValueError, match="7 tokens do not fit into a context of 6"):
         make().build()(torch.zeros(1, 7, dtype=torch.long))
 

@@ -483,6 +483,17 @@ def test_damaged_weights(saved: tuple[Path, HfNetwork]) -> None:
         hf({}, model="tiny").build()
 
 
+def test_a_model_with_tokens_of_its_own_reads_no_bytes(saved: tuple[Path, HfNetwork]) -> None:
+    data = DataSpec("language", (8,), 30, 10, 8, tokenizer="bytes")
+    assert hf({}, data, model="tiny").unsupported() is None
+    (saved[0] / "tokenizer.json").write_text("{}")
+    reason = hf({}, data, model="tiny").unsupported()
+    assert reason and reason.startswith("has a vocabulary of 32 tokens of its own (") and "tokenizer.json`" in reason
+    same = DataSpec("language", (8,), 32, 10, 8, tokenizer="bytes")
+    assert hf({}, same, model="tiny").unsupported() is None
+    assert hf({}, data, model="tiny", pretrained=False).unsupported() is None
+
+
 def test_a_folder_has_no_revision(saved: tuple[Path, HfNetwork]) -> None:
     with pytest.raises(UserError, match="is a folder and has no revision 'main'"):
         Hf.content(HfOptions(model="tiny", revision="main"))
@@ -494,7 +505,7 @@ def test_a_folder_has_no_revision(saved: tuple[Path, HfNetwork]) -> None:
 def test_vocabulary_and_context_must_hold_the_data(saved: tuple[Path, HfNetwork]) -> None:
     more = DataSpec("language", (CONTEXT,), 33, 10, CONTEXT, tokenizer="tiktoken:other")
     assert hf({}, more, model="tiny").unsupported() == (
-        "its vocabulary of 32 is smaller than the data's 33 tokens (tiktoken:other): use the tokenizer that belongs "
+        "has a vocabulary of 32, smaller than the data's 33 tokens (tiktoken:other): use the tokenizer that belongs "
         "to the model"
     )
     fewer = hf({}, DataSpec("language", (8,), 30, 10, 8), model="tiny")
@@ -503,7 +514,7 @@ def test_vocabulary_and_context_must_hold_the_data(saved: tuple[Path, HfNetwork]
     assert fewer.build()(torch.zeros(1, 8, dtype=torch.long)).shape == (1, 8, 30)
     assert fewer.connections()[-1].shape == (30, WIDTH)
     longer = DataSpec("language", (17,), VOCABULARY, 10, 17)
-    assert hf({}, longer, model="tiny").unsupported() == "its context of 16 is shorter than the data's 17 tokens"
+    assert hf({}, longer, model="tiny").unsupported() == "has a context of 16, shorter than the data's 17 tokens"
     images = DataSpec("classification", (1, 8, 8), 10, 10)
     assert hf(GPT2, images).unsupported() == "takes language data, not classification"
 

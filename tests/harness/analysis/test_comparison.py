@@ -190,7 +190,7 @@ def test_failed_and_damaged_cells_are_listed_not_averaged(store):
     frame, left = load(store)
     assert compare(frame, Selection(methods=["random"]))[1].n == 3
     reasons = {item.path.stem: item.reason for item in left}
-    assert reasons["main-random-0.1-3"] == "diverged at step 7: Diverged: nan"
+    assert reasons["main-random-0.1-3"] == "diverged: nan"
     assert "value" in reasons["main-random-0.1-4"]
     assert "mask" in reasons["main-random-0.1-5"]
     assert "JSON" in reasons["half"]
@@ -490,7 +490,7 @@ def test_failed_seeds_take_the_rank_of_their_row_only(store):
     table = rows(frame.query("primary"))
     rank(table, left)
     found = {(row.method, row.density_mask): (row.rank, row.failed) for row in table}
-    assert found["a", 0.1] == (None, {3: "diverged at step 7: Diverged: nan"})
+    assert found["a", 0.1] == (None, {3: "diverged: nan"})
     assert found["a", 0.2] == (1, {}) and found["b", 0.2] == (1, {})
     assert found["b", 0.1] == (None, {})  # no rival is left
 
