@@ -164,6 +164,8 @@ def _architecture_on(cls: type[Architecture[Any]], benchmark: type[Benchmark[Any
         return "its data, which says what it is, is not here"
     except (NotImplementedError, Unsupported):
         return "offers no training data"
+    if data.kind not in cls.kinds:  # whatever its options
+        return f"takes {' or '.join(cls.kinds)} data, not {data.kind}"
     return cls(default_options(cls), data).unsupported()
 
 

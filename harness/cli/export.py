@@ -66,7 +66,7 @@ def command(
     overrides: Sequence[str],
     plugins: Sequence[Path],
 ) -> None:
-    """Write the network of RUN (as for ``harness show``) as it was evaluated: its effective weights.
+    """Write the network of RUN (as for ``harness show``) as it was evaluated: masked weights are zero.
 
     ``harness`` is what ``weights: DIR`` in a suite takes: model.safetensors, config.json, import.json, and
     masks.safetensors where masks are hard. ``safetensors`` leaves import.json out.

@@ -28,8 +28,6 @@ from harness.report.palette import Style
 from harness.report.places import label, lost
 from harness.report.svg import Point, brief, drawable, element, line
 
-_FEW = 0.25
-"""Share of the rows up to which they are left off the scale, so that they do not squeeze the others."""
 _FAR = 3.0  # what is cheap is often bad, and what this figure is about
 
 
@@ -60,8 +58,7 @@ def frontier(
     what = cost.title
     best = efficient(costs, [math.nan if lost(row) else row.mean for row in rows], rows[0].direction)
     direction = rows[0].direction
-    shown = usual(rows, metric_scale(rows, direction), direction, _FAR)
-    scores = metric_scale(shown if len(shown) >= (1 - _FEW) * len(rows) else rows, direction)
+    scores = metric_scale(usual(rows, metric_scale(rows, direction), direction, _FAR), direction)
     near = [row for row in rows if scores.holds(row.mean)]
     last = {label(rows[i]): i for i in sorted(range(len(rows)), key=lambda i: costs[i])}
     names = {i: name if rows[i] in near else f"{name} ({short(rows[i].mean)})" for name, i in last.items()}

@@ -85,7 +85,7 @@ const densityScale = (values) => {
   return { at, holds: () => true, marks: marks.map((value) => [value, short(value)]) };
 };
 
-// Of a metric: a few far worse rows and wide intervals do not squeeze the others; what is off the scale is drawn at its end.
+// Of a metric: far worse rows and wide intervals do not squeeze the others; what is off the scale is drawn at its end.
 const metricScale = (means, ends, direction) => {
   if (!means.length) return linearScale(ends);
   const log = direction === "min" && wide(means, 20);
@@ -94,7 +94,7 @@ const metricScale = (means, ends, direction) => {
   const usual = Math.abs(ordered[Math.floor(ordered.length / 2)] - ordered[0]);
   const far = direction !== "none" && Math.abs(ordered.at(-1) - ordered[0]) > 8 * usual;
   const near = means.filter((value) => !far || Math.abs(bent(value) - ordered[0]) <= 3 * usual);
-  const shown = near.length > 1 && near.length >= 0.75 * means.length ? near : means;
+  const shown = near.length > 1 ? near : means;
   const [least, most] = [Math.min(...shown.map(bent)), Math.max(...shown.map(bent))];
   const span = most - least || Infinity; // of one row, or equal ones, every seed is shown
   const kept = ends.filter((value) => !log || value > 0).map(bent).filter((value) => value >= least - span && value <= most + span);
