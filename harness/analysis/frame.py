@@ -152,8 +152,8 @@ def _beyond(record: CellRecord, suite: str, path: Path) -> LeftOut:
     """Scores that are no numbers; without the primary one a cell has failed as far as its row's rank goes."""
     reason = f"{not_finite(record.not_finite)}; its other scores are counted"
     if any(metric.primary for metric in record.metrics.values()):
-        return LeftOut(path, reason)
-    return LeftOut(path, reason, _identity(record, suite), record.seed)
+        return LeftOut(path, reason, in_part=True)
+    return LeftOut(path, reason, _identity(record, suite), record.seed, in_part=True)
 
 
 def _identity(record: CellRecord, suite: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.fitting import terminal_width
+from harness.cli.not_counted import tell
 
 EXAMPLES = """\b
 Examples:
@@ -30,7 +31,7 @@ def command(folders: tuple[Path, ...], output: Path) -> None:
     from harness.formatting import count, fitted
     from harness.report.leaderboard import write_leaderboards
     from harness.results.merging import merged, write_merged
-    from harness.results.store import OBSOLETE, ResultStore
+    from harness.results.store import ResultStore
 
     if len(folders) < 2:
         raise UserError("one folder is no merge: name two or more")
@@ -42,12 +43,7 @@ def command(folders: tuple[Path, ...], output: Path) -> None:
             raise UserError(f"no results in {store.root}")
     found = {suite: merged(stores, suite) for suite in sorted({name for store in stores for name in store.suites()})}
     conflicts = [f"{suite}: {cell}: {why}" for suite, one in found.items() for cell, why in one.conflicts.items()]
-    left = [item for one in found.values() for item in one.left_out]
-    old = sum(item.reason.startswith(OBSOLETE) for item in left)
-    texts = [f"{item.path}: {item.reason}" for item in left if not item.reason.startswith(OBSOLETE)]
-    texts += [f"{count(old, 'file')} of runs that are no longer in their suite's plan"] if old else []
-    for text in texts:
-        click.echo(fitted(f"not taken: {text}", terminal_width()), err=True)
+    tell([item for one in found.values() for item in one.left_out], "not taken")
     if conflicts:
         click.echo(f"{count(len(conflicts), 'run')} not the same in all folders; nothing was written:", err=True)
         for text in conflicts[:_LISTED]:

@@ -46,8 +46,6 @@ MARKS = ("suite.json", "cells", "archive")
 """What a suite's folder has, one of them at least."""
 OBSOLETE = "not part of the suite"
 """How the reason for leaving out a superseded cell begins."""
-IN_PART = "results by example cannot be read"
-"""How the reason begins where all but intervals over examples are counted."""
 _REPLAN = "run the suite again, which repeats nothing, or take that file from version control"
 
 
@@ -58,12 +56,14 @@ class LeftOut:
     Attributes:
         of: (suite, experiment, architecture, benchmark, method, density asked for) of a cell that has failed; or ().
         seed: that cell's seed.
+        in_part: whether the rest of the cell is counted.
     """
 
     path: Path
     reason: str
     of: tuple[str, ...] = ()
     seed: int | None = None
+    in_part: bool = False
 
     @property
     def cell(self) -> str | None:
@@ -319,8 +319,9 @@ def _without_examples(path: Path, why: str) -> LeftOut:
     why = why.removeprefix(f"{path} ").partition(": take it")[0]  # an archive says for itself what to do
     return LeftOut(
         path,
-        f"{IN_PART}, so that intervals are over seeds alone ({why}): take the file from "
+        f"results by example cannot be read, so that intervals are over seeds alone ({why}): take the file from "
         "version control or another copy, or make the result again",
+        in_part=True,
     )
 
 

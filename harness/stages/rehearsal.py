@@ -24,11 +24,8 @@ def rehearse(name: str, module: nn.Module, spec: DataSpec, data: TrainingData) -
     ``name`` is the architecture's, for the message; ``spec`` is of the ``data``.
 
     Raises:
-        PluginError: if the outputs do not have the shape that every evaluation reads, the loss is no scalar, or the
-            first example, or one of some others from all over the data, has no class that there is.
+        PluginError: if the outputs do not have the shape that every evaluation reads, or the loss is no scalar.
     """
-    if not spec.real_targets:
-        _require_classes(spec, data)
     inputs, wanted = data.batch(torch.zeros(1, dtype=torch.int64))
     targets = spec.targets
     if isinstance(module, LanguageNetwork):  # a few positions: all logits would be the most memory that it ever takes
@@ -56,17 +53,24 @@ def rehearse(name: str, module: nn.Module, spec: DataSpec, data: TrainingData) -
         )
 
 
-def _require_classes(spec: DataSpec, data: TrainingData) -> None:
-    count = min(len(data), 4 if spec.kind == "language" else 256)
-    some = torch.linspace(0, len(data) - 1, count, dtype=torch.float64).round().long()
-    _, targets = data.batch(some)
+def require_classes(name: str, spec: DataSpec, data: TrainingData) -> None:
+    """Look at targets from all over the data of benchmark ``name``, unless they are real numbers.
+
+    Raises:
+        PluginError: if one of them is no class that the ``spec`` has.
+    """
+    if spec.real_targets or not len(data):
+        return
+    count = min(len(data), 4 if spec.kind == "language" else 64)
+    _, targets = data.batch(torch.linspace(0, len(data) - 1, count, dtype=torch.float64).round().long())
+    where = f"{name}.training_data()"
     if targets.dtype != torch.int64:
-        raise PluginError(f"the benchmark's training data: targets are {targets.dtype}, must be torch.int64 (classes)")
-    least, most = int(targets.min()), int(targets.max())
-    if most >= spec.outputs or (least < 0 and least != IGNORED):
+        raise PluginError(f"{where}: targets are {targets.dtype}, must be torch.int64 (classes)")
+    wrong = targets[(targets != IGNORED) & ((targets < 0) | (targets >= spec.outputs))]
+    if len(wrong):
         raise PluginError(
-            f"the benchmark's training data: a target is {most if most >= spec.outputs else least}, and its spec says "
-            f"outputs={spec.outputs}: targets are 0 to {spec.outputs - 1}"
+            f"{where}: a target is {int(wrong[0])}, and its spec says outputs={spec.outputs}: targets are 0 to "
+            f"{spec.outputs - 1}"
         )
 
 

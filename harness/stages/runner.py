@@ -22,9 +22,10 @@ from harness.stages.calibration import calibrate
 from harness.stages.calibration_batches import Batches
 from harness.stages.discrete_phases import average, bake, inherit, prune, reinitialise, set_back
 from harness.stages.network import Network, NetworkBuilder
+from harness.stages.rehearsal import require_classes
 from harness.stages.running_statistics import changed_since_training, estimated, needed
 from harness.stages.scored import Scored, mean_prediction
-from harness.stages.scoring import Checked, checked
+from harness.stages.scoring import Checked, checked, hook
 from harness.stages.series import Series
 from harness.stages.store import StageStore
 from harness.stages.training_run import CHECKPOINT, Report, TrainingRun
@@ -271,7 +272,7 @@ class StageRunner:
         scores = benchmark.evaluate_network(model, architecture, declared, split, self.substrate.device)
         found = checked(benchmark, split, scores)
         if _content(model) != before:
-            raise BadScore(f"{type(benchmark).__name__}.evaluate('{split}') changed the network that it was to score")
+            raise BadScore(f"{hook(benchmark, split)} changed the network that it was to score")
         return found
 
     def evaluate(
@@ -301,8 +302,10 @@ class StageRunner:
         benchmark = self._benchmark(plugin, options)
         data = benchmark.training_data(self.substrate.device)
         if not (hasattr(data, "batch") and hasattr(data, "__len__")):
-            hook = f"{type(benchmark).__name__}.training_data()"
-            raise PluginError(f"{hook} is {kind(data)}, must have batch(indices) and a length")
+            raise PluginError(
+                f"{type(benchmark).__name__}.training_data() is {kind(data)}, must have batch(indices) and a length"
+            )
+        require_classes(type(benchmark).__name__, benchmark.spec(), data)
         return data
 
 

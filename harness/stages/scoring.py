@@ -35,6 +35,12 @@ class Checked(NamedTuple):
         return {name: measurement.value for name, measurement in self.scores.items()}
 
 
+def hook(benchmark: Benchmark[Any], split: Split) -> str:
+    """What scored, for messages: ``Neurons.evaluate_network('test')``."""
+    own = type(benchmark).evaluate_network is not Benchmark.evaluate_network
+    return f"{type(benchmark).__name__}.evaluate{'_network' * own}('{split}')"
+
+
 def checked(benchmark: Benchmark[Any], split: Split, found: object) -> Checked:
     """Check what ``benchmark.evaluate`` returned for a split.
 
@@ -42,8 +48,7 @@ def checked(benchmark: Benchmark[Any], split: Split, found: object) -> Checked:
         BadScore: if it is no mapping of every declared metric to a measurement over at least one example. An empty
             mapping says that there is no such split, which only validation may say.
     """
-    own = type(benchmark).evaluate_network is not Benchmark.evaluate_network
-    what = f"{type(benchmark).__name__}.evaluate{'_network' * own}('{split}')"
+    what = hook(benchmark, split)
     if not isinstance(found, Mapping):
         raise BadScore(f"{what} returned {found!r:.80}; it must return a mapping from metric to harness.Measurement")
     declared = [metric.name for metric in benchmark.metrics]

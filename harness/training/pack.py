@@ -82,7 +82,8 @@ class Pack:
         of = dict(zip(self.members, losses.unbind(), strict=True))
         self._each(lambda member: member.conclude(of[member]), failed)
         for member, error in failed.items():
-            failed[member] = member.divergence(of[member]) or error
+            if isinstance(error, Exception):
+                failed[member] = member.divergence(of[member]) or error
         return failed
 
     def _each(self, call: Callable[[Trainer], None], failed: Failures) -> None:

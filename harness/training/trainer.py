@@ -163,9 +163,10 @@ class Trainer:
         """Take steps up to ``goal``, or as many as ``PATIENCE`` allows."""
         began = monotonic()
         while self.step < self.goal:
-            self.prepare()
-            loss = self._gradients()
+            loss: Tensor | None = None
             try:
+                self.prepare()
+                loss = self._gradients()
                 self.pull_back()
                 self.lr = self.optimizers.step(self.step)
                 self.conclude(loss)
@@ -225,10 +226,21 @@ class Trainer:
         self.losses.append(loss)
         self.step += 1
 
-    def divergence(self, loss: Tensor) -> Diverged | None:
-        """Whether a step failed because this, its loss, or one that nobody has looked at yet is not finite."""
-        values: list[float] = torch.stack([*self.losses, loss]).tolist()
-        return self._diverged(values, self.step - len(self.losses))
+    def divergence(self, loss: Tensor | None) -> Diverged | None:
+        """Whether a step failed because its ``loss``, one that nobody has looked at yet, or a gradient is not finite.
+
+        Weights become so by a gradient, and the next loss by them: what a method ranks may be worse than every loss.
+        """
+        losses = self.losses if loss is None else [*self.losses, loss]
+        values: list[float] = torch.stack(losses).tolist() if losses else []
+        if found := self._diverged(values, self.step - len(self.losses)):
+            return found
+        for name, parameter in self.weights.module.named_parameters():
+            for what, numbers in (("weights", parameter.detach()), ("gradient", parameter.grad)):
+                if numbers is not None and not numbers.isfinite().all():
+                    worst = float(numbers[~numbers.isfinite()].flatten()[0])
+                    return Diverged(self.step + 1, worst, f"the {what} of {name}")
+        return None
 
     def _diverged(self, losses: Sequence[float], first: int) -> Diverged | None:
         """Of the losses of steps from number ``first`` on, the first that is not finite."""

@@ -71,7 +71,7 @@ def test_targets_that_are_no_classes_are_the_benchmarks(tmp_path: Path, fault: s
     """Not the loss's, which would say it in torch's words; also where the first example is one."""
     wrong, message = DATA[fault]
     assert PLUGIN.count(TARGETS) == 1
-    with pytest.raises(PluginError, match=re.escape(f"the benchmark's training data: {message}")):
+    with pytest.raises(PluginError, match=re.escape(f"Blobs.training_data(): {message}")):
         run(tmp_path, PLUGIN.replace(TARGETS, wrong))
 
 

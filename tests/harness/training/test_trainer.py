@@ -320,7 +320,8 @@ class Ranking(SparsityMethod[NoOptions]):
         setattr(self, hook, self.rank)
 
     def rank(self, context: MethodContext) -> None:
-        if not all(parameter.isfinite().all() for parameter in context.model.parameters()):
+        numbers = [*context.model.parameters(), *(p.grad for p in context.model.parameters() if p.grad is not None)]
+        if not all(tensor.isfinite().all() for tensor in numbers):
             raise ValueError("scores hold NaN")
 
     def on_gradients(self, context: MethodContext) -> None:
@@ -340,6 +341,17 @@ def test_a_method_that_fails_at_numbers_that_are_none_has_diverged(hook: str, st
     with pytest.raises(Diverged, match=rf"^the loss became nan at step {step}$") as caught:
         trainer_of(weights, training(batch_size=2), 50, method).run(nothing)
     assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_method_that_fails_at_a_gradient_that_is_none_has_diverged() -> None:
+    """Though every loss so far was finite: the next one would not be."""
+    module, connections = network()
+    name, parameter = next(iter(module.named_parameters()))
+    parameter.register_hook(lambda gradient: gradient * float("inf"))
+    method = Ranking("on_gradients")
+    weights = Weights(module, connections, None, method)
+    with pytest.raises(Diverged, match=rf"^the gradient of {name} became \S+ at step 1$"):
+        trainer_of(weights, training(batch_size=2), 50, method).run(nothing)
 
 
 class Recorder(SparsityMethod[NoOptions]):
