@@ -22,18 +22,13 @@ def command(suites: tuple[str, ...], unpack: bool, results: Path) -> None:
     All commands read them there as before, beside those of runs that go on. Equal results give equal files. Runs that
     have failed, and those that the suite no longer has, stay as they are.
     """
-    from harness.errors import UserError, unknown_name
+    from harness.cli.find import find_suites
     from harness.formatting import count
     from harness.results import packing
     from harness.results.store import ResultStore
 
     store = ResultStore(results)
-    known = store.suites()
-    for suite in suites:
-        if suite not in known:
-            raise UserError(unknown_name("suite", suite, known) + f" Looked in {results}.")
-
-    for suite in suites:
+    for suite in find_suites(store, suites):
         if unpack:
             click.echo(f"{suite}: {count(packing.unpack(store, suite), 'file')} unpacked")
             continue

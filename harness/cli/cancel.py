@@ -22,16 +22,15 @@ def command(what: str, results: Path) -> None:
     Jobs that other runs need as well are left alone when a RUN is named. Nothing finished is lost: harness run
     goes on from there.
     """
-    from harness.cli.find import find_cell
+    from harness.cli.find import find_cell, find_suite, is_file
     from harness.executors import slurm_queue
     from harness.executors.submissions import Submissions
     from harness.formatting import count
     from harness.results.store import ResultStore
 
     store = ResultStore(results)
-    whole = Path(what).stem if what.endswith((".yaml", ".yml")) else what
-    if whole in store.suites():
-        suite, cells = whole, None
+    if what in store.suites() or is_file(what):
+        suite, cells = find_suite(store, what), None
     else:
         suite, name = find_cell(store, what)
         cells = {name}

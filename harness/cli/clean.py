@@ -40,16 +40,17 @@ def command(suite: str | None, records: bool, stages: bool, yes: bool, results: 
 
     Nothing is touched that a living run, process or SLURM job may use: what is left alone is said, with the reason.
     """
-    from harness.errors import UserError, unknown_name
+    from harness.cli.find import find_suite
+    from harness.errors import UserError
     from harness.executors.cleaning import find, remove
     from harness.formatting import count, fitted
     from harness.results.store import ResultStore
 
     store = ResultStore(results)
-    if not (known := store.suites()) and not store.work.is_dir():
+    if not store.suites() and not store.work.is_dir():
         raise UserError(f"no results in {results}: name the folder with --results")
-    if suite is not None and suite not in known:
-        raise UserError(unknown_name("suite", suite, known))
+    if suite is not None:
+        suite = find_suite(store, suite)
     every = records == stages
     found = find(store, suite, records or every, stages or every)
     sizes = {path: _size(path) for path in _paths(found)}

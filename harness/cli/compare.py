@@ -76,7 +76,7 @@ Examples:
     help="Labels to compare, that of a sweep for all of its rows. Default: all. Where no question of the suite is \
 about two of them, each two are compared, the later with the earlier.",
 )
-@click.option("--suite", help="Only this suite.")
+@click.option("--suite", help="Only this suite (its name, or its file).")
 @click.option("--baseline", help="Label to compare with. Default: what the suite names, or dense.")
 @click.option("--metric", help="Default: each benchmark's primary metric.")
 @click.option("--experiment", help="Only this experiment of a suite that has several.")
@@ -157,6 +157,7 @@ def command(
         return
     from harness.analysis.comparison import Selection, selected
     from harness.analysis.frame import load
+    from harness.cli.find import find_suite
     from harness.errors import UserError
     from harness.report.palette import palette_of
     from harness.report.pivot_table import for_paper
@@ -171,8 +172,10 @@ def command(
         raise click.UsageError(f"{' and '.join(views)} are different views: give one of them")
     if form in DATA and (found := [*views, *(["--columns"] if columns else [])]):
         raise click.UsageError(f"{found[0]} has no --format {form}: give table, markdown or latex")
-    suite = where["suite"]
-    frame, left = load(ResultStore(results), None if suite is None else [suite])
+    store = ResultStore(results)
+    if where["suite"] is not None:
+        where |= {"suite": find_suite(store, where["suite"])}
+    frame, left = load(store, None if where["suite"] is None else [where["suite"]])
     tell(left)
     if frame.empty:
         raise UserError(f"no finished run in {results}: run a suite first, or name its folder with --results")

@@ -1,10 +1,13 @@
-"""Which cell a user means."""
+"""Which cell or suite a user means."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from harness.results.store import ResultStore
 
 _CANDIDATES = 20
@@ -57,6 +60,60 @@ def find_cell(store: ResultStore, wanted: str) -> tuple[str, str]:
         f"unknown run '{wanted}'. Did you mean '{near[0]}'? Known: {', '.join(near)}. "
         f"({len(names)} runs in {store.root}; these are the nearest.)"
     )
+
+
+def is_file(wanted: str) -> bool:
+    """Whether a suite is named by its file."""
+    return wanted.endswith((".yaml", ".yml"))
+
+
+def find_suites(store: ResultStore, wanted: Iterable[str]) -> list[str]:
+    """The suites with results that are meant: each by its name, or by its file, which means all profiles of it.
+
+    Raises:
+        UserError: if one has no results, or its file is none.
+    """
+    from harness.errors import UserError, unknown_name
+
+    known = store.suites()
+    found: dict[str, None] = {}
+    for one in wanted:
+        names = _names_of_file(Path(one)) if is_file(one) else [one]
+        if not (here := [name for name in names if name in known]):
+            if is_file(one) and Path(one).is_file():
+                said = " or ".join(names)
+                raise UserError(f"{one} has no results in {store.root}, where they would be in {said}: run it first")
+            raise UserError(unknown_name("suite", names[0], known) + f" Looked in {store.root}.")
+        found |= dict.fromkeys(here)
+    return list(found)
+
+
+def find_suite(store: ResultStore, wanted: str) -> str:
+    """The one suite that is meant.
+
+    Raises:
+        UserError: as :func:`find_suites`, and if a file has results of several profiles.
+    """
+    from harness.errors import UserError
+
+    found = find_suites(store, [wanted])
+    if len(found) > 1:
+        raise UserError(f"{wanted} has results of several profiles, name one: {', '.join(found)}")
+    return found[0]
+
+
+def _names_of_file(path: Path) -> Sequence[str]:
+    """What the results of a suite's file may be called: those of the profile that it chooses first."""
+    if not path.is_file():
+        return [path.stem]
+    from harness.suites.schema import RENAMES
+    from harness.suites.yaml_source import YamlSource
+
+    content = YamlSource(path, (), RENAMES).content
+    name, profiles = content.get("name") or path.stem, content.get("profiles")
+    chosen = content.get("profile")
+    others = [one for one in profiles if one != chosen] if isinstance(profiles, dict) else []
+    return [f"{name}-{one}" if one else str(name) for one in dict.fromkeys([chosen, None, *others])]
 
 
 def _nearest(wanted: str, names: list[str]) -> list[str]:

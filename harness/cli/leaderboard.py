@@ -20,6 +20,7 @@ def command(suites: tuple[str, ...], results: Path) -> None:
 
     Prints the paths of the files that it wrote; notes on files that are not counted go to stderr.
     """
+    from harness.cli.find import find_suites
     from harness.errors import UserError
     from harness.report.leaderboard import write_leaderboards
     from harness.results.store import ResultStore
@@ -27,5 +28,5 @@ def command(suites: tuple[str, ...], results: Path) -> None:
     store = ResultStore(results)
     if not store.suites():
         raise UserError(f"no results in {results}: run a suite first, or name the folder with --results")
-    for path in write_leaderboards(store, suites or None, tell):
+    for path in write_leaderboards(store, find_suites(store, suites) or None, tell):
         click.echo(path)

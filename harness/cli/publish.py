@@ -49,14 +49,15 @@ def command(
 
     What would be uploaded is shown first, and you are asked. The token is that of `hf auth login`, or HF_TOKEN.
     """
+    from harness.cli.find import find_suites
     from harness.registry.plugins import load
     from harness.report import hub as remote
-    from harness.report.dataset import require_suites, write_dataset
+    from harness.report.dataset import write_dataset
     from harness.results.store import ResultStore
 
     remote.require_name(repository)
     store = ResultStore(results)
-    require_suites(store, suites)
+    suites = find_suites(store, suites)
     api = None if output else remote.connect()
     with tempfile.TemporaryDirectory(prefix="harness-publish-") as temporary:
         folder = output or Path(temporary)

@@ -34,6 +34,7 @@ def command(suites: tuple[str, ...], output: Path, results: Path, serve: bool, p
     over training, masks, texts, and every record. Filters act on the whole page.
     With --serve the page is made anew whenever it is loaded. Notes on files that are not counted go to stderr.
     """
+    from harness.cli.find import find_suites
     from harness.errors import UserError
     from harness.report.html.page import page
     from harness.report.html.server import ReportServer
@@ -43,12 +44,13 @@ def command(suites: tuple[str, ...], output: Path, results: Path, serve: bool, p
     store = ResultStore(results)
     if not store.suites():
         raise UserError(f"no results in {results}: run a suite first, or name the folder with --results")
-    text = page(store, suites or None, tell)
+    named = find_suites(store, suites) or None
+    text = page(store, named, tell)
     if not serve:
         write_text(output, text)
         click.echo(f"{output} ({len(text.encode()) / 1e6:.1f} MB)")
         return
-    with ReportServer(lambda: page(store, suites or None), port) as server:
+    with ReportServer(lambda: page(store, named), port) as server:
         try:
             click.echo(f"{server.url}  (Ctrl-C ends)")
             server.serve_forever()

@@ -35,18 +35,14 @@ def command(suites: tuple[str, ...], results: Path) -> None:
     Without SUITE, of all suites; one line for those that are finished.
     """
     from harness.cli.console import plain_console
-    from harness.errors import UserError, unknown_name
+    from harness.cli.find import find_suites
+    from harness.errors import UserError
     from harness.results.store import ResultStore
 
     store = ResultStore(results)
-    known = store.suites()
-    if not known:
+    if not (known := store.suites()):
         raise UserError(f"no results in {results}: run a suite first, or name the folder with --results")
-    names = [Path(name).stem if name.endswith((".yaml", ".yml")) else name for name in suites] or known
-    for name in names:
-        if name not in known:
-            raise UserError(unknown_name("suite", name, known))
-    for name in names:
+    for name in find_suites(store, suites) or known:
         _show(plain_console(), store, name, whole=bool(suites))
 
 

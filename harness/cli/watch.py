@@ -72,21 +72,21 @@ def command(what: str, results: Path, interval: float | None, once: bool, wide: 
 
 def _find(what: str, results: Path) -> tuple[ResultStore, list[str]]:
     """The suites that are meant: a name is looked for before a folder."""
-    from harness.errors import UserError, unknown_name
+    from harness.cli.find import find_suites
+    from harness.errors import UserError
     from harness.results.store import ResultStore
 
     store, path = ResultStore(results), Path(what)
     known = store.suites()
-    name = path.stem if path.suffix in (".yaml", ".yml") else what
-    if name in known:
-        return store, [name]
+    if what in known:
+        return store, [what]
     if path.is_dir() and (inside := ResultStore(path).suites()):
         return ResultStore(path), inside
     if path.is_dir() and path.name in ResultStore(path.parent).suites():
         return ResultStore(path.parent), [path.name]
     if not known:
         raise UserError(f"no results in {results}: run a suite first, or name the folder with --results")
-    raise UserError(unknown_name("suite", name, known))
+    return store, find_suites(store, [what])
 
 
 def _follow(console: Console, watched: Sequence[SuiteWatch], interval: float, once: bool) -> None:

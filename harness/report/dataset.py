@@ -47,7 +47,9 @@ def write_dataset(
         StorageError: if a file cannot be written.
     """
     require("pyarrow", what="publishing")
-    require_suites(store, suites)
+    for suite in suites:
+        if suite not in (known := store.suites()):
+            raise UserError(unknown_name("suite", suite, known) + f" Looked in {store.root}.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not empty: name another folder")
     results = ResultStore(folder / "results")
@@ -64,14 +66,6 @@ def write_dataset(
     _write_frame(folder / "comparison.parquet", found.compare().frame[list(KEYS)])
     write_text(folder / "README.md", card(results, found, repository, licence))
     return quoting
-
-
-def require_suites(store: ResultStore, suites: Sequence[str]) -> None:
-    """Raises UserError for a suite without results."""
-    known = store.suites()
-    for suite in suites:
-        if suite not in known:
-            raise UserError(unknown_name("suite", suite, known) + f" Looked in {store.root}.")
 
 
 def _quoting(store: ResultStore, suite: str, registry: Registry) -> set[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.find import find_cell
+from harness.cli.find import find_cell, find_suite, find_suites
 from harness.errors import UserError
 from harness.results.store import ResultStore, SuitePlan
 
@@ -45,3 +45,39 @@ def test_what_nothing_is_near_has_no_suggestion(store: ResultStore) -> None:
         find_cell(store, "nosuch.s0")
     with pytest.raises(UserError, match=r"Did you mean .main\.mlp\.digits\.dense\.s0"):
         find_cell(store, "dnese.s0")
+
+
+class TestSuites:
+    """Suites by name or file; results of a profile are called after it."""
+
+    @pytest.fixture
+    def file(self, store: ResultStore, tmp_path: Path) -> Path:
+        for name in ("t-small", "t-large", "t-other"):
+            (tmp_path / name / "cells").mkdir(parents=True)
+            (tmp_path / name / "cells" / f"{OLD}.json").write_text("{}")
+        path = tmp_path / "t.yaml"
+        path.write_text("profile: small\nprofiles: {large: {}, small: {}}\n")
+        return path
+
+    def test_by_name(self, store: ResultStore) -> None:
+        assert find_suites(store, ["s", "s"]) == ["s"]
+        assert find_suites(store, []) == []
+        with pytest.raises(UserError, match=r"^unknown suite 't'.* Known: s\. Looked in "):
+            find_suites(store, ["s", "t"])
+
+    def test_a_file_means_all_of_its_profiles(self, store: ResultStore, file: Path) -> None:
+        assert find_suites(store, [str(file)]) == ["t-small", "t-large"]
+        with pytest.raises(UserError, match="results of several profiles, name one: t-small, t-large"):
+            find_suite(store, str(file))
+
+    def test_a_file_means_its_own_name(self, store: ResultStore, file: Path) -> None:
+        file.write_text("name: s\n")
+        assert find_suite(store, str(file)) == "s"
+
+    def test_a_file_without_results(self, store: ResultStore, file: Path) -> None:
+        file.write_text("profiles: {new: {}}\n")
+        with pytest.raises(UserError, match=r"t\.yaml has no results in .*, where they would be in t or t-new: run"):
+            find_suites(store, [str(file)])
+
+    def test_a_file_that_is_gone_means_its_stem(self, store: ResultStore, tmp_path: Path) -> None:
+        assert find_suite(store, str(tmp_path / "s.yaml")) == "s"
