@@ -35,7 +35,7 @@ from harness.stages.calibration import calibrate
 from harness.stages.calibration_batches import Batches
 from harness.stages.discrete_phases import bake, inherit, prune
 from harness.stages.network import Network, initial_module
-from harness.suites.cell import in_scope
+from harness.suites.cell import Scope, in_scope
 from harness.suites.schema import Training
 from harness.testing.checks import CPU, Options, equal, maker, require, require_json
 from harness.testing.guard import guard
@@ -59,6 +59,7 @@ def check_method(
     architecture: Architecture[Any] | None = None,
     source: Source | None = None,
     density: float | None = 0.25,
+    scope: str | Sequence[str] = "default",
 ) -> None:
     """Check a method's contract, running its program in small on a toy network.
 
@@ -69,14 +70,18 @@ def check_method(
             must be classification, regression or video.
         source: what a method that starts from another cell finds; default: random masks, no method state.
         density: in [0, 1], for methods that take one; None for those that also work without.
+        scope: which connections the method masks, as in a suite: a role, several, ``all`` or ``default``.
     """
     make, name = maker("method", cls, options), cls.__name__
     architecture = architecture or ToyArchitecture(NoOptions(), DataSpec("classification", (8,), 4, examples=32))
-    scope = in_scope("default", architecture.connections(), make().kinds)
-    reason = make().unsupported(architecture, scope)
+    roles = _roles(scope)
+    connections = in_scope(roles, architecture.connections(), make().kinds)
+    known = ", ".join(sorted({c.role for c in architecture.connections()}))
+    require(bool(connections), f"scope={scope!r} is no connection of {type(architecture).__name__}, which has: {known}")
+    reason = make().unsupported(architecture, connections)
     require(reason is None, f"{name} does not support {type(architecture).__name__} ({reason}): pass architecture=")
     asked = None if cls.takes_density == "never" else density
-    budget = None if asked is None else DensityBudget.of(asked, weights_among(scope))
+    budget = None if asked is None else DensityBudget.of(asked, weights_among(connections))
     granted = TrainingBudget(steps=20, batch_size=8, density=asked)
     program = make().program(granted)
     _check_program(name, program)
@@ -84,8 +89,8 @@ def check_method(
     for phase in program:
         require_json(f"{name}.influences({phase})", make().influences(phase))
     if source is None and cls.takes_source == "required":
-        source = _random_source(architecture, scope, 0.25 if density is None else density)
-    networks = [_network(make(), architecture, scope, budget, source) for _ in range(2)]
+        source = _random_source(architecture, connections, 0.25 if density is None else density)
+    networks = [_network(make(), architecture, roles, budget, source) for _ in range(2)]
     ends: list[Masks] = []
     for network in networks:
         with _told(name):
@@ -101,34 +106,39 @@ def check_method(
     if budget is not None and networks[0].architecture is architecture:
         last = program[-1]
         members = [ends[i] for i in last.phases] if isinstance(last, Ensemble) else [first]
-        kept = sum(masks.kept[c.name] for masks in members for c in weights_among(scope))
+        kept = sum(masks.kept[c.name] for masks in members for c in weights_among(connections))
         require(
-            kept == budget.keep or make().other_count(budget.keep, kept, scope) is not None,
+            kept == budget.keep or make().other_count(budget.keep, kept, connections) is not None,
             f"{name} was asked to keep exactly {budget.keep} weights (density {density}) and keeps {kept}, and "
             "other_count() gives no reason",
         )
     with _told():
-        check_restored(name, networks[0], _network(make(), architecture, scope, budget, source))
+        check_restored(name, networks[0], _network(make(), architecture, roles, budget, source))
+
+
+def _roles(scope: str | Sequence[str]) -> Scope:
+    if not isinstance(scope, str):
+        return tuple(scope)
+    return "default" if scope == "default" else "all" if scope == "all" else (scope,)
 
 
 def _network(
     method: Method,
     architecture: Architecture[Any],
-    scope: tuple[Connection, ...],
+    scope: Scope,
     budget: DensityBudget | None,
     source: Source | None,
 ) -> Network:
     """The network that the method gets, as a run would build it."""
-    adapted = method.adapt(architecture, scope, budget)
-    if adapted is not architecture:
-        scope = in_scope("default", adapted.connections(), method.kinds)
+    adapted = method.adapt(architecture, in_scope(scope, architecture.connections(), method.kinds), budget)
+    connections = in_scope(scope, adapted.connections(), method.kinds)
     module = initial_module(adapted, seed=0)
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     context = MethodContext(
         model=module,
-        connections=scope,
-        raw={c.parameter: tensors[c.parameter] for c in scope},
-        current=CurrentMasks(scope),
+        connections=connections,
+        raw={c.parameter: tensors[c.parameter] for c in connections},
+        current=CurrentMasks(connections),
         budget=budget,
         source=source,
         seed=derived_seed(0, "method"),
@@ -139,7 +149,7 @@ def _network(
     guard(method, context)
     method.attach(context)
     cell = cast("Cell", None)  # only reinitialisation looks at it, in which a method has no part
-    return Network(cell, adapted, module, scope, method, context)
+    return Network(cell, adapted, module, connections, method, context)
 
 
 def _execute(name: str, network: Network, phase: Phase, last: bool) -> None:

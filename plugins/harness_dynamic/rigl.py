@@ -14,7 +14,7 @@ class RigLOptions(RandomStartOptions):
     """Options of ``rigl``; all defaults are the paper's.
 
     Attributes:
-        interval: optimizer steps between updates, at least 1.
+        interval: optimizer steps between updates, at least 1; the first update is at the first step.
         fraction: of a connection's kept weights that the first update drops, in [0, 1]; the paper's alpha.
         decay: how the fraction becomes less, to 0 at the end with ``cosine``.
         end: last update, as a fraction of the training, in [0, 1).

@@ -16,8 +16,8 @@ class SetOptions(RandomStartOptions):
     """Options of ``set``.
 
     Attributes:
-        interval: optimizer steps between updates, a whole number, or a fraction of the training, below 1. The paper's
-            is an epoch; 100, the default, is RigL's.
+        interval: optimizer steps before the first update and between updates, a whole number, or a fraction of the
+            training, below 1. The paper's is an epoch; 100, the default, is RigL's.
         fraction: of a connection's kept weights that an update drops, in [0, 1]; 0.3 is the paper's zeta.
         drop: ``sign``, the paper's, drops the fraction of the positive weights that are smallest and of the negative
             ones that are largest, each by itself, and every kept weight that is exactly zero; ``magnitude`` drops the

@@ -428,3 +428,21 @@ def test_a_sound_method_passes(cls, density):
 def test_a_faulty_method_is_found(cls, message):
     with pytest.raises(AssertionError, match=message):
         check_method(cls)
+
+
+class DenseOnly(Sound):
+    """Cannot mask a classifier."""
+
+    def unsupported(self, architecture, connections):
+        return "a classifier" if any(c.role == "classifier" for c in connections) else None
+
+
+def test_a_method_for_some_connections_is_checked_on_those() -> None:
+    with pytest.raises(AssertionError, match="does not support ToyArchitecture"):
+        check_method(DenseOnly)
+    check_method(DenseOnly, scope="dense")
+    check_method(DenseOnly, scope=["dense"])
+    with pytest.raises(
+        AssertionError, match="scope='conv' is no connection of ToyArchitecture, which has: classifier, d"
+    ):
+        check_method(DenseOnly, scope="conv")
