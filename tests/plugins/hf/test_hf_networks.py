@@ -1,13 +1,9 @@
+"""Networks of transformers: what they compute, their connections and units, and what is refused."""
+
 from __future__ import annotations
 
-import json
 import math
-import re
-import shutil
-import socket
-import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from harness import CorruptFile, DataMissing, DataSpec, Masks, Unsupported, UserError, outermost, unit_masks
+from harness import DataSpec, Masks, Unsupported, UserError, outermost, unit_masks
 from harness.compaction.compact import compact
 from harness.compaction.program import trace
 from harness.interchange.bundle import own_state
@@ -27,70 +23,14 @@ from harness_architectures.gpt2 import Gpt2, Gpt2Options, load_hf
 
 pytest.importorskip("transformers", reason="transformers is not installed")
 
+from tiny_hf import CONTEXT, DATA, FAMILIES, GPT2, HEADS, LAYERS, LLAMA, SIZES, VOCABULARY, WIDTH, hf, random_network
 from transformers import AutoModelForCausalLM
 
 from harness_imports.hf import HfExporter
 from harness_transformers.architecture import Hf
-from harness_transformers.hub import fetch
 from harness_transformers.network import HfNetwork
 from harness_transformers.options import HfOptions
 from harness_transformers.roles import role_of
-
-torch.set_num_threads(1)
-VOCABULARY, CONTEXT, LAYERS, WIDTH, HEADS = 32, 16, 2, 16, 2
-DATA = DataSpec("language", (CONTEXT,), VOCABULARY, examples=10, tokens=CONTEXT)
-SIZES = {"num_hidden_layers": LAYERS, "hidden_size": WIDTH, "num_attention_heads": HEADS, "intermediate_size": 48}
-GPT2 = {"model_type": "gpt2", "n_layer": LAYERS, "n_embd": WIDTH, "n_head": HEADS, "n_positions": CONTEXT}
-NEOX = {"model_type": "gpt_neox", **SIZES, "max_position_embeddings": CONTEXT}
-LLAMA = {"model_type": "llama", **SIZES, "num_key_value_heads": 1, "max_position_embeddings": CONTEXT}
-PHI = {"model_type": "phi", **SIZES, "max_position_embeddings": CONTEXT}
-OPT = {"model_type": "opt", **SIZES, "ffn_dim": 48, "word_embed_proj_dim": WIDTH, "max_position_embeddings": CONTEXT}
-del OPT["intermediate_size"]
-FAMILIES = {"gpt2": GPT2, "gpt_neox": NEOX, "llama": LLAMA, "phi": PHI, "opt": OPT}
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError("the network was used")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-
-
-def hf(config: dict[str, Any], data: DataSpec = DATA, **options: Any) -> Hf:
-    return Hf(HfOptions(config=config, **options), data)
-
-
-def random_network(config: dict[str, Any], seed: int = 0) -> HfNetwork:
-    """In float64 and evaluation mode, with weights and biases far from their initial ones."""
-    network = hf(config).build().double().eval()
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-    return network
-
-
-@pytest.fixture
-def saved(tmp_path: Path) -> Iterator[tuple[Path, HfNetwork]]:
-    """A tiny GPT-2 in a folder, and the network that was saved."""
-    torch.manual_seed(5)
-    network = hf(GPT2).build().eval()
-    network.model.save_pretrained(tmp_path / "tiny")
-    yield tmp_path / "tiny", network
-
-
-def in_hub(folder: Path, revision: str) -> None:
-    """Put a folder where a download of owner/tiny would be."""
-    repository = folder.parent / "hub" / "models--owner--tiny"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / revision).write_text(COMMIT)
-    shutil.copytree(folder, repository / "snapshots" / COMMIT)
-
 
 # --- networks -----------------------------------------------------------------------------------
 
@@ -296,207 +236,6 @@ def test_operations_are_counted_without_values(family: str) -> None:
     tied = 2 * CONTEXT * VOCABULARY * WIDTH * (family in ("gpt2", "opt"))
     attention = 2 * 2 * CONTEXT * CONTEXT * WIDTH * LAYERS
     assert forward_flops(hf(FAMILIES[family]), DATA).total == pytest.approx(linear + tied + attention, rel=0.02)
-
-
-# --- what is on this machine ---------------------------------------------------------------------
-
-
-def test_weights_of_a_folder_are_the_initial_weights_of_every_seed(saved: tuple[Path, HfNetwork]) -> None:
-    _, network = saved
-    inputs = torch.randint(0, VOCABULARY, (2, CONTEXT))
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        loaded = hf({}, model="tiny").build()
-        assert loaded.training
-        assert torch.equal(loaded.eval()(inputs), network(inputs))
-    assert hf({}, model="tiny", dtype="bf16").build().head_weight.dtype == torch.bfloat16
-    fresh = hf({}, model="tiny", pretrained=False).build().eval()
-    assert fresh.model.config.n_embd == WIDTH
-    assert not torch.equal(fresh(inputs), network(inputs))
-
-
-def test_weights_in_several_files(saved: tuple[Path, HfNetwork], tmp_path: Path) -> None:
-    network = saved[1]
-    network.model.save_pretrained(tmp_path / "sharded", max_shard_size="10KB")
-    shards = sorted((tmp_path / "sharded").glob("*.safetensors"))
-    assert len(shards) > 1
-    inputs = torch.randint(0, VOCABULARY, (2, CONTEXT))
-    assert torch.equal(hf({}, model="sharded").build().eval()(inputs), network(inputs))
-    shards[0].unlink()
-    with pytest.raises(DataMissing, match=f"lacks {shards[0].name}"):
-        hf({}, model="sharded").build()
-
-
-def test_revision_from_the_hubs_cache(saved: tuple[Path, HfNetwork]) -> None:
-    folder, network = saved
-    in_hub(folder, "step1000")
-    options = HfOptions(model="owner/tiny@step1000")
-    assert (options.model, options.revision) == ("owner/tiny", "step1000")
-    assert options == HfOptions(model="owner/tiny", revision="step1000") == HfOptions(model="owner/tiny@step1000")
-    assert Hf.content(options) == f"commit:{COMMIT}"
-    assert Hf.content(HfOptions(model="owner/tiny", revision=COMMIT)) == f"commit:{COMMIT}"
-    inputs = torch.randint(0, VOCABULARY, (2, CONTEXT))
-    assert torch.equal(Hf(options, DATA).build().eval()(inputs), network(inputs))
-    with pytest.raises(DataMissing, match=r"owner/tiny is not in .*hub; .*`hf download owner/tiny --include"):
-        Hf.content(HfOptions(model="owner/tiny"))
-
-
-def test_content_is_what_counts(saved: tuple[Path, HfNetwork], tmp_path: Path) -> None:
-    folder, network = saved
-
-    def content(**options: Any) -> str | None:
-        return Hf.content(HfOptions(**options))
-
-    first, random = content(model="tiny"), content(model="tiny", pretrained=False)
-    assert content(config=GPT2) is None
-    shutil.copytree(folder, tmp_path / "copy")
-    (tmp_path / "copy" / "README.md").write_text("a copy")
-    assert content(model=str(tmp_path / "copy")) == first != random
-    with torch.no_grad():
-        network.head_weight[0, 0] += 1
-    network.model.save_pretrained(folder)
-    assert content(model="tiny") != first
-    assert content(model="tiny", pretrained=False) == random
-    (folder / "config.json").write_text((folder / "config.json").read_text().replace("gelu_new", "relu"))
-    assert content(model="tiny", pretrained=False) != random
-
-
-def test_missing_models_are_reported_at_once() -> None:
-    start = time.perf_counter()
-    text = (
-        r"EleutherAI/pythia-160m@step1000 is not in .*hf download EleutherAI/pythia-160m --revision step1000 .*HF_HOME"
-    )
-    options = HfOptions(model="EleutherAI/pythia-160m@step1000")
-    for ask in (lambda: Hf.content(options), Hf(options, DATA).connections, Hf(options, DATA).build):
-        with pytest.raises(DataMissing, match=text):
-            ask()
-    assert time.perf_counter() - start < 1
-    with pytest.raises(DataMissing, match="no_such does not exist"):
-        Hf.content(HfOptions(model="./no_such"))
-
-
-def test_fetch_without_network_says_what_to_check() -> None:
-    with pytest.raises(
-        DataMissing, match=r"cannot download owner/tiny@main \(.*the network was used\).*HF_HUB_OFFLINE"
-    ):
-        fetch("owner/tiny", "main")
-
-
-def test_pickled_weights_are_refused(saved: tuple[Path, HfNetwork]) -> None:
-    folder, network = saved
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(DataMissing, match=r"lacks model\.safetensors"):
-        hf({}, model="tiny").build()
-    torch.save(network.model.state_dict(), folder / "pytorch_model.bin")
-    for ask in (lambda: Hf.content(HfOptions(model="tiny")), hf({}, model="tiny").build):
-        with pytest.raises(UserError, match=r"pickled weights only \(pytorch_model.bin\).*can run code"):
-            ask()
-    assert hf({}, model="tiny", pretrained=False).build().vocabulary == VOCABULARY
-
-
-CODE = """
-from pathlib import Path
-
-from transformers import GPT2Config, GPT2LMHeadModel
-
-Path(r"{witness}").write_text("the folder's code ran")
-
-
-class Own(GPT2Config):
-    model_type = "{model_type}"
-
-
-class OwnModel(GPT2LMHeadModel):
-    config_class = Own
-"""
-
-
-@pytest.mark.parametrize("pretrained", [True, False])
-@pytest.mark.parametrize("model_type", ["own_type", "gpt2", "vit"])
-def test_code_of_a_folder_never_runs(
-    saved: tuple[Path, HfNetwork], monkeypatch: pytest.MonkeyPatch, model_type: str, pretrained: bool
-) -> None:
-    """Whatever is answered on the terminal; of a known type the library's own model is taken, as in the first place."""
-    folder, network = saved
-    witness = folder.parent / "witness"
-    (folder / "own.py").write_text(CODE.format(witness=witness, model_type=model_type))
-    config = json.loads((folder / "config.json").read_text())
-    code = {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.OwnModel", "AutoModel": "own.OwnModel"}
-    config |= {"model_type": model_type, "auto_map": code}
-    (folder / "config.json").write_text(json.dumps(config))
-    monkeypatch.setattr("builtins.input", lambda *_: "y")
-    if model_type == "gpt2":
-        built = hf({}, model="tiny", pretrained=pretrained).build()
-        assert type(built.model) is type(network.model)
-    else:
-        with pytest.raises(UserError, match=r"code of its own, which the harness never runs|hf: transformers refuses"):
-            hf({}, model="tiny", pretrained=pretrained).build()
-    assert not witness.exists()
-    # The same by way of the suite's own entries.
-    with pytest.raises(UserError):
-        hf({"model_type": model_type, "auto_map": code, "architectures": ["OwnModel"], "no_such": 1}).build()
-    assert not witness.exists()
-
-
-def test_kernels_of_the_hub_never_run(saved: tuple[Path, HfNetwork]) -> None:
-    text = "attn_implementation 'kernels-community/own' is code on the hub, which is never run"
-    with pytest.raises(UserError, match=text):
-        hf({**GPT2, "_attn_implementation": "kernels-community/own"}).connections()
-    folder, _ = saved
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "attn_implementation": "kernels-community/own"}))
-    for pretrained in (True, False):
-        with pytest.raises(UserError, match=text):
-            hf({}, model="tiny", pretrained=pretrained).build()
-
-
-def test_every_way_into_the_library_refuses_code() -> None:
-    """Also those that today's library does not ask about: each call says so itself."""
-    from harness_transformers import loading
-
-    source = Path(loading.__file__).read_text()
-    calls = re.findall(r"\.(?:from_pretrained|from_config)\((.*?)\)\n", source, re.DOTALL)
-    assert len(calls) == 4
-    assert all("trust_remote_code=False" in call or "**FROM_HERE" in call for call in calls)
-    assert loading.FROM_HERE["trust_remote_code"] is False
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ({"n_embd": 32}, r"do not fit the config, of another shape: .*transformer\.h\.0.* and \d+ more"),
-        ({"n_layer": 3}, r"do not fit the config, missing: transformer\.h\.2\.attn\.c_attn"),
-        ({"n_layer": 1}, r"do not fit the config, not in the model: transformer\.h\.1\.attn\.c_attn"),
-        ({"n_layr": 3}, r"config of gpt2 has no n_layr\. Known: .*n_layer"),
-        ({"model_type": "llama"}, "model_type gpt2, not llama"),
-    ],
-)
-def test_weights_must_fit_the_config(saved: tuple[Path, HfNetwork], config: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        hf(config, model="tiny").build()
-
-
-def test_damaged_weights(saved: tuple[Path, HfNetwork]) -> None:
-    weights = saved[0] / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(CorruptFile, match=r"model\.safetensors cannot be read"):
-        hf({}, model="tiny").build()
-
-
-def test_a_model_with_tokens_of_its_own_reads_no_bytes(saved: tuple[Path, HfNetwork]) -> None:
-    data = DataSpec("language", (8,), 30, 10, 8, tokenizer="bytes")
-    assert hf({}, data, model="tiny").unsupported() is None
-    (saved[0] / "tokenizer.json").write_text("{}")
-    reason = hf({}, data, model="tiny").unsupported()
-    assert reason and reason.startswith("has a vocabulary of 32 tokens of its own (") and "tokenizer.json`" in reason
-    same = DataSpec("language", (8,), 32, 10, 8, tokenizer="bytes")
-    assert hf({}, same, model="tiny").unsupported() is None
-    assert hf({}, data, model="tiny", pretrained=False).unsupported() is None
-
-
-def test_a_folder_has_no_revision(saved: tuple[Path, HfNetwork]) -> None:
-    with pytest.raises(UserError, match="is a folder and has no revision 'main'"):
-        Hf.content(HfOptions(model="tiny", revision="main"))
 
 
 # --- what does not go together ------------------------------------------------------------------
