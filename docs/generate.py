@@ -163,7 +163,9 @@ def _row(option: dict[str, Any]) -> str:
     kind = option["type"].replace("|", "or")
     default = "required" if option["required"] else f"`{json.dumps(option['default'])}`"
     meaning = " ".join(option["description"].split()).replace("``", "`")
-    return f"| `{option['name']}` | `{kind}` | {default} | {re.sub(r'([*_<|])', _ESCAPED, meaning)} |"
+    parts = re.split(r"(`[^`]*`)", meaning)
+    meaning = "".join(re.sub(r"([|])" if part.startswith("`") else r"([*_<|])", _ESCAPED, part) for part in parts)
+    return f"| `{option['name']}` | `{kind}` | {default} | {meaning} |"
 
 
 def record_schema() -> str:

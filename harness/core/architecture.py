@@ -35,11 +35,13 @@ class Architecture(ABC, Generic[OptionsT]):
     Attributes:
         Options: pydantic model of what a suite may set; unknown keys are errors.
         version: raise it whenever the same options would give another network or other initial weights.
+        scaled_version: raise it whenever :meth:`scaled` would give another network; their runs are then made anew.
         kinds: the ``DataSpec.kind`` values it can take.
     """
 
     Options: ClassVar[type[BaseModel]] = NoOptions
     version: ClassVar[str] = "1"
+    scaled_version: ClassVar[str] = "1"
     kinds: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: OptionsT, data: DataSpec) -> None:
@@ -97,6 +99,9 @@ class Architecture(ABC, Generic[OptionsT]):
 
     def scaled(self, parameters: int) -> Architecture[OptionsT]:
         """The same kind of network, narrower, with as many parameters as fit into ``parameters``.
+
+        A control of more than 5 % fewer is not set against the networks that it is for: see ``scaling.py`` for ways to
+        come near.
 
         Raises:
             Unsupported: if this architecture has no width to scale.

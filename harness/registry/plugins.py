@@ -262,8 +262,9 @@ def contract_problem(kind: Kind | Tool, found: object) -> str | None:
         return f"is {found!r}: it must be a subclass of harness.{base.__name__}"
     if abstract := sorted(getattr(found, "__abstractmethods__", ())):
         return f"lacks {'(), '.join(abstract)}(): every abstract method must be defined"
-    if not (isinstance(version := getattr(found, "version", None), str) and version):
-        return f'has version {version!r}: it must be a string, for example version = "1"'
+    for name in ("version", *(["scaled_version"] if kind == "architecture" else [])):
+        if not (isinstance(version := getattr(found, name, None), str) and version):
+            return f'has {name} {version!r}: it must be a string, for example {name} = "1"'
     options = getattr(found, "Options", None)
     if not (isinstance(options, type) and issubclass(options, BaseModel)):
         return f"has Options {options!r}: it must be a pydantic model"

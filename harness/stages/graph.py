@@ -146,7 +146,9 @@ class _Compiler:
         program, adapts = self._program(cell)
         digest = self._root(cell)
         if adapts:
-            digest = _hash(digest, self._method_key(cell, match, source), _canonical(cell.method_part.identity))
+            scaled = self._registry.get("architecture", cell.architecture_part.plugin).scaled_version
+            newer = [] if scaled == "1" else [scaled]  # it came later than results that are still valid
+            digest = _hash(digest, self._method_key(cell, match, source), _canonical(cell.method_part.identity), *newer)
         stages: list[Stage] = []
         last = max((index for index, (_, phases, *_) in enumerate(program) if isinstance(phases[-1], Train)), default=0)
         for index, (offset, phases, texts, uses) in enumerate(program):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
 from harness_architectures.gpt2_checkpoint import load_hf
 from harness_architectures.gpt2_network import Gpt2Network, Gpt2Shape
-from harness_architectures.scaling import largest_that_fits
+from harness_architectures.scaling import with_units
 from harness_architectures.transformer_connections import transformer_connections
 from harness_architectures.transformer_units import transformer_units
 
@@ -36,6 +36,7 @@ class Gpt2Options(BaseModel):
         heads: attention heads per layer.
         context: positions, at least the data's; None takes the data's.
         ffn_multiple: units of the feed-forward layers, in widths.
+        ffn: the same as a number, which then counts; None takes ``ffn_multiple``.
         dropout: after embeddings, attention weights and both sublayers, in [0, 1).
         qkv_bias: whether queries, keys and values have biases.
         attn_out_bias: whether attention's output projection has one (in NDNA's GPT-2 it has none).
@@ -51,6 +52,7 @@ class Gpt2Options(BaseModel):
     heads: Size = 12
     context: Size | None = None
     ffn_multiple: Size = 4
+    ffn: Size | None = Field(default=None, json_schema_extra={"hashed": "unless_none"})
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     qkv_bias: bool = True
     attn_out_bias: bool = True
@@ -84,6 +86,7 @@ class Gpt2(Architecture[Gpt2Options]):
     """
 
     Options = Gpt2Options
+    scaled_version = "2"
     kinds = ("language",)
 
     @property
@@ -130,13 +133,14 @@ class Gpt2(Architecture[Gpt2Options]):
         return transformer_units(shape.n_layers, shape.width, shape.heads, shape.ffn, ends, biases, norms)
 
     def scaled(self, parameters: int) -> Gpt2:
-        """The same network with a smaller width, in steps of ``heads``; never wider than this one."""
-        heads = self.options.heads
+        """The same network with a smaller width, in steps of ``heads``, and fewer feed-forward units."""
+        options = self.options
 
-        def candidate(k: int) -> Gpt2:
-            return Gpt2(self.options.model_copy(update={"width": k * heads}), self.data)
+        def candidate(width: int, ffn: int) -> Gpt2:
+            changed = {"width": width, "ffn": None if ffn == options.ffn_multiple * width else ffn}
+            return Gpt2(options.model_copy(update=changed), self.data)
 
-        return largest_that_fits(candidate, 1, self.options.width // heads, parameters)
+        return with_units(candidate, options.width, options.heads, self._shape().ffn, parameters)
 
     def _shape(self) -> Gpt2Shape:
         options, padding = self.options, self.options.vocabulary_padding
@@ -147,7 +151,7 @@ class Gpt2(Architecture[Gpt2Options]):
             n_layers=options.n_layers,
             width=options.width,
             heads=options.heads,
-            ffn=options.ffn_multiple * options.width,
+            ffn=options.ffn or options.ffn_multiple * options.width,
             dropout=options.dropout,
             qkv_bias=options.qkv_bias,
             attn_out_bias=options.attn_out_bias,

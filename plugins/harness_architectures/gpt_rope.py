@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
 from harness_architectures.gpt_rope_network import Activation, GptRopeNetwork, GptRopeShape
-from harness_architectures.scaling import largest_that_fits
+from harness_architectures.scaling import with_units
 from harness_architectures.transformer_connections import transformer_connections
 from harness_architectures.transformer_units import transformer_units
 
@@ -22,6 +22,7 @@ class GptRopeOptions(BaseModel):
         heads: attention heads per layer.
         context: the longest input, at least the data's; None takes the data's. It has no parameters.
         ffn_multiple: units of the feed-forward layers, in widths.
+        ffn: the same as a number, which then counts; None takes ``ffn_multiple``.
         activation: between the feed-forward layers. ``gelu`` (the exact one, not tanh's approximation) is
             what the paper's released model has; ``relu2``, the square of ReLU, is what the code family that it
             comes from (modded-nanogpt) went over to in late 2024.
@@ -36,6 +37,7 @@ class GptRopeOptions(BaseModel):
     heads: Size = 12
     context: Size | None = None
     ffn_multiple: Size = 4
+    ffn: Size | None = Field(default=None, json_schema_extra={"hashed": "unless_none"})
     activation: Activation = "gelu"
     vocabulary_padding: Size = 64
 
@@ -59,6 +61,7 @@ class GptRope(Architecture[GptRopeOptions]):
     """
 
     Options = GptRopeOptions
+    scaled_version = "2"
     kinds = ("language",)
 
     @property
@@ -110,13 +113,14 @@ class GptRope(Architecture[GptRopeOptions]):
         return transformer_units(shape.n_layers, shape.width, shape.heads, shape.ffn, ends)
 
     def scaled(self, parameters: int) -> GptRope:
-        """The same network with a smaller width, in steps of ``2 * heads``; never wider than this one."""
-        step = 2 * self.options.heads
+        """The same network with a smaller width, in steps of ``2 * heads``, and fewer feed-forward units."""
+        options = self.options
 
-        def candidate(k: int) -> GptRope:
-            return GptRope(self.options.model_copy(update={"width": k * step}), self.data)
+        def candidate(width: int, ffn: int) -> GptRope:
+            changed = {"width": width, "ffn": None if ffn == options.ffn_multiple * width else ffn}
+            return GptRope(options.model_copy(update=changed), self.data)
 
-        return largest_that_fits(candidate, 1, self.options.width // step, parameters)
+        return with_units(candidate, options.width, 2 * options.heads, self._shape().ffn, parameters)
 
     def _shape(self) -> GptRopeShape:
         options, padding = self.options, self.options.vocabulary_padding
@@ -127,6 +131,6 @@ class GptRope(Architecture[GptRopeOptions]):
             n_layers=options.n_layers,
             width=options.width,
             heads=options.heads,
-            ffn=options.ffn_multiple * options.width,
+            ffn=options.ffn or options.ffn_multiple * options.width,
             activation=options.activation,
         )

@@ -29,7 +29,52 @@ def largest_that_fits(
     Raises:
         Unsupported: if not even ``candidate(smallest)`` fits.
     """
+    return candidate(_largest(candidate, smallest, largest, parameters))
 
+
+def with_units(
+    make: Callable[[int, int], ArchitectureT], width: int, step: int, units: int, parameters: int
+) -> ArchitectureT:
+    """``make(width, units)``: the widest that fits, with ``units`` in proportion, and then with as many more as fit.
+
+    From one width to the next a narrow transformer gains a third of its parameters; the units of its feed-forward
+    layers bring it near the number that is asked for. A narrower one has up to twice as many as are given here.
+
+    Args:
+        width: a multiple of ``step``, as all widths that are tried.
+        units: of each feed-forward layer, at least 1.
+        parameters: at most so many.
+
+    Raises:
+        Unsupported: if not even the narrowest fits.
+    """
+
+    def proportional(k: int) -> int:
+        return max(1, units * k * step // width)
+
+    k = _largest(lambda k: make(k * step, proportional(k)), 1, width // step, parameters)
+    most = units if k * step == width else 2 * units
+    return largest_that_fits(lambda n: make(k * step, n), proportional(k), most, parameters)
+
+
+def with_groups(make: Callable[[list[int]], ArchitectureT], widths: Sequence[int], parameters: int) -> ArchitectureT:
+    """``make(widths)``, which do not fall, narrowed in proportion until they fit, then each widened by what still fits.
+
+    The last first, and none becomes wider than the one after it, or than it is given here.
+
+    Raises:
+        Unsupported: if not even widths of 1 fit.
+    """
+    steps = max(widths) * len(widths)
+    found = narrowed(widths, _largest(lambda k: make(narrowed(widths, k)), 0, steps, parameters))
+    for i in reversed(range(len(widths))):
+        most = min([widths[i], *found[i + 1 : i + 2]])
+        wider = lambda n, i=i: make([*found[:i], n, *found[i + 1 :]])  # noqa: E731
+        found[i] = _largest(wider, found[i], most, parameters)
+    return make(found)
+
+
+def _largest(candidate: Callable[[int], Architecture[Any]], smallest: int, largest: int, parameters: int) -> int:
     def count(k: int) -> int:
         return parameter_count(candidate(k))
 
@@ -39,7 +84,7 @@ def largest_that_fits(
             f"{candidate(smallest).__class__.__name__} cannot be made as small as {parameters} parameters: at its "
             f"narrowest it has {count(smallest)}. Ask for a higher density, or leave this control out."
         )
-    return candidate(smallest + fitting - 1)
+    return smallest + fitting - 1
 
 
 def narrowed(widths: Sequence[int], k: int) -> list[int]:

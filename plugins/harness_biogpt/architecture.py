@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from harness import Architecture, Connection, Size, UnitGroup, Unsupported
+from harness_architectures.scaling import largest_that_fits, parameter_count
 from harness_biogpt.column import CorticalColumn
 from harness_biogpt.layout import cortical_layout, feedback_pairs
 from harness_biogpt.maskable import maskable
@@ -68,6 +69,7 @@ class Biogpt(Architecture[BiogptOptions]):
     """The dendritic language model of Hamond 2026."""
 
     Options = BiogptOptions
+    scaled_version = "2"
     version = "3"  # float32 products where torch sends them: other last bits
     kinds = ("language",)
 
@@ -111,7 +113,10 @@ class Biogpt(Architecture[BiogptOptions]):
             column.cut(kept[f"layer{i}.neurons"], branches, whole[f"columns.{i}.neuron_weights"])
 
     def scaled(self, parameters: int) -> Biogpt:
-        """The same network with a smaller width that keeps every neuron's branches, of 2 units or more."""
+        """The same network with a smaller width that keeps every neuron's branches, of 2 units or more.
+
+        Widths are far apart, so somata then get as many hidden units more as fit.
+        """
         layout = self.shape.layout
         widest = max(branches for layer in layout for branches in layer)
         widths = [
@@ -119,14 +124,16 @@ class Biogpt(Architecture[BiogptOptions]):
             for width in range(2 * widest, self.options.width + 1)
             if cortical_layout(width, self.options.n_layers, self.options.multi_neuron) == layout
         ]
-        fitting = bisect_right(widths, parameters, key=lambda width: self._of_width(width)._count())
+        fitting = bisect_right(widths, parameters, key=lambda width: parameter_count(self._of_width(width)))
         if fitting == 0:
-            least = self._of_width(widths[0])._count() if widths else self._count()
+            least = parameter_count(self._of_width(widths[0]) if widths else self)
             raise Unsupported(
                 f"biogpt with the branches of width {self.options.width} cannot be made as small as {parameters} "
                 f"parameters: at its narrowest it has {least}. Ask for a higher density, or leave this control out."
             )
-        return self._of_width(widths[fitting - 1])
+        width = widths[fitting - 1]
+        least, most = self._of_width(width).shape.soma_units, self.shape.soma_units
+        return largest_that_fits(lambda units: self._of_width(width, units), least, most, parameters)
 
     @property
     def shape(self) -> Shape:
@@ -151,9 +158,8 @@ class Biogpt(Architecture[BiogptOptions]):
             checkpointing=bool(options.checkpointing),
         )
 
-    def _of_width(self, width: int) -> Biogpt:
-        return Biogpt(self.options.model_copy(update={"width": width}), self.data)
-
-    def _count(self) -> int:
-        with torch.device("meta"):
-            return sum(parameter.numel() for parameter in self.build().parameters())
+    def _of_width(self, width: int, soma_units: int | None = None) -> Biogpt:
+        expansion = self.options.soma_expansion
+        if soma_units is not None and int(width * expansion) != soma_units:
+            expansion = math.ceil(1e6 * soma_units / width) / 1e6
+        return Biogpt(self.options.model_copy(update={"width": width, "soma_expansion": expansion}), self.data)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from pydantic import BaseModel
 
 from harness import Architecture, Connection, DensityBudget, SparsityMethod, Unsupported
+from harness_architectures.scaling import parameter_count
 
 
 class SmallDense(SparsityMethod[BaseModel]):
@@ -43,9 +43,3 @@ class SmallDense(SparsityMethod[BaseModel]):
     def other_count(self, asked: int, kept: int, connections: Sequence[Connection]) -> str | None:
         """It has no mask: the network itself is smaller."""
         return "a smaller network without masks: its parameters are what the density leaves, as far as widths allow"
-
-
-def parameter_count(architecture: Architecture[Any]) -> int:
-    """Number of parameters of the network, tied ones once; allocates nothing."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in architecture.build().parameters())

@@ -15,7 +15,7 @@ from harness.interchange.bundle import Bundle, Plug
 from harness.interchange.formats import Importer
 from harness_architectures.gpt_rope import GptRope, GptRopeOptions
 from harness_imports.bundles import GPT2, GPT2_VOCABULARY, bundled, nonzero_masks
-from harness_imports.mapping import language, layers, mapped, multiple, sizes
+from harness_imports.mapping import feed_forward, language, layers, mapped, sizes
 from harness_imports.reading import part, read_checkpoint, read_config
 
 _STATES = ("model_state_dict", "weights", "model")
@@ -81,12 +81,14 @@ class ConnectomeImporter(Importer[ConnectomeImporterOptions]):
         if vocabulary > rows:
             raise UserError(f"vocabulary {vocabulary} is more than the checkpoint's {rows} rows")
         context = self.options.context or config.get("block_size") or 1024
+        ffn_multiple, ffn = feed_forward(sizes(state, "transformer.h.0.mlp.c_fc.weight")[0], width)
         options = GptRopeOptions(
             n_layers=layers(state, "transformer.h."),
             width=width,
             heads=self.options.heads or config.get("n_head") or max(1, width // 64),
             context=context,
-            ffn_multiple=multiple(sizes(state, "transformer.h.0.mlp.c_fc.weight")[0], width),
+            ffn_multiple=ffn_multiple,
+            ffn=ffn,
             vocabulary_padding=_padding(vocabulary, rows),
         )
         return GptRope(options, language(context, vocabulary, GPT2 if vocabulary == GPT2_VOCABULARY else ""))

@@ -13,7 +13,7 @@ from harness.interchange.bundle import Bundle
 from harness.interchange.formats import Importer
 from harness_architectures.gpt2 import Gpt2, Gpt2Options, load_hf
 from harness_imports.bundles import GPT2, GPT2_VOCABULARY, bundled
-from harness_imports.mapping import language, layers, multiple, sizes
+from harness_imports.mapping import feed_forward, language, layers, sizes
 from harness_imports.reading import part, read_checkpoint, read_config
 
 _FIXED = {
@@ -63,12 +63,14 @@ class Gpt2Hf(Importer[Gpt2HfOptions]):
         vocabulary, width = sizes(state, "wte.weight")
         context = sizes(state, "wpe.weight")[0]
         heads = self.options.heads or config.get("n_head") or max(1, width // 64)
+        ffn_multiple, ffn = feed_forward(sizes(state, "h.0.mlp.c_fc.weight")[1], width)
         options = Gpt2Options(
             n_layers=layers(state, "h."),
             width=width,
             heads=heads,
             context=context,
-            ffn_multiple=multiple(sizes(state, "h.0.mlp.c_fc.weight")[1], width),
+            ffn_multiple=ffn_multiple,
+            ffn=ffn,
         )
         tokenizer = GPT2 if vocabulary == GPT2_VOCABULARY else ""
         architecture = Gpt2(options, language(context, vocabulary, tokenizer))

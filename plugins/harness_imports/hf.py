@@ -60,7 +60,7 @@ class HfExporter(Exporter):
             "n_embd": options.width,
             "n_layer": options.n_layers,
             "n_head": options.heads,
-            "n_inner": options.ffn_multiple * options.width,
+            "n_inner": options.ffn or options.ffn_multiple * options.width,
             "activation_function": "gelu" if options.gelu == "exact" else "gelu_new",
             "layer_norm_epsilon": 1e-5,
             "embd_pdrop": options.dropout,

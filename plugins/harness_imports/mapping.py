@@ -64,6 +64,11 @@ def sizes(state: Mapping[str, Tensor], name: str, dimensions: int = 2) -> tuple[
     return tuple(state[name].shape)
 
 
+def feed_forward(units: int, width: int) -> tuple[int, int | None]:
+    """Feed-forward units as ``ffn_multiple`` and ``ffn``, which is None where they are a multiple of the width."""
+    return max(1, units // width), units if units % width else None
+
+
 def multiple(units: int, width: int) -> int:
     """Feed-forward units in widths.
 

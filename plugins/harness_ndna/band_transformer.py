@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
-from harness_architectures.scaling import largest_that_fits
+from harness_architectures.scaling import with_units
 from harness_ndna.band_transformer_network import BandTransformerNetwork
 
 
@@ -52,6 +52,7 @@ class BandTransformer(Architecture[BandTransformerOptions]):
     """
 
     Options = BandTransformerOptions
+    scaled_version = "2"
     kinds = ("text_classification",)
 
     def build(self) -> BandTransformerNetwork:
@@ -107,15 +108,13 @@ class BandTransformer(Architecture[BandTransformerOptions]):
         return groups
 
     def scaled(self, parameters: int) -> BandTransformer:
-        """The same network with fewer hidden and feed-forward units, in proportion; never more than this one has."""
+        """The same network with fewer hidden and feed-forward units, nearly in proportion."""
         options = self.options
 
-        def candidate(k: int) -> BandTransformer:
-            hidden = k * options.heads
-            ffn = max(1, round(options.ffn * hidden / options.hidden))
+        def candidate(hidden: int, ffn: int) -> BandTransformer:
             return BandTransformer(options.model_copy(update={"hidden": hidden, "ffn": ffn}), self.data)
 
-        return largest_that_fits(candidate, 1, options.hidden // options.heads, parameters)
+        return with_units(candidate, options.hidden, options.heads, options.ffn, parameters)
 
 
 def _linear(name: str, module: str, role: str, source: Band, target: Band, default: bool = True) -> Connection:

@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
-from harness_architectures.scaling import largest_that_fits
+from harness_architectures.scaling import with_units
 from harness_ndna.band_video_network import SPATIAL, TEMPORAL, BandVideoNetwork
 
 
@@ -51,6 +51,7 @@ class BandVideo(Architecture[BandVideoOptions]):
     """
 
     Options = BandVideoOptions
+    scaled_version = "2"
     kinds = ("video",)
 
     def unsupported(self) -> str | None:
@@ -117,15 +118,13 @@ class BandVideo(Architecture[BandVideoOptions]):
         return groups
 
     def scaled(self, parameters: int) -> BandVideo:
-        """The same network with fewer hidden and feed-forward units, in proportion; never more than this one has."""
+        """The same network with fewer hidden and feed-forward units, nearly in proportion."""
         options = self.options
 
-        def candidate(k: int) -> BandVideo:
-            hidden = k * options.heads
-            ffn = max(1, round(options.ffn * hidden / options.hidden))
+        def candidate(hidden: int, ffn: int) -> BandVideo:
             return BandVideo(options.model_copy(update={"hidden": hidden, "ffn": ffn}), self.data)
 
-        return largest_that_fits(candidate, 1, options.hidden // options.heads, parameters)
+        return with_units(candidate, options.hidden, options.heads, options.ffn, parameters)
 
     @property
     def _grid(self) -> tuple[int, int]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import Architecture, Band, Connection, UnitGroup, UnitMember
+from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
 from harness_architectures.loss import mean_cross_entropy
-from harness_architectures.scaling import largest_that_fits
+from harness_architectures.scaling import with_groups
 from harness_vision.conv_norm import ConvNorm, Initialisation, initialise, written
 
 
@@ -22,7 +22,7 @@ class ResNetOptions(BaseModel):
 
     Attributes:
         depth: layers with weights on the longest way, 6 n + 2 with n blocks in each of three groups: 8, 14, 20, 32, ...
-        width: channels of the first group, doubled in the second and again in the third.
+        width: channels of the first group, doubled in the second and again in the third; or of each of the three.
         shortcut: past the two blocks that change the shape: ``projection`` is a 1x1 convolution with a norm of its own,
             ``padding`` takes every other pixel and adds channels of zeros (He et al. 2015, options B and A).
         initialisation: of the convolutions: ``he`` as published, ``kaiming`` as torch does.
@@ -31,7 +31,7 @@ class ResNetOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     depth: int = Field(default=20, ge=8, le=1202)
-    width: int = Field(default=16, ge=1)
+    width: Annotated[int, Field(ge=1)] | Annotated[list[Size], Field(min_length=3, max_length=3)] = 16
     shortcut: Literal["projection", "padding"] = "projection"
     initialisation: Initialisation = "he"
 
@@ -44,6 +44,17 @@ class ResNetOptions(BaseModel):
                 f"a residual network has 6 n + 2 layers: {depth} is none of these, {below} and {below + 6} are"
             )
         return depth
+
+    @model_validator(mode="after")
+    def _padding_adds(self) -> ResNetOptions:
+        if self.shortcut == "padding" and self.widths != sorted(self.widths):
+            raise ValueError(f"shortcuts that pad add channels, so no group is narrower than the last: {self.width}")
+        return self
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each group."""
+        return self.width if isinstance(self.width, list) else [self.width, 2 * self.width, 4 * self.width]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +120,7 @@ class ResNet(Architecture[ResNetOptions]):
     """
 
     Options = ResNetOptions
+    scaled_version = "2"
     kinds = ("classification",)
 
     def unsupported(self) -> str | None:
@@ -132,7 +144,7 @@ class ResNet(Architecture[ResNetOptions]):
         Roles: ``conv``, ``skip`` for the projections past a block, ``classifier``.
         """
         output = Band("output", self.data.outputs, 2 * len(self._blocks()) + 2)
-        stream = Band("stem", self.options.width, 1)
+        stream = Band("stem", self.options.widths[0], 1)
         picture = Band("input", self.data.inputs[0], 0)
         found = [_connection("stem", "stem", "conv", picture, stream, 3)]
         for block in self._blocks():
@@ -177,18 +189,20 @@ class ResNet(Architecture[ResNetOptions]):
             block.left = last.nonzero().flatten().to(block.first.conv.weight.device)
 
     def scaled(self, parameters: int) -> ResNet:
-        """The same depth with fewer channels."""
+        """The same depth with fewer channels, nearly in proportion."""
+        options = self.options
 
-        def candidate(k: int) -> ResNet:
-            return ResNet(self.options.model_copy(update={"width": k}), self.data)
+        def candidate(widths: list[int]) -> ResNet:
+            width = options.width if widths == options.widths else widths
+            return ResNet(options.model_copy(update={"width": width}), self.data)
 
-        return largest_that_fits(candidate, 1, self.options.width, parameters)
+        return with_groups(candidate, options.widths, parameters)
 
     def _blocks(self) -> list[_Block]:
-        a_group, inputs = (self.options.depth - 2) // 6, self.options.width
+        widths = self.options.widths
+        a_group, inputs = (self.options.depth - 2) // 6, widths[0]
         found: list[_Block] = []
-        for group in range(3):
-            outputs = self.options.width * 2**group
+        for group, outputs in enumerate(widths):
             for i in range(a_group):
                 stride = 2 if group and not i else 1
                 changes = inputs != outputs or stride > 1

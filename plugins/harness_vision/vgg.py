@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import Architecture, Band, Connection, UnitGroup, UnitMember
+from harness import Architecture, Band, Connection, Size, UnitGroup, UnitMember
 from harness_architectures.loss import mean_cross_entropy
-from harness_architectures.scaling import largest_that_fits
+from harness_architectures.scaling import with_groups
 from harness_vision.conv_norm import ConvNorm, Initialisation, initialise, written
 
 _CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -24,15 +24,20 @@ class VggOptions(BaseModel):
 
     Attributes:
         depth: layers with weights of the original, which has two linear layers more: 11, 13, 16 or 19.
-        width: channels of the first group; the others have 2, 4, 8 and 8 times as many.
+        width: channels of the first group; the others have 2, 4, 8 and 8 times as many. Or those of each of the five.
         initialisation: of the convolutions: ``he``, or ``kaiming`` as torch does.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     depth: Literal[11, 13, 16, 19] = 16
-    width: int = Field(default=64, ge=1)
+    width: Annotated[int, Field(ge=1)] | Annotated[list[Size], Field(min_length=5, max_length=5)] = 64
     initialisation: Initialisation = "he"
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each group."""
+        return self.width if isinstance(self.width, list) else [self.width * times for times in (1, 2, 4, 8, 8)]
 
 
 class VggNetwork(nn.Module):
@@ -64,6 +69,7 @@ class Vgg(Architecture[VggOptions]):
     """
 
     Options = VggOptions
+    scaled_version = "2"
     kinds = ("classification",)
 
     def unsupported(self) -> str | None:
@@ -103,18 +109,20 @@ class Vgg(Architecture[VggOptions]):
         return groups
 
     def scaled(self, parameters: int) -> Vgg:
-        """The same depth with fewer channels."""
+        """The same depth with fewer channels, nearly in proportion."""
+        options = self.options
 
-        def candidate(k: int) -> Vgg:
-            return Vgg(self.options.model_copy(update={"width": k}), self.data)
+        def candidate(widths: list[int]) -> Vgg:
+            width = options.width if widths == options.widths else widths
+            return Vgg(options.model_copy(update={"width": width}), self.data)
 
-        return largest_that_fits(candidate, 1, self.options.width, parameters)
+        return with_groups(candidate, options.widths, parameters)
 
     def _channels(self) -> list[int]:
         """Of the picture, and of each convolution."""
-        width, counts = self.options.width, _CONVOLUTIONS[self.options.depth]
-        factors = (1, 2, 4, 8, 8)
-        return [self.data.inputs[0], *(width * f for f, n in zip(factors, counts, strict=True) for _ in range(n))]
+        counts = _CONVOLUTIONS[self.options.depth]
+        of_groups = zip(self.options.widths, counts, strict=True)
+        return [self.data.inputs[0], *(width for width, n in of_groups for _ in range(n))]
 
     def _ends(self) -> list[int]:
         """The last convolution of each group, counted from 1."""

@@ -104,6 +104,14 @@ def test_gpt2_of_transformers_has_its_logits(tmp_path: Path, kind: str) -> None:
         close(built(found)(IDS), model(IDS).logits)
 
 
+def test_feed_forward_units_need_not_be_a_multiple_of_the_width(tmp_path: Path) -> None:
+    model = hf_model(n_inner=3 * WIDTH - 1)
+    model.save_pretrained(tmp_path / "hf")
+    found = bring("gpt2_hf", tmp_path / "hf")
+    with torch.no_grad():
+        close(built(found)(IDS), model(IDS).logits)
+
+
 def test_import_says_what_it_read_and_writes_a_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hf_model().save_pretrained(tmp_path / "hf")
     capsys.readouterr()

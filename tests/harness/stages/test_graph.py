@@ -376,6 +376,17 @@ def test_adapting_methods_and_their_options_share_no_training(planned):
     assert hashes(planned(text)) != hashes(planned(text.replace("adapting:", "dense:")))
 
 
+def test_networks_that_are_scaled_in_another_way_are_trained_anew(planned, monkeypatch):
+    from harness_architectures.mlp import Mlp
+
+    text = BASE + "methods: {dense: , small_dense: {density: 0.5}}"
+    before = by_method(planned(text))
+    monkeypatch.setattr(Mlp, "scaled_version", "2")
+    after = by_method(planned(text))
+    assert before["dense"].id == after["dense"].id
+    assert before["small_dense0.5"].stages[0].hash != after["small_dense0.5"].stages[0].hash
+
+
 def test_a_reinitialisation_depends_on_the_scope_although_no_hook_runs(planned):
     text = TOY.replace("thing: {density: 0.5}", "coins: ")
     assert hashes(planned(text)) != hashes(planned(text, "scope=[dense]"))
