@@ -106,6 +106,7 @@ class ComparisonRow:
         group: counts the table's densities from high to low, and training budgets within them; ``rival`` says whether
             the row can be ranked within it. ``small`` is a smaller network without a mask.
         rank, rank_worst: the range of ranks within the group that the data allows.
+        leading: whether it may be the best of its group, see :func:`harness.analysis.ranking.rank`.
         failed: seeds without a result, with the reason.
         absent: what the table has no row of because all its seeds failed: method -> density asked for ("" if none) ->
             a reason; the same for all rows of a table.
@@ -195,6 +196,7 @@ class ComparisonRow:
     small: bool = False
     rank: int | None = None
     rank_worst: int | None = None
+    leading: bool = False
     failed: Mapping[int, str] = field(default_factory=dict)
     absent: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 

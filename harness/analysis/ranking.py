@@ -18,7 +18,8 @@ def rank(table: Sequence[ComparisonRow], left: Iterable[LeftOut] = ()) -> None:
     """Set ``rank`` and ``rank_worst`` of the rows of one table, and ``failed`` and ``absent``: what has no result.
 
     The true rank of a row within its group lies between them, with at least 95 % confidence in all ranges of the group.
-    See :func:`harness.analysis.ranks.wins`.
+    See :func:`harness.analysis.ranks.wins`. ``leading`` are rows that none beats and whose intervals meet that of the
+    best mean: among many rows a test finds nothing against one whose seeds are far apart, however bad it is.
 
     None where there is nothing to rank: a metric that does not judge, one seed only, no rival (see
     :func:`harness.analysis.grouping.group`), or seeds that have failed (the mean is then over the survivors).
@@ -35,6 +36,7 @@ def rank(table: Sequence[ComparisonRow], left: Iterable[LeftOut] = ()) -> None:
     for row in table:
         row.failed, row.absent = failed.get(here[row.id], {}), absent
         row.rank = row.rank_worst = None
+        row.leading = False
     for _, group in groupby(table, key=lambda row: row.group):
         rivals = [row for row in group if row.n > 1 and row.rival and not row.failed]
         if len(rivals) < 2 or rivals[0].direction == "none":
@@ -42,6 +44,17 @@ def rank(table: Sequence[ComparisonRow], left: Iterable[LeftOut] = ()) -> None:
         best, worst = ranks.rank_ranges(better(rivals))
         for row, first, last in zip(rivals, best.tolist(), worst.tolist(), strict=True):
             row.rank, row.rank_worst = first, last
+        sign = 1.0 if rivals[0].direction == "max" else -1.0
+        top = min(_interval(max(rivals, key=lambda row: sign * row.mean)), key=lambda end: sign * end)
+        told = any(row.rank != 1 for row in rivals)
+        for row in rivals:
+            row.leading = told and row.rank == 1 and max(sign * end for end in _interval(row)) >= sign * top
+
+
+def _interval(row: ComparisonRow) -> tuple[float, float]:
+    """A row's interval, or its mean where it has none."""
+    low, high = row.ci_low, row.ci_high
+    return (row.mean, row.mean) if low is None or high is None else (low, high)
 
 
 _PLACE = ("suite", "experiment", "architecture", "benchmark")

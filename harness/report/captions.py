@@ -57,7 +57,7 @@ def caption(what: str, rows: Sequence[ComparisonRow], bold: bool) -> str:
             f"Mean over {seeds}{bounds}" + (f", {'both ' if over else ''}on {scale}." if scale else "."),
         ]
     if bold:
-        said.append("Bold: not significantly beaten at equal density and training, Holm over all pairs of such rows.")
+        said.append("Bold: not beaten at equal density and training (Holm, all pairs), interval meets the best one's.")
     return " ".join(said)
 
 

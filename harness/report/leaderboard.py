@@ -43,8 +43,8 @@ over the questions.
 - **rank** is the range of ranks that the data allows among the rows of equal density and training budget (densities \
 within 5 % of each other in every seed, examples, tokens and FLOPs within 1 %; a smaller network without a mask stands \
 with those that have as many parameters left). All pairs of a group are its family, so that all ranges hold together \
-with 95 % confidence. **Bold** rows are not beaten, where any is. Rows without a rank are references (nothing masked), \
-have one seed only, failed seeds or densities of their own, or have no rival.
+with 95 % confidence. **Bold** rows are not beaten, where any is, and have intervals that meet the best one's. Rows \
+without a rank are references (nothing masked), have one seed only, failed seeds or densities of their own, or no rival.
 - **cut** and **constant** count seeds whose output does not depend on the input. They are never left out of a mean; a \
 row of such seeds alone loses to every other one and has no order among its like.
 - Failed, diverged and missing runs are listed, never averaged. Different protocols never share a table.

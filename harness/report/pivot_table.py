@@ -22,7 +22,7 @@ OWN = "own density"
 
 
 def pivot_tables(tables: Sequence[Sequence[ComparisonRow]], across: Across) -> list[Table]:
-    """A table for each comparison, or for each network where benchmarks are the columns; bold is what is not beaten."""
+    """A table for each comparison, or for each network with benchmarks as columns; bold is what may be the best."""
     if across == "density":
         return [_by_density(table) for table in tables]
     networks: dict[tuple[str, ...], list[Sequence[ComparisonRow]]] = {}
@@ -106,14 +106,13 @@ def _filled(
     text: Callable[[ComparisonRow], str],
 ) -> Table:
     """Rows in the order in which they come first; those of one name and column stand below each other."""
-    told = {(*row.take("suite", "benchmark", "protocol"), row.group) for row in rows if (row.rank or 1) > 1}
     cells: dict[tuple[str, int], list[str]] = {}
     bold = set()
     for row in rows:
         at, name = names.index(column(row)), called(row)
         again = next(k for k in range(len(rows)) if cells.get((name, k), [NONE] * len(names))[at] == NONE)
         cells.setdefault((name, again), [NONE] * len(names))[at] = text(row)
-        if row.rank == 1 and (*row.take("suite", "benchmark", "protocol"), row.group) in told:
+        if row.leading:
             bold.add((list(cells).index((name, again)), at + 1))
     asides = {OWN: "(own density)", "1": "at density 1"}
     columns = [

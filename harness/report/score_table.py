@@ -69,8 +69,7 @@ def score_table(rows: Sequence[ComparisonRow], title: str = "") -> Table:
         made.append((Column("settings", 9, folded=True), lambda row: row.settings or NONE))
     if any(row.dead_high for row in rows):
         made.append((Column("dead units", 9, True, folded=True), dead_units))
-    groups = {row.group for row in rows if (row.rank or 1) > 1}  # in which something is told apart
-    bold = {i for i, row in enumerate(rows) if row.rank == 1 and row.group in groups}
+    bold = {i for i, row in enumerate(rows) if row.leading}
     cells = [[text(row) for _, text in made] for row in rows]
     told = meanings(rows, f"minus {only or 'control'}")
     columns = [replace(column, meaning=told.get(column.name, "")) for column, _ in made]

@@ -94,7 +94,7 @@ class Table:
         )
 
     def is_bold(self, row: int, column: int) -> bool:
-        """Whether a cell is not beaten."""
+        """Whether a cell is bold."""
         return (row in self.bold and self.columns[column].strong) or (row, column) in self.bold_cells
 
 
@@ -146,7 +146,12 @@ def print_table(table: Table, console: Console, width: int | None, said: set[str
             [f"{cell} *" if (i, j) in table.bold_cells else cell for j, cell in enumerate(row)]
             for i, row in enumerate(table.rows)
         ]
-        table = replace(table, rows=rows, notes=["*: not beaten.", *table.notes], bold_cells=set())
+        table = replace(
+            table,
+            rows=rows,
+            notes=["*: not beaten, with an interval that meets the best one's.", *table.notes],
+            bold_cells=set(),
+        )
     shown, widths = _fit(table, width)
 
     def line(cells: Sequence[str]) -> str:

@@ -390,6 +390,32 @@ def test_ranks_count_the_rows_that_are_surely_better(store):
     }
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])  # higher is better, lower is better
+def test_what_no_test_tells_from_the_best_but_its_interval_does_is_not_leading(store, metric):
+    noise = [0.000, 0.010, 0.020, 0.005, 0.015]
+    for seed in range(5):
+        for row in range(6):  # alike, in pairs that no test tells apart
+            write(store, f"good{row}", seed, 0.90 + noise[(seed + row) % 5])
+        write(store, "worse", seed, 0.80 + noise[seed])
+        write(store, "wild", seed, [0.15, 0.75, 0.30, 0.60, 0.35][seed])
+    frame = load(store)[0]
+    ((_, table),) = tables(rows(frame[frame.metric == metric]))
+    rank(table)
+    found = {row.method: (row.rank, row.leading) for row in table}
+    assert found["wild"] == (1, False)
+    assert found["worse"] == (7, False)
+    assert {found[f"good{row}"] for row in range(6)} == {(1, True)}
+
+
+def test_where_nothing_is_told_apart_nothing_leads(store):
+    for seed in range(3):
+        write(store, "a", seed, 0.5 + seed / 50)
+        write(store, "b", seed, 0.54 - seed / 50)
+    ((_, table),) = tables(rows(load(store)[0].query("primary")))
+    rank(table)
+    assert {(row.rank, row.leading) for row in table} == {(1, False)}
+
+
 def test_a_metric_that_does_not_judge_ranks_nobody(store):
     unit = {"n": 100, "stderr": None, "unit": "fraction", "split": "test"}
     for seed in range(3):

@@ -198,7 +198,7 @@ def test_captions_are_short_and_say_what_a_reader_asks(store: ResultStore) -> No
     assert captions[0] == (
         r"Accuracy ($\uparrow$) of mlp on digits by density. "
         r"Mean over 5 seeds $\pm$ 95~\% over seeds, both on the logit scale. "
-        r"Bold: not significantly beaten at equal density and training, Holm over all pairs of such rows."
+        r"Bold: not beaten at equal density and training (Holm, all pairs), interval meets the best one's."
     )
     assert len(captions) == 2
     for caption in captions:  # a column of a paper has 55 characters or so
