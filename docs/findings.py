@@ -124,8 +124,9 @@ def sections(board: str) -> list[tuple[str, list[str], str]]:
     found = []
     for part in board.split("\n## ")[1:]:
         title, _, text = part.partition("\n")
-        told = [line for line in text.partition("\n|")[0].split("\n") if line.startswith("- ")]
-        if told and ": " in title:
+        lines = text.partition("\n|")[0].split("\n")
+        told = [line for line in lines if line.startswith("- ") and not line.startswith("- Best means")]
+        if told and (": " in title or title.startswith("All architectures")):
             found.append((title, told, next(iter(re.findall(r"^!\[.*\)$", text, re.MULTILINE)), "")))
     # To beat a network that is cut says nothing.
     return sorted(

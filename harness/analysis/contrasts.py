@@ -44,7 +44,7 @@ def pair(table: Sequence[ComparisonRow], baseline: str | None = None) -> None:
         row.difference, row.difference_ci_low, row.difference_ci_high = that.difference, that.low, that.high
     for question, (row, other) in questions:
         asked = question is not None and known is not None and known.asked
-        row.contrasts.append(_contrast(question, row, other, asked, found[row, other]))
+        row.contrasts.append(contrast_of(question, row, other, asked, found[row, other]))
 
 
 def pair_named(table: Sequence[ComparisonRow], named: Sequence[Collection[str]]) -> bool:
@@ -73,7 +73,7 @@ def pair_named(table: Sequence[ComparisonRow], named: Sequence[Collection[str]])
     for row in table if asked else ():
         row.contrasts = []
     for (question, (row, other)), found in zip(asked, differences([pair for _, pair in asked]), strict=True):
-        row.contrasts.append(_contrast(question, row, other, False, found))
+        row.contrasts.append(contrast_of(question, row, other, False, found))
     return bool(asked)
 
 
@@ -122,6 +122,41 @@ def adjust(table: Iterable[ComparisonRow]) -> None:
         contrast.needed = needed(contrast, other, family) if tested else None
 
 
+def contrast_of(
+    question: Question | None, row: ComparisonRow, other: ComparisonRow, asked: bool, found: PairedDifference
+) -> Contrast:
+    """A question about two rows with its difference; nothing is corrected yet."""
+    broken = any(len(one.broken) == one.n for one in (row, other))
+    smallest = row.comparisons.smallest_difference.get(row.benchmark) if row.comparisons and row.primary else None
+    return Contrast(
+        row=row.id,
+        other=other.id,
+        method=row.method,
+        control=other.method,
+        name=(question.name if question else None) or "",
+        asked=asked,
+        n=found.n,
+        difference=found.difference,
+        low=None if broken else found.low,
+        high=None if broken else found.high,
+        fixed_low=None if broken else found.fixed_low,
+        fixed_high=None if broken else found.fixed_high,
+        p=None if broken or row.direction == "none" else found.p,
+        over=found.over,
+        disputed=found.disputed,
+        broken=broken,
+        std=found.std,
+        examples=found.examples,
+        examples_freedom=found.examples_freedom,
+        smallest=smallest,
+    )
+
+
+def meet(row: ComparisonRow, other: ComparisonRow) -> bool:
+    """Whether they have a seed in common."""
+    return bool((np.isfinite(row.values) & np.isfinite(other.values)).any())
+
+
 def _asked(table: Sequence[ComparisonRow], questions: Sequence[Question]) -> Iterator[tuple[Question | None, Pair]]:
     """Each question with the rows that answer it, (method, control); no two rows twice.
 
@@ -153,41 +188,7 @@ def _nearest(row: ComparisonRow, candidates: Iterable[ComparisonRow]) -> Compari
         alike = (other.match, other.asked) == (row.match, row.asked)
         return not equal_budgets(other, row), not alike, abs(other.density_mask - row.density_mask), other.id
 
-    return min((one for one in candidates if comparable(row, one) and _meet(row, one)), key=distance, default=None)
-
-
-def _contrast(
-    question: Question | None, row: ComparisonRow, other: ComparisonRow, asked: bool, found: PairedDifference
-) -> Contrast:
-    broken = any(len(one.broken) == one.n for one in (row, other))
-    smallest = row.comparisons.smallest_difference.get(row.benchmark) if row.comparisons and row.primary else None
-    return Contrast(
-        row=row.id,
-        other=other.id,
-        method=row.method,
-        control=other.method,
-        name=(question.name if question else None) or "",
-        asked=asked,
-        n=found.n,
-        difference=found.difference,
-        low=None if broken else found.low,
-        high=None if broken else found.high,
-        fixed_low=None if broken else found.fixed_low,
-        fixed_high=None if broken else found.fixed_high,
-        p=None if broken or row.direction == "none" else found.p,
-        over=found.over,
-        disputed=found.disputed,
-        broken=broken,
-        std=found.std,
-        examples=found.examples,
-        examples_freedom=found.examples_freedom,
-        smallest=smallest,
-    )
-
-
-def _meet(row: ComparisonRow, other: ComparisonRow) -> bool:
-    """Whether they have a seed in common."""
-    return bool((np.isfinite(row.values) & np.isfinite(other.values)).any())
+    return min((one for one in candidates if comparable(row, one) and meet(row, one)), key=distance, default=None)
 
 
 def _reference(row: ComparisonRow, candidates: Sequence[ComparisonRow]) -> ComparisonRow | None:

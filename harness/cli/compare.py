@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,12 @@ from harness.cli.not_counted import tell
 from harness.cli.parameters import Choice, DensityOption
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from harness.report.pivot_table import Across
     from harness.report.results import Comparison, Figure
     from harness.report.tables import Table
+    from harness.results.store import ResultStore
 
 FORMATS = ("table", "markdown", "latex", "csv", "json", "parquet")
 DATA = ("csv", "json", "parquet")
@@ -180,6 +183,7 @@ def command(
     if frame.empty:
         raise UserError(f"no finished run in {results}: run a suite first, or name its folder with --results")
     names = [name for value in methods for name in value.split(",") if name]
+    chosen = names or any(value is not None for key, value in where.items() if key != "suite")
     tables = selected(frame, Selection(methods=names, **where), left)
     rows = [row for table in tables for row in table]
     if lone := sum(row.baseline is None and not row.mixed for row in rows):
@@ -190,12 +194,22 @@ def command(
     else:
         paper = form == "latex" and not (views or columns)
         shown = for_paper(tables) if paper else _tables(compared, pareto, wins, profile, across)
+        if not (paper or views or chosen):
+            shown += [replace(table, detail=None) for table in _between_networks(store, frame)]
         if columns:
             shown = [table.only(columns.split(",")) for table in shown]
         _write(shown, form, terminal_width(wide))
     if figure is not None:
         _draw(compared, figure_width, profile, pareto).save(figure, dark)
         click.echo(f"written: {figure}", err=True)
+
+
+def _between_networks(store: ResultStore, frame: pd.DataFrame) -> Iterator[Table]:
+    """What suites ask about networks, which is of no single table."""
+    from harness.report.networks import network_tables
+
+    for suite in sorted(frame["suite"].unique()):
+        yield from network_tables(store, suite, frame[frame["suite"] == suite], asked_only=True)
 
 
 def _compare_two(

@@ -297,6 +297,7 @@ def _suite_plan(
         baselines={name: experiment.baseline for name, experiment in suite.reported.items()},
         comparisons=suite.comparisons,
         agreements=agreements,
+        networks=suite.networks_asked,
         cells=[planned.id for planned in plan.graph.cells],
         tuning=list(tuned),
         waiting=len(suite.pending),

@@ -16,9 +16,9 @@ from harness.analysis.power import FEW_SEEDS, MOST_SEEDS
 from harness.analysis.ranking import rank
 from harness.formatting import duration, size, unit_text
 from harness.report.answers import density
-from harness.report.cell_texts import budget, meaning, parameters, precision, score
+from harness.report.cell_texts import precision, score
 from harness.report.score_table import score_table
-from harness.report.table_answers import cost_answer, networks_answer, noise_answer, questions_answer
+from harness.report.table_answers import cost_answer, noise_answer, questions_answer
 from harness.report.tables import NONE, Column, Table, decimals, difference, probability, rounded
 from harness.results.store import LeftOut
 
@@ -50,54 +50,11 @@ def boards(frame: pd.DataFrame, left: Sequence[LeftOut] = ()) -> Iterator[Board]
         yield Board(
             table,
             score_table(table),
-            _questions_table(table),
+            questions_table(table),
             _other_table(table, others),
             _noise_table(table),
             _cost_table(table),
         )
-
-
-def side_by_side(frame: pd.DataFrame) -> Iterator[Table]:
-    """One table per benchmark and protocol that several architectures share, without ranks: they differ in size."""
-    shared: dict[tuple[object, ...], list[ComparisonRow]] = {}
-    for row in rows(frame[frame["primary"].astype(bool)]):
-        names = ("suite", "benchmark", "metric", "protocol", "trained_on")
-        shared.setdefault(row.take(*names), []).append(row)
-    for table in shared.values():
-        if len({row.architecture for row in table}) > 1:
-            yield _architectures(table)
-
-
-def _architectures(table: list[ComparisonRow]) -> Table:
-    first = table[0]
-    sign = -1 if first.direction == "max" else 1
-    table.sort(key=lambda row: (sign * row.mean, row.architecture, row.method, row.id))
-    places = decimals([row.mean for row in table])
-    networks = {(row.experiment, row.architecture) for row in table}
-    several = len(networks) > len({architecture for _, architecture in networks})
-
-    def network(row: ComparisonRow) -> str:
-        return f"{row.experiment}: {row.architecture}" if several else row.architecture
-
-    return _table(
-        f"All architectures on {first.benchmark}",
-        table,
-        [
-            (Column("architecture", key=True), network),
-            (Column("method", key=True), lambda row: row.method),
-            (Column("density", right=True, key=True), density),
-            (Column(first.metric), lambda row: score(row, places)),
-            (Column("parameters left / all"), parameters),
-            (Column("training", folded=True), budget),
-            (Column("training FLOPs", right=True, folded=True), lambda row: _scientific(row.flops)),
-            (Column("seeds", right=True), lambda row: str(row.n)),
-        ],
-        [
-            f"{meaning(first)} Protocol: {first.protocol or 'not stated'}.",
-            "Not ranked: the networks differ. FLOPs are those of dense training.",
-        ],
-        answer=[networks_answer(table)],
-    )
 
 
 def _other_table(table: Sequence[ComparisonRow], others: dict[tuple[object, ...], list[ComparisonRow]]) -> Table | None:
@@ -122,7 +79,7 @@ def _other_table(table: Sequence[ComparisonRow], others: dict[tuple[object, ...]
     return _table("Other metrics", table, made, answer=[f"Not tested: questions are asked of {table[0].metric} alone."])
 
 
-def _questions_table(table: Sequence[ComparisonRow]) -> Table | None:
+def questions_table(table: Sequence[ComparisonRow]) -> Table | None:
     """Every question of the table; None if nothing is asked."""
     rows = {row.id: row for row in table}
     asked = [contrast for row in table for contrast in row.contrasts]

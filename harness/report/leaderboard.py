@@ -14,12 +14,13 @@ from rich.console import Console
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.frame import load, missing
-from harness.report.boards import Board, boards, side_by_side
+from harness.report.boards import Board, boards
 from harness.report.cell_texts import titled
 from harness.report.costs import TIME
 from harness.report.figures import frontier, pruning_curve, settling_curves, training_curves
 from harness.report.figures.series import training_series
 from harness.report.mask_agreements import agreement_tables
+from harness.report.networks import network_tables
 from harness.report.palette import Style, apart, palette_of
 from harness.report.settling import Settled, settled
 from harness.report.tables import Table, code, details, escape, markdown, print_tables
@@ -100,6 +101,8 @@ def terminal_tables(store: ResultStore, suite: str, console: Console, width: int
     noted = settled(store, (board.rows for board in shown))
     print_tables((replace(found.table, detail=None) for found in noted), console, width)
     print_tables(agreement_tables(store, suite), console, width)
+    between = network_tables(store, suite, frame, asked_only=True)
+    print_tables((replace(table, detail=None) for table in between), console, width)
     print_tables((replace(table, detail=None) for table in tuning_tables(store, suite)), console, width)
     counted = set(frame["cell"])
     for item in left:
@@ -120,8 +123,9 @@ def _suite_page(store: ResultStore, suite: str, frame: pd.DataFrame, left: Seque
         parts += [figures.settling(found), _folded(found.table.detail) if found.table.detail else ""]
     for table in agreement_tables(store, suite):
         parts.append(f"## {escape(table.title)}\n\n{markdown(table)}")
-    for table in side_by_side(frame):
-        parts.append(f"## {escape(table.title)}\n\n{markdown(table)}")
+    for table in network_tables(store, suite, frame):
+        parts.append(f"## {escape(table.title)}\n\n{markdown(replace(table, detail=None))}")
+        parts += [_folded(table.detail)] if table.detail else []
     for table in tuning_tables(store, suite):
         parts.append(f"## {escape(table.title)}\n\n{markdown(replace(table, detail=None))}")
         parts += [_folded(table.detail)] if table.detail else []

@@ -130,8 +130,8 @@ def cost_answer(table: Sequence[ComparisonRow]) -> list[str]:
     return found or ["What it took is not recorded."]
 
 
-def networks_answer(table: Sequence[ComparisonRow]) -> str:
-    """The best mean of each architecture; nothing about two of them."""
+def networks_answer(table: Sequence[ComparisonRow], tested: bool) -> str:
+    """The best mean of each architecture; nothing about two of them. ``tested``: whether other sentences are."""
     judged = [row for row in table if not row.mixed and not lost(row) and row.direction != "none"]
     if not judged:
         return f"Nothing is compared: {BETTER['none']}, or no row has a mean of networks that work."
@@ -140,7 +140,8 @@ def networks_answer(table: Sequence[ComparisonRow]) -> str:
     for row in sorted(judged, key=lambda row: (sign * row.mean, row.id)):
         best.setdefault(f"{row.experiment}: {row.architecture}".removeprefix(": "), row)
     parts = [f"{name} {row.mean:.4g} ({at(row)})" for name, row in best.items()]
-    return f"Best means, not tested against each other, for the networks differ: {few(parts)}."
+    said = "" if tested else ", not tested against each other, for the suite asks nothing about them"
+    return f"Best means{said}: {few(parts)}."
 
 
 def _extremes(

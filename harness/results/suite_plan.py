@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.results.tuned_method import TunedMethod
 from harness.suites.comparisons import Comparisons
+from harness.suites.network_pairs import NetworkPair
 
 
 class MaskPairs(BaseModel):
@@ -30,6 +31,7 @@ class SuitePlan(BaseModel):
     baselines: dict[str, str | None] = Field({}, description="experiment: method that the others are compared with")
     comparisons: dict[str, Comparisons] = Field({}, description="experiment: what it asks, and what controls what")
     agreements: list[MaskPairs] = Field([], description="masks to be set beside each other")
+    networks: list[NetworkPair] = Field([], description="rows of different networks that are tested against each other")
     cells: list[str] = Field(description="names of all cells, done or not, trials included")
     tuning: list[TunedMethod] = Field([], description="trials of each method, and which was chosen")
     waiting: int = Field(0, description="cells that have no name yet, because their settings are not chosen")

@@ -102,6 +102,7 @@ class Declaration:
         self.description = top.description.strip()
         self.slurm = self._slurm(top.slurm)
         self.agreements = top.agreements
+        self.networks = top.networks
         self._own: dict[str, dict[str, Any]] = top.experiments or {"main": {}}
         self._in_file = bool(top.experiments)
         self._benchmarks: dict[tuple[str, str], Benchmark[Any]] = {}

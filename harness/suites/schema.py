@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from harness.errors import unknown_name
+from harness.suites.network_pairs import form
 from harness.suites.question import Question
 from harness.suites.seed_list import Seeds, seeds_from
 from harness.suites.tune import Space, Tune
@@ -426,5 +427,8 @@ class SuiteFile(Schema):
     agreements: list[Annotated[list[Selector], AfterValidator(_two)]] = Field(
         [],
         description="pairs of selectors: runs whose masks are set beside each other, seed by seed, and beside chance",
+    )
+    networks: list[Annotated[str, AfterValidator(form)]] = Field(
+        [], description="NETWORK against NETWORK each: architectures, perhaps with a method, tested by seed"
     )
     slurm: Any = None

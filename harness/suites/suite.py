@@ -14,6 +14,7 @@ from harness.suites.comparisons import Comparisons, comparisons
 from harness.suites.declaration import Declaration
 from harness.suites.expansion import Expansion
 from harness.suites.mask_pairs import Pair, mask_pairs
+from harness.suites.network_pairs import NetworkPair, network_pairs
 from harness.suites.schema import Selector
 from harness.suites.tuning import Tuning
 
@@ -66,6 +67,18 @@ class Suite(Declaration):
             except ValueError as error:
                 raise self._yaml.error(("agreements", at), f"agreements: {error}") from None
         return found
+
+    @cached_property
+    def networks_asked(self) -> list[NetworkPair]:
+        """Rows of different architectures that are tested against each other."""
+        found: dict[NetworkPair, None] = {}
+        for at, text in enumerate(self.networks):
+            try:
+                pairs = network_pairs(text, self._all_cells)
+            except ValueError as error:
+                raise self._yaml.error(("networks", at), f"networks: {error}") from None
+            found |= dict.fromkeys(pairs)
+        return list(found)
 
     def with_choices(self, choices: Mapping[Tuned, int]) -> Suite:
         """The same suite with the trials that were chosen; what is not among them waits."""
@@ -139,7 +152,11 @@ def load_suite(
     """
     suite = Suite(path, registry, overrides, dry, folder)
     if suite.cells or suite.pending:
-        _ = suite.comparisons, suite.agreements_asked  # here, so that wrong ones are told before anything runs
+        _ = (
+            suite.comparisons,
+            suite.agreements_asked,
+            suite.networks_asked,
+        )  # here, so that wrong ones are told before anything runs
     else:
         if suite.missing:
             raise DataMissing(next(iter(suite.missing.values())))

@@ -25,6 +25,7 @@ from harness.report.html.training import LIMIT as TRAINING_LIMIT
 from harness.report.html.training import densities
 from harness.report.leaderboard import reproduce
 from harness.report.mask_agreements import agreement_tables
+from harness.report.networks import network_tables
 from harness.report.settling import settled
 from harness.report.tuning import tuning_tables
 from harness.results.result_file import ResultFile
@@ -187,6 +188,7 @@ def _suite(
         "missing": missing(store, suite, own, records_left),
         "obsolete": len(files) - len(current),
         "masks": store.has_any(suite, "masks"),
+        "networks": [plain_table(table) for table in network_tables(store, suite, own, asked_only=True)],
         "tuning": [plain_table(table) for table in tuning_tables(store, suite)],
         "agreements": [plain_table(table) for table in agreement_tables(store, suite)],
     }

@@ -24,7 +24,7 @@ SCRIPTS = (
     "leaderboard",
     "overview",
     "suites",
-    "tuning",
+    "panels",
     "chooser",
     "curves",
     "training",

@@ -14,14 +14,14 @@ from harness.analysis.frame import load
 from harness.errors import UserError
 from harness.report.leaderboard import terminal_tables, write_leaderboards
 from harness.report.score_table import score_table
-from harness.report.tables import NONE, Column, Table, decimals, escape, markdown, print_table
+from harness.report.tables import NONE, Column, Table, decimals, escape, markdown, print_table, probability
 from harness.results.store import ResultStore
 
 METRIC = {"n": 100, "stderr": None, "split": "test"}
 
 
 def write(store, method, seed, value, density=0.1, **changes):
-    mask = 1.0 if method == "dense" else density
+    mask = 1.0 if method == "dense" else changes.pop("mask", density)
     cell = f"{method}-{mask}-{seed}"
     record = {
         "schema": 1,
@@ -204,6 +204,47 @@ def test_architectures_on_one_benchmark_stand_side_by_side_without_ranks(store):
         ("mlp", "random"),
     ]  # fmt: skip
     assert "rank" not in section.partition("Not ranked")[0] and "90,000 / 90,000" in section
+
+
+def test_networks_that_a_suite_asks_about_are_tested_by_seed(store):
+    wide, deep = ({"label": name, "plugin": "mlp", "version": "1", "options": {}} for name in ("wide", "deep"))
+    scores = {"dense": (0.60, 0.62, 0.61), "random": (0.40, 0.43, 0.41)}
+    cells = [
+        write(store, method, seed, value + 0.01 * seed**2, cell=f"wide-{method}-{seed}", architecture=wide)
+        for method, values in scores.items()
+        for seed, value in enumerate(values)
+    ]
+    for seed in range(3):
+        write(store, "random", seed, 0.3, mask=0.13, cell=f"deep-{seed}", architecture=deep)
+    names = [f"wide-{method}-{seed}" for method in scores for seed in range(3)] + [f"deep-{seed}" for seed in range(3)]
+    plan = store.plan("small")
+
+    def row(architecture, method):
+        return {"experiment": "main", "architecture": architecture, "method": method}
+
+    asked = [(row("mlp", "dense"), row("wide", "dense")), (row("mlp", "random"), row("wide", "random"))]
+    asked.append((row("deep", "random"), row("wide", "random")))
+    pairs = [{"first": first, "second": second} for first, second in asked]
+    write_plan(store, "small", {"cells": [*plan.cells, *names], "networks": pairs})
+    write_leaderboards(store)
+    page = (store.root / "small" / "leaderboard.md").read_text()
+    section = page.partition("## All architectures on digits")[2].partition("## ")[0]
+    frame = load(store, ["small"])[0].query("primary")
+    values = frame.pivot_table(index="seed", columns=["architecture", "method"], values="value")
+    logits = special.logit((values * 100 + 0.5) / 101)
+    p = [stats.ttest_rel(logits["mlp", method], logits["wide", method]).pvalue for method in ("dense", "random")]
+    holm = [min(1, 2 * min(p)), max(2 * min(p), max(p))]
+    assert len(cells) == 6 and holm[1] < 0.05
+    assert re.search(r"Unmasked, mlp\.dense \(0\.\d+\) beats wide\.dense \(0\.6\d+\)\.", section)
+    assert re.search(r"At 0\.1000, mlp\.random \(0\.\d+\) beats wide\.random \(0\.4\d+\)\.", section)
+    assert "Best means: " in section and "not tested" not in section.partition("|")[0]
+    assert "the suite's questions, 2 tests" in section
+    for value in p:
+        assert escape(probability(value)) in section
+    assert "densities differ: deep.random from wide.random (0.1300 and 0.1000)." in section
+    console = Console(file=io.StringIO(), width=80)
+    terminal_tables(store, "small", console, 80)
+    assert "mlp.dense" in console.file.getvalue()
 
 
 def test_without_baseline_and_without_results(store):

@@ -5,7 +5,8 @@ const start = async () => {
   showFilters(boards);
   const tables = showLeaderboard(boards);
   showOverview(boards, tables);
-  showTuning();
+  showPanels("networks", true);
+  showPanels("tuning");
   showCurves();
   showTraining();
   showMasks();

@@ -1,10 +1,10 @@
-// What was tuned: a panel for each table, some with a detail; the section goes where nothing was.
+// Sections of panels, one for each table, some with a detail: networks, tuning. A section without any goes.
 
-const showTuning = () => {
-  const body = byId("tuning-body");
+const showPanels = (section, open = false) => {
+  const body = byId(`${section}-body`);
   for (const suite of index.suites) {
-    for (const table of suite.tuning) {
-      body.append(make("details", { class: "board", "data-suite": suite.name },
+    for (const table of suite[section]) {
+      body.append(make("details", { class: "board", "data-suite": suite.name, open },
         make("summary", {}, make("h3", {}, table.title), make("span", { class: "aside" }, suite.name)),
         make("div", { class: "body" }, list("answer", table.answer),
           plainTable(table),
@@ -15,6 +15,6 @@ const showTuning = () => {
   }
   onFilter(() => {
     for (const panel of body.children) panel.hidden = !fitsSuite(panel.dataset.suite);
-    byId("tuning").hidden = byId("to-tuning").hidden = ![...body.children].some((panel) => !panel.hidden);
+    byId(section).hidden = byId(`to-${section}`).hidden = ![...body.children].some((panel) => !panel.hidden);
   });
 };

@@ -1,0 +1,91 @@
+"""Networks set against each other: copies of rows from several tables, and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from harness.analysis.comparison_row import ComparisonRow
+from harness.analysis.contrasts import adjust, contrast_of, meet
+from harness.analysis.estimates import differences
+from harness.analysis.grouping import equal_densities
+from harness.suites.network_pairs import NetworkPair, NetworkRow
+
+
+class NetworkContrasts(NamedTuple):
+    """What is asked of the rows of one benchmark.
+
+    Attributes:
+        rows: copies of those that are asked about, called after their networks, with the questions as ``contrasts``.
+        unlike: pairs that were asked for alike and may not be compared, their densities being apart.
+    """
+
+    rows: Sequence[ComparisonRow]
+    unlike: Sequence[tuple[ComparisonRow, ComparisonRow]]
+
+
+def network_contrasts(rows: Sequence[ComparisonRow], asked: Sequence[NetworkPair]) -> NetworkContrasts:
+    """The answers of ``asked`` among the rows of one benchmark, metric and protocol, whatever their tables.
+
+    Each row has the one of the other method that was asked for alike; whole networks have each other. Differences are
+    paired by seed. Holm's correction is over all these questions.
+    """
+    members: dict[NetworkRow, list[ComparisonRow]] = {}
+    for row in rows:
+        of = NetworkRow(experiment=row.experiment, architecture=row.architecture, method=row.method)
+        members.setdefault(of, []).append(row)
+    pairs: dict[tuple[int, int], tuple[ComparisonRow, ComparisonRow]] = {}
+    unlike = []
+    for pair in asked:
+        for row in members.get(pair.first, ()):
+            for other in members.get(pair.second, ()):
+                if not _alike(row, other) or not meet(row, other):
+                    continue
+                if row.whole or other.whole or row.small or other.small or equal_densities(row, other):
+                    pairs[row.id, other.id] = (row, other)
+                else:
+                    unlike.append((row, other))
+    concerned = {row.id: row for found in [*pairs.values(), *unlike] for row in found}
+    names = _names(list(concerned.values()))
+    places = {density: i for i, density in enumerate(sorted({row.density_mask for row in concerned.values()})[::-1])}
+    copies = {
+        row.id: replace(
+            row,
+            method=names[row.id],
+            group=places[row.density_mask],
+            flops=None,  # networks of other sizes always need others: nothing to say of each pair
+            contrasts=[],
+            factors={},
+            absent={},
+            failed={},
+        )
+        for row in concerned.values()
+    }
+    told = [(copies[row.id], copies[other.id]) for row, other in pairs.values()]
+    for (row, other), found in zip(told, differences(told), strict=True):
+        row.contrasts.append(contrast_of(None, row, other, True, found))
+    for row in copies.values():
+        row.comparisons = None
+    adjust(copies.values())
+    return NetworkContrasts(list(copies.values()), [(copies[row.id], copies[other.id]) for row, other in unlike])
+
+
+def _alike(row: ComparisonRow, other: ComparisonRow) -> bool:
+    """Whether both were asked for the same density, or one of them for none."""
+    if row.whole or other.whole:
+        return True
+    return (row.match, row.density_asked) == (other.match, other.density_asked)
+
+
+def _names(rows: Sequence[ComparisonRow]) -> dict[int, str]:
+    """As short as tells them apart: networks, where all have one method; the experiment only where it is needed."""
+    one_method = len({row.method for row in rows}) == 1
+    short = {row.id: row.architecture if one_method else f"{row.architecture}.{row.method}" for row in rows}
+    experiments: dict[str, set[str]] = {}
+    for row in rows:
+        experiments.setdefault(short[row.id], set()).add(row.experiment)
+    return {
+        row.id: short[row.id] if len(experiments[short[row.id]]) == 1 else f"{row.experiment}.{short[row.id]}"
+        for row in rows
+    }
