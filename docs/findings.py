@@ -129,8 +129,13 @@ def sections(board: str) -> list[tuple[str, list[str], str]]:
         if told and (": " in title or title.startswith("All architectures")):
             found.append((title, told, next(iter(re.findall(r"^!\[.*\)$", text, re.MULTILINE)), "")))
     # To beat a network that is cut says nothing.
+    # Networks come last: what they bring besides, the suite's own words say.
     return sorted(
-        found, key=lambda one: -sum(" beat" in line and not re.search("cut|constant", line) for line in one[1])
+        found,
+        key=lambda one: (
+            ": " not in one[0],
+            -sum(" beat" in line and not re.search("cut|constant", line) for line in one[1]),
+        ),
     )
 
 

@@ -33,13 +33,21 @@ def network_tables(store: ResultStore, suite: str, frame: pd.DataFrame, asked_on
     for row in rows(frame[frame["primary"].astype(bool)]) if asked or not asked_only else ():
         names = ("suite", "benchmark", "metric", "protocol", "trained_on")
         shared.setdefault(row.take(*names), []).append(row)
-    for table in shared.values():
-        found = network_contrasts(table, asked)
-        if found.rows or (not asked_only and len({row.architecture for row in table}) > 1):
-            yield _table(table, found)
+    found = [(table, network_contrasts(table, asked)) for table in shared.values()]
+    found = [
+        (table, contrasts)
+        for table, contrasts in found
+        if contrasts.rows or (not asked_only and len({row.architecture for row in table}) > 1)
+    ]
+    benchmarks = [table[0].benchmark for table, _ in found]
+    for table, contrasts in found:
+        title = f"All architectures on {table[0].benchmark}"
+        if benchmarks.count(table[0].benchmark) > 1:  # of other protocols, or trained on other data
+            title += f" ({', '.join(sorted({row.experiment for row in table}))})"
+        yield _table(title, table, contrasts)
 
 
-def _table(table: list[ComparisonRow], found: NetworkContrasts) -> Table:
+def _table(title: str, table: list[ComparisonRow], found: NetworkContrasts) -> Table:
     first = table[0]
     sign = -1 if first.direction == "max" else 1
     table.sort(key=lambda row: (sign * row.mean, row.architecture, row.method, row.id))
@@ -67,7 +75,7 @@ def _table(table: list[ComparisonRow], found: NetworkContrasts) -> Table:
         ]
         told.append(f"Not comparable, because densities differ: {listed(pairs)}.")
     return Table(
-        f"All architectures on {first.benchmark}",
+        title,
         [column for column, _ in made],
         [[text(row) for _, text in made] for row in table],
         [

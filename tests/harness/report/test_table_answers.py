@@ -144,10 +144,12 @@ def test_which_noise_is_larger() -> None:
 
 def test_best_means_of_networks_say_nothing_of_two() -> None:
     rows = table(over_seeds("a", FAIR, 0.1) + over_seeds("b", GOOD, 0.1, broken="cut"))
-    assert networks_answer(rows) == (
-        "Best means, not tested against each other, for the networks differ: any: any 0.8123 (a at 0.1000)."
+    assert networks_answer(rows, tested=False) == (
+        "Best means, not tested against each other, for the suite asks nothing about them: "
+        "any: any 0.8123 (a at 0.1000)."
     )
-    assert networks_answer(rows[-1:]).startswith("Nothing is compared")
+    assert networks_answer(rows, tested=True) == "Best means: any: any 0.8123 (a at 0.1000)."
+    assert networks_answer(rows[-1:], tested=False).startswith("Nothing is compared")
 
 
 def test_every_table_of_a_leaderboard_begins_with_its_answer() -> None:
