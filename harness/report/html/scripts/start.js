@@ -5,7 +5,7 @@ const start = async () => {
   showFilters(boards);
   const tables = showLeaderboard(boards);
   showOverview(boards, tables);
-  showPanels("networks", true);
+  showPanels("networks");
   showPanels("tuning");
   showCurves();
   showTraining();
