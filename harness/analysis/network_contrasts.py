@@ -18,7 +18,7 @@ class NetworkContrasts(NamedTuple):
 
     Attributes:
         rows: copies of those that are asked about, called after their networks, with the questions as ``contrasts``.
-        unlike: pairs that were asked for alike and may not be compared, their densities being apart.
+        unlike: pairs that were asked for alike and may not be compared: densities are apart, or no seed is shared.
     """
 
     rows: Sequence[ComparisonRow]
@@ -40,21 +40,20 @@ def network_contrasts(rows: Sequence[ComparisonRow], asked: Sequence[NetworkPair
     for pair in asked:
         for row in members.get(pair.first, ()):
             for other in members.get(pair.second, ()):
-                if not _alike(row, other) or not meet(row, other):
+                if not _alike(row, other):
                     continue
-                if row.whole or other.whole or row.small or other.small or equal_densities(row, other):
+                if meet(row, other) and (_sized(row) or _sized(other) or equal_densities(row, other)):
                     pairs[row.id, other.id] = (row, other)
                 else:
                     unlike.append((row, other))
     concerned = {row.id: row for found in [*pairs.values(), *unlike] for row in found}
-    names = _names(list(concerned.values()))
+    names = network_names(rows)
     places = {density: i for i, density in enumerate(sorted({row.density_mask for row in concerned.values()})[::-1])}
     copies = {
         row.id: replace(
             row,
             method=names[row.id],
             group=places[row.density_mask],
-            flops=None,  # networks of other sizes always need others: nothing to say of each pair
             contrasts=[],
             factors={},
             absent={},
@@ -78,8 +77,13 @@ def _alike(row: ComparisonRow, other: ComparisonRow) -> bool:
     return (row.match, row.density_asked) == (other.match, other.density_asked)
 
 
-def _names(rows: Sequence[ComparisonRow]) -> dict[int, str]:
-    """As short as tells them apart: networks, where all have one method; the experiment only where it is needed."""
+def _sized(row: ComparisonRow) -> bool:
+    """Whether its size, and no mask, says what it is."""
+    return row.whole or row.small
+
+
+def network_names(rows: Sequence[ComparisonRow]) -> dict[int, str]:
+    """By row, as short as tells them apart: networks, where all have one method; experiments only where needed."""
     one_method = len({row.method for row in rows}) == 1
     short = {row.id: row.architecture if one_method else f"{row.architecture}.{row.method}" for row in rows}
     experiments: dict[str, set[str]] = {}

@@ -19,7 +19,7 @@ def rank(table: Sequence[ComparisonRow], left: Iterable[LeftOut] = ()) -> None:
 
     The true rank of a row within its group lies between them, with at least 95 % confidence in all ranges of the group.
     See :func:`harness.analysis.ranks.wins`. ``leading`` are rows that none beats and whose intervals meet that of the
-    best mean: among many rows a test finds nothing against one whose seeds are far apart, however bad it is.
+    best mean of these: among many rows a test finds nothing against one whose seeds are far apart, however bad it is.
 
     None where there is nothing to rank: a metric that does not judge, one seed only, no rival (see
     :func:`harness.analysis.grouping.group`), or seeds that have failed (the mean is then over the survivors).
@@ -45,10 +45,10 @@ def rank(table: Sequence[ComparisonRow], left: Iterable[LeftOut] = ()) -> None:
         for row, first, last in zip(rivals, best.tolist(), worst.tolist(), strict=True):
             row.rank, row.rank_worst = first, last
         sign = 1.0 if rivals[0].direction == "max" else -1.0
-        top = min(_interval(max(rivals, key=lambda row: sign * row.mean)), key=lambda end: sign * end)
-        told = any(row.rank != 1 for row in rivals)
-        for row in rivals:
-            row.leading = told and row.rank == 1 and max(sign * end for end in _interval(row)) >= sign * top
+        unbeaten = [row for row in rivals if row.rank == 1]  # no network that tells nothing, however fast
+        lowest = min(sign * end for end in _interval(max(unbeaten, key=lambda row: sign * row.mean)))
+        for row in unbeaten if len(unbeaten) < len(rivals) else ():
+            row.leading = max(sign * end for end in _interval(row)) >= lowest
 
 
 def _interval(row: ComparisonRow) -> tuple[float, float]:

@@ -194,7 +194,7 @@ def command(
     else:
         paper = form == "latex" and not (views or columns)
         shown = for_paper(tables) if paper else _tables(compared, pareto, wins, profile, across)
-        if not (paper or views or chosen):
+        if not (paper or views or columns or chosen):
             shown += [replace(table, detail=None) for table in _between_networks(store, frame)]
         if columns:
             shown = [table.only(columns.split(",")) for table in shown]
@@ -221,6 +221,7 @@ def _compare_two(
     where: Mapping[str, Any],
 ) -> None:
     from harness.cli.compare_two import OPTIONS, Wanted, compare_two
+    from harness.cli.find import is_file, names_of_file
 
     context = click.get_current_context()
     given = {
@@ -234,6 +235,8 @@ def _compare_two(
     if form == "parquet":
         raise click.UsageError("two sources have no --format parquet: give table, markdown, latex, csv or json")
     names = [name for value in methods for name in value.split(",") if name]
+    if where["suite"] is not None and is_file(where["suite"]):
+        where = {**where, "suite": names_of_file(Path(where["suite"]))[0]}
     wanted = Wanted(names, *(where[key] for key in ("suite", "experiment", "benchmark", "architecture", "metric")))
     found = compare_two(sources, results if "results" in given else None, wanted)
     if form == "json":

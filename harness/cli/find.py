@@ -78,7 +78,7 @@ def find_suites(store: ResultStore, wanted: Iterable[str]) -> list[str]:
     known = store.suites()
     found: dict[str, None] = {}
     for one in wanted:
-        names = _names_of_file(Path(one)) if is_file(one) else [one]
+        names = names_of_file(Path(one)) if is_file(one) else [one]
         if not (here := [name for name in names if name in known]):
             if is_file(one) and Path(one).is_file():
                 said = " or ".join(names)
@@ -102,7 +102,7 @@ def find_suite(store: ResultStore, wanted: str) -> str:
     return found[0]
 
 
-def _names_of_file(path: Path) -> Sequence[str]:
+def names_of_file(path: Path) -> Sequence[str]:
     """What the results of a suite's file may be called: those of the profile that it chooses first."""
     if not path.is_file():
         return [path.stem]

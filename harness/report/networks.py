@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
 from harness.analysis.comparison import rows
 from harness.analysis.comparison_row import ComparisonRow
-from harness.analysis.network_contrasts import NetworkContrasts, network_contrasts
+from harness.analysis.grouping import close
+from harness.analysis.network_contrasts import NetworkContrasts, network_contrasts, network_names
 from harness.formatting import listed
 from harness.report.answers import answers, density
 from harness.report.boards import questions_table
@@ -39,12 +40,10 @@ def network_tables(store: ResultStore, suite: str, frame: pd.DataFrame, asked_on
         for table, contrasts in found
         if contrasts.rows or (not asked_only and len({row.architecture for row in table}) > 1)
     ]
-    benchmarks = [table[0].benchmark for table, _ in found]
+    several = frame["experiment"].nunique() > 1  # a published protocol beside a fair one, say
     for table, contrasts in found:
-        title = f"All architectures on {table[0].benchmark}"
-        if benchmarks.count(table[0].benchmark) > 1:  # of other protocols, or trained on other data
-            title += f" ({', '.join(sorted({row.experiment for row in table}))})"
-        yield _table(title, table, contrasts)
+        of = f" ({', '.join(sorted({row.experiment for row in table}))})" if several else ""
+        yield _table(f"All architectures on {table[0].benchmark}{of}", table, contrasts)
 
 
 def _table(title: str, table: list[ComparisonRow], found: NetworkContrasts) -> Table:
@@ -52,28 +51,23 @@ def _table(title: str, table: list[ComparisonRow], found: NetworkContrasts) -> T
     sign = -1 if first.direction == "max" else 1
     table.sort(key=lambda row: (sign * row.mean, row.architecture, row.method, row.id))
     places = decimals([row.mean for row in table])
-    networks = {(row.experiment, row.architecture) for row in table}
-    several = len(networks) > len({architecture for _, architecture in networks})
-
-    def network(row: ComparisonRow) -> str:
-        return f"{row.experiment}: {row.architecture}" if several else row.architecture
-
-    made = [
-        (Column("architecture", names=True, key=True), network),
-        (Column("method", names=True, key=True), lambda row: row.method),
-        (Column("density", right=True, key=True), density),
+    names = network_names(table)
+    made: list[tuple[Column, Callable[[ComparisonRow], str]]] = [
+        (Column("network", names=True, key=True), lambda row: names[row.id]),
         (Column(first.metric), lambda row: score(row, places)),
+        (Column("density", right=True, key=True), density),
         (Column("parameters left / all", 8), parameters),
-        (Column("training", folded=True), budget),
-        (Column("training FLOPs", right=True, folded=True), lambda row: f"{row.flops:.2e}" if row.flops else NONE),
-        (Column("seeds", 9, right=True), lambda row: str(row.n)),
+        (Column("training", 10, folded=True), budget),
+        (Column("training FLOPs", 9, right=True, folded=True), lambda row: f"{row.flops:.2e}" if row.flops else NONE),
+        (Column("seeds", 7, right=True), lambda row: str(row.n)),
     ]
     told = answers(found.rows) if found.rows else []
     if found.unlike:
         pairs = [
             f"{one.method} from {other.method} ({density(one)} and {density(other)})" for one, other in found.unlike
         ]
-        told.append(f"Not comparable, because densities differ: {listed(pairs)}.")
+        told.append(f"Not comparable, because densities or seeds differ: {listed(pairs)}.")
+    told += _sizes(found)
     return Table(
         title,
         [column for column, _ in made],
@@ -85,3 +79,11 @@ def _table(title: str, table: list[ComparisonRow], found: NetworkContrasts) -> T
         answer=[*told, networks_answer(table, bool(found.rows))],
         detail=questions_table(found.rows) if found.rows else None,
     )
+
+
+def _sizes(found: NetworkContrasts) -> list[str]:
+    """How large the networks are that were set against each other, where that is not the same."""
+    sizes = {row.architecture: row.parameters for row in found.rows if row.parameters is not None and not row.small}
+    if not sizes or close(min(sizes.values()), max(sizes.values())):
+        return []
+    return [f"They differ in size: {listed([f'{name} has {sizes[name]:,.0f} parameters' for name in sorted(sizes)])}."]

@@ -14,7 +14,7 @@ from harness.suites.comparisons import Comparisons, comparisons
 from harness.suites.declaration import Declaration
 from harness.suites.expansion import Expansion
 from harness.suites.mask_pairs import Pair, mask_pairs
-from harness.suites.network_pairs import NetworkPair, network_pairs
+from harness.suites.network_pairs import NetworkPair, NetworkRow, network_pairs
 from harness.suites.schema import Selector
 from harness.suites.tuning import Tuning
 
@@ -71,14 +71,15 @@ class Suite(Declaration):
     @cached_property
     def networks_asked(self) -> list[NetworkPair]:
         """Rows of different architectures that are tested against each other."""
-        found: dict[NetworkPair, None] = {}
+        found: dict[frozenset[NetworkRow], NetworkPair] = {}  # nothing is tested twice, either way round
         for at, text in enumerate(self.networks):
             try:
                 pairs = network_pairs(text, self._all_cells)
             except ValueError as error:
                 raise self._yaml.error(("networks", at), f"networks: {error}") from None
-            found |= dict.fromkeys(pairs)
-        return list(found)
+            for pair in pairs:
+                found.setdefault(frozenset((pair.first, pair.second)), pair)
+        return list(found.values())
 
     def with_choices(self, choices: Mapping[Tuned, int]) -> Suite:
         """The same suite with the trials that were chosen; what is not among them waits."""

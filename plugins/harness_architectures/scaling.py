@@ -58,19 +58,23 @@ def with_units(
 
 
 def with_groups(make: Callable[[list[int]], ArchitectureT], widths: Sequence[int], parameters: int) -> ArchitectureT:
-    """``make(widths)``, which do not fall, narrowed in proportion until they fit, then each widened by what still fits.
+    """``make(widths)`` narrowed in proportion until they fit, and then each widened by what still fits, the last first.
 
-    The last first, and none becomes wider than the one after it, or than it is given here.
+    None becomes wider than it is given here, or than one after it that is no narrower here.
 
     Raises:
         Unsupported: if not even widths of 1 fit.
     """
     steps = max(widths) * len(widths)
     found = narrowed(widths, _largest(lambda k: make(narrowed(widths, k)), 0, steps, parameters))
+
+    def widest(i: int) -> int:
+        rising = widths[i : i + 2] == sorted(widths[i : i + 2])
+        most = min([widths[i], *(found[i + 1 : i + 2] if rising else [])])
+        return _largest(lambda n: make([*found[:i], n, *found[i + 1 :]]), found[i], most, parameters)
+
     for i in reversed(range(len(widths))):
-        most = min([widths[i], *found[i + 1 : i + 2]])
-        wider = lambda n, i=i: make([*found[:i], n, *found[i + 1 :]])  # noqa: E731
-        found[i] = _largest(wider, found[i], most, parameters)
+        found[i] = widest(i)
     return make(found)
 
 

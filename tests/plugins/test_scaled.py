@@ -71,6 +71,15 @@ def test_groups_may_have_widths_of_their_own(cls: type[Architecture[Any]], optio
     check_architecture(cls, options, data=PICTURES)
 
 
+def test_groups_that_fall_are_narrowed_too() -> None:
+    whole = Vgg(VggOptions(depth=11, width=[20, 30, 50, 40, 60]), PICTURES)
+    for density in (0.9, 0.5, 0.2):
+        wanted = int(density * parameter_count(whole))
+        small = whole.scaled(wanted)
+        assert (1 - TOLERANCE) * wanted <= parameter_count(small) <= wanted
+        assert all(new <= old for new, old in zip(small.options.widths, whole.options.widths, strict=True))
+
+
 def test_one_width_stands_for_all() -> None:
     assert ResNetOptions(width=5).widths == [5, 10, 20]
     assert VggOptions(width=3).widths == [3, 6, 12, 24, 24]

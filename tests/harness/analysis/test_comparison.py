@@ -12,7 +12,7 @@ from harness.analysis.comparison import Selection, compare, rows, selected, tabl
 from harness.analysis.comparison_row import KEYS
 from harness.analysis.frame import load
 from harness.analysis.ranking import rank
-from harness.analysis.result_row import COLUMNS
+from harness.analysis.result_row import COLUMNS, as_frame
 from harness.errors import UserError
 from harness.report.score_notes import notes
 from harness.results.store import ResultStore
@@ -405,6 +405,18 @@ def test_what_no_test_tells_from_the_best_but_its_interval_does_is_not_leading(s
     assert found["wild"] == (1, False)
     assert found["worse"] == (7, False)
     assert {found[f"good{row}"] for row in range(6)} == {(1, True)}
+
+
+def test_a_network_that_tells_nothing_does_not_set_what_is_leading():
+    good, worse = (0.80, 0.81, 0.82, 0.81), (0.60, 0.61, 0.625, 0.61)
+    frame = as_frame(
+        over_seeds("works", good, 0.1)
+        + over_seeds("worse", worse, 0.1)
+        + over_seeds("dead", (0.99, 0.99, 0.99, 0.99), 0.1, broken="cut")
+    )
+    table = rows(frame)
+    rank(table)
+    assert {row.method for row in table if row.leading} == {"works"}
 
 
 def test_where_nothing_is_told_apart_nothing_leads(store):

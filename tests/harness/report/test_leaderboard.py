@@ -198,16 +198,16 @@ def test_architectures_on_one_benchmark_stand_side_by_side_without_ranks(store):
     write_leaderboards(store)
     page = (store.root / "small" / "leaderboard.md").read_text()
     section = page.partition("## All architectures on digits")[2].partition("<details>")[0]
-    found = re.findall(r"^\| (\w+) +\| (\w+) ", section, re.MULTILINE)
-    assert found == [
-        ("architecture", "method"), ("mlp", "dense"), ("mlp", "rigl"), ("mlp", "magnitude"), ("wide", "dense"),
-        ("mlp", "random"),
-    ]  # fmt: skip
+    found = re.findall(r"^\| ([\w.]+) +\| ", section, re.MULTILINE)
+    assert found == ["network", "mlp.dense", "mlp.rigl", "mlp.magnitude", "wide.dense", "mlp.random"]
     assert "rank" not in section.partition("Not ranked")[0] and "90,000 / 90,000" in section
 
 
 def test_networks_that_a_suite_asks_about_are_tested_by_seed(store):
-    wide, deep = ({"label": name, "plugin": "mlp", "version": "1", "options": {}} for name in ("wide", "deep"))
+    wide, deep = (
+        {"label": name, "plugin": "mlp", "version": "1", "options": {}, "parameters": 90_000}
+        for name in ("wide", "deep")
+    )
     scores = {"dense": (0.60, 0.62, 0.61), "random": (0.40, 0.43, 0.41)}
     cells = [
         write(store, method, seed, value + 0.01 * seed**2, cell=f"wide-{method}-{seed}", architecture=wide)
@@ -241,7 +241,8 @@ def test_networks_that_a_suite_asks_about_are_tested_by_seed(store):
     assert "the suite's questions, 2 tests" in section
     for value in p:
         assert escape(probability(value)) in section
-    assert "densities differ: deep.random from wide.random (0.1300 and 0.1000)." in section
+    assert "densities or seeds differ: deep.random from wide.random (0.1300 and 0.1000)." in section
+    assert "- They differ in size: deep has 90,000 parameters, mlp has 50,000 parameters and wide has" in section
     console = Console(file=io.StringIO(), width=80)
     terminal_tables(store, "small", console, 80)
     assert "mlp.dense" in console.file.getvalue()

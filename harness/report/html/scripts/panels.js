@@ -1,10 +1,10 @@
 // Sections of panels, one for each table, some with a detail: networks, tuning. A section without any goes.
 
-const showPanels = (section) => {
+const showPanels = (section, open = false) => {
   const body = byId(`${section}-body`);
   for (const suite of index.suites) {
     for (const table of suite[section]) {
-      body.append(make("details", { class: "board", "data-suite": suite.name },
+      body.append(make("details", { class: "board", "data-suite": suite.name, open },
         make("summary", {}, make("h3", {}, table.title), make("span", { class: "aside" }, suite.name)),
         make("div", { class: "body" }, list("answer", table.answer),
           plainTable(table),

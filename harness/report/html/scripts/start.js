@@ -5,7 +5,7 @@ const start = async () => {
   showFilters(boards);
   const tables = showLeaderboard(boards);
   showOverview(boards, tables);
-  showPanels("networks");
+  showPanels("networks", true);
   showPanels("tuning");
   showCurves();
   showTraining();
