@@ -119,7 +119,9 @@ def _member(node: Node, schema: Node, given: Any) -> str:
     if kind == "array" and "prefixItems" in node:
         return f"a list of {len(node['prefixItems'])}, each {_words(node['prefixItems'][0], schema)}"
     if kind == "array":
-        return f"a list, each {_words(node['items'], schema)}" if node.get("items") else "a list"
+        long = node.get("minItems", 0)
+        of = f"a list of {long}" if long > 1 and long == node.get("maxItems") else "a list"
+        return f"{of}, each {_words(node['items'], schema)}" if node.get("items") else of
     if kind == "object":
         return _mapping(node, given)
     return "something else"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from harness.registry.plugins import load
 from harness.suites.question import Question
@@ -102,5 +102,12 @@ def test_what_is_allowed_is_said(model: type[BaseModel], values: dict[str, Any],
     assert told(model, **values) == [said]
 
 
+class Widths(BaseModel):
+    widths: Annotated[int, Field(ge=1)] | Annotated[list[int], Field(min_length=3, max_length=3)]
+
+
 def test_a_union_has_one_answer() -> None:
+    one_or_three = "widths is a whole number, at least 1 or a list of 3, each a whole number, not"
+    assert told(Widths, widths=[1, 2]) == [f"{one_or_three} [1, 2]"]
+    assert told(Widths, widths="x") == [f"{one_or_three} 'x'"]
     assert told(Selector, density="x") == ["density is a number or a list, each a number, not 'x'"]
