@@ -90,7 +90,7 @@ def check_method(
         require_json(f"{name}.influences({phase})", make().influences(phase))
     if source is None and cls.takes_source == "required":
         source = _random_source(architecture, connections, 0.25 if density is None else density)
-    networks = [_network(make(), architecture, roles, budget, source) for _ in range(2)]
+    networks = [build_network(make(), architecture, roles, budget, source) for _ in range(2)]
     ends: list[Masks] = []
     for network in networks:
         with _told(name):
@@ -113,7 +113,7 @@ def check_method(
             "other_count() gives no reason",
         )
     with _told():
-        check_restored(name, networks[0], _network(make(), architecture, roles, budget, source))
+        check_restored(name, networks[0], build_network(make(), architecture, roles, budget, source))
 
 
 def _roles(scope: str | Sequence[str]) -> Scope:
@@ -122,7 +122,7 @@ def _roles(scope: str | Sequence[str]) -> Scope:
     return "default" if scope == "default" else "all" if scope == "all" else (scope,)
 
 
-def _network(
+def build_network(
     method: Method,
     architecture: Architecture[Any],
     scope: Scope,

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from harness import (
     Architecture,
-    Connection,
     DataSpec,
     DensityBudget,
     Finetune,
@@ -29,7 +28,7 @@ from harness.stages.calibration_batches import Batches
 from harness.stages.discrete_phases import prune
 from harness.stages.network import Network
 from harness.testing import check_method
-from harness.testing.methods import TRAINING, _network
+from harness.testing.methods import TRAINING, build_network
 from harness.testing.toy import ToyArchitecture, ToyData
 from harness_architectures.gpt2 import Gpt2, Gpt2Options
 from harness_architectures.gpt_rope import GptRope, GptRopeOptions
@@ -75,14 +74,12 @@ class Tokens(ToyData):
         return tokens[:, :-1], tokens[:, 1:]
 
 
-def network(
-    architecture: Architecture[Any], density: float = 0.5, scope: Sequence[Connection] | None = None, **options: Any
-) -> Network:
+def network(architecture: Architecture[Any], density: float = 0.5, **options: Any) -> Network:
     """In float64, with weights and biases far from their initial ones."""
-    connections = tuple(c for c in architecture.connections() if c.default) if scope is None else tuple(scope)
+    connections = tuple(c for c in architecture.connections() if c.default)
     method = Units(UnitsOptions(**options))
     assert method.unsupported(architecture, connections) is None
-    built = _network(method, architecture, connections, DensityBudget.of(density, connections), None)
+    built = build_network(method, architecture, "default", DensityBudget.of(density, connections), None)
     built.module.double().eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

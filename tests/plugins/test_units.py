@@ -28,7 +28,7 @@ from harness.core.densities import DensityBudget
 from harness.stages.calibration_batches import Batches
 from harness.stages.discrete_phases import prune
 from harness.testing import check_architecture, check_method
-from harness.testing.methods import TRAINING, _network
+from harness.testing.methods import TRAINING, build_network
 from harness.testing.toy import ToyData
 from harness_architectures.gpt2 import Gpt2, Gpt2Options
 from harness_architectures.gpt_rope import GptRope
@@ -117,7 +117,7 @@ def test_heads_and_neurons_of_gpt2_are_pruned_and_gone() -> None:
     """In float64 the pruned network computes what one without these heads and neurons does, written out by hand."""
     network = Gpt2(Gpt2Options(**SMALL), DataSpec("language", (16,), 32, examples=8, tokens=16))
     scope = tuple(c for c in network.connections() if c.default)
-    built = _network(Structured(None), network, scope, DensityBudget.of(0.5, scope), None)
+    built = build_network(Structured(None), network, "default", DensityBudget.of(0.5, scope), None)
     module = built.module.double().eval()
     with torch.no_grad():
         for parameter in module.parameters():

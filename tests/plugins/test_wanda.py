@@ -29,7 +29,7 @@ from harness.registry.plugins import load
 from harness.stages.graph import compile_graph
 from harness.suites.suite import load_suite
 from harness.testing import check_method
-from harness.testing.methods import _network
+from harness.testing.methods import build_network
 from harness_architectures.mlp import Mlp, MlpOptions
 from harness_post_training.owl import outlier_ratio, owl_densities
 from harness_post_training.sparsegpt import SparseGpt, SparseGptOptions
@@ -347,8 +347,8 @@ def test_a_layer_that_is_called_twice_is_seen_twice() -> None:
 
 
 def test_counts_of_another_cell_leave_no_choice_to_owl() -> None:
-    method, scope = wanda(layers="owl"), perceptron().connections()
-    context = _network(method, perceptron(), tuple(scope), DensityBudget(36, 0.5, {"hidden1": 30, "output": 6}), None)
+    method = wanda(layers="owl")
+    context = build_network(method, perceptron(), "all", DensityBudget(36, 0.5, {"hidden1": 30, "output": 6}), None)
     with pytest.raises(UserError, match="not from both"):
         method._counts({"hidden1": 30, "output": 6}, context.context, [])
 

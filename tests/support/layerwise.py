@@ -23,7 +23,7 @@ from harness import (
 from harness.stages.calibration_batches import Batches
 from harness.stages.discrete_phases import prune
 from harness.stages.network import Network
-from harness.testing.methods import TRAINING, _network
+from harness.testing.methods import TRAINING, build_network
 
 EXAMPLES = 24
 """As many as are looked at: each of them once."""
@@ -50,7 +50,7 @@ def pruned(
 ) -> tuple[dict[str, Tensor], Network]:
     """Weights before, and the network after the pruning of a method's program."""
     scope = tuple(c for c in architecture.connections() if c.default)
-    network = _network(method, architecture, scope, DensityBudget.of(density, scope), None)
+    network = build_network(method, architecture, "default", DensityBudget.of(density, scope), None)
     network.module.double()
     before = {name: tensor.clone() for name, tensor in network.module.state_dict().items()}
     (phase,) = [p for p in method.program(TrainingBudget(0, 1, density)) if isinstance(p, Prune)]
