@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import pandas as pd
+
+from harness.analysis.comparison import rows
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.contrasts import adjust, contrast_of, meet
 from harness.analysis.estimates import differences
@@ -17,22 +20,37 @@ class NetworkContrasts(NamedTuple):
     """What is asked of the rows of one benchmark.
 
     Attributes:
+        table: all rows of the benchmark and protocol, whatever their networks.
         rows: copies of those that are asked about, called after their networks, with the questions as ``contrasts``.
         unlike: pairs that were asked for alike and may not be compared: densities are apart, or no seed is shared.
     """
 
+    table: Sequence[ComparisonRow]
     rows: Sequence[ComparisonRow]
     unlike: Sequence[tuple[ComparisonRow, ComparisonRow]]
 
 
-def network_contrasts(rows: Sequence[ComparisonRow], asked: Sequence[NetworkPair]) -> NetworkContrasts:
+def by_benchmark(frame: pd.DataFrame, asked: Sequence[NetworkPair]) -> list[NetworkContrasts]:
+    """What a suite asks about networks, for each benchmark, primary metric, protocol and data of training.
+
+    Args:
+        frame: scores of this suite, as :func:`harness.analysis.frame.load` returns them.
+    """
+    shared: dict[tuple[object, ...], list[ComparisonRow]] = {}
+    for row in rows(frame[frame["primary"].astype(bool)]):
+        names = ("suite", "benchmark", "metric", "protocol", "trained_on")
+        shared.setdefault(row.take(*names), []).append(row)
+    return [network_contrasts(table, asked) for table in shared.values()]
+
+
+def network_contrasts(table: Sequence[ComparisonRow], asked: Sequence[NetworkPair]) -> NetworkContrasts:
     """The answers of ``asked`` among the rows of one benchmark, metric and protocol, whatever their tables.
 
     Each row has the one of the other method that was asked for alike; whole networks have each other. Differences are
     paired by seed. Holm's correction is over all these questions.
     """
     members: dict[NetworkRow, list[ComparisonRow]] = {}
-    for row in rows:
+    for row in table:
         of = NetworkRow(experiment=row.experiment, architecture=row.architecture, method=row.method)
         members.setdefault(of, []).append(row)
     pairs: dict[tuple[int, int], tuple[ComparisonRow, ComparisonRow]] = {}
@@ -47,7 +65,7 @@ def network_contrasts(rows: Sequence[ComparisonRow], asked: Sequence[NetworkPair
                 else:
                     unlike.append((row, other))
     concerned = {row.id: row for found in [*pairs.values(), *unlike] for row in found}
-    names = network_names(rows)
+    names = network_names(table)
     places = {density: i for i, density in enumerate(sorted({row.density_mask for row in concerned.values()})[::-1])}
     copies = {
         row.id: replace(
@@ -67,7 +85,7 @@ def network_contrasts(rows: Sequence[ComparisonRow], asked: Sequence[NetworkPair
     for row in copies.values():
         row.comparisons = None
     adjust(copies.values())
-    return NetworkContrasts(list(copies.values()), [(copies[row.id], copies[other.id]) for row, other in unlike])
+    return NetworkContrasts(table, list(copies.values()), [(copies[one.id], copies[two.id]) for one, two in unlike])
 
 
 def _alike(row: ComparisonRow, other: ComparisonRow) -> bool:

@@ -62,6 +62,7 @@ Examples:
   harness compare --metric loss --format markdown
   harness compare --format json > rows.json
   harness compare --format parquet > rows.parquet
+  harness compare --suite quickstart --questions
   harness compare --suite quickstart --pareto flops
   harness compare --suite gpt2_wiki_cpu --wins
   harness compare --suite gpt2_wiki_cpu --profile --figure profile.svg
@@ -94,6 +95,11 @@ about two of them, each two are compared, the later with the earlier.",
     metavar="COST",
     help=f"Which rows no other one beats in both the \
 metric and a cost: {', '.join(COSTS)}.",
+)
+@click.option(
+    "--questions",
+    is_flag=True,
+    help="Every question with its difference, p before and after Holm's correction, and what could have been found.",
 )
 @click.option("--wins", is_flag=True, help="Won, tied and lost problems of each method against each other one.")
 @click.option(
@@ -132,6 +138,7 @@ def command(
     sources: Sequence[str],
     methods: Sequence[str],
     pareto: str | None,
+    questions: bool,
     wins: bool,
     profile: bool,
     figure: Path | None,
@@ -159,9 +166,13 @@ def command(
         _compare_two(sources, methods, form, wide, results, where)
         return
     from harness.analysis.comparison import Selection, selected
+    from harness.analysis.comparison_row import KEYS
     from harness.analysis.frame import load
+    from harness.analysis.questions import KEYS as QUESTION_KEYS
+    from harness.analysis.questions import questions as questions_of
     from harness.cli.find import find_suite
     from harness.errors import UserError
+    from harness.report.networks import asked_of_networks
     from harness.report.palette import palette_of
     from harness.report.pivot_table import for_paper
     from harness.report.results import Comparison
@@ -171,10 +182,11 @@ def command(
         raise click.UsageError("--dark and --figure-width say how a figure is drawn: give --figure FILE too")
     views = [name for name, asked in (("--pareto", pareto), ("--wins", wins), ("--profile", profile)) if asked]
     views += ["--across"] if across else []
-    if len(views) > 1:
-        raise click.UsageError(f"{' and '.join(views)} are different views: give one of them")
     if form in DATA and (found := [*views, *(["--columns"] if columns else [])]):
         raise click.UsageError(f"{found[0]} has no --format {form}: give table, markdown or latex")
+    views += ["--questions"] if questions else []
+    if len(views) > 1:
+        raise click.UsageError(f"{' and '.join(views)} are different views: give one of them")
     store = ResultStore(results)
     if where["suite"] is not None:
         where |= {"suite": find_suite(store, where["suite"])}
@@ -188,12 +200,15 @@ def command(
     rows = [row for table in tables for row in table]
     if lone := sum(row.baseline is None and not row.mixed for row in rows):
         click.echo(f"{lone} of {len(rows)} rows have no baseline of the same protocol and seeds", err=True)
-    compared = Comparison(tables, palette_of(frame))
+    between = questions and not chosen
+    networks = asked_of_networks(frame, dict.fromkeys(sorted(frame["suite"].unique()), store)) if between else []
+    compared = Comparison(tables, palette_of(frame), networks)
     if form in DATA:
-        _write_data([row.told() for row in rows], form)
+        asked = [told for table in (*tables, *networks) for told in questions_of(table)]
+        _write_data(asked if questions else [row.told() for row in rows], QUESTION_KEYS if questions else KEYS, form)
     else:
         paper = form == "latex" and not (views or columns)
-        shown = for_paper(tables) if paper else _tables(compared, pareto, wins, profile, across)
+        shown = for_paper(tables) if paper else _tables(compared, questions, pareto, wins, profile, across)
         if not (paper or views or columns or chosen):
             shown += [replace(table, detail=None) for table in _between_networks(store, frame)]
         if columns:
@@ -251,13 +266,19 @@ def _compare_two(
         _write(found.tables(), form, terminal_width(wide))
 
 
-def _tables(compared: Comparison, pareto: str | None, wins: bool, profile: bool, across: Across | None) -> list[Table]:
+def _tables(
+    compared: Comparison, questions: bool, pareto: str | None, wins: bool, profile: bool, across: Across | None
+) -> list[Table]:
     from harness.analysis import problems
     from harness.errors import UserError
     from harness.report import comparisons
     from harness.report.pivot_table import pivot_tables
 
     tables = compared.tables
+    if questions:
+        if found := compared.question_tables():
+            return found
+        raise UserError("nothing is asked: no row has a control of equal density, or another one to be compared with")
     if across:
         return pivot_tables(tables, across)
     if pareto:
@@ -303,9 +324,7 @@ def _write(tables: Sequence[Table], form: str, width: int | None) -> None:
         print_tables(tables, plain_console(), width)
 
 
-def _write_data(rows: Sequence[Mapping[str, Any]], form: str) -> None:
-    from harness.analysis.comparison_row import KEYS
-
+def _write_data(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], form: str) -> None:
     if form == "json":
         click.echo(json.dumps(rows, indent=2, allow_nan=False))
     elif form == "parquet":
@@ -318,10 +337,11 @@ def _write_data(rows: Sequence[Mapping[str, Any]], form: str) -> None:
             raise click.UsageError("--format parquet writes bytes, which no terminal shows: > rows.parquet")
         texts = ({k: json.dumps(v) if isinstance(v, Mapping) else v for k, v in row.items()} for row in rows)
         file = io.BytesIO()
-        pd.DataFrame(list(texts), columns=list(KEYS)).to_parquet(file)
+        pd.DataFrame(list(texts), columns=list(keys)).to_parquet(file)
         sys.stdout.buffer.write(file.getvalue())
     else:
-        writer = csv.DictWriter(sys.stdout, KEYS, lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, keys, lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow({**row} | {key: " ".join(map(str, row[key])) for key in ("seeds", "cells")})
+            lists = {key: " ".join(map(str, value)) for key, value in row.items() if isinstance(value, list)}
+            writer.writerow({**row, **lists})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from harness.analysis.comparison import rows
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.grouping import close
-from harness.analysis.network_contrasts import NetworkContrasts, network_contrasts, network_names
+from harness.analysis.network_contrasts import NetworkContrasts, by_benchmark, network_names
 from harness.formatting import listed
 from harness.report.answers import answers, density
 from harness.report.boards import questions_table
@@ -30,26 +29,30 @@ def network_tables(store: ResultStore, suite: str, frame: pd.DataFrame, asked_on
     """
     plan = store.plan(suite)
     asked = plan.networks if plan else []
-    shared: dict[tuple[object, ...], list[ComparisonRow]] = {}
-    for row in rows(frame[frame["primary"].astype(bool)]) if asked or not asked_only else ():
-        names = ("suite", "benchmark", "metric", "protocol", "trained_on")
-        shared.setdefault(row.take(*names), []).append(row)
-    found = [(table, network_contrasts(table, asked)) for table in shared.values()]
-    found = [
-        (table, contrasts)
-        for table, contrasts in found
-        if contrasts.rows or (not asked_only and len({row.architecture for row in table}) > 1)
-    ]
     several = frame["experiment"].nunique() > 1  # a published protocol beside a fair one, say
-    for table, contrasts in found:
-        of = f" ({', '.join(sorted({row.experiment for row in table}))})" if several else ""
-        yield _table(f"All architectures on {table[0].benchmark}{of}", table, contrasts)
+    for found in by_benchmark(frame, asked) if asked or not asked_only else ():
+        if found.rows or (not asked_only and len({row.architecture for row in found.table}) > 1):
+            of = f" ({', '.join(sorted({row.experiment for row in found.table}))})" if several else ""
+            yield _table(f"All architectures on {found.table[0].benchmark}{of}", found)
 
 
-def _table(title: str, table: list[ComparisonRow], found: NetworkContrasts) -> Table:
-    first = table[0]
+def asked_of_networks(frame: pd.DataFrame, stores: Mapping[str, ResultStore]) -> list[Sequence[ComparisonRow]]:
+    """The rows of suites that their questions about networks are about, with these: a list for each benchmark.
+
+    Args:
+        frame: scores of any suites.
+        stores: where the plan of each suite is.
+    """
+    plans = {suite: store.plan(suite) for suite, store in stores.items()}
+    asked = {suite: plan.networks for suite, plan in plans.items() if plan and plan.networks}
+    found = [of for suite, pairs in asked.items() for of in by_benchmark(frame[frame["suite"] == suite], pairs)]
+    return [of.rows for of in found if of.rows]
+
+
+def _table(title: str, found: NetworkContrasts) -> Table:
+    first = found.table[0]
     sign = -1 if first.direction == "max" else 1
-    table.sort(key=lambda row: (sign * row.mean, row.architecture, row.method, row.id))
+    table = sorted(found.table, key=lambda row: (sign * row.mean, row.architecture, row.method, row.id))
     places = decimals([row.mean for row in table])
     names = network_names(table)
     made: list[tuple[Column, Callable[[ComparisonRow], str]]] = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from glob import glob
 from numbers import Real
@@ -16,8 +16,11 @@ import pandas as pd
 from harness.analysis.comparison import CHOICES, Selection, selected
 from harness.analysis.comparison_row import KEYS, ComparisonRow
 from harness.analysis.frame import load as load_store
+from harness.analysis.questions import KEYS as QUESTION_KEYS
+from harness.analysis.questions import questions
 from harness.errors import UserError, unknown_name
 from harness.formatting import listed
+from harness.report.boards import questions_table
 from harness.report.cell_texts import titled
 from harness.report.costs import COSTS
 from harness.report.figures import frontier, pruning_curve
@@ -26,6 +29,7 @@ from harness.report.figures.paper_width import paper_width
 from harness.report.figures.picture import write_picture
 from harness.report.figures.standalone import standalone
 from harness.report.latex import latex
+from harness.report.networks import asked_of_networks
 from harness.report.palette import apart, palette_of
 from harness.report.pivot_table import Across, for_paper, pivot_tables
 from harness.report.score_table import score_table
@@ -84,9 +88,15 @@ class Comparison:
         styles: the looks of methods in figures.
     """
 
-    def __init__(self, tables: Sequence[Sequence[ComparisonRow]], styles: Mapping[str, Style]) -> None:
+    def __init__(
+        self,
+        tables: Sequence[Sequence[ComparisonRow]],
+        styles: Mapping[str, Style],
+        networks: Sequence[Sequence[ComparisonRow]] = (),
+    ) -> None:
         self.tables = tables
         self.styles = styles
+        self._networks = networks
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -95,6 +105,22 @@ class Comparison:
         The columns are those of ``harness compare --format json``; docs/statistics.md says what each is.
         """
         return pd.DataFrame([row.told() for table in self.tables for row in table], columns=list(KEYS))
+
+    @cached_property
+    def questions(self) -> pd.DataFrame:
+        """A row for each question, also about networks where nothing but a suite is chosen: difference, interval, p.
+
+        The columns are those of ``harness compare --questions --format json``; docs/statistics.md says what each is.
+        """
+        tables = [*self.tables, *self._networks]
+        return pd.DataFrame([told for table in tables for told in questions(table)], columns=list(QUESTION_KEYS))
+
+    def question_tables(self) -> list[Table]:
+        """The same for people: the answer in words and a row for each question, for each table that has any."""
+        titles = [self._titled(table, titled(table)) for table in self.tables]
+        titles += [self._titled(rows, f"Networks on {rows[0].benchmark}") for rows in self._networks]
+        found = zip(titles, map(questions_table, [*self.tables, *self._networks]), strict=True)
+        return [replace(table, title=title) for title, table in found if table]
 
     def figure(self, cost: bool | str = False, width: float | str = WIDTH * MM) -> Figure:
         """The metric against density or, with its efficient rows joined, against a ``cost``.
@@ -141,8 +167,11 @@ class Comparison:
 
     def texts(self) -> list[Table]:
         """The answer in words and a row for each method and density, for each table."""
+        return [score_table(table, self._titled(table, titled(table))) for table in self.tables]
+
+    def _titled(self, table: Sequence[ComparisonRow], title: str) -> str:
         several = len({row.suite for table in self.tables for row in table}) > 1
-        return [score_table(table, (f"{table[0].suite}, " if several else "") + titled(table)) for table in self.tables]
+        return f"{table[0].suite}, {title}" if several else title
 
     def _repr_markdown_(self) -> str:
         return "\n".join(f"**{table.title}**\n\n{markdown(table)}" for table in self.texts())
@@ -202,7 +231,15 @@ class Results:
             if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
                 raise UserError(f"{name}={value!r}: give {wanted}")
         tables = selected(self._rows, Selection(methods=_texts("methods", methods), **chosen), self.left_out)
-        return Comparison(tables, self._styles)
+        networks = (
+            [] if _texts("methods", methods) or chosen.keys() - {"suite"} else self._networks(chosen.get("suite"))
+        )
+        return Comparison(tables, self._styles, networks)
+
+    def _networks(self, suite: str | None) -> list[Sequence[ComparisonRow]]:
+        """Rows with what suites ask about networks."""
+        of = [suite] if suite else self.suites
+        return asked_of_networks(self._rows, {name: self._suites[name] for name in of})
 
     def leaderboard(self, suite: str | None = None, **chosen: Any) -> Comparison:
         """All rows of a suite, by default of all suites, by their primary metrics, or those that are ``chosen``.

@@ -10,6 +10,7 @@ import pytest
 
 import harness
 from harness.analysis.comparison_row import KEYS
+from harness.analysis.questions import KEYS as QUESTION_KEYS
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,6 +39,7 @@ def test_the_page_has_every_column_of_a_frame_once() -> None:
     frame = harness.load(ROOT / "results" / "quickstart").frame
     assert sorted(documented("python.md", "# Results in Python")) == sorted(frame.columns)
     assert sorted(documented("statistics.md", "## Rows for programs")) == sorted(KEYS)
+    assert sorted(documented("statistics.md", "### Questions")) == sorted(QUESTION_KEYS)
 
 
 def test_densities_that_nobody_asked_for_are_what_the_page_says() -> None:

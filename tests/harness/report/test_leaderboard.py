@@ -9,6 +9,7 @@ from result_files import write_plan, write_record
 from rich.console import Console
 from scipy import optimize, special, stats
 
+import harness
 from harness.analysis.comparison import Selection, selected
 from harness.analysis.frame import load
 from harness.errors import UserError
@@ -246,6 +247,14 @@ def test_networks_that_a_suite_asks_about_are_tested_by_seed(store):
     console = Console(file=io.StringIO(), width=80)
     terminal_tables(store, "small", console, 80)
     assert "mlp.dense" in console.file.getvalue()
+    loaded = harness.load(store.root)
+    told = loaded.compare(suite="small").questions.set_index("method").loc[["mlp.dense", "mlp.random"]]
+    assert told["p_value"].tolist() == pytest.approx(p) and sorted(told["p_adjusted"]) == pytest.approx(holm)
+    assert told["control"].tolist() == ["wide.dense", "wide.random"] and set(told["control_architecture"]) == {"wide"}
+    assert set(told["family"]) == {2} and told["density_mask"].tolist() == [1.0, 0.1]
+    assert "Networks on digits" in [table.title for table in loaded.leaderboard("small").question_tables()]
+    chosen = loaded.compare(suite="small", architecture="mlp")
+    assert not chosen.questions["method"].str.startswith("mlp.").any(), "what is chosen is of one network"
 
 
 def test_without_baseline_and_without_results(store):
