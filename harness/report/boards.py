@@ -87,15 +87,15 @@ def questions_table(table: Sequence[ComparisonRow]) -> Table | None:
         return None
     places = precision(table)
     made: list[tuple[Column, Callable[[Contrast], str]]] = [
-        (Column("method"), lambda c: c.method),
-        (Column("against"), lambda c: c.control),
+        (Column("method", names=True), lambda c: c.method),
+        (Column("against", names=True), lambda c: c.control),
         (Column("density", right=True), lambda c: density(rows[c.row])),
         (Column("difference"), lambda c: difference(c.difference, c.low, c.high, places)),
-        (Column("p", right=True), lambda c: probability(c.p)),
+        (Column("p", 4, right=True), lambda c: probability(c.p)),
         (Column("p Holm", right=True), lambda c: probability(c.p_adjusted)),
-        (Column("on this test set"), lambda c: span(c.fixed_low, c.fixed_high, places)),
-        (Column("detectable", right=True), lambda c: _optional(c.detectable, f".{places}f")),
-        (Column("seeds needed", right=True), _needed),
+        (Column("on this test set", 7), lambda c: span(c.fixed_low, c.fixed_high, places)),
+        (Column("detectable", 5, right=True), lambda c: _optional(c.detectable, f".{places}f")),
+        (Column("seeds needed", 6, right=True), _needed),
     ]
     smallest = sorted({c.smallest for c in asked if c.smallest is not None})
     useless = set() if smallest else {"seeds needed"}
