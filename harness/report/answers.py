@@ -13,6 +13,7 @@ from harness.analysis.result_row import asked as asked_density
 from harness.analysis.statistics import CONFIDENCE
 from harness.formatting import listed
 from harness.report.curve_answers import pairs, sentence
+from harness.report.places import place
 from harness.report.tables import BETTER, NONE, count, decimals, difference, fraction, rough, rounded
 
 _ONE_SEED = "one seed tells nothing of others"
@@ -102,6 +103,13 @@ def density(row: ComparisonRow) -> str:
     return f"{low}{NONE}{high}" if row.mixed and not row.small else fraction(row.density_mask)
 
 
+def placed(row: ComparisonRow, table: Sequence[ComparisonRow]) -> str:
+    """Its density, of a smaller network the one that it stands for."""
+    if not row.small or row.mixed:
+        return density(row)
+    return fraction(place(row, table) if row.density_asked is None else row.density_asked)
+
+
 def broken(row: ComparisonRow) -> str:
     """``cut 2/5``: how many seeds tell nothing of their input, and why; "" if none."""
     reasons = sorted(set(row.broken.values()))
@@ -162,18 +170,18 @@ def _unanswered(table: Sequence[ComparisonRow], contrasts: Sequence[Contrast]) -
             at.setdefault((row.method, row.density_asked), row)
     wanted = {row.id: row.density_asked for row in table}
     told = {(frozenset((c.method, c.control)), wanted[one]) for c in contrasts for one in (c.row, c.other)}
-    for place in sorted({place for _, place in at}, reverse=True):
+    for wish in sorted({one for _, one in at}, reverse=True):
         left = [
-            f"{question.method} against {question.control} ({_unlike(at[question.method, place], control)})"
+            f"{question.method} against {question.control} ({_unlike(at[question.method, wish], control)})"
             for question in known.questions
-            if question.density in (None, place)
-            and (question.method, place) in at
-            and (control := at.get((question.control, place)))
+            if question.density in (None, wish)
+            and (question.method, wish) in at
+            and (control := at.get((question.control, wish)))
             and (pair := frozenset((question.method, question.control))) in answered
-            and (pair, place) not in told
+            and (pair, wish) not in told
         ]
         if left:
-            yield f"At {place:g}, not comparable: {listed(left)}."
+            yield f"At {wish:g}, not comparable: {listed(left)}."
 
 
 def _unlike(row: ComparisonRow, control: ComparisonRow) -> str:
@@ -268,7 +276,7 @@ def _named(row: ComparisonRow, more: str = "") -> str:
 
 
 def _broken(table: Sequence[ComparisonRow]) -> Iterator[str]:
-    dead = [f"{row.method} at {density(row)} ({broken(row)})" for row in table if row.broken]
+    dead = [f"{row.method} at {placed(row, table)} ({broken(row)})" for row in table if row.broken]
     if dead:
         yield (
             f"Seeds with the same output for every input: {listed(dead)}. A row of such seeds alone loses to all "
@@ -278,7 +286,7 @@ def _broken(table: Sequence[ComparisonRow]) -> Iterator[str]:
 
 def _bypassed(table: Sequence[ComparisonRow]) -> Iterator[str]:
     for units in sorted({row.units for row in table if row.bypassed and row.units is not None}):
-        rows = [f"{row.method} at {density(row)}" for row in table if row.bypassed and row.units == units]
+        rows = [f"{row.method} at {placed(row, table)}" for row in table if row.bypassed and row.units == units]
         yield (
             f"All {count(units)} hidden units are dead in every seed of {few(rows)}: only direct connections, past "
             "these units, carry anything."

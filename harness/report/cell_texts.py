@@ -60,6 +60,11 @@ def score(row: ComparisonRow, places: int) -> str:
     return f"{text}{apart} {broken(row)}".rstrip()
 
 
+def short_score(row: ComparisonRow, places: int) -> str:
+    """The same without the interval, ``0.9701``; of mixed densities or sizes it is their span too."""
+    return score(row, places) if row.mixed else f"{rounded(row.mean, places)} {broken(row)}".rstrip()
+
+
 def budget(row: ComparisonRow) -> str:
     """What training was given: ``5,372 + 5,371 steps, 8,000 examples, 512,000 tokens``."""
     return ", ".join(filter(None, (steps(row), examples(row), tokens(row)))) or "not recorded"

@@ -7,14 +7,14 @@ from typing import Literal
 
 from harness.analysis.comparison_row import ComparisonRow
 from harness.analysis.grouping import close
-from harness.report.answers import answers, density
+from harness.report.answers import answers, placed
 from harness.report.captions import below, caption, directions, measured
 from harness.report.captions import label as table_label
-from harness.report.cell_texts import precision, score, titled
+from harness.report.cell_texts import precision, score, short_score, titled
 from harness.report.latex import PAGE, width
-from harness.report.places import label, place
+from harness.report.places import label
 from harness.report.score_notes import notes
-from harness.report.tables import NONE, WARNING, Column, Table, fraction
+from harness.report.tables import NONE, WARNING, Column, Table
 
 Across = Literal["density", "benchmark"]
 OWN = "own density"
@@ -52,8 +52,8 @@ def _by_density(rows: Sequence[ComparisonRow]) -> Table:
     def column(row: ComparisonRow) -> str:
         return OWN if (number := _asked(row)) is None else f"{number:g}"
 
-    def text(row: ComparisonRow) -> str:
-        return score(row, places) + (f" at {_placed(row, rows)}" if column(row) == OWN else "")
+    def text(row: ComparisonRow, written: Callable[[ComparisonRow, int], str]) -> str:
+        return written(row, places) + (f" at {placed(row, rows)}" if column(row) == OWN else "")
 
     table = _filled(rows, names, column, label, text)
     table.title = f"{titled(rows)}: {rows[0].metric} by density"
@@ -80,9 +80,9 @@ def _by_benchmark(group: Sequence[Sequence[ComparisonRow]]) -> Table:
         return where[id(row)][0]
 
     def called(row: ComparisonRow) -> str:
-        return label(row) if row.whole else f"{label(row)} at {_placed(row, where[id(row)][1])}"
+        return label(row) if row.whole else f"{label(row)} at {placed(row, where[id(row)][1])}"
 
-    table = _filled(every, names, column, called, lambda row: score(row, places[column(row)]))
+    table = _filled(every, names, column, called, lambda row, written: written(row, places[column(row)]))
     first = group[0][0]
     table.title = f"{first.experiment}: {first.architecture} by benchmark".removeprefix(": ")
     better = directions(every)
@@ -103,15 +103,17 @@ def _filled(
     names: Sequence[str],
     column: Callable[[ComparisonRow], str],
     called: Callable[[ComparisonRow], str],
-    text: Callable[[ComparisonRow], str],
+    text: Callable[[ComparisonRow, Callable[[ComparisonRow, int], str]], str],
 ) -> Table:
     """Rows in the order in which they come first; those of one name and column stand below each other."""
     cells: dict[tuple[str, int], list[str]] = {}
+    short: dict[tuple[str, int], list[str]] = {}
     bold = set()
     for row in rows:
         at, name = names.index(column(row)), called(row)
         again = next(k for k in range(len(rows)) if cells.get((name, k), [NONE] * len(names))[at] == NONE)
-        cells.setdefault((name, again), [NONE] * len(names))[at] = text(row)
+        for where, written in ((cells, score), (short, short_score)):
+            where.setdefault((name, again), [NONE] * len(names))[at] = text(row, written)
         if row.leading:
             bold.add((list(cells).index((name, again)), at + 1))
     asides = {OWN: "(own density)", "1": "at density 1"}
@@ -119,14 +121,8 @@ def _filled(
         Column("method", names=True, key=True),
         *(Column(name, 5, aside=asides.get(name, "")) for name in names),
     ]
-    return Table("", columns, [[name, *row] for (name, _), row in cells.items()], bold_cells=bold, below=below(rows))
-
-
-def _placed(row: ComparisonRow, table: Sequence[ComparisonRow]) -> str:
-    """Its density, of a smaller network the one that it stands for."""
-    if not row.small or row.mixed:
-        return density(row)
-    return fraction(place(row, table) if row.density_asked is None else row.density_asked)
+    filled, shorter = ([[name, *row] for (name, _), row in found.items()] for found in (cells, short))
+    return Table("", columns, filled, short=shorter, bold_cells=bold, below=below(rows))
 
 
 def _asked(row: ComparisonRow) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -59,8 +59,10 @@ class Table:
     """A title, columns, rows of one cell per column, and notes.
 
     ``bold`` holds numbers of rows, ``bold_cells`` those of rows and columns. ``answer`` are sentences that come before
-    the table, ``detail`` is a table that comes after it. ``caption`` is what a reader of a paper has to know, ``below``
-    its small print, ``label`` what the text refers to. Without caption or label the title is it.
+    the table, ``detail`` is a table that comes after it. ``short`` are the same rows without their intervals, for
+    terminals on which these do not fit; rows of which no column is left then go. ``caption`` is what a reader of a
+    paper has to know, ``below`` its small print, ``label`` what the text refers to. Without caption or label the title
+    is it.
     """
 
     title: str
@@ -70,6 +72,7 @@ class Table:
     bold: set[int] = field(default_factory=set)
     answer: list[str] = field(default_factory=list)
     detail: Table | None = None
+    short: list[list[str]] = field(default_factory=list)
     bold_cells: set[tuple[int, int]] = field(default_factory=set)
     caption: str = ""
     below: str = ""
@@ -90,6 +93,7 @@ class Table:
             self,
             columns=[replace(self.columns[i], drop=0, folded=False) for i in kept],
             rows=[[row[i] for i in kept] for row in self.rows],
+            short=[[row[i] for i in kept] for row in self.short],
             bold_cells={(row, kept.index(column)) for row, column in self.bold_cells if column in kept},
         )
 
@@ -142,17 +146,19 @@ def print_table(table: Table, console: Console, width: int | None, said: set[str
     added. Columns are laid out here, because rich's own table takes about a millisecond a row.
     """
     if table.bold_cells:
-        rows = [
-            [f"{cell} *" if (i, j) in table.bold_cells else cell for j, cell in enumerate(row)]
-            for i, row in enumerate(table.rows)
-        ]
         table = replace(
             table,
-            rows=rows,
+            rows=_starred(table.rows, table.bold_cells),
+            short=_starred(table.short, table.bold_cells),
             notes=["*: not beaten, with an interval that meets the best one's.", *table.notes],
             bold_cells=set(),
         )
     shown, widths = _fit(table, width)
+    if cut := bool(table.short) and len(shown) < len(table.columns):
+        table = replace(table, rows=table.short)
+        shown, widths = _fit(table, width)
+        cells = [i for i in shown if not table.columns[i].key]
+        table = replace(table, rows=[row for row in table.rows if any(row[i] != NONE for i in cells)])
 
     def line(cells: Sequence[str]) -> str:
         texts = {i: shortened(cells[i], widths[i]) for i in shown}
@@ -172,8 +178,8 @@ def print_table(table: Table, console: Console, width: int | None, said: set[str
     if len(notes) < len(table.notes):
         notes.append("Otherwise as above.")
     said.update(table.notes)
-    if dropped:
-        notes.append(f"--wide adds: {', '.join(dropped)}.")
+    if added := ["intervals"] * cut + dropped:
+        notes.append(f"--wide adds: {', '.join(added)}.")
     say(table.title, "bold")
     for sentence in table.answer:
         say(sentence)
@@ -190,6 +196,10 @@ def print_table(table: Table, console: Console, width: int | None, said: set[str
     console.print()
     if table.detail:
         print_table(table.detail, console, width, said)
+
+
+def _starred(rows: Sequence[Sequence[str]], cells: Collection[tuple[int, int]]) -> list[list[str]]:
+    return [[f"{cell} *" if (i, j) in cells else cell for j, cell in enumerate(row)] for i, row in enumerate(rows)]
 
 
 def _fit(table: Table, width: int | None) -> tuple[list[int], list[int]]:

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from harness.report.tables import (
+    NONE,
     Column,
     Table,
     decimals,
@@ -93,6 +94,29 @@ def test_a_long_heading_is_cut_before_columns_that_matter_go():
     columns = [Column("method", names=True), Column("a_metric_with_a_very_long_name"), Column("p", 2, right=True)]
     lines = printed(30, Table("", columns, [["random", "0.97 ± 0.01", "0.5"]])).splitlines()
     assert lines[1].split()[::2] == ["method", "p"] and "0.97 ± 0.01" in lines[3] and lines[3].endswith("0.5")
+
+
+def test_intervals_go_before_columns_and_rows_of_which_nothing_is_left_go_with_these() -> None:
+    columns = [Column("method", names=True, key=True), *(Column(name, 5) for name in ("1", "0.5", "own density"))]
+    rows = [["dense", "0.95 ± 0.01", NONE, NONE], ["a", NONE, "0.9 ± 0.1", NONE], ["b", NONE, NONE, "0.8 ± 0.1 at 0.3"]]
+    short = [[cell.replace(" ± 0.01", "").replace(" ± 0.1", "") for cell in row] for row in rows]
+    pivot = Table("t", columns, rows, short=short, bold_cells={(1, 2)})
+
+    def lines(width: int | None) -> list[str]:
+        text = printed(width, pivot).replace(NONE, "-")
+        return [line.rstrip() for line in text.splitlines() if line and "\N{BOX DRAWINGS LIGHT HORIZONTAL}" not in line]
+
+    assert lines(None)[1:3] == ["method  1            0.5          own density", "dense   0.95 ± 0.01  -            -"]
+    assert lines(40)[1:5] == [
+        "method  1     0.5    own density",
+        "dense   0.95  -      -",
+        "a       -     0.9 *  -",
+        "b       -     -      0.8 at 0.3",
+    ]
+    assert lines(40)[-1] == "--wide adds: intervals."
+    assert lines(26)[1:4] == ["method  1     0.5", "dense   0.95  -", "a       -     0.9 *"]
+    assert " ".join(" ".join(lines(26)[-2:]).split()) == "--wide adds: intervals, own density."
+    assert lines(12)[1:3] == ["method  1", "dense   0.95"]
 
 
 def test_the_answer_comes_first_and_constants_are_said_once():
