@@ -31,15 +31,14 @@ def answers(table: Sequence[ComparisonRow]) -> list[str]:
     units, and how many weights controls would need.
     """
     rows = {row.id: row for row in table}
-    contrasts = sorted(
-        (contrast for row in table for contrast in row.contrasts), key=lambda contrast: _place(contrast, rows)
-    )
+    places = _places([contrast for row in table for contrast in row.contrasts], rows)
+    contrasts = sorted(places, key=lambda contrast: places[contrast])
     found: list[str] = []
     unanswered = list(_unanswered(table, contrasts))
     if contrasts and all(contrast.n == 1 for contrast in contrasts):
         found.append(f"Nothing is tested: {_ONE_SEED}. {_differences(contrasts, rows)}")
         contrasts = []
-    found += _told(contrasts, rows)
+    found += _told(contrasts, places, rows)
     found += unanswered
     if not found and len(table) > 1 and not any(row.contrasts for row in table):
         found.append(_NOTHING)
@@ -50,12 +49,12 @@ def answers(table: Sequence[ComparisonRow]) -> list[str]:
     return found or [_NOTHING]
 
 
-def _told(contrasts: Sequence[Contrast], rows: Rows) -> list[str]:
+def _told(contrasts: Sequence[Contrast], places: Mapping[Contrast, tuple[int, str]], rows: Rows) -> list[str]:
     """What was asked; pairs of methods that are compared at several densities as a whole, where fewer sentences do."""
 
     def by_density(of: Sequence[Contrast]) -> list[str]:
-        places = groupby(of, key=lambda contrast: _place(contrast, rows))
-        return [sentence for (_, where), group in places for sentence in _of_density(where, list(group), rows)]
+        groups = groupby(of, key=lambda contrast: places[contrast])
+        return [sentence for (_, where), group in groups for sentence in _of_density(where, list(group), rows)]
 
     curves = [pair for pair in pairs(contrasts, rows) if all(_budgets_equal(c, rows) for c in pair)]
     told: list[str] = []
@@ -116,10 +115,22 @@ def broken(row: ComparisonRow) -> str:
     return f"{' or '.join(reasons)} {len(row.broken)}/{row.n}" if reasons else ""
 
 
-def _place(contrast: Contrast, rows: Rows) -> tuple[int, str]:
-    """Where a question belongs in the answer: the group of the row with fewer weights, and that in words."""
-    row, other = rows[contrast.row], rows[contrast.other]
-    return min(row, other, key=lambda one: one.density_mask).group, _where(row, other)
+def _places(contrasts: Sequence[Contrast], rows: Rows) -> dict[Contrast, tuple[int, str]]:
+    """Where questions belong in the answer: the group of the row with fewer weights, and that in words.
+
+    Densities of one group are told as the lowest of them: 0.2000 and 0.2001 are one place.
+    """
+    found, lowest = dict[Contrast, tuple[int, str | float]](), dict[int, float]()
+    for contrast in contrasts:
+        row, other = rows[contrast.row], rows[contrast.other]
+        group, where = min(row, other, key=lambda one: one.density_mask).group, _where(row, other)
+        found[contrast] = group, where
+        if isinstance(where, float):
+            lowest[group] = min(where, lowest.get(group, 1.0))
+    return {
+        contrast: (group, where if isinstance(where, str) else f"At {fraction(lowest[group])}")
+        for contrast, (group, where) in found.items()
+    }
 
 
 def _of_density(where: str, contrasts: Sequence[Contrast], rows: Rows) -> Iterator[str]:
@@ -242,7 +253,8 @@ def _power(contrasts: Sequence[Contrast]) -> str:
     return f"; {some} seeds could have shown {least if least == most else f'{least} to {most}'}"
 
 
-def _where(row: ComparisonRow, other: ComparisonRow) -> str:
+def _where(row: ComparisonRow, other: ComparisonRow) -> str | float:
+    """In words, or the density."""
     for one in sorted((row, other), key=lambda one: one.small):
         if one.mask_mean is not None:
             return f"With the mean mask of {one.method} ({fraction(one.mask_mean, 3)})"
@@ -252,7 +264,7 @@ def _where(row: ComparisonRow, other: ComparisonRow) -> str:
             return f"At the densities of {one.match.split(',')[0] or one.method} ({density(one)})"
     masked = min(row.density_mask, other.density_mask)
     small = [one.density_asked for one in (row, other) if one.small and one.density_asked is not None and masked == 1]
-    return "Unmasked" if masked == 1 and not small else f"At {fraction(min([masked, *small]))}"
+    return "Unmasked" if masked == 1 and not small else float(min([masked, *small]))
 
 
 def trained(row: ComparisonRow, other: ComparisonRow) -> str:

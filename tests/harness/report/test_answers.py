@@ -50,6 +50,13 @@ def test_densities_come_from_the_highest_down_each_with_its_own() -> None:
     ]
 
 
+def test_densities_that_are_compared_with_each_other_are_one_place() -> None:
+    """Whole kernels of a mask make 0.2001 of 0.2: a second sentence would read as a second question."""
+    results = [*over_seeds("a", GOOD, 0.2), *over_seeds("b", FAIR, 0.2001), *over_seeds("c", CUT, 0.2002)]
+    assert {sentence.partition(",")[0] for sentence in said(results, "a against b", "b against c")} == {"At 0.2000"}
+    assert said(results, "b against c")[0].startswith("At 0.2001, b (0.812)"), "no lower than what is asked about"
+
+
 def test_pairs_at_several_densities_are_told_as_a_whole_where_that_is_shorter() -> None:
     results: list[ResultRow] = []
     for density, scores in ((0.5, ALIKE), (0.2, GOOD), (0.1, GOOD), (0.05, [1 - x for x in GOOD])):
