@@ -21,8 +21,8 @@ _OCTAVES = 0.3  # densities reach below this: a scale of halvings
 class DensityAxis:
     """Densities as numbers that rise while density falls: the exponent of 1/2, or linearly; one place if all are one.
 
-    Where halvings are drawn, density 0 gets a place of its own beyond a ``gap``. Labelled are the densities at which
-    most methods stand, where they are few and far apart, else halvings or round numbers.
+    Where halvings are drawn, density 0 gets a place of its own beyond a ``gap``. Labelled are all densities where they
+    are far apart, else those at which most methods stand, else halvings or round numbers.
 
     Args:
         densities: all that are drawn.
@@ -67,13 +67,14 @@ class DensityAxis:
         return -math.log2(density) if density > 0 else self.zero
 
     def _few(self, densities: Sequence[float]) -> list[Tick]:
-        """A tick at every density that most methods have; none where their labels would touch, or there is one."""
+        """A tick at each density, or each that most methods have; none where labels would touch, or there is one."""
         sharing = levels(densities, float)
-        places = [usual(level) for level in sharing if 2 * len(level) >= max(map(len, sharing))]
-        at = [self.scale(self(density)) for density in places]
-        apart = all(right - left >= _LABEL for left, right in pairwise(at))
-        ticks = zip(map(self, places), alike(places), strict=True)
-        return list(ticks) if apart and len(places) > 1 else []
+        for least in (1, max(map(len, sharing)) / 2):
+            places = [usual(level) for level in sharing if len(level) >= least]
+            at = [self.scale(self(density)) for density in places]
+            if len(places) > 1 and all(right - left >= _LABEL for left, right in pairwise(at)):
+                return list(zip(map(self, places), alike(places), strict=True))
+        return []
 
 
 def levels(items: Iterable[T], density: Callable[[T], float]) -> list[list[T]]:

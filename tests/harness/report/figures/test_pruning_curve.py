@@ -147,7 +147,8 @@ def test_the_axis_begins_where_the_densities_do_and_names_them() -> None:
     assert ticks(0.07, 0.03, 0.028, 0.01) == halvings  # labels of two would touch
     most = [density for density in (0.07, 0.03, 0.01) for _ in range(3)]
     assert ticks(*most, 0.028) == [0.07, 0.03, 0.01]
-    assert ticks(*[0.07] * 5, 0.03, 0.01) == halvings  # one tick would be no axis
+    assert ticks(*[0.07] * 5, 0.03, 0.01) == [0.07, 0.03, 0.01]  # also where most have the first alone
+    assert ticks(*[0.07] * 5, 0.03, 0.028, 0.01) == halvings  # one tick would be no axis
     assert ticks(0.1612, *[0.16] * 4, 0.061, *[0.06] * 4) == [0.16, 0.06]  # not the densities of one
     assert ticks(*[0.3] * 3, 0.16004, 0.15996, 0.1612, 0.1612, 0.16) == [0.3, 0.16]  # as they are written
     assert ticks(0.9, 0.9, 0.7061, 0.7, 0.7) == [0.9, 0.7]  # without halvings
