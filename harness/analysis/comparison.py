@@ -86,6 +86,7 @@ def selected(frame: pd.DataFrame, chosen: Selection = ALL, left: Sequence[LeftOu
         _check(frame, "method", [chosen.baseline])
     if chosen.metric is not None:
         _check(frame, "metric", [chosen.metric])
+    others = listed(sorted(frame["metric"].unique()))
     frame = frame[frame["primary"].astype(bool) if chosen.metric is None else frame["metric"] == chosen.metric]
     found, densities = [], set[float]()
     for _, table in tables(rows(frame, chosen.baseline)):
@@ -109,6 +110,8 @@ def selected(frame: pd.DataFrame, chosen: Selection = ALL, left: Sequence[LeftOu
             row.absent = {name: row.absent[name] for name in methods if name in row.absent}
     if not any(found):
         text = "no finished run matches all of these options"
+        if chosen.metric is None and (unscored := [item for item in left if item.unscored]):
+            text = f"no run has a primary score: {unscored[0].reason.partition(';')[0]}; choose a metric: {others}"
         raise UserError(text if density is None or not densities else f"{text}: {_others(densities, density)}")
     return [table for table in found if table]
 

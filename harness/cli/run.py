@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from harness.executors.base import Executor
     from harness.executors.planning import Plan
-    from harness.results.store import ResultStore
+    from harness.results.store import LeftOut, ResultStore
     from harness.results.suite_plan import SuitePlan
     from harness.results.tuned_method import TunedMethod
     from harness.suites.cell import Cell, Key
@@ -88,7 +88,8 @@ def command(
     """Make every result of SUITE that is not there yet, then write and show its leaderboard.
 
     Finished work is never done again. Stopped by Ctrl-C, kill -9 or a power cut, the same command goes on
-    from the last checkpoints. A run that fails does not stop the others; the exit code is then 1.
+    from the last checkpoints. A run that fails does not stop the others; the exit code is then 1, as where a primary
+    score is no finite number.
 
     Where SUITE tunes settings, the trials run first, then the runs with the settings that they have chosen.
 
@@ -187,20 +188,19 @@ def command(
         if interrupted or enough or settled.choices == current.choices:
             break
         current, force = settled, False
-    _finish(
-        console,
-        store,
-        loaded,
-        None if interrupted else plain_console(),
-        terminal_width(wide),
-    )
+    left = _finish(console, store, loaded, None if interrupted else plain_console(), terminal_width(wide))
     if interrupted:
         click.echo(f"stopped; to go on: {_again()}", err=True)
         sys.exit(130)
     if current.pending and not only:
         click.echo(waiting(current), err=True)
+    cells = {planned.id for planned in plan.selected}
+    unscored = {item.cell: item.reason for item in left if item.unscored and item.cell in cells}
+    if unscored:
+        _list(console, unscored, "no primary score")
     if failures:
         _list_failures(console, store, loaded, failures)
+    if failures or unscored:
         sys.exit(1)
 
 
@@ -243,26 +243,34 @@ def _check_options(
             )
 
 
-def _finish(console: Console, store: ResultStore, suite: Suite, tables: Console | None, width: int | None) -> None:
-    """Write the leaderboards and show the suite's tables, None for not."""
+def _finish(
+    console: Console, store: ResultStore, suite: Suite, tables: Console | None, width: int | None
+) -> list[LeftOut]:
+    """Write the leaderboards and show the suite's tables, None for not; what of it is not counted."""
     from harness.report.leaderboard import terminal_tables, write_leaderboards
 
-    paths = write_leaderboards(store, [suite.name])
+    left: list[LeftOut] = []
+    paths = write_leaderboards(store, [suite.name], left.extend)
     if tables is not None:
         terminal_tables(store, suite.name, tables, width)
     for path in paths:
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
+    return left
 
 
 def _list_failures(console: Console, store: ResultStore, suite: Suite, failures: Mapping[str, str]) -> None:
+    _list(console, failures, "no result", lambda name: store.file(suite.name, "cells", name).path)
+
+
+def _list(console: Console, runs: Mapping[str, str], lack: str, traceback: Callable[[str], Path] | None = None) -> None:
     from harness.formatting import count, fitted
 
-    what = f"{count(len(failures), 'run')} {'has' if len(failures) == 1 else 'have'} no result"
+    what = f"{count(len(runs), 'run')} {'has' if len(runs) == 1 else 'have'} {lack}"
     console.print(f"\n{what}:", style="red", highlight=False)
-    for name, message in failures.items():
+    for name, message in runs.items():
         text = fitted(f"  {name}: {message.splitlines()[0]}", console.width if console.is_terminal else None)
         console.print(text, highlight=False, soft_wrap=True)
-        if (path := store.file(suite.name, "cells", name).path).is_file():
+        if traceback is not None and (path := traceback(name)).is_file():
             console.print(f"    traceback: {path}", highlight=False, soft_wrap=True)
 
 

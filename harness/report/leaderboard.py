@@ -94,7 +94,7 @@ def write_leaderboards(
 
 
 def terminal_tables(store: ResultStore, suite: str, console: Console, width: int | None) -> None:
-    """Print the tables of a suite, None for whole ones, and the cells that lack a score in them."""
+    """Print the tables of a suite, None for whole ones, and the cells that lack another score than the primary one."""
     frame, left = load(store, [suite])
     shown = list(boards(frame, left))
     print_tables((board.primary for board in shown), console, width)
@@ -106,7 +106,7 @@ def terminal_tables(store: ResultStore, suite: str, console: Console, width: int
     print_tables((replace(table, detail=None) for table in tuning_tables(store, suite)), console, width)
     counted = set(frame["cell"])
     for item in left:
-        if item.cell in counted:
+        if item.cell in counted and not item.unscored:
             console.print(f"{item.cell}: {item.reason}", highlight=False)
 
 

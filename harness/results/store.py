@@ -70,6 +70,11 @@ class LeftOut:
         """The cell whose record it is; None for other files."""
         return self.path.stem if self.path.parent.name == "cells" else None
 
+    @property
+    def unscored(self) -> bool:
+        """Whether it is a finished run whose primary score is no number."""
+        return self.in_part and bool(self.of)
+
 
 class ResultStore:
     """Reads and writes the records under one results folder; safe for many writers at once."""

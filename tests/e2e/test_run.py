@@ -150,6 +150,46 @@ def test_missing_data_ends_a_run_before_it_begins(tmp_path, said, monkeypatch):
     assert not (tmp_path / "results").exists() and not (tmp_path / "empty").exists()
 
 
+GAP = """
+from harness import Benchmark, Entry, Measurement, Metric, hookimpl
+from harness_benchmarks.digits import Digits
+
+class Gap(Digits):
+    metrics = (Metric("gap", "points", "max"), *Digits.metrics)
+
+    def evaluate(self, model, split, device):
+        found = dict(super().evaluate(model, split, device))
+        return {"gap": Measurement(float("nan"), found["accuracy"].n), **found}
+
+@hookimpl
+def harness_register_benchmarks():
+    return [Entry("gap", Gap, "digits, with a score that is no number")]
+"""
+
+
+def test_runs_whose_primary_score_is_no_number_are_told_by_the_exit_code(tmp_path, said, capsys):
+    suite, plugin, results = tmp_path / "s.yaml", tmp_path / "gap.py", str(tmp_path / "results")
+    plugin.write_text(GAP)
+    suite.write_text(
+        "architectures: {mlp: {hidden: [4]}}\nbenchmarks: gap\nseeds: [0, 1]\n"
+        "training: {steps: 1, batch_size: 8}\nmethods: {dense: , random: {density: 0.5}}\n"
+    )
+    for _ in range(2):  # what is finished stays so, and still has no score
+        code, text = said(str(suite), "--plugin", str(plugin), "--results", results)
+        assert code == 1 and "4 runs have no primary score:" in text
+        assert text.count("gap is nan (not a number)") == 4
+    code, text = said(str(suite), "--plugin", str(plugin), "--results", results, "--only", "method=nothing")
+    assert code == 2
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", "--results", results])
+    told = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert "no run has a primary score: gap is nan (not a number); choose a metric: accuracy" in told
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", "--metric", "accuracy", "--results", results])
+    assert caught.value.code == 0 and "random" in capsys.readouterr().out
+
+
 def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("FATES_FOLDER", str(tmp_path))  # where methods note the few steps that are timed
