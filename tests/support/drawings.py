@@ -1,5 +1,6 @@
 """Drawn figures, read back: rows to draw, and where marks, names and axes are."""
 
+import math
 import re
 import xml.etree.ElementTree as ET
 from typing import Any
@@ -134,10 +135,13 @@ def axis(root: ET.Element, anchor: str) -> list[tuple[float, float]]:
     return found
 
 
-def read(pixel: float, ticks: list[tuple[float, float]]) -> float:
-    """The number that an axis with two ticks or more shows at a pixel."""
+def read(pixel: float, ticks: list[tuple[float, float]], share: bool = False) -> float:
+    """The number that an axis with two ticks or more shows at a pixel; a ``share`` is on logits."""
     (x0, v0), (x1, v1) = ticks[0], ticks[-1]
-    return v0 + (v1 - v0) * (pixel - x0) / (x1 - x0)
+    if share:
+        v0, v1 = math.log(v0 / (1 - v0)), math.log(v1 / (1 - v1))
+    found = v0 + (v1 - v0) * (pixel - x0) / (x1 - x0)
+    return 1 / (1 + math.exp(-found)) if share else found
 
 
 def half_of(one: ComparisonRow) -> float:

@@ -12,12 +12,12 @@ from harness.report.costs import COSTS, LEFT, CostAxis
 from harness.report.figures.document import WIDTH
 from harness.report.figures.estimate import (
     ARROWS,
+    LOGITS,
     draw,
     metric_label,
-    metric_scale,
+    near_scale,
     notes,
     unreliable,
-    usual,
     value_text,
     where,
     with_mean,
@@ -57,12 +57,15 @@ def frontier(
     costs, rows = [amount for amount, _ in priced], [row for _, row in priced]
     what = cost.title
     best = efficient(costs, [math.nan if lost(row) else row.mean for row in rows], rows[0].direction)
-    direction = rows[0].direction
-    scores = metric_scale(usual(rows, metric_scale(rows, direction), direction, _FAR), direction)
+    scores = near_scale(rows, _FAR)
     near = [row for row in rows if scores.holds(row.mean)]
     last = {label(rows[i]): i for i in sorted(range(len(rows)), key=lambda i: costs[i])}
     names = {i: name if rows[i] in near else f"{name} ({short(rows[i].mean)})" for name, i in last.items()}
-    note = [*notes(near), *([ARROWS] if len(near) < len(rows) else [])]
+    note = [
+        *notes(near),
+        *([LOGITS] if scores.logit else []),
+        *([ARROWS] if len(near) < len(rows) else []),
+    ]
     note += unreliable([row for row in rows if not lost(row) or row not in near])
     if best.any():
         note.append("Dashed: no row is both cheaper and better.")

@@ -11,16 +11,16 @@ from harness.report.answers import broken
 from harness.report.figures.document import WIDTH, document
 from harness.report.figures.estimate import (
     ARROWS,
+    LOGITS,
     limits,
     metric_label,
-    metric_scale,
+    near_scale,
     notes,
     order,
     point_text,
     spot,
-    usual,
 )
-from harness.report.figures.scale import Scale, fit_shares, labels, short
+from harness.report.figures.scale import Scale, labels, short
 from harness.report.palette import Style
 from harness.report.svg import MARKERS, brief, drawable, element, escape, folded, line, marker, text_width, wrapped
 
@@ -83,7 +83,7 @@ def method_rows(
                 style = palette[methods[name]]
                 marks.setdefault(style, []).extend(_name(style, shown[name], left, y))
         start = left + i % beside * (across + _GAP)
-        scale = _scale([*(row for _, row in rows), *unmasked], first.unit, first.direction).over(start, start + across)
+        scale = near_scale([*(row for _, row in rows), *unmasked]).over(start, start + across)
         panel = _Panel(start, start + across, top, bottom, scale)
         content += _frame(panel, density, list(places.values()))
         near += [row for row in (*unmasked, *(row for _, row in rows)) if scale.holds(row.mean)]
@@ -102,7 +102,7 @@ def method_rows(
     ]
     drawn = sum(len(unmasked) + len(rows) for _, rows in levels)
     logits = first.unit == "fraction"
-    scales = ["A scale of logits."] if logits else []
+    scales = [LOGITS] if logits else []
     if len(levels) > 1:
         scales = [f"Each density has a scale of its own{', of logits' * logits}."]
     note = [*notes(near), *scales, *([ARROWS] if len(near) < drawn else [])]
@@ -127,16 +127,6 @@ def _name(style: Style, lines: Sequence[str], left: float, y: float) -> list[str
             for i, text in enumerate(lines)
         ),
     ]
-
-
-def _scale(rows: Sequence[ComparisonRow], unit: str, direction: str) -> Scale:
-    """That of the rows which are not far worse than the middle one."""
-    if unit != "fraction":
-        return metric_scale(usual(rows, metric_scale(rows, direction), direction), direction)
-    near = usual(rows, fit_shares([row.mean for row in rows]), direction)
-    low, high = min(row.mean for row in near), max(row.mean for row in near)
-    ends = [end for row in near for end in limits(row) or ()]
-    return fit_shares([low, high, *ends])
 
 
 def _frame(panel: _Panel, density: float, rows: Sequence[float]) -> list[str]:

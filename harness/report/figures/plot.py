@@ -54,7 +54,7 @@ class Plot:
         self.prefix, self.width = prefix, width
         self.y_label = wrapped(y_label, width - 20, 12)
         values = y.ticks()
-        texts = [short(value) for value in values] if y.log else labels(values)
+        texts = [short(value) for value in values] if y.log or y.logit else labels(values)
         self.y_ticks = list(zip(values, texts, strict=True))
         self.left = 16 + max((text_width(text, 11) for text in texts), default=0.0)
         widest = max((text_width(clean(name), 12) for name in names), default=0.0)

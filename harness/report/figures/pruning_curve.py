@@ -11,6 +11,7 @@ from harness.report.figures.density_axis import DensityAxis, usual
 from harness.report.figures.density_axis import levels as density_levels
 from harness.report.figures.document import WIDTH
 from harness.report.figures.estimate import (
+    LOGITS,
     draw,
     draw_seed,
     limits,
@@ -88,11 +89,13 @@ def pruning_curve(
             for level in shared
         ]
         return method_rows(prefix, named, unmasked[:1], palette, title, described, said, width)
-    said = [*notes([point.row for point in points], unmasked[:1]), *said]
+    scores = metric_scale(rows, first, [score for *_, score in shown])
+    logits = [LOGITS] if scores.logit else []
+    said = [*notes([point.row for point in points], unmasked[:1]), *logits, *said]
     plot = Plot(
         prefix,
         axis.scale,
-        metric_scale(rows, first.direction, [score for *_, score in shown]),
+        scores,
         f"mask density (fraction of {brief(first.density_scope or 'maskable')} weights kept)",
         metric_label(first),
         sorted({*(point.name for point in points), *(row.method for row in (*mixed, *unmasked))}),

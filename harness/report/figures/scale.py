@@ -11,7 +11,7 @@ from harness.report.svg import drawable
 
 _UNITS = {0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
 _LEAST = 1e-4  # shares nearer to 0 or 1 are drawn there on a logit scale
 
 

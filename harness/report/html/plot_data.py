@@ -32,8 +32,8 @@ def plot_data(
 ) -> dict[str, Any]:
     """The axes and points of one table's rows.
 
-    {"axes": [{"key", "name", "help"}], "metrics": [{"name", "label", "direction"}], "points": a row each, in the
-    table's order: {"name", "x": a number or null for each axis, "densities": of the seeds, or null where they are
+    {"axes": [{"key", "name", "help"}], "metrics": [{"name", "label", "direction", "share"}], "points": a row each, in
+    the table's order: {"name", "x": a number or null for each axis, "densities": of the seeds, or null where they are
     equal, "cut": of the seeds why their output tells nothing of the input, "" where it does, or null if all do,
     "level": whether it is the baseline without a mask, "lost", "small", "over": what its interval is over,
     "y": for each metric [mean or null, low, high, text, scores of the seeds], or null}}. An axis is there if its values
@@ -58,7 +58,8 @@ def plot_data(
     return {
         "axes": [dict(zip(("key", "name", "help"), axes[i], strict=True)) for i in kept],
         "metrics": [
-            {"name": name, "label": metric_label(row), "direction": row.direction} for name, row in shown.items()
+            {"name": name, "label": metric_label(row), "direction": row.direction, "share": row.unit == "fraction"}
+            for name, row in shown.items()
         ],
         "points": [
             {

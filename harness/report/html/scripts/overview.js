@@ -31,6 +31,16 @@ const points = (board, rows) => {
   });
 };
 
+// What a scale has to hold: a row that does not work in any seed only where there is no other.
+const scaled = (points, metric) => {
+  const working = points.filter(({ lost }) => !lost);
+  const shown = working.length ? working : points;
+  const means = shown.map(({ mean }) => mean);
+  const single = shown.filter(({ mean }) => mean === null).flatMap(({ seeds }) => seeds.map(({ y }) => y));
+  const ends = shown.flatMap(({ low, high, seeds }) => [low, high, ...seeds.map(({ y }) => y)]);
+  return metricScale(finite([...means, ...single]), finite(ends), metric.direction, metric.share);
+};
+
 const drawPoints = (board, found, width, readout) => {
   const metric = board.plot.metrics[plotted.y];
   const axis = board.plot.axes.find(({ key }) => key === plotted.x);
@@ -38,13 +48,12 @@ const drawPoints = (board, found, width, readout) => {
   const onDensity = plotted.x === "density_mask";
   const levels = means.filter((point) => point.level);
   const placed = found.filter((point) => !(point.level && onDensity));
-  const ends = finite([...means.flatMap(({ low, high }) => [low, high]), ...found.flatMap(({ seeds }) => seeds.map(({ y }) => y))]);
   const xs = finite(placed.flatMap((point) => (point.mixed && onDensity ? point.seeds.map(({ x }) => x) : [point.x])));
   if (!xs.length) return null;
-  const y = metricScale(finite([...means.map(({ mean }) => mean), ...found.filter(({ mixed }) => mixed).flatMap(({ seeds }) => seeds.map((seed) => seed.y))]), ends, metric.direction);
+  const y = scaled(found, metric);
   const { svg, lines, px, py, beyond, left, right } = frame({
     width, height: Math.max(300, Math.min(620, width * 0.66)), y, yName: metric.label,
-    x: onDensity || plotted.x === "density_total" ? densityScale(xs) : costScale(xs),
+    x: onDensity || plotted.x === "density_total" ? densityScale(xs, finite(placed.filter(({ mixed }) => !mixed).map((point) => point.x))) : costScale(xs),
     xName: axis.name + (onDensity ? " (falls to the right)" : ""), title: `${metric.name} against ${axis.name}, ${board.title}`,
   });
   for (const { mean, low, high } of levels) {
@@ -82,9 +91,7 @@ const drawRows = (board, found, width, readout) => {
   const shown = found.filter((point) => point.mean !== null || point.seeds.length)
     .sort((a, b) => Number(a.lost) - Number(b.lost) || sign * (middle(a) - middle(b)));
   if (!shown.length) return null;
-  const means = finite(shown.map(({ mean }) => mean));
-  const ends = finite(shown.flatMap(({ low, high, seeds }) => [low, high, ...seeds.map((seed) => seed.y)]));
-  const x = metricScale([...means, ...shown.filter(({ mean }) => mean === null).flatMap(({ seeds }) => seeds.map((seed) => seed.y))], ends, metric.direction);
+  const x = scaled(shown, metric);
   const names = shown.map((point) => (often ? `${point.name}, ${point.mixed ? "mixed" : density(point.row.density)}` : point.name));
   const left = Math.min(width * 0.42, 14 + 7.3 * Math.max(...names.map((name) => name.length)));
   const most = Math.floor((left - 14) / 7.1);
@@ -100,7 +107,8 @@ const drawRows = (board, found, width, readout) => {
   }
   shown.forEach((point, at) => {
     const node = group(svg, point.method);
-    const text = names[at].length > most ? `${names[at].slice(0, most - 1)}\u2026` : names[at];
+    const tail = Math.floor(most / 2) - 1; // ends tell names apart
+    const text = names[at].length > most ? `${names[at].slice(0, most - 1 - tail)}\u2026${names[at].slice(-tail)}` : names[at];
     node.append(draw("text", { x: left - 12, y: py(at) + 4, "text-anchor": "end" }, draw("title", {}, names[at]), text));
     const seeds = point.seeds.filter((seed) => point.mixed || x.holds(seed.y));
     if (point.seeds.length > 1 || point.mixed) {
@@ -125,6 +133,7 @@ const explained = (board, found) => {
     found.some(({ mixed }) => mixed) ? make("li", {}, "Round marks on a thin line: single seeds, whose densities differ, so that they have no mean.") : null,
     found.some(({ one, mixed }) => one && !mixed) ? make("li", {}, "Hollow: one seed, which tells nothing of others.") : null,
     found.some(({ small }) => small) ? make("li", {}, "Ringed: a smaller network without mask, where a mask leaves the whole one as many parameters.") : null,
+    board.plot.metrics[plotted.y].share ? make("li", {}, "A scale of logits, on which shares are compared.") : null,
     found.some(({ lost }) => lost) ? make("li", {}, "Crossed: in no seed does the output depend on the input.") : null,
   ].filter(Boolean);
 };

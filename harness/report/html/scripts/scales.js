@@ -50,14 +50,30 @@ const logScale = (values, pad = 0.06) => {
   return scale(low, high, Math.log, marks.map((value) => [value, short(value)]));
 };
 
+// Shares on logits, on which they are compared.
+const LEAST_SHARE = 1e-4; // nearer to 0 or 1 they are drawn there
+const SHARES = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4];
+const drawnShare = (value) => Math.min(Math.max(value, LEAST_SHARE), 1 - LEAST_SHARE);
+const logit = (value) => Math.log(drawnShare(value) / (1 - drawnShare(value)));
+const shareScale = (values, pad = 0.06) => {
+  const ends = values.map(logit);
+  const [least, most] = [Math.min(...ends), Math.max(...ends)];
+  const room = most - least > 1e-9 ? pad * (most - least) : 0.05 * Math.abs(most) || 1;
+  const [low, high] = [least - room, most + room].map((end) => 1 / (1 + Math.exp(-end)));
+  const marks = [...SHARES, 0.5, ...SHARES.map((value) => 1 - value).reverse()].filter((value) => value >= low && value <= high);
+  const found = scale(low, high, logit, marks.length > 2 ? marks.map((value) => [value, short(value)]) : roundMarks(low, high));
+  return { ...found, holds: (value) => found.holds(drawnShare(value)) };
+};
+
 const wide = (values, ratio) => values.length > 0 && Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) >= ratio;
 const costScale = (values) => (wide(values, 4) ? logScale(values) : linearScale(values));
 
-// Densities fall from left to right, by halvings where they are small; 0 has a place of its own.
-const densityScale = (values) => {
+// Densities fall from left to right, by halvings where they are small; 0 has a place of its own. `named`: those of
+// them that have a mark, where there is room.
+const densityScale = (values, named) => {
   const [least, most] = [Math.min(...values), Math.max(...values)];
   const levels = [];
-  for (const value of [...values].sort((a, b) => b - a)) {
+  for (const value of [...(named.length ? named : values)].sort((a, b) => b - a)) {
     const last = levels[levels.length - 1];
     if (last && value >= last[0] * 0.95) last.push(value);
     else levels.push([value]);
@@ -73,9 +89,10 @@ const densityScale = (values) => {
   const at = (value) => (bend(value) - from + room) / (to - from + 2 * room);
   const usual = Math.max(...levels.map((level) => level.length));
   const often = (level) => level.reduce((a, b) => (level.filter((one) => one === b).length > level.filter((one) => one === a).length ? b : a));
+  const all = levels.map(often);
   const chosen = levels.filter((level) => 2 * level.length >= usual).map(often);
-  const apart = chosen.every((value, i) => i === 0 || at(value) - at(chosen[i - 1]) >= 0.07);
-  let marks = apart && (chosen.length > 1 || levels.length === 1) ? chosen : [];
+  const apart = (values) => values.every((value, i) => i === 0 || at(value) - at(values[i - 1]) >= 0.07);
+  let marks = apart(all) ? all : apart(chosen) && chosen.length > 1 ? chosen : [];
   if (!marks.length && halve) {
     const stride = Math.ceil((deepest - Math.floor(first)) / 8) || 1;
     for (let k = Math.ceil(first - 1e-9); k <= deepest + 1e-9; k += stride) marks.push(0.5 ** k);
@@ -86,10 +103,10 @@ const densityScale = (values) => {
 };
 
 // Of a metric: far worse rows and wide intervals do not squeeze the others; what is off the scale is drawn at its end.
-const metricScale = (means, ends, direction) => {
-  if (!means.length) return linearScale(ends);
-  const log = direction === "min" && wide(means, 20);
-  const bent = log ? Math.log : (value) => value;
+const metricScale = (means, ends, direction, share) => {
+  if (!means.length) return share ? shareScale(ends) : linearScale(ends);
+  const log = !share && direction === "min" && wide(means, 20);
+  const bent = share ? logit : log ? Math.log : (value) => value;
   const ordered = means.map(bent).sort((a, b) => (direction === "min" ? a - b : b - a));
   const usual = Math.abs(ordered[Math.floor(ordered.length / 2)] - ordered[0]);
   const far = direction !== "none" && Math.abs(ordered.at(-1) - ordered[0]) > 8 * usual;
@@ -97,7 +114,6 @@ const metricScale = (means, ends, direction) => {
   const shown = near.length > 1 ? near : means;
   const [least, most] = [Math.min(...shown.map(bent)), Math.max(...shown.map(bent))];
   const span = most - least || Infinity; // of one row, or equal ones, every seed is shown
-  const kept = ends.filter((value) => !log || value > 0).map(bent).filter((value) => value >= least - span && value <= most + span);
-  const all = [...shown, ...(log ? kept.map(Math.exp) : kept)];
-  return log ? logScale(all) : linearScale(all);
+  const all = [...shown, ...ends.filter((value) => (!log || value > 0) && bent(value) >= least - span && bent(value) <= most + span)];
+  return share ? shareScale(all) : log ? logScale(all) : linearScale(all);
 };

@@ -16,7 +16,7 @@ def test_points_of_a_pruning_curve_lie_where_the_axis_says() -> None:
     assert len(points) == 16
     for one in table[1:]:
         place = points[f"{one.method}, density {one.density_mask:.4g}: {one.mean:.4f} ± {half_of(one):.4f} (n = 3)"]
-        assert read(place[1], ticks) == pytest.approx(one.mean, abs=0.002)
+        assert read(place[1], ticks, share=True) == pytest.approx(one.mean, abs=0.002)
         nearest = min(axis(root, "middle"), key=lambda tick: abs(tick[0] - place[0]))
         assert nearest[1] == pytest.approx(one.density_mask, rel=0.01)
 
@@ -35,7 +35,7 @@ def test_intervals_reach_from_low_to_high() -> None:
     table = [row("random", 0.5, 0.9, 0.05), row("genome", 0.25, 0.8, None)]
     root = parse(pruning_curve(table, looks(table)))
     (bar,) = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "e"]
-    values = [read(y, sorted(axis(root, "end"))) for _, y in bar[:2]]
+    values = [read(y, sorted(axis(root, "end")), share=True) for _, y in bar[:2]]
     assert sorted(values) == pytest.approx([0.85, 0.95], abs=0.002)
     assert [e.attrib["class"] for e in root.iter(SVG + "path") if e.find(SVG + "title") is not None].count("h") == 1
 
@@ -45,8 +45,8 @@ def test_the_baseline_is_a_level_line_with_a_band() -> None:
     root = parse(pruning_curve(table, looks(table)))
     (area,) = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "a"]
     ticks = sorted(axis(root, "end"))
-    assert read(max(y for _, y in area), ticks) == pytest.approx(0.93, abs=0.002)
-    assert read(min(y for _, y in area), ticks) == pytest.approx(0.97, abs=0.002)
+    assert read(max(y for _, y in area), ticks, share=True) == pytest.approx(0.93, abs=0.002)
+    assert read(min(y for _, y in area), ticks, share=True) == pytest.approx(0.97, abs=0.002)
 
 
 def test_points_of_many_methods_stand_on_their_densities() -> None:
@@ -89,7 +89,7 @@ def test_a_row_of_mixed_densities_is_a_point_a_seed_without_a_mean() -> None:
         "seed 1, density 0.0625: 0.5000 (cut)",
     ]
     for (x, y), density, value in zip(points.values(), (0.25, 0.125, 0.0625), (0.9, 0.75, 0.5), strict=True):
-        assert read(y, ticks) == pytest.approx(value, abs=0.002)
+        assert read(y, ticks, share=True) == pytest.approx(value, abs=0.002)
         assert min(axis(root, "middle"), key=lambda tick: abs(tick[0] - x)) == (pytest.approx(x, abs=0.2), density)
     assert [e.attrib["class"] for e in root.iter(SVG + "path") if "transform" in e.attrib] == ["p", "p", "k"]
     (thin,) = [spots(e.attrib["d"]) for e in root.iter(SVG + "path") if e.attrib.get("class") == "n"]
