@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,11 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import unknown_name
 from harness.formatting import listed
+from harness.suites.schema import NETWORKS
 
 if TYPE_CHECKING:
     from harness.suites.cell import Cell
-
-_FORM = re.compile(r"(\S+) against (\S+)")
 
 
 class NetworkRow(BaseModel):
@@ -46,20 +44,6 @@ class NetworkPair(BaseModel):
     second: NetworkRow = Field(description="the row that it is compared with")
 
 
-def form(text: str) -> str:
-    """A question as it stands in a suite, checked.
-
-    Raises:
-        ValueError: if it is no question.
-    """
-    if not _FORM.fullmatch(text):
-        raise ValueError(
-            f"'{text}' is not NETWORK against NETWORK, where a network is the label of an architecture, perhaps with "
-            "that of a method, for example 'resnet against vgg' or 'resnet.dense against vgg.rigl'"
-        )
-    return text
-
-
 def network_pairs(text: str, cells: Sequence[Cell]) -> list[NetworkPair]:
     """The rows that a question is about.
 
@@ -77,8 +61,8 @@ def network_pairs(text: str, cells: Sequence[Cell]) -> list[NetworkPair]:
             row = NetworkRow(experiment=cell.experiment, architecture=cell.architecture, method=cell.method)
             places.setdefault(row, set()).add((cell.benchmark, cell.seed))
             densities.setdefault(row, set()).add(cell.density)
-    found = _FORM.fullmatch(text)
-    assert found, "checked by form()"
+    found = NETWORKS.fullmatch(text)
+    assert found, "checked when the suite was read"
     first, second = found.groups()
     mine, others = (list(_named(side, places)) for side in (first, second))
     both_named = all(any(side in row.names[2:] for row in rows) for side, rows in ((first, mine), (second, others)))

@@ -21,7 +21,6 @@ from pydantic import (
 )
 
 from harness.errors import unknown_name
-from harness.suites.network_pairs import form
 from harness.suites.question import Question
 from harness.suites.seed_list import Seeds, seeds_from
 from harness.suites.tune import Space, Tune
@@ -30,6 +29,8 @@ from harness.suites.yaml_source import Renames
 
 MOST_CELLS = 100_000
 MOST_STEPS = 10**12
+NETWORKS = re.compile(r"(\S+) against (\S+)")
+"""What a suite asks about two networks."""
 
 
 def _label(value: Any) -> str:
@@ -351,6 +352,15 @@ class Selector(Schema):
             raise ValueError(wrong_value(error, cls, lambda _: ())) from None
 
 
+def _networks(text: str) -> str:
+    if not NETWORKS.fullmatch(text):
+        raise ValueError(
+            f"'{text}' is not NETWORK against NETWORK, where a network is the label of an architecture, perhaps with "
+            "that of a method, for example 'resnet against vgg' or 'resnet.dense against vgg.rigl'"
+        )
+    return text
+
+
 def _two(selectors: list[Selector]) -> list[Selector]:
     if len(selectors) != 2:
         raise ValueError(f"give two selectors each, as [{{method: a}}, {{method: b}}], not {len(selectors)}")
@@ -428,7 +438,7 @@ class SuiteFile(Schema):
         [],
         description="pairs of selectors: runs whose masks are set beside each other, seed by seed, and beside chance",
     )
-    networks: list[Annotated[str, AfterValidator(form)]] = Field(
+    networks: list[Annotated[str, AfterValidator(_networks)]] = Field(
         [], description="NETWORK against NETWORK each: architectures, perhaps with a method, tested by seed"
     )
     slurm: Any = None

@@ -1,4 +1,7 @@
-"""BioGPT, the dendritic language model (Hamond 2026): columns of neurons, neurons of branches."""
+"""BioGPT, the dendritic language model (Hamond 2026): columns of neurons, neurons of branches.
+
+Builds on harness_architectures: how a network is made smaller.
+"""
 
 from __future__ import annotations
 

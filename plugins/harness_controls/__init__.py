@@ -1,4 +1,7 @@
-"""Controls: what remains of a method's success when one of its ingredients is taken away."""
+"""Controls: what remains of a method's success when one of its ingredients is taken away.
+
+Builds on harness_architectures: how a network is made smaller.
+"""
 
 from harness import Entry, hookimpl
 
