@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -51,6 +51,11 @@ class Selection:
     architecture: str | None = None
     at_density: float | None = None
     suite: str | None = None
+
+    @property
+    def narrow(self) -> bool:
+        """Whether anything but a suite is chosen, so that questions across tables are not meant."""
+        return bool(self.methods) or replace(self, methods=(), suite=None) != Selection()
 
 
 ALL = Selection()
@@ -110,8 +115,8 @@ def selected(frame: pd.DataFrame, chosen: Selection = ALL, left: Sequence[LeftOu
             row.absent = {name: row.absent[name] for name in methods if name in row.absent}
     if not any(found):
         text = "no finished run matches all of these options"
-        if chosen.metric is None and (unscored := [item for item in left if item.unscored]):
-            text = f"no run has a primary score: {unscored[0].reason.partition(';')[0]}; choose a metric: {others}"
+        if frame.empty and (unscored := [item for item in left if item.unscored]):
+            text = f"no run has a primary score ({unscored[0].reason}): choose a metric, there is {others}"
         raise UserError(text if density is None or not densities else f"{text}: {_others(densities, density)}")
     return [table for table in found if table]
 

@@ -169,7 +169,6 @@ def command(
     from harness.analysis.comparison_row import KEYS
     from harness.analysis.frame import load
     from harness.analysis.questions import KEYS as QUESTION_KEYS
-    from harness.analysis.questions import questions as questions_of
     from harness.cli.find import find_suite
     from harness.errors import UserError
     from harness.report.networks import asked_of_networks
@@ -195,21 +194,21 @@ def command(
     if frame.empty:
         raise UserError(f"no finished run in {results}: run a suite first, or name its folder with --results")
     names = [name for value in methods for name in value.split(",") if name]
-    chosen = names or any(value is not None for key, value in where.items() if key != "suite")
-    tables = selected(frame, Selection(methods=names, **where), left)
+    chosen = Selection(methods=names, **where)
+    tables = selected(frame, chosen, left)
     rows = [row for table in tables for row in table]
     if lone := sum(row.baseline is None and not row.mixed for row in rows):
         click.echo(f"{lone} of {len(rows)} rows have no baseline of the same protocol and seeds", err=True)
-    between = questions and not chosen
-    networks = asked_of_networks(frame, dict.fromkeys(sorted(frame["suite"].unique()), store)) if between else []
-    compared = Comparison(tables, palette_of(frame), networks)
-    if form in DATA:
-        asked = [told for table in (*tables, *networks) for told in questions_of(table)]
-        _write_data(asked if questions else [row.told() for row in rows], QUESTION_KEYS if questions else KEYS, form)
+    asking = {} if chosen.narrow else dict.fromkeys(sorted(frame["suite"].unique()), store)
+    compared = Comparison(tables, palette_of(frame), lambda: asked_of_networks(frame, asking))
+    if form in DATA and questions:
+        _write_data(compared.questions_told(), QUESTION_KEYS, form)
+    elif form in DATA:
+        _write_data([row.told() for row in rows], KEYS, form)
     else:
         paper = form == "latex" and not (views or columns)
         shown = for_paper(tables) if paper else _tables(compared, questions, pareto, wins, profile, across)
-        if not (paper or views or columns or chosen):
+        if not (paper or views or columns or chosen.narrow):
             shown += [replace(table, detail=None) for table in _between_networks(store, frame)]
         if columns:
             shown = [table.only(columns.split(",")) for table in shown]

@@ -11,6 +11,7 @@ import click
 
 from harness.cli import show_warnings
 from harness.cli.fitting import terminal_width, wide_option
+from harness.cli.not_counted import list_runs
 from harness.cli.parameters import Choice
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def command(
             if outcome.detached:
                 _say_how_to_go_on(console, store, loaded, outcome.left, waiting(current) if current.pending else "")
                 if failures:
-                    _list_failures(console, store, loaded, failures)
+                    list_runs(console, failures, "no result", store.root / loaded.name / "cells")
                 sys.exit(1 if failures or outcome.left else 0)
         settled, tuned = settle(loaded, store)
         enough = max_failures is not None and len(failures) >= max_failures
@@ -197,9 +198,9 @@ def command(
     cells = {planned.id for planned in plan.selected}
     unscored = {item.cell: item.reason for item in left if item.unscored and item.cell in cells}
     if unscored:
-        _list(console, unscored, "no primary score")
+        list_runs(console, unscored, "no primary score")
     if failures:
-        _list_failures(console, store, loaded, failures)
+        list_runs(console, failures, "no result", store.root / loaded.name / "cells")
     if failures or unscored:
         sys.exit(1)
 
@@ -256,22 +257,6 @@ def _finish(
     for path in paths:
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
     return left
-
-
-def _list_failures(console: Console, store: ResultStore, suite: Suite, failures: Mapping[str, str]) -> None:
-    _list(console, failures, "no result", lambda name: store.file(suite.name, "cells", name).path)
-
-
-def _list(console: Console, runs: Mapping[str, str], lack: str, traceback: Callable[[str], Path] | None = None) -> None:
-    from harness.formatting import count, fitted
-
-    what = f"{count(len(runs), 'run')} {'has' if len(runs) == 1 else 'have'} {lack}"
-    console.print(f"\n{what}:", style="red", highlight=False)
-    for name, message in runs.items():
-        text = fitted(f"  {name}: {message.splitlines()[0]}", console.width if console.is_terminal else None)
-        console.print(text, highlight=False, soft_wrap=True)
-        if traceback is not None and (path := traceback(name)).is_file():
-            console.print(f"    traceback: {path}", highlight=False, soft_wrap=True)
 
 
 def _another_file(store: ResultStore, suite: Suite) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from glob import glob
@@ -92,11 +92,11 @@ class Comparison:
         self,
         tables: Sequence[Sequence[ComparisonRow]],
         styles: Mapping[str, Style],
-        networks: Sequence[Sequence[ComparisonRow]] = (),
+        networks: Callable[[], Sequence[Sequence[ComparisonRow]]] = tuple,
     ) -> None:
         self.tables = tables
         self.styles = styles
-        self._networks = networks
+        self._asked_of_networks = networks  # their rows are averaged once more, which only questions need
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -112,8 +112,11 @@ class Comparison:
 
         The columns are those of ``harness compare --questions --format json``; docs/statistics.md says what each is.
         """
-        tables = [*self.tables, *self._networks]
-        return pd.DataFrame([told for table in tables for told in questions(table)], columns=list(QUESTION_KEYS))
+        return pd.DataFrame(self.questions_told(), columns=list(QUESTION_KEYS))
+
+    def questions_told(self) -> list[dict[str, Any]]:
+        """The same as plain values."""
+        return [told for table in (*self.tables, *self._networks) for told in questions(table)]
 
     def question_tables(self) -> list[Table]:
         """The same for people: the answer in words and a row for each question, for each table that has any."""
@@ -121,6 +124,10 @@ class Comparison:
         titles += [self._titled(rows, f"Networks on {rows[0].benchmark}") for rows in self._networks]
         found = zip(titles, map(questions_table, [*self.tables, *self._networks]), strict=True)
         return [replace(table, title=title) for title, table in found if table]
+
+    @cached_property
+    def _networks(self) -> Sequence[Sequence[ComparisonRow]]:
+        return self._asked_of_networks()
 
     def figure(self, cost: bool | str = False, width: float | str = WIDTH * MM) -> Figure:
         """The metric against density or, with its efficient rows joined, against a ``cost``.
@@ -230,16 +237,12 @@ class Results:
             kind, wanted = (Real, "a number") if name == "at_density" else (str, "one name, a text")
             if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
                 raise UserError(f"{name}={value!r}: give {wanted}")
-        tables = selected(self._rows, Selection(methods=_texts("methods", methods), **chosen), self.left_out)
-        networks = (
-            [] if _texts("methods", methods) or chosen.keys() - {"suite"} else self._networks(chosen.get("suite"))
-        )
-        return Comparison(tables, self._styles, networks)
-
-    def _networks(self, suite: str | None) -> list[Sequence[ComparisonRow]]:
-        """Rows with what suites ask about networks."""
-        of = [suite] if suite else self.suites
-        return asked_of_networks(self._rows, {name: self._suites[name] for name in of})
+        selection = Selection(methods=_texts("methods", methods), **chosen)
+        tables = selected(self._rows, selection, self.left_out)
+        if selection.narrow:
+            return Comparison(tables, self._styles)
+        of = {name: store for name, store in self._suites.items() if selection.suite in (None, name)}
+        return Comparison(tables, self._styles, lambda: asked_of_networks(self._rows, of))
 
     def leaderboard(self, suite: str | None = None, **chosen: Any) -> Comparison:
         """All rows of a suite, by default of all suites, by their primary metrics, or those that are ``chosen``.

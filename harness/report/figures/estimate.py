@@ -10,7 +10,7 @@ from harness.analysis.comparison_row import ComparisonRow
 from harness.formatting import listed, unit_text
 from harness.report.answers import broken, few
 from harness.report.figures.plot import Plot
-from harness.report.figures.scale import Scale, fit, fit_shares, wide
+from harness.report.figures.scale import Scale, fit, fit_logits, logit, wide
 from harness.report.palette import Style
 from harness.report.places import lost
 from harness.report.svg import CROSSED, MARKERS, brief, coordinate, drawable, element, escape, line, marker
@@ -41,13 +41,14 @@ def metric_scale(table: Sequence[ComparisonRow], like: ComparisonRow, others: It
     Shares are on logits, on which they are compared; metrics to be lowered, a perplexity say, that differ by a factor
     of 20 are on logarithms. ``like``: a row of the metric.
     """
-    scores = [*(row.mean for row in table), *others]
-    if like.unit == "fraction":
-        return fit_shares([*scores, *(end for row in table for end in limits(row) or ())])
+    bent = logit if like.unit == "fraction" else float
+    scores = [bent(score) for score in (*(row.mean for row in table), *others)]
     span = max(scores) - min(scores)
-    ends = [end for row in table for end in limits(row) or ()]
+    ends = [bent(end) for row in table for end in limits(row) or ()]
     if span > 0:
         ends = [min(max(end, min(scores) - _REACH * span), max(scores) + _REACH * span) for end in ends]
+    if like.unit == "fraction":
+        return fit_logits([*scores, *ends])
     if like.direction == "min" and wide(scores):
         return fit([*scores, *(min(max(end, min(scores) / 2), max(scores) * 2) for end in ends)], log=True)
     return fit([*scores, *ends])
@@ -55,8 +56,7 @@ def metric_scale(table: Sequence[ComparisonRow], like: ComparisonRow, others: It
 
 def near_scale(rows: Sequence[ComparisonRow], far: float = _FAR) -> Scale:
     """A :func:`metric_scale` of the rows that are :func:`usual`."""
-    whole = fit_shares([row.mean for row in rows]) if rows[0].unit == "fraction" else metric_scale(rows, rows[0])
-    return metric_scale(usual(rows, whole, rows[0].direction, far), rows[0])
+    return metric_scale(usual(rows, metric_scale(rows, rows[0]), rows[0].direction, far), rows[0])
 
 
 def usual(rows: Sequence[ComparisonRow], scale: Scale, direction: str, far: float = _FAR) -> Sequence[ComparisonRow]:

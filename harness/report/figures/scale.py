@@ -37,7 +37,7 @@ class Scale:
 
     def holds(self, value: float) -> bool:
         """Whether a number is on the scale, and not drawn at its end for being outside."""
-        value = min(max(value, _LEAST), 1 - _LEAST) if self.logit else value
+        value = _within(value) if self.logit else value
         return self.low <= value <= self.high
 
     def _bent(self, value: float) -> float:
@@ -79,10 +79,18 @@ def fit(values: Iterable[object], log: bool = False, pad: float = 0.06) -> Scale
     return Scale(low - room, high + room)
 
 
-def fit_shares(values: Iterable[object], pad: float = 0.06) -> Scale:
-    """A logit scale that holds every share, with ``pad`` of its length free at both ends."""
-    shown = [min(max(float(v), _LEAST), 1 - _LEAST) for v in values if drawable(v)]
-    inner = fit([math.log(share / (1 - share)) for share in shown], pad=pad)
+def logit(share: float) -> float:
+    """The logit of a share; of one nearer to 0 or 1 than is drawn, that of the nearest which is."""
+    return math.log(_within(share) / (1 - _within(share)))
+
+
+def _within(share: float) -> float:
+    return min(max(share, _LEAST), 1 - _LEAST)
+
+
+def fit_logits(values: Iterable[float], pad: float = 0.06) -> Scale:
+    """A scale of shares that holds those with these logits, with ``pad`` of its length free at both ends."""
+    inner = fit(values, pad=pad)
     low, high = (1 / (1 + math.exp(-end)) for end in (inner.low, inner.high))
     return Scale(low, high, logit=True)
 

@@ -14,7 +14,6 @@ from result_files import write_record
 
 import harness
 from harness.analysis.comparison_row import KEYS
-from harness.analysis.questions import KEYS as QUESTION_KEYS
 from harness.cli import compare, leaderboard, report, show, status
 from harness.core.examples import Examples
 from harness.errors import HarnessError, UserError
@@ -104,29 +103,6 @@ def test_formats_agree(results):
     markdown = invoke(compare.command, "--results", results, "--format", "markdown").stdout.splitlines()
     folded = 2  # tables: the columns that matter, and the others
     assert len([line for line in markdown if line.startswith("|")]) == 2 * folded * (2 + 3)
-
-
-def test_questions_are_all_of_them_for_people_and_programs(results):
-    asked = ("--questions", "--results", results)
-    text = invoke(compare.command, *asked).stdout
-    assert "main: mlp on moons" in text and "p Holm" in text
-    found = json.loads(invoke(compare.command, *asked, "--format", "json").stdout)
-    assert all(tuple(row) == QUESTION_KEYS for row in found)
-    assert [(row["benchmark"], row["method"], row["control"]) for row in found] == [
-        (benchmark, method, "dense") for benchmark in ("digits", "moons") for method in ("genome", "random")
-    ]
-    rows = json.loads(invoke(compare.command, "--results", results, "--format", "json").stdout)
-    same = {(row["benchmark"], row["method"]): row for row in rows}
-    for question in found:
-        row = same[question["benchmark"], question["method"]]
-        assert question["difference"] == row["control_difference"] and question["p_adjusted"] == row["p_adjusted"]
-    read = list(csv.DictReader(io.StringIO(invoke(compare.command, *asked, "--format", "csv").stdout)))
-    assert [float(row["p_value"]) for row in read] == [row["p_value"] for row in found]
-    frame = pd.read_parquet(io.BytesIO(invoke(compare.command, *asked, "--format", "parquet").stdout_bytes))
-    assert tuple(frame.columns) == QUESTION_KEYS
-    assert "--wins and --questions" in invoke(compare.command, *asked, "--wins", code=2).output
-    with pytest.raises(UserError, match="nothing is asked"):
-        invoke(compare.command, *asked, "--methods", "dense")
 
 
 def test_narrow_terminals_keep_what_matters(results, monkeypatch):

@@ -54,14 +54,15 @@ const logScale = (values, pad = 0.06) => {
 const LEAST_SHARE = 1e-4; // nearer to 0 or 1 they are drawn there
 const SHARES = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4];
 const drawnShare = (value) => Math.min(Math.max(value, LEAST_SHARE), 1 - LEAST_SHARE);
-const logit = (value) => Math.log(drawnShare(value) / (1 - drawnShare(value)));
+const bentShare = (value) => Math.log(value / (1 - value));
+const logit = (value) => bentShare(drawnShare(value));
 const shareScale = (values, pad = 0.06) => {
   const ends = values.map(logit);
   const [least, most] = [Math.min(...ends), Math.max(...ends)];
   const room = most - least > 1e-9 ? pad * (most - least) : 0.05 * Math.abs(most) || 1;
   const [low, high] = [least - room, most + room].map((end) => 1 / (1 + Math.exp(-end)));
   const marks = [...SHARES, 0.5, ...SHARES.map((value) => 1 - value).reverse()].filter((value) => value >= low && value <= high);
-  const found = scale(low, high, logit, marks.length > 2 ? marks.map((value) => [value, short(value)]) : roundMarks(low, high));
+  const found = scale(low, high, bentShare, marks.length > 2 ? marks.map((value) => [value, short(value)]) : roundMarks(low, high));
   return { ...found, holds: (value) => found.holds(drawnShare(value)) };
 };
 
