@@ -37,6 +37,7 @@ class ResultRow:
         density_nonzero: weights that are not zero in the network that was scored, of those in scope.
         density_total: the same of all parameters of the network.
         n_examples: that ``value`` is the mean of; ``stderr`` is its standard error over them.
+        validation: the same metric of the same network on validation data, nan where it was not scored there.
         steps, examples, tokens, seconds: of training. ``flops`` and ``flops_sparse`` are those of training,
             ``inference_flops`` and ``inference_flops_sparse`` of one example. ``peak_memory`` is in bytes.
         program: how the optimizer steps are spread over trainings: ``5,372 + 5,371``, ``250 before + 100`` where it
@@ -79,6 +80,7 @@ class ResultRow:
     value: float
     n_examples: float
     stderr: float
+    validation: float = nan
     parameters: float
     steps: float
     examples: float
@@ -172,6 +174,7 @@ def rows_of(
             value=metric.value,
             n_examples=_number(metric.n),
             stderr=_number(metric.stderr),
+            validation=record.validation[name].value if name in record.validation else nan,
             parameters=_number(record.architecture.parameters),
             steps=_number(spent.steps),
             examples=_number(spent.examples),

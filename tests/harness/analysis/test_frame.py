@@ -126,3 +126,16 @@ def test_lost_results_by_example_are_told_and_the_cells_are_counted(tmp_path: Pa
     (lost,) = left  # once, whatever is in an archive
     assert lost.path == path and lost.cell is None
     assert "over seeds alone" in lost.reason and "from version control" in lost.reason
+
+
+def test_scores_of_validation_stand_beside_those_of_the_test(tmp_path: Path) -> None:
+    """What may choose among rows; of other metrics, and without such data, it is not known."""
+    store = ResultStore(tmp_path)
+    one = small_record("small", "main.mlp.digits.dense.s0.a0", "dense", 0, 0.9)
+    metric = {**one["metrics"]["accuracy"], "value": 0.7, "split": "validation"}
+    write_record(store, {**one, "validation": {"accuracy": metric}})
+    write_record(store, small_record("small", "main.mlp.digits.dense.s1.a1", "dense", 1, 0.8))
+    frame, _ = load(store)
+    assert frame.sort_values("seed")[["value", "validation"]].to_numpy().ravel() == pytest.approx(
+        [0.9, 0.7, 0.8, np.nan], nan_ok=True
+    )
