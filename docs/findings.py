@@ -50,9 +50,18 @@ class Finding:
 
     @property
     def title(self) -> str:
-        """The description up to its first halt, with the first word of what stands in brackets."""
+        """The description up to its first halt, with the first word of what stands in brackets, and what is missing."""
         text = re.sub(r" \(([^,)]*)[^)]*\)", r" (\1)", self.question)
-        return re.split(r"[:;] |, (?=each|densities|two)|(?<=\)), |\. |\.$", text)[0]
+        return re.split(r"[:;] |, (?=each|densities|two)|(?<=\)), |\. |\.$", text)[0] + self.so_far
+
+    @property
+    def so_far(self) -> str:
+        """`` (30 of 157 runs so far)``, so that a suite's words promise nothing that has not run; "" if all have."""
+        board = (self.results / "leaderboard.md").read_text(encoding="utf8")
+        line = board.partition("\n- Runs: ")[2].partition("\n")[0]
+        runs = [int(number) for number in re.findall(r"\d+", line.replace(",", ""))]
+        counted, *others = runs
+        return f" ({counted:,} of {sum(runs):,} runs so far)" if any(others) else ""
 
     @property
     def short(self) -> str:

@@ -129,7 +129,7 @@ def test_lost_results_by_example_are_told_and_the_cells_are_counted(tmp_path: Pa
 
 
 def test_scores_of_validation_stand_beside_those_of_the_test(tmp_path: Path) -> None:
-    """What may choose among rows; of other metrics, and without such data, it is not known."""
+    """What may choose among rows; without such data it is not known, whatever the test says."""
     store = ResultStore(tmp_path)
     one = small_record("small", "main.mlp.digits.dense.s0.a0", "dense", 0, 0.9)
     metric = {**one["metrics"]["accuracy"], "value": 0.7, "split": "validation"}
